@@ -1,0 +1,129 @@
+#include "common/base.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+noreturn void assert_failed(const char *what, const char *file, int line) {
+    fprintf(stderr, "tidegate: internal invariant broken: %s at %s:%d\n", what, file, line);
+    abort();
+}
+
+static noreturn void out_of_memory(size_t size) {
+    fprintf(stderr, "tidegate: the system has no memory left (%zu bytes asked)\n", size);
+    abort();
+}
+
+void *xmalloc(size_t size) {
+    void *p = malloc(size ? size : 1);
+    if (UNLIKELY(!p)) out_of_memory(size);
+    return p;
+}
+
+void *xcalloc(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size ? size : 1);
+    if (UNLIKELY(!p)) out_of_memory(n * size);
+    return p;
+}
+
+void *xrealloc(void *p, size_t size) {
+    void *q = realloc(p, size ? size : 1);
+    if (UNLIKELY(!q)) out_of_memory(size);
+    return q;
+}
+
+char *xstrndup(const char *s, size_t n) {
+    char *p = xmalloc(n + 1);
+    if (n) memcpy(p, s, n);
+    p[n] = 0;
+    return p;
+}
+
+char *xstrdup(const char *s) { return xstrndup(s, strlen(s)); }
+
+char *xprintf(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    char *s = NULL;
+    int n = vasprintf(&s, fmt, ap);
+    va_end(ap);
+    if (n < 0) out_of_memory(0);
+    return s;
+}
+
+void auto_free(void *pp) { free(*(void **)pp); }
+
+/* wyhash-like: 64x64->128 multiply and fold, 16 bytes a round, overlapping reads at the tail. The result is part of
+ * the state format (key groups): never change it; tests/common/test_base.c freezes it. */
+static inline uint64_t load64(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return x;
+}
+static inline uint64_t load32(const uint8_t *p) {
+    uint32_t x;
+    memcpy(&x, p, 4);
+    return x;
+}
+static inline uint64_t fold(uint64_t a, uint64_t b) {
+    u128 m = (u128)a * b;
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+#define K0 0x9e3779b97f4a7c15ULL
+#define K1 0xe7037ed1a0b428dbULL
+#define K2 0x8ebc6af09c88c6e3ULL
+
+uint64_t hash_bytes(const void *data, size_t len) {
+    const uint8_t *p = data;
+    uint64_t a, b, seed = K0 ^ fold(len ^ K1, K2);
+    if (LIKELY(len <= 16)) {
+        if (len >= 8) {
+            a = load64(p);
+            b = load64(p + len - 8);
+        } else if (len >= 4) {
+            a = load32(p);
+            b = load32(p + len - 4);
+        } else if (len > 0) {
+            a = (uint64_t)p[0] << 16 | (uint64_t)p[len >> 1] << 8 | p[len - 1];
+            b = 0;
+        } else {
+            a = b = 0;
+        }
+    } else {
+        size_t left = len;
+        while (left > 16) {
+            seed = fold(load64(p) ^ K1, load64(p + 8) ^ seed);
+            p += 16;
+            left -= 16;
+        }
+        a = load64(p + left - 16);
+        b = load64(p + left - 8);
+    }
+    return fold(K1 ^ len, fold(a ^ K1, b ^ seed) ^ K2);
+}
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+__attribute__((target("sse4.2"))) static uint32_t crc32c_hw(uint32_t crc, const uint8_t *p, size_t n) {
+    uint64_t c = crc;
+    for (; n >= 8; p += 8, n -= 8) c = _mm_crc32_u64(c, load64(p));
+    for (; n; p++, n--) c = _mm_crc32_u8((uint32_t)c, *p);
+    return (uint32_t)c;
+}
+#endif
+
+static uint32_t crc32c_sw(uint32_t crc, const uint8_t *p, size_t n) {
+    for (; n; p++, n--) {
+        crc ^= *p;
+        for (int k = 0; k < 8; k++) crc = (crc >> 1) ^ (0x82f63b78u & (0u - (crc & 1)));
+    }
+    return crc;
+}
+
+uint32_t crc32c(uint32_t crc, const void *p, size_t len) {
+    crc = ~crc;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2")) return ~crc32c_hw(crc, p, len);
+#endif
+    return ~crc32c_sw(crc, p, len);
+}

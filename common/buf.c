@@ -1,0 +1,158 @@
+#include "common/buf.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void buf_free(buf_t *b) {
+    free(b->data);
+    *b = (buf_t){.max = b->max};
+}
+
+void buf_clear(buf_t *b) {
+    b->len = 0;
+    b->overflow = false;
+}
+
+bool buf_reserve(buf_t *b, size_t more) {
+    size_t max = b->max ? b->max : BUF_MAX_DEFAULT;
+    if (LIKELY(b->cap - b->len >= more)) return true;
+    if (b->overflow || more > max - MIN(b->len, max)) {
+        b->overflow = true;
+        return false;
+    }
+    size_t want = MAX(b->len + more, MIN(b->cap * 2, max));
+    want = MAX(want, (size_t)64);
+    b->data = xrealloc(b->data, want);
+    b->cap = want;
+    return true;
+}
+
+void buf_put(buf_t *b, const void *p, size_t n) {
+    if (!n || !buf_reserve(b, n)) return;
+    memcpy(b->data + b->len, p, n);
+    b->len += n;
+}
+
+void buf_put_u8(buf_t *b, uint8_t v) {
+    if (buf_reserve(b, 1)) b->data[b->len++] = v;
+}
+void buf_put_u16(buf_t *b, uint16_t v) { buf_put(b, &v, 2); }
+void buf_put_u32(buf_t *b, uint32_t v) { buf_put(b, &v, 4); }
+void buf_put_u64(buf_t *b, uint64_t v) { buf_put(b, &v, 8); }
+
+void buf_put_varint(buf_t *b, uint64_t v) {
+    if (!buf_reserve(b, 10)) return;
+    while (v >= 0x80) {
+        b->data[b->len++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    b->data[b->len++] = (uint8_t)v;
+}
+
+void buf_put_zigzag(buf_t *b, int64_t v) {
+    buf_put_varint(b, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
+}
+
+void buf_put_bytes(buf_t *b, slice_t s) {
+    buf_put_varint(b, s.len);
+    buf_put(b, s.p, s.len);
+}
+
+void buf_put_cstr(buf_t *b, const char *s) { buf_put_bytes(b, slice_str(s ? s : "")); }
+void buf_puts(buf_t *b, const char *s) { buf_put(b, s, strlen(s)); }
+
+void buf_printf(buf_t *b, const char *fmt, ...) {
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n > 0 && buf_reserve(b, (size_t)n + 1)) {
+        vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, again);
+        b->len += (size_t)n;
+    }
+    va_end(again);
+}
+
+void buf_set_u32(buf_t *b, size_t at, uint32_t v) {
+    if (at + 4 <= b->len) memcpy(b->data + at, &v, 4);
+}
+
+char *buf_cstr(buf_t *b) {
+    static char empty[1];
+    if (b->cap == b->len) {
+        if (!b->len && b->overflow) return empty;
+        b->data = xrealloc(b->data, b->cap + 1); /* the NUL is not counted against the maximum */
+        b->cap++;
+    }
+    b->data[b->len] = 0;
+    return (char *)b->data;
+}
+
+char *buf_take_cstr(buf_t *b) {
+    char *s = b->len || b->data ? buf_cstr(b) : xstrdup("");
+    *b = (buf_t){.max = b->max};
+    return s;
+}
+
+static bool need(reader_t *r, size_t n) {
+    if (LIKELY(!r->bad && (size_t)(r->end - r->p) >= n)) return true;
+    r->bad = true;
+    r->p = r->end;
+    return false;
+}
+
+#define READ(name, T)                                                                              \
+    T name(reader_t *r) {                                                                          \
+        T v = 0;                                                                                   \
+        if (need(r, sizeof v)) {                                                                   \
+            memcpy(&v, r->p, sizeof v);                                                            \
+            r->p += sizeof v;                                                                      \
+        }                                                                                          \
+        return v;                                                                                  \
+    }
+READ(read_u8, uint8_t)
+READ(read_u16, uint16_t)
+READ(read_u32, uint32_t)
+READ(read_u64, uint64_t)
+
+uint64_t read_varint(reader_t *r) {
+    uint64_t v = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+        if (!need(r, 1)) return 0;
+        uint8_t byte = *r->p++;
+        if (shift == 63 && byte > 1) break;
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) return v;
+    }
+    r->bad = true;
+    r->p = r->end;
+    return 0;
+}
+
+int64_t read_zigzag(reader_t *r) {
+    uint64_t v = read_varint(r);
+    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
+
+slice_t read_raw(reader_t *r, size_t n) {
+    if (!need(r, n)) return slice_of(r->end, 0);
+    slice_t s = slice_of(r->p, n);
+    r->p += n;
+    return s;
+}
+
+slice_t read_bytes(reader_t *r) {
+    uint64_t n = read_varint(r);
+    if (n > reader_left(r)) {
+        r->bad = true;
+        r->p = r->end;
+        return slice_of(r->end, 0);
+    }
+    return read_raw(r, (size_t)n);
+}
+
+char *read_cstr(reader_t *r) {
+    slice_t s = read_bytes(r);
+    return xstrndup((const char *)s.p, s.len);
+}

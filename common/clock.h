@@ -1,0 +1,12 @@
+/* clock.h: the clock and randomness, for drivers. Cores never call this: time arrives in events. */
+#pragma once
+#include "common/base.h"
+int64_t clock_mono_ms(void);
+int64_t clock_mono_ns(void);
+int64_t clock_wall_ms(void);
+uint64_t clock_random(void); /* from the kernel */
+typedef struct rng { uint64_t s[4]; } rng_t; /* xoshiro256**; seeded, deterministic */
+void rng_seed(rng_t *r, uint64_t seed);
+uint64_t rng_next(rng_t *r);
+uint64_t rng_below(rng_t *r, uint64_t n); /* uniform in [0, n) */
+double rng_unit(rng_t *r);                /* [0, 1) */

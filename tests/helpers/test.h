@@ -1,0 +1,38 @@
+/* test.h: one Check executable per module. START_TEST(name) {..} END_TEST as usual, then TESTS(a, b, c) makes main.
+ * CK_FORK=no: a crash ends the executable, which is a failure too. */
+#pragma once
+#include "common/err.h"
+#include <check.h>
+#include <stdlib.h>
+
+#define TESTS(suite_name, ...)                                                                     \
+    int main(void) {                                                                               \
+        const TTest *const list[] = {__VA_ARGS__};                                                 \
+        Suite *s = suite_create(suite_name);                                                       \
+        TCase *c = tcase_create(suite_name);                                                       \
+        tcase_set_timeout(c, 100);                                                                 \
+        for (size_t i = 0; i < sizeof list / sizeof *list; i++) tcase_add_test(c, list[i]);        \
+        suite_add_tcase(s, c);                                                                     \
+        SRunner *r = srunner_create(s);                                                            \
+        srunner_run_all(r, CK_ENV);                                                                \
+        int failed = srunner_ntests_failed(r);                                                     \
+        srunner_free(r);                                                                           \
+        return failed ? 1 : 0;                                                                     \
+    }
+
+/* The call succeeds; prints the error's text when it does not. */
+#define ck_ok(call)                                                                                \
+    do {                                                                                           \
+        err_t *ck_e_ = (call);                                                                     \
+        if (ck_e_) ck_abort_msg("%s: %s", #call, err_text(ck_e_));                                 \
+    } while (0)
+/* The call fails with this code and a text that contains `part`. */
+#define ck_fails(call, code_, part)                                                                \
+    do {                                                                                           \
+        err_t *ck_e_ = (call);                                                                     \
+        ck_assert_msg(ck_e_ != NULL, "%s succeeded", #call);                                       \
+        ck_assert_msg(err_code(ck_e_) == (code_) && strstr(err_text(ck_e_), part),                 \
+                      "%s: code %s, text '%s'", #call, err_code_name(err_code(ck_e_)),             \
+                      err_text(ck_e_));                                                            \
+        err_free(ck_e_);                                                                           \
+    } while (0)
