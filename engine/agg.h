@@ -1,0 +1,52 @@
+/* agg.h: aggregate functions.
+ *
+ * A group's accumulators lie one behind the other in one flat block ("accs") at offsets fixed when the calls are
+ * laid out. The table's entries are (resolve result type, init, update, retract, merge, emit, encode, decode, clear).
+ * Updates are batched: for each input row i, accs[i] is the block of its group.
+ * NULL rules as SQL: arguments that are NULL are skipped, SUM/MIN/MAX/AVG over nothing are NULL, COUNT is 0. */
+#pragma once
+#include "engine/expr.h"
+
+typedef struct agg_fn agg_fn_t;
+
+typedef struct agg_call {
+    const agg_fn_t *fn;
+    bool distinct;
+    int nargs;
+    int args[4];  /* input columns; arguments were projected before */
+    int filter;   /* BOOLEAN input column, -1 none: only rows where it is TRUE */
+    const type_t *arg_types[4];
+    const type_t *type; /* result */
+    const char *name;   /* output column name, for printing */
+} agg_call_t;
+
+bool agg_exists(const char *name);
+/* Types and checks one call; args are the bound argument expressions, possibly replaced by cast ones. */
+err_t *agg_bind(arena_t *a, const char *name, bool distinct, expr_t **args, int nargs, const agg_fn_t **ret_fn,
+                const type_t **ret_type);
+const char *agg_fn_name(const agg_fn_t *fn);
+/* Can partial accumulators be merged after a combiner (false for DISTINCT, FIRST_VALUE, ..)? */
+bool agg_can_combine(const agg_call_t *c);
+bool agg_can_retract(const agg_call_t *c);
+/* Columns a combiner sends for this call (e.g. AVG: BIGINT count, DOUBLE sum). Returns their number. */
+int agg_partial_types(arena_t *a, const agg_call_t *c, const type_t **ret /* room for 4 */);
+
+typedef struct agg_set agg_set_t; /* the laid-out calls of one operator instance */
+agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting);
+void agg_set_free(agg_set_t *s);
+uint32_t agg_set_size(const agg_set_t *s);             /* bytes of accs */
+void agg_set_init(const agg_set_t *s, void *accs);
+void agg_set_clear(const agg_set_t *s, void *accs);    /* frees what accs point to */
+/* rows sel[0..n) of in (sel NULL: all rows 0..n); accs[k] belongs to the k-th selected row */
+err_t *agg_set_update(agg_set_t *s, const batch_t *in, const uint32_t *sel, uint32_t n, void **accs);
+/* combiner side: writes the partial columns (all calls in order) of n groups */
+err_t *agg_set_partial(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
+/* receiver side: merges partial columns starting at input column first_col */
+err_t *agg_set_merge_partial(agg_set_t *s, const batch_t *in, int first_col, const uint32_t *sel, uint32_t n,
+                             void **accs);
+err_t *agg_set_merge(agg_set_t *s, void *into, const void *from); /* same layout: panes, sessions */
+err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* result columns */
+bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? */
+void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out); /* for the changelog; versioned */
+bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false: malformed */
+size_t agg_set_heap(const agg_set_t *s, const void *accs); /* bytes held outside the block */

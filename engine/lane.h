@@ -1,0 +1,93 @@
+/* lane.h: a lane publishes sealed segments to Kafka exactly once. This is the pure core: no librdkafka, no clock, no thread;
+ * engine/connector/lane_kafka.c is its driver, tests/sim/kafka its model.
+ *
+ * Segment: the encoded output of one epoch for one lane: records {output partition, key, value, headers..}, see below.
+ * Ledger record (key = lane id, value): incarnation, epoch, part, next row, whether the epoch ended, checksum. It is the last
+ * record of each transaction.
+ *
+ * State diagram (one setter, lane_set_state, refuses other moves):
+ *
+ *   FRESH --open--> FENCING --initialised--> READING --ledger read--> READY --segment complete--> SENDING
+ *     ^                |  ^                     |                        ^                            |
+ *     |                |  +------ doubt --------+---- doubt -------------|------------ doubt ---------+
+ *     |                v                                                 +--------- committed --------+
+ *     +--- closed -- STOPPED <-- fenced / ledger impossible / poison record
+ *
+ * Invariants
+ *  1. Nothing of epoch e is sent before lane_complete(e) (the manifest is durable).
+ *  2. Segments are sent in epoch order; parts of an epoch in row order; a transaction carries at most LANE_TXN_BYTES or 2 s.
+ *  3. After any doubt the producer is destroyed, a new one initialised (which fences), and only then the ledger is read.
+ *  4. A segment is released only after a positive commit or a ledger record that covers it.
+ *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
+ *     behind its bound stops the lane loudly.
+ *  6. A lane without rows in an epoch opens no transaction. */
+#pragma once
+#include "common/buf.h"
+#include "common/err.h"
+
+#define LANE_TXN_BYTES (16u << 20)
+
+typedef struct ledger_pos {
+    bool present;          /* false: no record of this lane was found */
+    uint64_t incarnation;
+    epoch_t epoch;
+    uint32_t part;
+    uint64_t next_row;     /* rows of the epoch published so far */
+    bool epoch_done;
+    int64_t offset;        /* where it lies in the ledger partition */
+} ledger_pos_t;
+void ledger_encode(buf_t *out, const ledger_pos_t *p); /* printable, versioned, with checksum */
+err_t *ledger_decode(slice_t bytes, ledger_pos_t *ret);
+
+/* Segment bytes: header (magic, version, row count, crc32c of the rest), then per record: varint partition + 1 (0: any), zigzag
+ * timestamp ms (-1 none), key length + 1 (0: null), key, value length + 1 (0: tombstone), value. */
+typedef struct lane_record {
+    int32_t partition; /* -1: any of the lane's */
+    int64_t timestamp_ms; /* -1: none */
+    bool has_key, has_value;
+    slice_t key, value; /* into the segment */
+} lane_record_t;
+void segment_begin(buf_t *out);                                 /* reserves the header */
+void segment_add(buf_t *out, const lane_record_t *r);
+void segment_finish(buf_t *out, size_t begin, uint64_t rows);   /* patches the header at `begin` */
+err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows); /* checks magic, version, crc */
+bool segment_next(reader_t *r, lane_record_t *ret);             /* false at the end or when malformed (r->bad) */
+
+typedef enum lane_state { LANE_FRESH, LANE_FENCING, LANE_READING, LANE_READY, LANE_SENDING, LANE_STOPPED } lane_state_t;
+typedef struct lane lane_t;
+
+typedef enum lane_action_kind {
+    LANE_DO_NOTHING,
+    LANE_DO_INIT,    /* destroy the producer if any, make a new one, init_transactions; answer lane_initialised or lane_doubt */
+    LANE_DO_READ,    /* read the ledger to its end as of now; answer lane_ledger or lane_doubt */
+    LANE_DO_SEND,    /* begin, produce records [from_row, to_row) of the segment, then `ledger`, commit; lane_committed or lane_doubt */
+    LANE_DO_STOP     /* report *err, release nothing */
+} lane_action_kind_t;
+typedef struct lane_action {
+    lane_action_kind_t kind;
+    epoch_t epoch;
+    slice_t segment;            /* borrowed, alive until answered */
+    size_t at;                  /* byte of the first record to send, relative to the first record */
+    uint64_t from_row, to_row;
+    ledger_pos_t ledger;        /* to write last */
+} lane_action_t;
+
+lane_t *lane_new(uint64_t incarnation, epoch_t bound /* last epoch known published by this incarnation, 0 none */, bool has_bound);
+void lane_free(lane_t *l);
+void lane_open(lane_t *l);                                         /* FRESH -> FENCING */
+void lane_segment(lane_t *l, epoch_t epoch, buf_t *segment);       /* takes the content of *segment; epochs ascending */
+void lane_complete(lane_t *l, epoch_t epoch);                      /* cumulative */
+/* What to do next; at most one action is outstanding: DO_NOTHING until it is answered. */
+void lane_next(lane_t *l, lane_action_t *ret);
+void lane_initialised(lane_t *l);
+void lane_ledger(lane_t *l, const ledger_pos_t *pos);
+void lane_committed(lane_t *l, const ledger_pos_t *pos);
+void lane_doubt(lane_t *l, const err_t *why);                      /* time-out, disconnect, retriable: start over at FENCING */
+void lane_fenced(lane_t *l);                                       /* somebody else owns it: wait for lane_confirm */
+void lane_confirm(lane_t *l);                                      /* the coordinator confirmed our attempt: may init again */
+void lane_poison(lane_t *l, err_t *why);                           /* cannot ever be published: STOPPED; takes why */
+lane_state_t lane_state(const lane_t *l);
+const err_t *lane_error(const lane_t *l);                          /* of STOPPED */
+epoch_t lane_published(const lane_t *l);   /* every epoch <= this is published (epochs without rows count as soon as complete) */
+size_t lane_unpublished_bytes(const lane_t *l);
+const char *lane_state_name(lane_state_t s);

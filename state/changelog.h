@@ -1,0 +1,54 @@
+/* changelog.h: the durable form of an epoch on one worker.
+ *
+ * One file per (job, incarnation, leader epoch, attempt, worker, n), created exclusively, only appended to; one segment per epoch:
+ *
+ *   segment = header { magic "TGCL", version u16, flags u16, job u64, incarnation u64, attempt u64, epoch u64,
+ *                      raw_len u64, stored_len u64, crc32c of the stored payload, crc32c of the header }
+ *             payload (lz4 frame when flag 1, else raw):  records, in order of (stage, subtask):
+ *               TASK  { stage, subtask, watermark, ended, rows_since }
+ *               STATE { fingerprint, op, slot, bytes }       kstate changes (slot >= 0) or operator bytes (slot -1)
+ *               SINK  { fingerprint, op, lane, rows, segment }
+ *   kstate changes = version u8, then { PUT ns key value | DEL ns key | DROP ns }; ns zigzag varint, key/value with varint length.
+ *
+ * The extent (path, from, to, crc) of a segment goes into the ack and from there into the manifest: only bytes named by a manifest are ever
+ * read (hazards A2). An append that fails abandons the file: the segment is written again, whole, to the next file (A1, A22). */
+#pragma once
+#include "state/disk.h"
+#include "state/manifest.h"
+#include "state/seal.h"
+
+typedef struct changelog changelog_t;
+typedef struct changelog_id {
+    job_id_t job;
+    uint64_t incarnation, leader;
+    attempt_t attempt;
+    const char *worker;
+} changelog_id_t;
+
+changelog_t *changelog_new(disk_t *disk, const changelog_id_t *id); /* no I/O yet */
+void changelog_free(changelog_t *c);
+/* Pure: the segment's bytes from the seals of all tasks of this worker. */
+err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, buf_t *out);
+/* Appends and syncs; on error the file is abandoned and the call may be repeated with the same bytes. */
+err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret);
+
+/* Reading. The visitor is called per record; an error from it stops. `crc` and lengths are verified: ERR_CORRUPT names file and byte. */
+typedef struct segment_visitor {
+    void *arg;
+    err_t *(*begin)(void *arg, attempt_t attempt, epoch_t epoch);
+    err_t *(*task)(void *arg, int stage, int subtask, int64_t watermark, bool ended);
+    err_t *(*state)(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes);
+    err_t *(*sink)(void *arg, uint64_t fingerprint, int op, int lane, uint64_t rows, slice_t segment);
+} segment_visitor_t;
+err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v);
+err_t *segment_visit(slice_t bytes, job_id_t job, const segment_visitor_t *v, size_t *ret_used); /* pure: one segment, for tests and fuzz */
+
+/* Writer's half of the kstate change format (state/kstate.c and tests). */
+void change_put(buf_t *out, int64_t ns, slice_t key, slice_t value);
+void change_del(buf_t *out, int64_t ns, slice_t key);
+void change_drop(buf_t *out, int64_t ns);
+typedef enum change_kind { CHANGE_PUT = 1, CHANGE_DEL = 2, CHANGE_DROP = 3 } change_kind_t;
+typedef struct change { change_kind_t kind; int64_t ns; slice_t key, value; } change_t;
+bool change_next(reader_t *r, change_t *ret); /* false at the end or malformed (r->bad); call change_begin first */
+bool change_begin(reader_t *r);               /* reads the version; false: unknown */
+void change_header(buf_t *out);

@@ -1,0 +1,28 @@
+/* disk.h: the file operations the durable parts use, as a table: the real one (state/disk_posix.c) and the simulator's, which tears
+ * tails, loses unsynced writes and fails with ENOSPC and EIO. Paths are relative to the root given at construction, '/' separated. */
+#pragma once
+#include "common/buf.h"
+#include "common/err.h"
+
+typedef struct disk disk_t;
+typedef struct disk_file disk_file_t; /* open for appending */
+struct disk {
+    err_t *(*create)(disk_t *d, const char *path, disk_file_t **ret); /* exclusively; makes directories; syncs the directory */
+    err_t *(*append)(disk_t *d, disk_file_t *f, slice_t bytes);
+    err_t *(*sync)(disk_t *d, disk_file_t *f); /* after an error the file must be abandoned (fsyncgate) */
+    void (*close)(disk_t *d, disk_file_t *f);
+    err_t *(*read)(disk_t *d, const char *path, uint64_t from, uint64_t len /* UINT64_MAX: to the end */, buf_t *ret);
+    /* whole file, atomically: write aside, sync, rename, sync directory */
+    err_t *(*put)(disk_t *d, const char *path, slice_t bytes);
+    err_t *(*remove)(disk_t *d, const char *path); /* absent is no error */
+    /* names (relative to dir) of files below it, recursive, sorted; calls fn for each */
+    err_t *(*list)(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name, uint64_t size), void *arg);
+    /* brings a local file (absolute path) into the store under `path`: hard link or copy, durable on return */
+    err_t *(*import)(disk_t *d, const char *local_path, const char *path);
+    err_t *(*export)(disk_t *d, const char *path, const char *local_path);
+    void (*free)(disk_t *d);
+    const char *(*where)(disk_t *d); /* for messages: "/var/lib/tidegate/checkpoints" */
+};
+err_t *disk_open_posix(const char *root, bool create, disk_t **ret);
+/* "file:///path" or a plain path; "s3://" is refused with ERR_UNSUPPORTED until it is built. Checks that it can be written. */
+err_t *disk_open_uri(const char *uri, disk_t **ret);

@@ -1,0 +1,59 @@
+/* kstate.h: keyed state of one operator instance: an in-memory hash table over a persistent base.
+ *
+ * An entry is (namespace, key) -> value. The namespace orders entries in time: the end of a window or slice in
+ * milliseconds, 0 where there is none. Values are flat blocks of a fixed size that may own heap memory; the codec turns them into
+ * bytes and back. Pointers to values stay valid until the entry is deleted, its namespace dropped, or kstate_evict is called.
+ *
+ * Invariants
+ *  1. Every change is marked (kstate_dirty, new entries are dirty) and appears as an absolute value in the next seal.
+ *  2. kstate_seal appends all changes since the last seal (PUT, DEL, DROP namespace), in bytes, before the task goes on;
+ *     replaying the sealed changes of epochs 1..e in order gives exactly the table as of the barrier of e.
+ *  3. An entry leaves memory only when the base holds its newest value, i.e. never one changed after the last applied epoch.
+ *  4. While nothing was evicted, a miss in memory is a miss: the base is not read.
+ * Thread: the owning task's; only the base (state/base.h) is shared. */
+#pragma once
+#include "common/buf.h"
+#include "common/err.h"
+
+typedef struct kstate kstate_t;
+typedef struct kstate_env kstate_env_t; /* per job and worker: base, memory budget; state/kstate_env.h */
+
+typedef struct kstate_codec {
+    uint32_t value_size;
+    void *ctx;
+    void (*init)(void *ctx, void *value);
+    void (*clear)(void *ctx, void *value);                          /* frees what the value owns */
+    void (*encode)(void *ctx, const void *value, buf_t *out);
+    bool (*decode)(void *ctx, slice_t bytes, void *value);          /* value is init'ed; false: malformed */
+    size_t (*heap)(void *ctx, const void *value);                   /* bytes owned outside the block; may be NULL */
+} kstate_codec_t;
+
+/* Key groups [kg_lo, kg_hi) are this instance's. fingerprint names the operator; `slot` tells its several states apart. */
+err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
+                   kstate_t **ret);
+void kstate_close(kstate_t *ks);
+
+/* Finds or, with `create`, makes the entry. *ret_created says which. NULL when absent and !create. The hash is
+ * hash_bytes(key): it is passed because the exchange computed it already. */
+err_t *kstate_get(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool create, bool *ret_created, void **ret);
+void kstate_dirty(kstate_t *ks, void *value); /* the value was or will be changed before the next seal */
+void kstate_delete(kstate_t *ks, void *value);
+slice_t kstate_key(const kstate_t *ks, const void *value);
+int64_t kstate_ns(const kstate_t *ks, const void *value);
+uint64_t kstate_hash(const kstate_t *ks, const void *value);
+
+/* Namespaces in ascending order. */
+bool kstate_first_ns(const kstate_t *ks, int64_t *ret);              /* smallest that holds entries; false: empty */
+bool kstate_next_ns(const kstate_t *ks, int64_t after, int64_t *ret);
+/* Entries of one namespace (evicted ones are loaded first), resumable: *cursor starts at 0; returns up to `max` values,
+ * 0 at the end. No entry may be created in the namespace meanwhile; deleting returned ones is allowed. */
+err_t *kstate_scan(kstate_t *ks, int64_t ns, uint64_t *cursor, void **ret, uint32_t max, uint32_t *ret_n);
+void kstate_drop_ns(kstate_t *ks, int64_t ns);                       /* all entries of the namespace */
+
+/* Checkpoint side, called by the task. */
+void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out);           /* appends changes; format in state/changelog.h */
+err_t *kstate_apply(kstate_t *ks, slice_t sealed);                   /* restore: one operator's sealed bytes; foreign key groups skipped */
+uint64_t kstate_entries(const kstate_t *ks);
+size_t kstate_bytes(const kstate_t *ks);
+/* Called by the task between batches: frees memory down to its share by evicting clean applied entries. */
+err_t *kstate_evict(kstate_t *ks);

@@ -1,0 +1,39 @@
+/* kstate_env.h: what the keyed states of one job on one worker share: the memory budget and the base (RocksDB).
+ *
+ * One RocksDB per (worker, job), opened at first need. RocksDB never holds a value of an incomplete epoch (hazards A5): only
+ * the applier writes, and only segments of complete epochs, as absolute values, one column family per (fingerprint, slot), keys
+ * [key group u16 BE][ns u64 BE, sign flipped][key]. A starting process opens the last base checkpoint, never the live directory. */
+#pragma once
+#include "state/changelog.h"
+#include "state/kstate.h"
+
+/* Base: vtable so that the simulator can use an ordered map. */
+typedef struct base_db base_db_t;
+struct base_db {
+    /* one operator's sealed changes of a complete epoch; batched by the caller; only key groups in [lo, hi) */
+    err_t *(*apply)(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes);
+    err_t *(*get)(base_db_t *b, uint64_t fingerprint, int slot, int kg, int64_t ns, slice_t key, buf_t *ret, bool *ret_found); /* thread-safe */
+    err_t *(*scan)(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const int64_t *ns /* NULL: all */,
+                   err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg);
+    /* writes a checkpoint of the whole base into a fresh local directory (hard links) */
+    err_t *(*checkpoint)(base_db_t *b, const char *dir);
+    /* copies the key groups [lo, hi) of a checkpoint directory (another worker's or an earlier one) into this base */
+    err_t *(*load)(base_db_t *b, const char *dir, int kg_lo, int kg_hi);
+    void (*close)(base_db_t *b);
+};
+err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret);
+base_db_t *base_new_memory(void); /* ordered map; checkpoint/load keep named copies in a registry of the process */
+
+typedef struct kstate_env_conf {
+    size_t memory;                 /* budget of all hot tables of this job on this worker, bytes; 0: no bound */
+    err_t *(*open_base)(void *arg, base_db_t **ret); /* at first need (spill, base checkpoint) */
+    void *arg;
+} kstate_env_conf_t;
+kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf);
+void kstate_env_free(kstate_env_t *e);
+base_db_t *kstate_env_base(kstate_env_t *e);           /* NULL when none was opened */
+err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret);
+epoch_t kstate_env_applied(const kstate_env_t *e);     /* last epoch the base holds completely */
+void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch);
+size_t kstate_env_used(const kstate_env_t *e);
+bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict, or ask for an early epoch */
