@@ -1,0 +1,153 @@
+/* test_batch.c: memories live as long as somebody links them; selections share; validation refuses what would crash. */
+#include "../helpers/test.h"
+#include "sample.h"
+
+START_TEST(a_linked_memory_lives_until_the_last_user_goes) {
+    mem_t *a = mem_new(), *b = mem_new(), *c = mem_new();
+    char *text = mem_alloc(a, 6);
+    memcpy(text, "hello", 6);
+    mem_link(b, a);
+    mem_link(b, a);
+    mem_link(c, b);
+    mem_link(c, c);
+    mem_link(c, NULL);
+    mem_unref(a);
+    mem_unref(b);
+    ck_assert_str_eq(text, "hello");
+    mem_unref(c);
+}
+END_TEST
+
+START_TEST(a_chain_of_a_million_links_is_freed_without_recursion) {
+    mem_t *m = mem_new();
+    for (int i = 0; i < 1000000; i++) {
+        mem_t *next = mem_new();
+        mem_link(next, m);
+        mem_unref(m);
+        m = next;
+    }
+    mem_unref(m);
+}
+END_TEST
+
+START_TEST(memory_is_aligned_and_large_requests_do_not_waste_the_open_chunk) {
+    mem_t *m = mem_new();
+    for (size_t size = 0; size < 10000; size = size * 2 + 1)
+        ck_assert_uint_eq((uintptr_t)mem_alloc(m, size) % 16, 0);
+    size_t before = mem_used(m);
+    uint8_t *p = mem_zalloc(m, 1 << 20);
+    ck_assert_int_eq(p[0] + p[(1 << 20) - 1], 0);
+    ck_assert_uint_ge(mem_used(m), before + (1 << 20));
+    ck_assert_uint_lt(mem_used(m), before + (1 << 20) + 4096);
+    mem_unref(m);
+}
+END_TEST
+
+START_TEST(gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone) {
+    arena_t *a = arena_new();
+    schema_t *s = sample_schema(a);
+    batch_t *b = sample_batch(s, 50, 7, 20);
+    uint32_t sel[50];
+    for (uint32_t i = 0; i < 20; i++) sel[i] = i + 10;
+    batch_t *g = batch_gather(b, sel, 20), *sl = batch_slice(b, 10, 20), *sh = batch_share(b);
+    batch_free(b);
+    ck_assert_uint_eq(sh->n, 50);
+    ck_ok(batch_validate(g, s));
+    ck_ok(batch_validate(sl, s));
+    char *tg = sample_text(g, s), *ts = sample_text(sl, s);
+    ck_assert_str_eq(tg, ts);
+    ck_assert_uint_gt(batch_bytes(g), 20 * 100);
+    free(tg);
+    free(ts);
+    batch_free(g);
+    batch_free(sl);
+    batch_free(sh);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(a_builder_copies_rows_of_nested_columns_deeply) {
+    arena_t *a = arena_new();
+    schema_t *s = sample_schema(a);
+    batch_t *b = sample_batch(s, 40, 4, 20);
+    batch_t *copy = batch_new(s->n);
+    copy->n = b->n;
+    for (int c = 0; c < s->n; c++) {
+        colbuilder_t *cb = colbuilder_new(s->fields[c].type, copy->mem);
+        for (uint32_t i = 0; i < b->n; i++) colbuilder_row(cb, &b->cols[c], i);
+        ck_assert_uint_eq(colbuilder_len(cb), b->n);
+        colbuilder_finish(cb, &copy->cols[c]);
+        colbuilder_free(cb);
+    }
+    char *before = sample_text(b, s);
+    batch_free(b);
+    char *after = sample_text(copy, s);
+    ck_assert_str_eq(before, after);
+    ck_ok(batch_validate(copy, s));
+    batch_free(copy);
+    free(before);
+    free(after);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(values_print_as_flink_casts_them_to_string) {
+    arena_t *a = arena_new();
+    const type_t *row = type_row(a, 2, (const type_t *[]){&type_int, &type_string}, (const char *[]){"a", "b"}, true);
+    const type_t *map = type_map(a, &type_string, row, true);
+    mem_t *m = mem_new();
+    colbuilder_t *cb = colbuilder_new(map, m);
+    colbuilder_begin(cb);
+    colbuilder_str(colbuilder_child(cb, 0), "k", 1);
+    colbuilder_t *r = colbuilder_child(cb, 1);
+    colbuilder_begin(r);
+    colbuilder_i64(colbuilder_child(r, 0), -7);
+    colbuilder_null(colbuilder_child(r, 1));
+    colbuilder_end(r);
+    colbuilder_str(colbuilder_child(cb, 0), "l", 1);
+    colbuilder_null(r);
+    colbuilder_end(cb);
+    column_t c;
+    colbuilder_finish(cb, &c);
+    colbuilder_free(cb);
+    buf_t out = buf_make(1000);
+    value_print(&out, &c, 0);
+    ck_assert_str_eq(buf_cstr(&out), "{k=(-7, NULL), l=NULL}");
+    buf_free(&out);
+    mem_unref(m);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(validation_refuses_masks_spans_kinds_and_strings_that_lie) {
+    arena_t *a = arena_new();
+    schema_t *s = schema_new(a, 2);
+    s->fields[0] = (field_t){"s", &type_string};
+    s->fields[1] = (field_t){"l", type_array(a, &type_int, true)};
+    batch_t *b = batch_new_schema(s, 3);
+    ck_ok(batch_validate(b, s));
+    b->cols[0].str[1].len = 5;
+    ck_fails(batch_validate(b, s), ERR_CORRUPT, "string without bytes");
+    b->cols[0].str[1].len = 0;
+    b->cols[1].span[2] = (span_t){UINT32_MAX, 2};
+    ck_fails(batch_validate(b, s), ERR_CORRUPT, "span leaves its child");
+    b->cols[1].span[2] = (span_t){0, 0};
+    column_need_nulls(&b->cols[1], b->mem, 3)[0] = 2;
+    ck_fails(batch_validate(b, s), ERR_CORRUPT, "null mask");
+    b->cols[1].nulls[0] = 1;
+    b->kinds = mem_zalloc(b->mem, 3);
+    b->kinds[0] = 4;
+    ck_fails(batch_validate(b, s), ERR_CORRUPT, "row kind");
+    s->n = 1;
+    ck_fails(batch_validate(b, s), ERR_CORRUPT, "columns");
+    batch_free(b);
+    arena_free(a);
+}
+END_TEST
+
+TESTS("engine/batch", a_linked_memory_lives_until_the_last_user_goes,
+      a_chain_of_a_million_links_is_freed_without_recursion,
+      memory_is_aligned_and_large_requests_do_not_waste_the_open_chunk,
+      gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone,
+      a_builder_copies_rows_of_nested_columns_deeply, values_print_as_flink_casts_them_to_string,
+      validation_refuses_masks_spans_kinds_and_strings_that_lie)
