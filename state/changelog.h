@@ -4,11 +4,12 @@
  *
  *   segment = header { magic "TGCL", version u16, flags u16, job u64, incarnation u64, attempt u64, epoch u64,
  *                      raw_len u64, stored_len u64, crc32c of the stored payload, crc32c of the header }
- *             payload (lz4 frame when flag 1, else raw):  records, in order of (stage, subtask):
+ *             payload (one lz4 block when flag 1, else raw):  records, in order of (stage, subtask):
  *               TASK  { stage, subtask, watermark, ended, rows_since }
  *               STATE { fingerprint, op, slot, bytes }       kstate changes (slot >= 0) or operator bytes (slot -1)
  *               SINK  { fingerprint, op, lane, rows, segment }
- *   kstate changes = version u8, then { PUT ns key value | DEL ns key | DROP ns }; ns zigzag varint, key/value with varint length.
+ *   STATE and SINK belong to the TASK before them; a task without changes writes none.
+ *   kstate changes = version u8, then { PUT ns key value | DEL ns key | DROP ns kg_lo kg_hi }; ns zigzag varint, key/value with varint length.
  *
  * The extent (path, from, to, crc) of a segment goes into the ack and from there into the manifest: only bytes named by a manifest are ever
  * read (hazards A2). An append that fails abandons the file: the segment is written again, whole, to the next file (A1, A22). */
@@ -31,10 +32,21 @@ void changelog_free(changelog_t *c);
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, buf_t *out);
 /* Appends and syncs; on error the file is abandoned and the call may be repeated with the same bytes. */
 err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret);
+/* The next append begins a new file (after a base was accepted: the files before become garbage as a whole). */
+void changelog_rotate(changelog_t *c);
+#define CHANGELOG_FILE_BYTES ((uint64_t)64 << 20) /* a file that is longer is left at the next append */
+void changelog_set_file_bytes(changelog_t *c, uint64_t bytes); /* tests */
+
+/* Where a worker's files lie in storage: "jobs/<job>/<kind>/i<incarnation>.l<leader>.a<attempt>.<worker>", kind "log" or "base";
+ * ids in hexadecimal but the attempt, letters of the worker's name that a path cannot carry as %XX. */
+char *storage_prefix(const changelog_id_t *id, const char *kind); /* malloc'ed */
+typedef struct storage_origin { uint64_t incarnation, leader; attempt_t attempt; slice_t worker; /* escaped, into the path */ } storage_origin_t;
+bool storage_path_parse(const char *path, storage_origin_t *ret); /* false: not such a path */
 
 /* Reading. The visitor is called per record; an error from it stops. `crc` and lengths are verified: ERR_CORRUPT names file and byte. */
 typedef struct segment_visitor {
     void *arg;
+    bool (*want)(void *arg, attempt_t attempt, epoch_t epoch); /* false: the payload is not even read; NULL: all */
     err_t *(*begin)(void *arg, attempt_t attempt, epoch_t epoch);
     err_t *(*task)(void *arg, int stage, int subtask, int64_t watermark, bool ended);
     err_t *(*state)(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes);
@@ -46,9 +58,11 @@ err_t *segment_visit(slice_t bytes, job_id_t job, const segment_visitor_t *v, si
 /* Writer's half of the kstate change format (state/kstate.c and tests). */
 void change_put(buf_t *out, int64_t ns, slice_t key, slice_t value);
 void change_del(buf_t *out, int64_t ns, slice_t key);
-void change_drop(buf_t *out, int64_t ns);
+void change_drop(buf_t *out, int64_t ns);                              /* of all key groups */
+void change_drop_range(buf_t *out, int64_t ns, int kg_lo, int kg_hi);  /* of those of the task that wrote it */
 typedef enum change_kind { CHANGE_PUT = 1, CHANGE_DEL = 2, CHANGE_DROP = 3 } change_kind_t;
-typedef struct change { change_kind_t kind; int64_t ns; slice_t key, value; } change_t;
+typedef struct change { change_kind_t kind; int64_t ns; slice_t key, value; int kg_lo, kg_hi; /* DROP */ } change_t;
+#define CHANGE_VERSION 1
 bool change_next(reader_t *r, change_t *ret); /* false at the end or malformed (r->bad); call change_begin first */
 bool change_begin(reader_t *r);               /* reads the version; false: unknown */
 void change_header(buf_t *out);

@@ -54,6 +54,9 @@ void kstate_drop_ns(kstate_t *ks, int64_t ns);                       /* all entr
 void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out);           /* appends changes; format in state/changelog.h */
 err_t *kstate_apply(kstate_t *ks, slice_t sealed);                   /* restore: one operator's sealed bytes; foreign key groups skipped */
 uint64_t kstate_entries(const kstate_t *ks);
+uint64_t kstate_evicted(const kstate_t *ks);                         /* those of them that only the base holds */
 size_t kstate_bytes(const kstate_t *ks);
+/* A hint before a batch of kstate_get calls: fetches the first slot the key would be looked for in. */
+void kstate_prefetch(const kstate_t *ks, int64_t ns, uint64_t hash);
 /* Called by the task between batches: frees memory down to its share by evicting clean applied entries. */
 err_t *kstate_evict(kstate_t *ks);

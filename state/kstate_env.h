@@ -35,5 +35,8 @@ base_db_t *kstate_env_base(kstate_env_t *e);           /* NULL when none was ope
 err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret);
 epoch_t kstate_env_applied(const kstate_env_t *e);     /* last epoch the base holds completely */
 void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch);
+/* Restore: what kstate_apply brings in counts as changed in this epoch (the manifest's): not evicted before the base has applied it.
+ * Unset, restored entries stay in memory until their next change is applied. */
+void kstate_env_set_restoring(kstate_env_t *e, epoch_t epoch);
 size_t kstate_env_used(const kstate_env_t *e);
 bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict, or ask for an early epoch */

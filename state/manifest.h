@@ -51,6 +51,9 @@ typedef struct manifest {
     uint64_t incarnation, leader;
     attempt_t attempt;
     epoch_t epoch, previous; /* previous manifest's epoch; 0's is 0 */
+    epoch_t started;         /* first epoch of this incarnation: 0, or that of the savepoint it began from. A lane has a
+                              * lower bound (lane_new) only if lane_pos.published > started: before that nothing of this
+                              * incarnation was published, and the ledger rightly has no record of it */
     uint64_t plan_hash;
     int parallelism;
     int64_t processing_ms; /* highest processing time seen (hazards A9) */
@@ -68,7 +71,20 @@ void manifest_free(manifest_t *m);
 void manifest_print(buf_t *out, const manifest_t *m);           /* canonical JSON with checksum */
 err_t *manifest_parse(slice_t text, manifest_t **ret);          /* ERR_CORRUPT, ERR_VERSION */
 void manifest_add_extent(manifest_t *m, const extent_t *e);     /* coalesces */
-/* Drops the part of the extents that neither a base nor an unpublished lane needs: epochs < keep_from per attempt chain. */
+/* Replaces the base of the same maker (worker and attempt), or adds; an older one than is there is ignored. Copies. */
+void manifest_set_base(manifest_t *m, const base_t *b);
+void base_copy(base_t *to, const base_t *b);
+void base_done(base_t *b);            /* content */
+#define BASE_META_NAME "BASE"         /* the file of a base that says what it holds: state/base_meta.h */
+/* Drops whole extents and bases that no restore and no lane needs. `A` is the newest attempt among the extents. Kept are:
+ *  - of A: an extent with an epoch after its worker's newest base of A; and the newest extent of each worker, always: it holds the
+ *    latest operator bytes, and its file may still be written to (what is in the manifest is not garbage);
+ *  - of attempts before A, and bases made before A: all, until every worker of A has a base made in A; then none. (Key groups
+ *    have moved between the attempts: only all bases of A together replace what came before.)
+ *  - besides, every extent that reaches an epoch some lane has rows in and has not published (min over lanes of published + 1).
+ * An extent is dropped as a whole: readers skip epochs they do not need. Requires that in its first epoch of an attempt every
+ * worker writes a segment, even if nothing happened. */
+void manifest_trim(manifest_t *m);
 void manifest_set_source(manifest_t *m, uint64_t fingerprint, const split_list_t *splits); /* replaces those split ids, adds new */
 source_pos_t *manifest_source(const manifest_t *m, uint64_t fingerprint);
 lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool create);

@@ -1,0 +1,177 @@
+/* changelog.c: writer and reader of a worker's changelog files.
+ *
+ * The writer holds one open file. An append or sync that fails says nothing about what reached the disk, so the file is closed for
+ * good and the same bytes go, whole, to the next one; the manifest names only the extent that was synced. A file that has grown past
+ * CHANGELOG_FILE_BYTES is left, too: storage is freed by whole files (manifest_trim, manifest_garbage). */
+#include "state/segment.h"
+#include <ctype.h>
+#include <stdlib.h>
+
+struct changelog {
+    disk_t *disk;
+    changelog_id_t id;
+    char *worker;
+    disk_file_t *file; /* NULL: the next append makes one */
+    char *path;
+    uint64_t next; /* number of the next file */
+    uint64_t size;
+    uint64_t file_bytes;
+};
+
+changelog_t *changelog_new(disk_t *disk, const changelog_id_t *id) {
+    changelog_t *c = xcalloc(1, sizeof *c);
+    *c = (changelog_t){.disk = disk, .id = *id, .worker = xstrdup(id->worker), .file_bytes = CHANGELOG_FILE_BYTES};
+    c->id.worker = c->worker;
+    return c;
+}
+
+void changelog_rotate(changelog_t *c) {
+    if (c->file) c->disk->close(c->disk, c->file);
+    c->file = NULL;
+    free(TAKE(c->path));
+    c->size = 0;
+}
+
+void changelog_free(changelog_t *c) {
+    if (!c) return;
+    changelog_rotate(c);
+    free(c->worker);
+    free(c);
+}
+
+/* Names may hold anything: what a path cannot carry safely is written as %XX. */
+static void put_name(buf_t *out, const char *name) {
+    for (const char *p = name; *p; p++) {
+        if (isalnum((unsigned char)*p) || *p == '-' || *p == '_') buf_put_u8(out, (uint8_t)*p);
+        else buf_printf(out, "%%%02X", (unsigned char)*p);
+    }
+}
+
+char *storage_prefix(const changelog_id_t *id, const char *kind) {
+    buf_t b = buf_make(4096);
+    buf_printf(&b, "jobs/%016" PRIx64 "/%s/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".", id->job, kind, id->incarnation,
+               id->leader, id->attempt);
+    put_name(&b, id->worker);
+    return buf_take_cstr(&b);
+}
+
+static bool take_number(const char **p, char tag, int base, uint64_t *ret) {
+    if (**p != tag || !isxdigit((unsigned char)(*p)[1])) return false;
+    char *end;
+    *ret = strtoull(*p + 1, &end, base);
+    if (*end != '.') return false;
+    *p = end + 1;
+    return true;
+}
+
+bool storage_path_parse(const char *path, storage_origin_t *ret) {
+    if (strncmp(path, "jobs/", 5) != 0) return false;
+    const char *p = strchr(path + 5, '/');
+    p = p ? strchr(p + 1, '/') : NULL;
+    if (!p) return false;
+    p++;
+    storage_origin_t o = {0};
+    if (!take_number(&p, 'i', 16, &o.incarnation) || !take_number(&p, 'l', 16, &o.leader) ||
+        !take_number(&p, 'a', 10, &o.attempt))
+        return false;
+    o.worker = slice_of(p, strcspn(p, "./"));
+    if (o.worker.len == 0) return false;
+    *ret = o;
+    return true;
+}
+
+static err_t *open_next(changelog_t *c) {
+    for (;;) {
+        AUTO(auto_free) char *prefix = storage_prefix(&c->id, "log");
+        AUTO(auto_free) char *path = xprintf("%s.%" PRIu64 ".log", prefix, c->next);
+        disk_file_t *f = NULL;
+        err_t *e = c->disk->create(c->disk, path, &f);
+        c->next++; /* a create that failed may have made the file: never ask for the name again */
+        if (err_code(e) == ERR_EXISTS) {
+            err_free(e);
+            continue;
+        }
+        if (e) return e;
+        c->file = f;
+        c->path = TAKE(path);
+        c->size = 0;
+        return NULL;
+    }
+}
+
+err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret) {
+    segment_header_t h;
+    TRY(segment_header_read(segment, &h));
+    ASSERT(h.epoch == epoch && segment.len == SEGMENT_HEADER + h.stored_len);
+    if (c->file && c->size >= c->file_bytes) changelog_rotate(c);
+    if (!c->file) TRY(err_wrap(open_next(c), "changelog of epoch %" PRIu64, epoch));
+    err_t *e = c->disk->append(c->disk, c->file, segment);
+    if (!e) e = c->disk->sync(c->disk, c->file);
+    if (e) {
+        e = err_wrap(e, "changelog of epoch %" PRIu64 ", %s/%s", epoch, c->disk->where(c->disk), c->path);
+        changelog_rotate(c);
+        return e;
+    }
+    *ret = (extent_t){.path = xstrdup(c->path), .from = c->size, .to = c->size + segment.len, .first = epoch,
+                      .last = epoch, .crc = h.crc};
+    c->size += segment.len;
+    return NULL;
+}
+
+void changelog_set_file_bytes(changelog_t *c, uint64_t bytes) { c->file_bytes = bytes; }
+
+/* ---------------------------------------------------------------- read */
+typedef struct reading {
+    disk_t *disk;
+    const extent_t *extent;
+    uint64_t at;       /* byte of the file */
+    epoch_t last;      /* epoch read last */
+    uint32_t last_crc;
+    buf_t buf;
+} reading_t;
+
+static err_t *read_exactly(reading_t *r, uint64_t from, uint64_t len) {
+    buf_clear(&r->buf);
+    err_t *e = r->disk->read(r->disk, r->extent->path, from, len, &r->buf);
+    if (!e && r->buf.len != len)
+        e = err_new(ERR_CORRUPT, "byte %" PRIu64 ": the file ends", from + r->buf.len);
+    return e;
+}
+
+/* One segment: header, then payload, each within the extent. */
+static err_t *read_segment(reading_t *r, job_id_t job, const segment_visitor_t *v) {
+    uint64_t left = r->extent->to - r->at;
+    if (left < SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment header");
+    TRY(read_exactly(r, r->at, SEGMENT_HEADER));
+    segment_header_t h;
+    TRY(segment_header_read(buf_slice(&r->buf), &h));
+    if (h.job != job) return err_new(ERR_CORRUPT, "a segment of job %016" PRIx64 ", not of %016" PRIx64, h.job, job);
+    if (h.epoch < r->extent->first || h.epoch > r->extent->last || h.epoch <= r->last)
+        return err_new(ERR_CORRUPT, "a segment of epoch %" PRIu64 " after %" PRIu64 " in an extent of %" PRIu64 " to %" PRIu64,
+                       h.epoch, r->last, r->extent->first, r->extent->last);
+    if (h.stored_len > left - SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment");
+    storage_origin_t origin;
+    if (storage_path_parse(r->extent->path, &origin) && origin.attempt != h.attempt)
+        return err_new(ERR_CORRUPT, "a segment of attempt %" PRIu64 " in a file of attempt %" PRIu64, h.attempt, origin.attempt);
+    r->last = h.epoch;
+    r->last_crc = h.crc;
+    if (!v->want || v->want(v->arg, h.attempt, h.epoch)) {
+        TRY(read_exactly(r, r->at + SEGMENT_HEADER, h.stored_len));
+        TRY(segment_payload_visit(&h, buf_slice(&r->buf), v));
+    }
+    r->at += SEGMENT_HEADER + h.stored_len;
+    return NULL;
+}
+
+err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v) {
+    if (extent->to < extent->from)
+        return err_new(ERR_CORRUPT, "%s: extent from byte %" PRIu64 " to %" PRIu64, extent->path, extent->from, extent->to);
+    reading_t r = {.disk = disk, .extent = extent, .at = extent->from, .buf = buf_make(SEGMENT_RAW_MAX + SEGMENT_HEADER)};
+    err_t *e = NULL;
+    while (!e && r.at < extent->to) e = read_segment(&r, job, v);
+    if (!e && r.at > extent->from && (r.last != extent->last || r.last_crc != extent->crc))
+        e = err_new(ERR_CORRUPT, "the last segment is not the one the manifest names (epoch %" PRIu64 " instead of %" PRIu64 ")",
+                    r.last, extent->last);
+    buf_free(&r.buf);
+    return err_wrap(e, "%s/%s: segment at byte %" PRIu64, disk->where(disk), extent->path, r.at);
+}

@@ -1,0 +1,181 @@
+/* kstate.c: the calls an operator makes. See kstate_int.h for the structure and the life of an entry. */
+#include "state/kstate_int.h"
+#include <stdlib.h>
+
+err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
+                   kstate_t **ret) {
+    if (kg_lo < 0 || kg_hi > KEY_GROUPS || kg_lo > kg_hi)
+        return err_new(ERR_INVALID, "key groups %d to %d are not within 0 to %d", kg_lo, kg_hi, KEY_GROUPS);
+    kstate_t *ks = xcalloc(1, sizeof *ks);
+    *ks = (kstate_t){.env = env, .fingerprint = fingerprint, .slot = slot, .kg_lo = kg_lo, .kg_hi = kg_hi,
+                     .codec = *codec, .value_bytes = (codec->value_size + 7) & ~7u};
+    ks->scratch = buf_make(BUF_MAX_DEFAULT);
+    err_t *e = kstate_env_base(env) ? ks_load_all(ks) : NULL;
+    if (e) {
+        kstate_close(ks);
+        return e;
+    }
+    ks_report(ks);
+    *ret = ks;
+    return NULL;
+}
+
+void kstate_close(kstate_t *ks) {
+    if (!ks) return;
+    ks_ns_free_all(ks);
+    ks_mem_free(ks);
+    kstate_env_account(ks->env, -ks->reported);
+    free(ks->changed);
+    buf_free(&ks->scratch);
+    free(ks);
+}
+
+entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key) {
+    entry_t *e = ks_entry_alloc(ks, key);
+    e->hash = hash;
+    e->ns = n;
+    if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
+    else memset(entry_value(e), 0, ks->codec.value_size);
+    ks_ns_insert(ks, n, e);
+    n->live++;
+    ks->live++;
+    return e;
+}
+
+void ks_remove(kstate_t *ks, entry_t *e) {
+    ks_ns_t *n = e->ns;
+    if (!(e->flags & ENTRY_DEAD)) {
+        n->live--;
+        ks->live--;
+    }
+    ks_ns_unlink(ks, n, e);
+    ks_entry_free(ks, e);
+}
+
+/* The value gives back its memory now and is empty, so that clearing or reviving it later is legal. */
+void ks_kill(kstate_t *ks, entry_t *e) {
+    ASSERT(!(e->flags & ENTRY_DEAD));
+    if (ks->codec.clear) ks->codec.clear(ks->codec.ctx, entry_value(e));
+    if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
+    else memset(entry_value(e), 0, ks->codec.value_size);
+    ks_account(ks, -(int64_t)e->heap);
+    e->heap = 0;
+    e->flags |= ENTRY_DEAD;
+    e->ns->live--;
+    ks->live--;
+}
+
+void ks_revive(kstate_t *ks, entry_t *e) {
+    e->flags &= (uint8_t)~ENTRY_DEAD;
+    e->ns->live++;
+    ks->live++;
+}
+
+void kstate_dirty(kstate_t *ks, void *value) {
+    entry_t *e = entry_of(value);
+    if (LIKELY(e->flags & ENTRY_DIRTY)) return;
+    ks_ns_t *n = e->ns;
+    if (UNLIKELY(n->ndirty == n->dirty_cap)) {
+        size_t cap = n->dirty_cap ? 2 * n->dirty_cap : 8;
+        n->dirty = xrealloc(n->dirty, cap * sizeof(entry_t *));
+        ks_account(ks, (int64_t)((cap - n->dirty_cap) * sizeof(entry_t *)));
+        n->dirty_cap = cap;
+    }
+    n->dirty[n->ndirty++] = e;
+    e->flags |= ENTRY_DIRTY;
+    ks_ns_changed(ks, n);
+}
+
+static err_t *get_slow(kstate_t *ks, ks_ns_t *n, entry_t *e, int64_t ns, uint64_t hash, slice_t key, bool create,
+                       bool *ret_created, void **ret) {
+    bool created = false;
+    if (!e && n && n->evicted) TRY(ks_load_one(ks, n, hash, key, &e));
+    if (create && !e) {
+        if (!n) n = ks_ns_make(ks, ns);
+        e = ks_create(ks, n, hash, key);
+        e->flags = ENTRY_NEW;
+        created = true;
+    } else if (create && (e->flags & ENTRY_DEAD)) {
+        ks_revive(ks, e);
+        created = true;
+    } else if (e && (e->flags & ENTRY_DEAD)) {
+        e = NULL;
+    }
+    if (created) kstate_dirty(ks, entry_value(e));
+    if (ret_created) *ret_created = created;
+    *ret = e ? entry_value(e) : NULL;
+    return NULL;
+}
+
+err_t *kstate_get(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool create, bool *ret_created, void **ret) {
+    ks_ns_t *n = ks_ns_find(ks, ns);
+    entry_t *e = n ? ks_ns_lookup(n, hash, key) : NULL;
+    if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) return get_slow(ks, n, e, ns, hash, key, create, ret_created, ret);
+    if (!(e->flags & ENTRY_REF)) e->flags |= ENTRY_REF;
+    if (ret_created) *ret_created = false;
+    *ret = entry_value(e);
+    return NULL;
+}
+
+void kstate_prefetch(const kstate_t *ks, int64_t ns, uint64_t hash) {
+    const ks_ns_t *n = ks_ns_find(ks, ns);
+    if (n && n->cap) __builtin_prefetch(&n->slots[hash >> n->shift]);
+}
+
+void kstate_delete(kstate_t *ks, void *value) {
+    kstate_dirty(ks, value);
+    ks_kill(ks, entry_of(value));
+}
+
+slice_t kstate_key(const kstate_t *ks, const void *value) { return entry_key(entry_of(value)); }
+int64_t kstate_ns(const kstate_t *ks, const void *value) { return entry_of(value)->ns->ns; }
+uint64_t kstate_hash(const kstate_t *ks, const void *value) { return entry_of(value)->hash; }
+
+/* Tables that hold only remembered deletes are passed over. */
+static bool populated(const kstate_t *ks, ks_ns_t *n, int64_t *ret) {
+    while (n && n->live + n->evicted == 0) n = ks_ns_after(ks, n->ns, false);
+    if (n) *ret = n->ns;
+    return n != NULL;
+}
+
+bool kstate_first_ns(const kstate_t *ks, int64_t *ret) { return populated(ks, ks_ns_after(ks, INT64_MIN, true), ret); }
+bool kstate_next_ns(const kstate_t *ks, int64_t after, int64_t *ret) {
+    return populated(ks, ks_ns_after(ks, after, false), ret);
+}
+
+err_t *kstate_scan(kstate_t *ks, int64_t ns, uint64_t *cursor, void **ret, uint32_t max, uint32_t *ret_n) {
+    ks_ns_t *n = ks_ns_find(ks, ns);
+    *ret_n = 0;
+    if (!n) return NULL;
+    if (*cursor == 0) {
+        if (n->evicted) TRY(ks_load_ns(ks, n));
+        n->scanning = true;
+        *cursor = 1;
+    }
+    uint64_t i = *cursor - 1;
+    uint32_t found = 0;
+    for (; i < n->cap && found < max; i++) {
+        entry_t *e = n->slots[i].e;
+        if (e && !(e->flags & ENTRY_DEAD)) ret[found++] = entry_value(e);
+    }
+    *cursor = i + 1;
+    *ret_n = found;
+    if (found == 0) n->scanning = false;
+    return NULL;
+}
+
+void kstate_drop_ns(kstate_t *ks, int64_t ns) {
+    ks_ns_t *n = ks_ns_find(ks, ns);
+    if (!n) return;
+    bool sealed;
+    ks_ns_clear(ks, n, &sealed);
+    if (sealed) {
+        n->drop_pending = true;
+        ks_ns_changed(ks, n);
+    }
+    ks_ns_release(ks, n);
+}
+
+uint64_t kstate_entries(const kstate_t *ks) { return ks->live + ks->evicted; }
+uint64_t kstate_evicted(const kstate_t *ks) { return ks->evicted; }
+size_t kstate_bytes(const kstate_t *ks) { return (size_t)ks->bytes; }

@@ -1,0 +1,131 @@
+/* kstate_base.c: what passes between a hot table and the base: loading at start and after misses, and eviction.
+ * Reads are safe against the base thread: an evicted entry has not changed since it was applied, so the base gives the same value
+ * before, during and after an apply; what did change is in the table, alive or dead. */
+#include "state/kstate_int.h"
+#include <stdlib.h>
+
+static err_t *value_decode(kstate_t *ks, entry_t *e, slice_t value) {
+    e->changed = 0;
+    if (!ks->codec.decode(ks->codec.ctx, value, entry_value(e)))
+        return err_new(ERR_CORRUPT, "state base: a value of %zu bytes of operator %016" PRIx64 " cannot be decoded",
+                       value.len, ks->fingerprint);
+    ks_heap_update(ks, e);
+    ks->loaded += ks->chunks[e->chunk].entry_size + e->heap;
+    return NULL;
+}
+
+static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
+    kstate_t *ks = arg;
+    ks_ns_t *n = ks_ns_make(ks, ns);
+    if (kstate_env_over(ks->env)) {
+        n->evicted++;
+        ks->evicted++;
+        n->keep_dead = true;
+        return NULL;
+    }
+    return value_decode(ks, ks_create(ks, n, hash_bytes(key.p, key.len), key), value);
+}
+
+err_t *ks_load_all(kstate_t *ks) {
+    base_db_t *b = kstate_env_base(ks->env);
+    return b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
+}
+
+err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret) {
+    base_db_t *b = kstate_env_base(ks->env);
+    ASSERT(b);
+    buf_clear(&ks->scratch);
+    bool found;
+    TRY(b->get(b, ks->fingerprint, ks->slot, hash_key_group(hash), n->ns, key, &ks->scratch, &found));
+    *ret = NULL;
+    if (!found) return NULL;
+    entry_t *e = ks_create(ks, n, hash, key);
+    e->flags = ENTRY_REF;
+    n->evicted--;
+    ks->evicted--;
+    *ret = e;
+    return value_decode(ks, e, buf_slice(&ks->scratch));
+}
+
+static err_t *load_ns_one(void *arg, int64_t ns, slice_t key, slice_t value) {
+    struct { kstate_t *ks; ks_ns_t *n; } *a = arg;
+    uint64_t hash = hash_bytes(key.p, key.len);
+    if (ks_ns_lookup(a->n, hash, key)) return NULL; /* newer in memory, alive or dead */
+    return value_decode(a->ks, ks_create(a->ks, a->n, hash, key), value);
+}
+
+err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n) {
+    base_db_t *b = kstate_env_base(ks->env);
+    ASSERT(b);
+    struct { kstate_t *ks; ks_ns_t *n; } arg = {ks, n};
+    uint64_t before = n->live;
+    TRY(b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, &n->ns, load_ns_one, &arg));
+    if (n->live - before != n->evicted)
+        return err_new(ERR_CORRUPT, "state base: operator %016" PRIx64 " evicted %" PRIu64 " entries of namespace %" PRId64
+                       ", the base has %" PRIu64, ks->fingerprint, n->evicted, n->ns, n->live - before);
+    ks->evicted -= n->evicted;
+    n->evicted = 0;
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- eviction */
+static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
+    ks_ns_t *n = e->ns;
+    if ((e->flags & ENTRY_DIRTY) || n->scanning || e->changed > applied) return;
+    if (e->flags & ENTRY_DEAD) {
+        ks_remove(ks, e); /* the base has applied the delete */
+        return;
+    }
+    if (e->flags & ENTRY_REF) { /* used since the hand came by: once more */
+        e->flags &= (uint8_t)~ENTRY_REF;
+        return;
+    }
+    n->keep_dead = true; /* from now on a miss may read the base */
+    if (n->forgotten > applied) return;
+    n->evicted++;
+    ks->evicted++;
+    ks_remove(ks, e);
+}
+
+/* Goes round the chunks like a clock's hand; whole chunks fall empty and go back to the system. */
+static void evict_chunk(kstate_t *ks, uint32_t at, epoch_t applied) {
+    uint32_t n = ks->chunks[at].bump;
+    for (uint32_t i = 0; i < n && ks->chunks[at].mem; i++) {
+        entry_t *e = ks_chunk_entry(&ks->chunks[at], i);
+        if (!(e->flags & ENTRY_FREE)) evict_entry(ks, e, applied);
+    }
+}
+
+static void tidy(kstate_t *ks) {
+    for (int b = ks->nblocks - 1; b >= 0; b--) {
+        for (int i = ks->blocks[b].n - 1; i >= 0; i--) {
+            ks_ns_t *n = ks->blocks[b].items[i];
+            int blocks = ks->nblocks;
+            ks_ns_shrink(ks, n);
+            ks_ns_release(ks, n);
+            if (ks->nblocks != blocks) break; /* that was the block's last one */
+        }
+    }
+}
+
+err_t *kstate_evict(kstate_t *ks) {
+    ks_report(ks);
+    if (!kstate_env_over(ks->env) || !kstate_env_base(ks->env)) return NULL;
+    epoch_t applied = kstate_env_applied(ks->env);
+    if (ks->fruitless == applied + 1 && ks->loaded * 16 < ks->bytes) return NULL; /* little can have become clean since */
+    ks->loaded = 0;
+    /* every table frees the same share, so that all together come a tenth below the budget */
+    double share = 0.9 * (double)kstate_env_memory(ks->env) / (double)kstate_env_used(ks->env);
+    int64_t target = (int64_t)((double)ks->bytes * share);
+    uint64_t before = ks->live;
+    uint64_t steps = 2 * (uint64_t)ks->nchunks;
+    for (uint64_t i = 0; i < steps && ks->bytes > target; i++) {
+        if (ks->hand >= ks->nchunks) ks->hand = 0;
+        if (ks->chunks[ks->hand].mem) evict_chunk(ks, ks->hand, applied);
+        ks->hand++;
+    }
+    if (ks->live != before || ks->bytes > target) tidy(ks);
+    ks->fruitless = ks->bytes > target ? applied + 1 : 0;
+    ks_report(ks);
+    return NULL;
+}

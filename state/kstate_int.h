@@ -1,0 +1,131 @@
+/* kstate_int.h: the inside of kstate, for kstate*.c only.
+ *
+ *   kstate -> namespaces in time order -> one open-addressing table each: slots {hash, entry*}, linear probing,
+ *   the home slot from the HIGH bits of the hash (the low ten are the key group: within one task they hardly vary)
+ *   entry  = header | value (fixed size) | key, in chunks of one size class, so pointers stay valid and nothing moves
+ *
+ * Life of an entry
+ *   created NEW+DIRTY --seal--> clean, changed = e --dirty--> DIRTY --seal--> clean ..
+ *   delete: DEAD+DIRTY, stays in the table (a scan's cursor does not shift, a re-creation revives it) --seal--> DEL is
+ *   written (nothing if NEW: nobody ever saw it) and the entry leaves, or stays DEAD until the base applied the DEL, when a
+ *   miss might otherwise find the old value in the base (ns->keep_dead)
+ *   evicted: clean, changed <= applied; only counted in ns->evicted; the next get or scan reads it back with changed = 0
+ *
+ * Why a dropped namespace needs no marker after its DROP was sealed: a miss reads the base only while ns->evicted > 0;
+ * after a drop that is 0, and an entry created later is evicted only when the base has applied its epoch and so the DROP before it.
+ * The same holds for single deletes of a table that had no eviction: ns->forgotten is the youngest epoch of a DEL that was not
+ * remembered, and nothing of the namespace is evicted before the base has applied that epoch. */
+#pragma once
+#include "state/kstate_env.h"
+
+#define KEY_GROUPS 1024
+#define KSTATE_CLASSES 8
+#define KSTATE_NS_CACHE 8
+
+enum { ENTRY_DIRTY = 1, ENTRY_NEW = 2, ENTRY_DEAD = 4, ENTRY_REF = 8, ENTRY_FREE = 16 };
+
+typedef struct ks_ns ks_ns_t;
+typedef struct entry {
+    uint64_t hash;   /* of the key; in a free entry: index of the next free one + 1 */
+    ks_ns_t *ns;
+    epoch_t changed; /* epoch of the last seal that wrote it; 0: the base holds it */
+    uint32_t key_len, heap;
+    uint32_t chunk, key_at; /* index of its chunk; offset of the key from the entry */
+    uint8_t flags, cls;
+} __attribute__((aligned(16))) entry_t;
+
+static inline void *entry_value(entry_t *e) { return e + 1; }
+static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_t)value - 1; }
+static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->key_at, e->key_len); }
+static inline int hash_key_group(uint64_t hash) { return (int)(hash & (KEY_GROUPS - 1)); }
+
+typedef struct slot { uint64_t hash; entry_t *e; } slot_t;
+
+struct ks_ns {
+    int64_t ns;
+    slot_t *slots;
+    uint64_t cap, used; /* slots; those taken, dead entries included */
+    uint32_t shift;     /* home slot = hash >> shift */
+    uint64_t live, evicted;
+    entry_t **dirty;
+    size_t ndirty, dirty_cap;
+    epoch_t forgotten;  /* youngest sealed DEL that is not in the table */
+    bool keep_dead;     /* DEAD entries stay until applied */
+    bool drop_pending;  /* DROP goes into the next seal, before everything else of this namespace */
+    bool listed;        /* in ks->changed */
+    bool scanning;      /* between the first and the last kstate_scan: not evicted from */
+};
+
+typedef struct chunk {
+    uint8_t *mem; /* NULL: this index is free */
+    uint32_t entry_size, cap, bump, live;
+    uint32_t free_at; /* first free entry + 1; 0 none */
+    uint8_t cls;
+    bool partial;
+    uint32_t next, prev; /* list of chunks of the class with room, index + 1; of free indexes by next */
+} chunk_t;
+
+typedef struct ns_block { int n; ks_ns_t **items; } ns_block_t;
+
+struct kstate {
+    kstate_env_t *env;
+    uint64_t fingerprint;
+    int slot, kg_lo, kg_hi;
+    kstate_codec_t codec;
+    uint32_t value_bytes; /* value_size rounded up to 8 */
+    ks_ns_t *cache[KSTATE_NS_CACHE];
+    ns_block_t *blocks; /* ascending; each 1..NS_BLOCK_MAX namespaces */
+    int nblocks, blocks_cap;
+    ks_ns_t **changed; /* namespaces with changes since the last seal, in the order of their first change */
+    size_t nchanged, changed_cap;
+    chunk_t *chunks;
+    uint32_t nchunks, chunks_cap;
+    uint32_t partial[KSTATE_CLASSES]; /* index + 1 */
+    uint32_t next_entries[KSTATE_CLASSES]; /* entries of the next chunk */
+    uint32_t free_chunk; /* index + 1 */
+    uint32_t hand;       /* eviction goes on at this chunk */
+    uint64_t live, evicted;
+    int64_t bytes;       /* live entries, slots, dirty lists, heaps of values */
+    int64_t reported;    /* part of it the env knows */
+    epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
+    int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
+    buf_t scratch;
+};
+
+/* kstate_mem.c */
+entry_t *ks_entry_alloc(kstate_t *ks, slice_t key);
+void ks_entry_free(kstate_t *ks, entry_t *e); /* clears the value, too */
+void ks_mem_free(kstate_t *ks);               /* all chunks; values were cleared */
+void ks_account(kstate_t *ks, int64_t delta);
+void ks_report(kstate_t *ks);
+void ks_heap_update(kstate_t *ks, entry_t *e);
+entry_t *ks_chunk_entry(chunk_t *c, uint32_t i);
+
+/* kstate_ns.c */
+ks_ns_t *ks_ns_find(const kstate_t *ks, int64_t ns);
+ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns);
+ks_ns_t *ks_ns_after(const kstate_t *ks, int64_t after, bool inclusive); /* NULL at the end; may be empty of live entries */
+void ks_ns_release(kstate_t *ks, ks_ns_t *n); /* frees it when nothing depends on it any more */
+void ks_ns_free_all(kstate_t *ks);
+void ks_ns_changed(kstate_t *ks, ks_ns_t *n);
+entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key);
+void ks_ns_insert(kstate_t *ks, ks_ns_t *n, entry_t *e);
+void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e); /* from the slots; not freed */
+void ks_ns_shrink(kstate_t *ks, ks_ns_t *n);
+void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before); /* frees all entries and forgets evicted ones */
+
+/* kstate_base.c */
+err_t *ks_load_all(kstate_t *ks);                                   /* at open, when the base has content */
+err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret);
+err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n);
+
+/* kstate.c */
+entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key); /* in the table, not dirty, value init'ed */
+void ks_remove(kstate_t *ks, entry_t *e); /* out of the table, freed */
+void ks_kill(kstate_t *ks, entry_t *e);   /* live -> DEAD */
+void ks_revive(kstate_t *ks, entry_t *e);
+
+/* kstate_env.c */
+void kstate_env_account(kstate_env_t *e, int64_t delta);
+size_t kstate_env_memory(const kstate_env_t *e);
+epoch_t kstate_env_restoring(const kstate_env_t *e);

@@ -1,0 +1,123 @@
+/* kstate_mem.c: memory of entries. Chunks hold entries of one size class (the class follows from the key's length); a chunk
+ * without live entries is given back. Indexes instead of pointers inside free lists, so that the order of reuse depends on the
+ * order of calls only, never on addresses. */
+#include "state/kstate_int.h"
+#include <stdlib.h>
+
+#define CHUNK_BYTES_MAX (256u << 10)
+#define CHUNK_ENTRIES_FIRST 16u
+#define REPORT_STEP (64 << 10)
+
+static const uint32_t key_room[KSTATE_CLASSES - 1] = {8, 24, 56, 120, 248, 504, 1016};
+
+void ks_account(kstate_t *ks, int64_t delta) {
+    ks->bytes += delta;
+    int64_t off = ks->bytes - ks->reported;
+    if (UNLIKELY(off > REPORT_STEP || off < -REPORT_STEP)) ks_report(ks);
+}
+
+void ks_report(kstate_t *ks) {
+    if (ks->bytes == ks->reported) return;
+    kstate_env_account(ks->env, ks->bytes - ks->reported);
+    ks->reported = ks->bytes;
+}
+
+void ks_heap_update(kstate_t *ks, entry_t *e) {
+    if (!ks->codec.heap) return;
+    size_t heap = MIN(ks->codec.heap(ks->codec.ctx, entry_value(e)), (size_t)UINT32_MAX);
+    ks_account(ks, (int64_t)heap - (int64_t)e->heap);
+    e->heap = (uint32_t)heap;
+}
+
+static int class_of(size_t key_len) {
+    int c = 0;
+    while (c < KSTATE_CLASSES - 1 && key_len > key_room[c]) c++;
+    return c; /* KSTATE_CLASSES - 1: a chunk of its own */
+}
+
+static void partial_add(kstate_t *ks, uint32_t i) {
+    chunk_t *c = &ks->chunks[i];
+    c->partial = true;
+    c->prev = 0;
+    c->next = ks->partial[c->cls];
+    if (c->next) ks->chunks[c->next - 1].prev = i + 1;
+    ks->partial[c->cls] = i + 1;
+}
+
+static void partial_remove(kstate_t *ks, uint32_t i) {
+    chunk_t *c = &ks->chunks[i];
+    if (c->prev) ks->chunks[c->prev - 1].next = c->next;
+    else ks->partial[c->cls] = c->next;
+    if (c->next) ks->chunks[c->next - 1].prev = c->prev;
+    c->partial = false;
+}
+
+static uint32_t chunk_new(kstate_t *ks, int cls, size_t key_len) {
+    uint32_t i;
+    if (ks->free_chunk) {
+        i = ks->free_chunk - 1;
+        ks->free_chunk = ks->chunks[i].next;
+    } else {
+        if (ks->nchunks == ks->chunks_cap) {
+            ks->chunks_cap = ks->chunks_cap ? 2 * ks->chunks_cap : 16;
+            ks->chunks = xrealloc(ks->chunks, ks->chunks_cap * sizeof *ks->chunks);
+        }
+        i = ks->nchunks++;
+    }
+    size_t room = cls < KSTATE_CLASSES - 1 ? key_room[cls] : key_len;
+    size_t size = (sizeof(entry_t) + ks->value_bytes + room + 15) & ~(size_t)15;
+    ASSERT(size <= UINT32_MAX);
+    uint32_t n = 1;
+    if (cls < KSTATE_CLASSES - 1) {
+        uint32_t most = MAX(CHUNK_BYTES_MAX / (uint32_t)size, 1u);
+        n = MIN(MAX(ks->next_entries[cls], CHUNK_ENTRIES_FIRST), most);
+        ks->next_entries[cls] = n * 2; /* small states stay small, large ones take large chunks */
+    }
+    ks->chunks[i] = (chunk_t){.mem = xmalloc(size * n), .entry_size = (uint32_t)size, .cap = n, .cls = (uint8_t)cls};
+    partial_add(ks, i);
+    return i;
+}
+
+entry_t *ks_chunk_entry(chunk_t *c, uint32_t i) { return (entry_t *)(c->mem + (size_t)i * c->entry_size); }
+
+entry_t *ks_entry_alloc(kstate_t *ks, slice_t key) {
+    int cls = class_of(key.len);
+    uint32_t at = ks->partial[cls] ? ks->partial[cls] - 1 : chunk_new(ks, cls, key.len);
+    chunk_t *c = &ks->chunks[at];
+    entry_t *e;
+    if (c->free_at) {
+        e = ks_chunk_entry(c, c->free_at - 1);
+        c->free_at = (uint32_t)e->hash;
+    } else {
+        e = ks_chunk_entry(c, c->bump++);
+    }
+    if (++c->live == c->cap) partial_remove(ks, at);
+    ASSERT(key.len <= UINT32_MAX);
+    *e = (entry_t){.key_len = (uint32_t)key.len, .chunk = at, .cls = (uint8_t)cls,
+                   .key_at = (uint32_t)(sizeof(entry_t) + ks->value_bytes)};
+    if (key.len) memcpy((uint8_t *)e + e->key_at, key.p, key.len);
+    ks_account(ks, c->entry_size);
+    return e;
+}
+
+void ks_entry_free(kstate_t *ks, entry_t *e) {
+    if (ks->codec.clear) ks->codec.clear(ks->codec.ctx, entry_value(e));
+    uint32_t at = e->chunk;
+    chunk_t *c = &ks->chunks[at];
+    ks_account(ks, -(int64_t)c->entry_size - (int64_t)e->heap);
+    e->flags = ENTRY_FREE;
+    e->hash = c->free_at;
+    c->free_at = (uint32_t)(((uint8_t *)e - c->mem) / c->entry_size) + 1;
+    c->live--;
+    if (!c->partial) partial_add(ks, at);
+    if (c->live > 0) return;
+    partial_remove(ks, at);
+    free(c->mem);
+    *c = (chunk_t){.next = ks->free_chunk};
+    ks->free_chunk = at + 1;
+}
+
+void ks_mem_free(kstate_t *ks) {
+    for (uint32_t i = 0; i < ks->nchunks; i++) free(ks->chunks[i].mem);
+    free(ks->chunks);
+}

@@ -1,0 +1,227 @@
+/* kstate_ns.c: namespaces in time order and the hash table of each.
+ *
+ * Namespaces lie in an ascending list of blocks of at most NS_BLOCK_MAX: windows are appended at the end and leave at the
+ * front, timers come anywhere; both cost at most one short memmove. */
+#include "state/kstate_int.h"
+#include <stdlib.h>
+
+#define NS_BLOCK_MAX 256
+#define SLOTS_MIN 8u
+
+/* ---------------------------------------------------------------- order */
+/* First position with ns >= `ns`; block == nblocks at the end. */
+static void ns_position(const kstate_t *ks, int64_t ns, int *ret_block, int *ret_at) {
+    int lo = 0, hi = ks->nblocks;
+    while (lo < hi) { /* first block whose last namespace is >= ns */
+        int mid = (lo + hi) / 2;
+        const ns_block_t *b = &ks->blocks[mid];
+        if (b->items[b->n - 1]->ns < ns) lo = mid + 1;
+        else hi = mid;
+    }
+    *ret_block = lo;
+    *ret_at = 0;
+    if (lo == ks->nblocks) return;
+    const ns_block_t *b = &ks->blocks[lo];
+    int l = 0, h = b->n;
+    while (l < h) {
+        int mid = (l + h) / 2;
+        if (b->items[mid]->ns < ns) l = mid + 1;
+        else h = mid;
+    }
+    *ret_at = l;
+}
+
+static inline unsigned cache_index(int64_t ns) { return (unsigned)(hash_mix((uint64_t)ns) % KSTATE_NS_CACHE); }
+
+ks_ns_t *ks_ns_find(const kstate_t *ks, int64_t ns) {
+    unsigned i = cache_index(ns);
+    ks_ns_t *c = ks->cache[i];
+    if (LIKELY(c && c->ns == ns)) return c;
+    int block, at;
+    ns_position(ks, ns, &block, &at);
+    if (block == ks->nblocks || ks->blocks[block].items[at]->ns != ns) return NULL;
+    ks_ns_t *n = ks->blocks[block].items[at];
+    ((kstate_t *)(uintptr_t)ks)->cache[i] = n;
+    return n;
+}
+
+ks_ns_t *ks_ns_after(const kstate_t *ks, int64_t after, bool inclusive) {
+    if (!inclusive && after == INT64_MAX) return NULL;
+    int block, at;
+    ns_position(ks, inclusive ? after : after + 1, &block, &at);
+    return block == ks->nblocks ? NULL : ks->blocks[block].items[at];
+}
+
+static void block_insert(kstate_t *ks, int at) {
+    if (ks->nblocks == ks->blocks_cap) {
+        ks->blocks_cap = ks->blocks_cap ? 2 * ks->blocks_cap : 4;
+        ks->blocks = xrealloc(ks->blocks, (size_t)ks->blocks_cap * sizeof *ks->blocks);
+    }
+    memmove(ks->blocks + at + 1, ks->blocks + at, (size_t)(ks->nblocks - at) * sizeof *ks->blocks);
+    ks->blocks[at] = (ns_block_t){0, xmalloc(NS_BLOCK_MAX * sizeof(ks_ns_t *))};
+    ks->nblocks++;
+}
+
+/* Room for one more at (block, at); splits a full block, at its end when appending (windows fill blocks wholly). */
+static void make_room(kstate_t *ks, int *block, int *at) {
+    if (*block == ks->nblocks) {
+        if (ks->nblocks == 0 || ks->blocks[ks->nblocks - 1].n == NS_BLOCK_MAX) {
+            block_insert(ks, ks->nblocks);
+            *at = 0;
+        } else {
+            (*block)--;
+            *at = ks->blocks[*block].n;
+        }
+        return;
+    }
+    if (ks->blocks[*block].n < NS_BLOCK_MAX) return;
+    block_insert(ks, *block + 1);
+    ns_block_t *a = &ks->blocks[*block], *b = a + 1;
+    b->n = NS_BLOCK_MAX / 2;
+    a->n = NS_BLOCK_MAX - b->n;
+    memcpy(b->items, a->items + a->n, (size_t)b->n * sizeof *b->items);
+    if (*at > a->n) {
+        *at -= a->n;
+        (*block)++;
+    }
+}
+
+ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
+    ks_ns_t *n = ks_ns_find(ks, ns);
+    if (n) return n;
+    n = xcalloc(1, sizeof *n);
+    n->ns = ns;
+    int block, at;
+    ns_position(ks, ns, &block, &at);
+    make_room(ks, &block, &at);
+    ns_block_t *b = &ks->blocks[block];
+    memmove(b->items + at + 1, b->items + at, (size_t)(b->n - at) * sizeof *b->items);
+    b->items[at] = n;
+    b->n++;
+    ks->cache[cache_index(ns)] = n;
+    ks_account(ks, sizeof *n);
+    return n;
+}
+
+static void ns_free(kstate_t *ks, ks_ns_t *n) {
+    ks_account(ks, -(int64_t)(sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty));
+    free(n->slots);
+    free(n->dirty);
+    free(n);
+}
+
+void ks_ns_release(kstate_t *ks, ks_ns_t *n) {
+    if (n->used || n->evicted || n->listed || n->scanning) return;
+    unsigned i = cache_index(n->ns);
+    if (ks->cache[i] == n) ks->cache[i] = NULL;
+    int block, at;
+    ns_position(ks, n->ns, &block, &at);
+    ns_block_t *b = &ks->blocks[block];
+    ASSERT(b->items[at] == n);
+    b->n--;
+    memmove(b->items + at, b->items + at + 1, (size_t)(b->n - at) * sizeof *b->items);
+    if (b->n == 0) {
+        free(b->items);
+        ks->nblocks--;
+        memmove(b, b + 1, (size_t)(ks->nblocks - block) * sizeof *b);
+    }
+    ns_free(ks, n);
+}
+
+void ks_ns_changed(kstate_t *ks, ks_ns_t *n) {
+    if (n->listed) return;
+    if (ks->nchanged == ks->changed_cap) {
+        ks->changed_cap = ks->changed_cap ? 2 * ks->changed_cap : 16;
+        ks->changed = xrealloc(ks->changed, ks->changed_cap * sizeof *ks->changed);
+    }
+    ks->changed[ks->nchanged++] = n;
+    n->listed = true;
+}
+
+/* ---------------------------------------------------------------- table */
+entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {
+    if (UNLIKELY(n->cap == 0)) return NULL;
+    uint64_t mask = n->cap - 1;
+    for (uint64_t i = hash >> n->shift;; i = (i + 1) & mask) {
+        const slot_t *s = &n->slots[i];
+        if (!s->e) return NULL;
+        if (s->hash == hash && s->e->key_len == key.len &&
+            (key.len == 0 || memcmp((const uint8_t *)s->e + s->e->key_at, key.p, key.len) == 0))
+            return s->e;
+    }
+}
+
+static void slots_put(ks_ns_t *n, uint64_t hash, entry_t *e) {
+    uint64_t i = hash >> n->shift;
+    while (n->slots[i].e) i = (i + 1) & (n->cap - 1);
+    n->slots[i] = (slot_t){hash, e};
+}
+
+static void slots_resize(kstate_t *ks, ks_ns_t *n, uint64_t cap) {
+    slot_t *old = n->slots;
+    uint64_t old_cap = n->cap;
+    n->slots = xcalloc(cap, sizeof *n->slots);
+    n->cap = cap;
+    n->shift = (uint32_t)(64 - __builtin_ctzll(cap));
+    for (uint64_t i = 0; i < old_cap; i++)
+        if (old[i].e) slots_put(n, old[i].hash, old[i].e);
+    free(old);
+    ks_account(ks, ((int64_t)cap - (int64_t)old_cap) * (int64_t)sizeof *n->slots);
+}
+
+void ks_ns_insert(kstate_t *ks, ks_ns_t *n, entry_t *e) {
+    if ((n->used + 1) * 4 > n->cap * 3) slots_resize(ks, n, n->cap ? 2 * n->cap : SLOTS_MIN);
+    slots_put(n, e->hash, e);
+    n->used++;
+}
+
+/* Backward shift instead of grave stones: a table that lives long never fills up with them. */
+void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e) {
+    uint64_t mask = n->cap - 1, i = e->hash >> n->shift;
+    while (n->slots[i].e != e) i = (i + 1) & mask;
+    for (uint64_t j = (i + 1) & mask; n->slots[j].e; j = (j + 1) & mask) {
+        uint64_t home = n->slots[j].hash >> n->shift;
+        if (((j - home) & mask) < ((j - i) & mask)) continue; /* its home lies after the hole */
+        n->slots[i] = n->slots[j];
+        i = j;
+    }
+    n->slots[i] = (slot_t){0};
+    n->used--;
+}
+
+void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
+    if (n->cap <= 64 || n->used * 8 > n->cap) return;
+    uint64_t cap = SLOTS_MIN;
+    while (cap * 3 < n->used * 8) cap *= 2;
+    if (cap < n->cap) slots_resize(ks, n, cap);
+}
+
+void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before) {
+    bool sealed = n->evicted > 0;
+    for (uint64_t i = 0; i < n->cap && n->used > 0; i++) {
+        entry_t *e = n->slots[i].e;
+        if (!e) continue;
+        sealed |= !(e->flags & ENTRY_NEW);
+        n->slots[i].e = NULL;
+        n->used--;
+        ks_entry_free(ks, e);
+    }
+    ks->live -= n->live;
+    ks->evicted -= n->evicted;
+    n->live = n->evicted = n->ndirty = 0;
+    n->scanning = false;
+    *ret_sealed_before = sealed;
+}
+
+void ks_ns_free_all(kstate_t *ks) {
+    for (int b = 0; b < ks->nblocks; b++) {
+        for (int i = 0; i < ks->blocks[b].n; i++) {
+            bool sealed;
+            ks_ns_clear(ks, ks->blocks[b].items[i], &sealed);
+            ns_free(ks, ks->blocks[b].items[i]);
+        }
+        free(ks->blocks[b].items);
+    }
+    free(ks->blocks);
+    ks->nblocks = 0;
+}

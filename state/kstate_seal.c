@@ -1,0 +1,165 @@
+/* kstate_seal.c: changes out (seal) and in (apply). The order of a seal is that of the calls that made the changes:
+ * namespaces by their first change, entries by theirs; never an address, never a hash table's order. */
+#include "state/kstate_int.h"
+#include <stdlib.h>
+
+#define SEAL_PREFETCH 6
+
+static void emit_put(kstate_t *ks, entry_t *e, buf_t *out) {
+    buf_put_u8(out, CHANGE_PUT);
+    buf_put_zigzag(out, e->ns->ns);
+    buf_put_bytes(out, entry_key(e));
+    /* most values are below 128 bytes: encode in place behind a one-byte length, else move through scratch */
+    size_t at = out->len;
+    buf_put_u8(out, 0);
+    ks->codec.encode(ks->codec.ctx, entry_value(e), out);
+    size_t len = out->len - at - 1;
+    if (out->overflow) return;
+    if (LIKELY(len < 128)) {
+        out->data[at] = (uint8_t)len;
+        return;
+    }
+    buf_clear(&ks->scratch);
+    buf_put(&ks->scratch, out->data + at + 1, len);
+    out->len = at;
+    buf_put_bytes(out, buf_slice(&ks->scratch));
+}
+
+/* A DEL that was written: remembered while a miss could find the old value in the base. */
+static void deleted(kstate_t *ks, entry_t *e, epoch_t epoch) {
+    ks_ns_t *n = e->ns;
+    if (n->keep_dead) {
+        e->changed = epoch;
+        return;
+    }
+    n->forgotten = MAX(n->forgotten, epoch);
+    ks_remove(ks, e);
+}
+
+static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, buf_t *out) {
+    bool fresh = e->flags & ENTRY_NEW;
+    e->flags &= (uint8_t) ~(ENTRY_DIRTY | ENTRY_NEW);
+    if (e->flags & ENTRY_DEAD) {
+        if (fresh) {
+            ks_remove(ks, e);
+            return;
+        }
+        change_del(out, e->ns->ns, entry_key(e));
+        deleted(ks, e, epoch);
+        return;
+    }
+    emit_put(ks, e, out);
+    e->changed = epoch;
+    ks_heap_update(ks, e);
+}
+
+static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
+    if (n->drop_pending) change_drop_range(out, n->ns, ks->kg_lo, ks->kg_hi);
+    n->drop_pending = n->listed = n->scanning = false;
+    for (size_t i = 0; i < n->ndirty; i++) {
+        if (i + SEAL_PREFETCH < n->ndirty) __builtin_prefetch(n->dirty[i + SEAL_PREFETCH]);
+        seal_entry(ks, n->dirty[i], epoch, out);
+    }
+    if (n->dirty_cap > 64 && n->ndirty * 4 < n->dirty_cap) {
+        size_t cap = n->dirty_cap / 2;
+        n->dirty = xrealloc(n->dirty, cap * sizeof *n->dirty);
+        ks_account(ks, -(int64_t)((n->dirty_cap - cap) * sizeof *n->dirty));
+        n->dirty_cap = cap;
+    }
+    n->ndirty = 0;
+    ks_ns_release(ks, n);
+}
+
+void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
+    ks_report(ks);
+    if (ks->nchanged == 0) return;
+    size_t begin = out->len;
+    change_header(out);
+    size_t empty = out->len;
+    for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
+    ks->nchanged = 0;
+    if (out->len == empty && !out->overflow) out->len = begin; /* made and unmade within the epoch */
+    ks_report(ks);
+}
+
+/* ---------------------------------------------------------------- apply */
+static err_t *apply_put(kstate_t *ks, const change_t *c, uint64_t hash, epoch_t epoch) {
+    ks_ns_t *n = ks_ns_make(ks, c->ns);
+    entry_t *e = ks_ns_lookup(n, hash, c->key);
+    if (!e && n->evicted) TRY(ks_load_one(ks, n, hash, c->key, &e)); /* keeps the count of evicted ones exact */
+    if (!e) {
+        e = ks_create(ks, n, hash, c->key);
+    } else {
+        if (!(e->flags & ENTRY_DEAD)) ks_kill(ks, e); /* an empty value to decode into */
+        ks_revive(ks, e);
+    }
+    e->changed = epoch;
+    if (!ks->codec.decode(ks->codec.ctx, c->value, entry_value(e)))
+        return err_new(ERR_CORRUPT, "sealed state: a value of %zu bytes cannot be decoded", c->value.len);
+    ks_heap_update(ks, e);
+    return NULL;
+}
+
+static void apply_kill(kstate_t *ks, entry_t *e, epoch_t epoch) {
+    if (e->flags & ENTRY_DEAD) return;
+    ks_kill(ks, e);
+    if (!(e->flags & ENTRY_DIRTY)) deleted(ks, e, epoch);
+}
+
+static err_t *apply_del(kstate_t *ks, const change_t *c, uint64_t hash, epoch_t epoch) {
+    ks_ns_t *n = ks_ns_find(ks, c->ns);
+    if (!n) return NULL;
+    entry_t *e = ks_ns_lookup(n, hash, c->key);
+    if (!e && n->evicted) TRY(ks_load_one(ks, n, hash, c->key, &e));
+    if (e) apply_kill(ks, e, epoch);
+    ks_ns_release(ks, n);
+    return NULL;
+}
+
+/* A DROP speaks for the key groups of the task that wrote it: after a rescale they may be a part of ours. */
+static err_t *apply_drop(kstate_t *ks, const change_t *c, epoch_t epoch) {
+    ks_ns_t *n = ks_ns_find(ks, c->ns);
+    if (!n || c->kg_lo >= ks->kg_hi || c->kg_hi <= ks->kg_lo) return NULL;
+    if (c->kg_lo <= ks->kg_lo && c->kg_hi >= ks->kg_hi) {
+        bool sealed;
+        ks_ns_clear(ks, n, &sealed);
+        ks_ns_release(ks, n);
+        return NULL;
+    }
+    if (n->evicted) TRY(ks_load_ns(ks, n));
+    size_t count = 0;
+    entry_t **list = xmalloc((n->used + 1) * sizeof *list);
+    for (uint64_t i = 0; i < n->cap; i++) {
+        entry_t *e = n->slots[i].e;
+        int kg = e ? hash_key_group(e->hash) : -1;
+        if (kg >= c->kg_lo && kg < c->kg_hi) list[count++] = e;
+    }
+    for (size_t i = 0; i < count; i++) apply_kill(ks, list[i], epoch);
+    free(list);
+    ks_ns_release(ks, n);
+    return NULL;
+}
+
+err_t *kstate_apply(kstate_t *ks, slice_t sealed) {
+    if (sealed.len == 0) return NULL;
+    epoch_t epoch = kstate_env_restoring(ks->env);
+    reader_t r = reader_of(sealed);
+    if (!change_begin(&r))
+        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", sealed.p[0], CHANGE_VERSION);
+    err_t *e = NULL;
+    change_t c;
+    while (!e && change_next(&r, &c)) {
+        if (c.kind == CHANGE_DROP) {
+            e = apply_drop(ks, &c, epoch);
+            continue;
+        }
+        uint64_t hash = hash_bytes(c.key.p, c.key.len);
+        int kg = hash_key_group(hash);
+        if (kg < ks->kg_lo || kg >= ks->kg_hi) continue;
+        e = c.kind == CHANGE_PUT ? apply_put(ks, &c, hash, epoch) : apply_del(ks, &c, hash, epoch);
+    }
+    if (!e && r.bad)
+        e = err_new(ERR_CORRUPT, "sealed state: malformed change at byte %zu of %zu", (size_t)(r.p - sealed.p), sealed.len);
+    ks_report(ks);
+    return e;
+}

@@ -1,0 +1,205 @@
+/* segment.c: the bytes of one epoch of one worker: build and read, pure. Layout in docs/formats.md. */
+#include "state/segment.h"
+#include <lz4.h>
+#include <stdlib.h>
+
+#define MAGIC "TGCL"
+#define VERSION 1
+#define FLAG_LZ4 1
+#define LZ4_RATIO_MAX 255 /* an lz4 block expands to at most 255 times its size */
+#define COMPRESS_MIN 256  /* below that compression saves nothing worth a call */
+enum { RECORD_TASK = 1, RECORD_STATE = 2, RECORD_SINK = 3 };
+
+static int seal_cmp(const void *a, const void *b) {
+    const task_seal_t *x = *(const task_seal_t *const *)a, *y = *(const task_seal_t *const *)b;
+    if (x->stage != y->stage) return x->stage < y->stage ? -1 : 1;
+    return (x->subtask > y->subtask) - (x->subtask < y->subtask);
+}
+
+static void put_seal(buf_t *out, const task_seal_t *s) {
+    buf_put_u8(out, RECORD_TASK);
+    buf_put_varint(out, (uint64_t)s->stage);
+    buf_put_varint(out, (uint64_t)s->subtask);
+    buf_put_zigzag(out, s->watermark);
+    buf_put_u8(out, s->ended);
+    buf_put_varint(out, s->rows_since);
+    for (int i = 0; i < s->nstates; i++) {
+        const state_seal_t *st = &s->states[i];
+        if (st->bytes.len == 0) continue;
+        buf_put_u8(out, RECORD_STATE);
+        buf_put_u64(out, st->fingerprint);
+        buf_put_varint(out, (uint64_t)st->op);
+        buf_put_zigzag(out, st->slot);
+        buf_put_bytes(out, buf_slice(&st->bytes));
+    }
+    for (int i = 0; i < s->nsinks; i++) {
+        const sink_seal_t *k = &s->sinks[i];
+        if (k->segment.len == 0) continue;
+        buf_put_u8(out, RECORD_SINK);
+        buf_put_u64(out, k->fingerprint);
+        buf_put_varint(out, (uint64_t)k->op);
+        buf_put_varint(out, (uint64_t)k->lane);
+        buf_put_varint(out, k->rows);
+        buf_put_bytes(out, buf_slice(&k->segment));
+    }
+}
+
+/* A seal buffer that overflowed has lost changes: the segment must not be written. */
+static err_t *check_seal(const task_seal_t *s, epoch_t epoch) {
+    if (s->epoch != epoch)
+        return err_new(ERR_INTERNAL, "the seal of task %d/%d is of epoch %" PRIu64 ", the segment of %" PRIu64, s->stage,
+                       s->subtask, s->epoch, epoch);
+    bool over = false;
+    for (int i = 0; i < s->nstates; i++) over |= s->states[i].bytes.overflow;
+    for (int i = 0; i < s->nsinks; i++) over |= s->sinks[i].segment.overflow;
+    if (!over) return NULL;
+    return err_hint(err_new(ERR_LIMIT, "epoch %" PRIu64 ": the changes of task %d/%d do not fit into one seal", epoch,
+                            s->stage, s->subtask),
+                    "shorten execution.checkpointing.interval or raise the parallelism");
+}
+
+err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress,
+                     buf_t *out) {
+    for (int i = 0; i < n; i++) TRY(check_seal(seals[i], epoch));
+    const task_seal_t **order = xcalloc((size_t)n + 1, sizeof *order);
+    for (int i = 0; i < n; i++) order[i] = seals[i];
+    qsort(order, (size_t)n, sizeof *order, seal_cmp);
+    buf_t raw = buf_make(SEGMENT_RAW_MAX);
+    for (int i = 0; i < n; i++) put_seal(&raw, order[i]);
+    free(order);
+
+    buf_t packed = buf_make(SEGMENT_RAW_MAX);
+    bool lz4 = false;
+    if (compress && !raw.overflow && raw.len >= COMPRESS_MIN && raw.len <= LZ4_MAX_INPUT_SIZE) {
+        int bound = LZ4_compressBound((int)raw.len);
+        if (buf_reserve(&packed, (size_t)bound)) {
+            int k = LZ4_compress_default((const char *)raw.data, (char *)packed.data, (int)raw.len, bound);
+            lz4 = k > 0 && (size_t)k < raw.len;
+            packed.len = lz4 ? (size_t)k : 0;
+        }
+    }
+    slice_t stored = lz4 ? buf_slice(&packed) : buf_slice(&raw);
+    size_t begin = out->len;
+    bool fits = !raw.overflow && buf_reserve(out, SEGMENT_HEADER + stored.len);
+    if (fits) {
+        buf_puts(out, MAGIC);
+        buf_put_u16(out, VERSION);
+        buf_put_u16(out, lz4 ? FLAG_LZ4 : 0);
+        buf_put_u64(out, id->job);
+        buf_put_u64(out, id->incarnation);
+        buf_put_u64(out, id->attempt);
+        buf_put_u64(out, epoch);
+        buf_put_u64(out, raw.len);
+        buf_put_u64(out, stored.len);
+        buf_put_u32(out, crc32c(0, stored.p, stored.len));
+        buf_put_u32(out, crc32c(0, out->data + begin, out->len - begin));
+        ASSERT(out->len - begin == SEGMENT_HEADER);
+        buf_put(out, stored.p, stored.len);
+    }
+    size_t raw_len = raw.len;
+    buf_free(&raw);
+    buf_free(&packed);
+    if (fits) return NULL;
+    return err_hint(err_new(ERR_LIMIT, "epoch %" PRIu64 ": a segment of more than %zu bytes is not possible", epoch, raw_len),
+                    "shorten execution.checkpointing.interval");
+}
+
+/* ---------------------------------------------------------------- read */
+err_t *segment_header_read(slice_t bytes, segment_header_t *ret) {
+    if (bytes.len < SEGMENT_HEADER)
+        return err_new(ERR_CORRUPT, "byte %zu: a segment header of %d bytes is cut", bytes.len, SEGMENT_HEADER);
+    if (memcmp(bytes.p, MAGIC, 4) != 0) return err_new(ERR_CORRUPT, "byte 0: no segment begins here");
+    reader_t r = reader_of(slice_of(bytes.p + 4, SEGMENT_HEADER - 4));
+    segment_header_t h = {.version = read_u16(&r), .flags = read_u16(&r), .job = read_u64(&r), .incarnation = read_u64(&r),
+                          .attempt = read_u64(&r), .epoch = read_u64(&r), .raw_len = read_u64(&r),
+                          .stored_len = read_u64(&r), .crc = read_u32(&r)};
+    if (read_u32(&r) != crc32c(0, bytes.p, SEGMENT_HEADER - 4))
+        return err_new(ERR_CORRUPT, "byte %d: wrong checksum of the segment header", SEGMENT_HEADER - 4);
+    if (h.version != VERSION || (h.flags & ~FLAG_LZ4))
+        return err_new(ERR_VERSION, "byte 4: segment of version %d, flags %d; this build reads version %d, flags up to %d",
+                       h.version, h.flags, VERSION, FLAG_LZ4);
+    if (h.raw_len > SEGMENT_RAW_MAX || h.stored_len > h.raw_len || h.raw_len / LZ4_RATIO_MAX > h.stored_len ||
+        (!(h.flags & FLAG_LZ4) && h.raw_len != h.stored_len))
+        return err_new(ERR_CORRUPT, "byte 40: impossible lengths: %" PRIu64 " bytes stored as %" PRIu64, h.raw_len,
+                       h.stored_len);
+    *ret = h;
+    return NULL;
+}
+
+static int small(reader_t *r) {
+    uint64_t v = read_varint(r);
+    if (v > INT32_MAX) r->bad = true;
+    return r->bad ? 0 : (int)v;
+}
+
+static err_t *visit_task(reader_t *r, const segment_visitor_t *v) {
+    int stage = small(r), subtask = small(r);
+    int64_t watermark = read_zigzag(r);
+    uint8_t ended = read_u8(r);
+    read_varint(r); /* rows since: for people */
+    if (ended > 1) r->bad = true;
+    return r->bad || !v->task ? NULL : v->task(v->arg, stage, subtask, watermark, ended);
+}
+
+static err_t *visit_state(reader_t *r, const segment_visitor_t *v) {
+    uint64_t fingerprint = read_u64(r);
+    int op = small(r);
+    int64_t slot = read_zigzag(r);
+    if (slot < -1 || slot > INT32_MAX) r->bad = true;
+    slice_t bytes = read_bytes(r);
+    return r->bad || !v->state ? NULL : v->state(v->arg, fingerprint, op, (int)slot, bytes);
+}
+
+static err_t *visit_sink(reader_t *r, const segment_visitor_t *v) {
+    uint64_t fingerprint = read_u64(r);
+    int op = small(r), lane = small(r);
+    uint64_t rows = read_varint(r);
+    slice_t segment = read_bytes(r);
+    return r->bad || !v->sink ? NULL : v->sink(v->arg, fingerprint, op, lane, rows, segment);
+}
+
+static err_t *visit_records(slice_t raw, const segment_visitor_t *v) {
+    reader_t r = reader_of(raw);
+    bool in_task = false;
+    while (reader_left(&r) > 0) {
+        size_t at = (size_t)(r.p - raw.p);
+        uint8_t kind = read_u8(&r);
+        err_t *e = NULL;
+        if (kind == RECORD_TASK) e = visit_task(&r, v);
+        else if (kind == RECORD_STATE && in_task) e = visit_state(&r, v);
+        else if (kind == RECORD_SINK && in_task) e = visit_sink(&r, v);
+        else r.bad = true;
+        in_task = true;
+        if (e) return e;
+        if (r.bad) return err_new(ERR_CORRUPT, "byte %d: malformed record (payload byte %zu)", SEGMENT_HEADER, at);
+    }
+    return NULL;
+}
+
+err_t *segment_payload_visit(const segment_header_t *h, slice_t stored, const segment_visitor_t *v) {
+    if (crc32c(0, stored.p, stored.len) != h->crc)
+        return err_new(ERR_CORRUPT, "byte %d: wrong checksum of the segment's payload", SEGMENT_HEADER);
+    if (v->begin) TRY(v->begin(v->arg, h->attempt, h->epoch));
+    if (!(h->flags & FLAG_LZ4)) return visit_records(stored, v);
+    buf_t raw = buf_make(SEGMENT_RAW_MAX);
+    err_t *e = NULL;
+    if (!buf_reserve(&raw, h->raw_len + 1)) e = err_new(ERR_LIMIT, "a segment of %" PRIu64 " bytes", h->raw_len);
+    int n = e ? 0 : LZ4_decompress_safe((const char *)stored.p, (char *)raw.data, (int)stored.len, (int)h->raw_len);
+    if (!e && (n < 0 || (uint64_t)n != h->raw_len))
+        e = err_new(ERR_CORRUPT, "byte %d: the segment's payload cannot be decompressed", SEGMENT_HEADER);
+    if (!e) e = visit_records(slice_of(raw.data, (size_t)n), v);
+    buf_free(&raw);
+    return e;
+}
+
+err_t *segment_visit(slice_t bytes, job_id_t job, const segment_visitor_t *v, size_t *ret_used) {
+    segment_header_t h;
+    TRY(segment_header_read(bytes, &h));
+    if (h.job != job) return err_new(ERR_CORRUPT, "byte 8: a segment of job %016" PRIx64 ", not of %016" PRIx64, h.job, job);
+    if (h.stored_len > bytes.len - SEGMENT_HEADER)
+        return err_new(ERR_CORRUPT, "byte %zu: a segment of %" PRIu64 " bytes is cut", bytes.len, SEGMENT_HEADER + h.stored_len);
+    if (!v->want || v->want(v->arg, h.attempt, h.epoch))
+        TRY(segment_payload_visit(&h, slice_of(bytes.p + SEGMENT_HEADER, h.stored_len), v));
+    if (ret_used) *ret_used = SEGMENT_HEADER + (size_t)h.stored_len;
+    return NULL;
+}

@@ -1,0 +1,265 @@
+/* Keyed state against a model: what a task sees, what it seals, and what comes back from the sealed bytes. */
+#include "tests/state/model.h"
+
+START_TEST(random_ops_seals_and_crashes_equal_the_model) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    model_t *now = xcalloc(1, sizeof *now), *sealed = xcalloc(1, sizeof *sealed);
+    buf_t log[512];
+    int nlog = 0;
+    kstate_t *ks;
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &val_codec, &ks));
+    rng_t rng;
+    rng_seed(&rng, 1);
+    for (int i = 0; i < 100000; i++) {
+        model_step(now, ks, &rng);
+        uint64_t what = rng_below(&rng, 1000);
+        if (what < 3) { /* barrier */
+            log[nlog] = buf_make(BUF_MAX_DEFAULT);
+            kstate_seal(ks, (epoch_t)nlog + 1, &log[nlog]);
+            *sealed = *now;
+            ck_assert_int_lt(++nlog, 512);
+        } else if (what == 3 && i % 4 == 0) { /* crash: what was not sealed is gone, the rest comes back */
+            kstate_close(ks);
+            ck_assert_uint_eq(kstate_env_used(env), 0);
+            ck_ok(kstate_open(env, 7, 0, 0, 1024, &val_codec, &ks));
+            for (int j = 0; j < nlog; j++) ck_ok(kstate_apply(ks, buf_slice(&log[j])));
+            *now = *sealed;
+            if (i % 16 == 0) model_check(now, ks, 0, 1024);
+        }
+    }
+    model_check(now, ks, 0, 1024);
+    /* two instances take over: each its key groups, together everything */
+    kstate_t *a, *b;
+    ck_ok(kstate_open(env, 7, 0, 0, 300, &val_codec, &a));
+    ck_ok(kstate_open(env, 7, 0, 300, 1024, &val_codec, &b));
+    for (int j = 0; j < nlog; j++) {
+        ck_ok(kstate_apply(a, buf_slice(&log[j])));
+        ck_ok(kstate_apply(b, buf_slice(&log[j])));
+    }
+    model_check(sealed, a, 0, 300);
+    model_check(sealed, b, 300, 1024);
+    kstate_close(a);
+    kstate_close(b);
+    kstate_close(ks);
+    ck_assert_uint_eq(kstate_env_used(env), 0);
+    for (int j = 0; j < nlog; j++) buf_free(&log[j]);
+    free(now);
+    free(sealed);
+    kstate_env_free(env);
+}
+END_TEST
+
+static kstate_t *small_table(kstate_env_t *env) {
+    kstate_t *ks;
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &val_codec, &ks));
+    return ks;
+}
+
+START_TEST(a_seal_is_in_the_order_of_the_calls_and_holds_each_change_once) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks = small_table(env);
+    val_t *v;
+    for (int k = 9; k >= 1; k -= 2) { /* keys of eight bytes, made backwards, over two namespaces */
+        ck_ok(ks_get(ks, k % 4 == 1 ? 9 : 8, k, true, NULL, &v));
+        for (int i = 0; i < 3; i++) {
+            kstate_dirty(ks, v);
+            v->number = (uint64_t)k;
+        }
+    }
+    ck_ok(ks_get(ks, 8, 100, true, NULL, &v)); /* made and unmade: nobody hears of it */
+    kstate_delete(ks, v);
+    buf_t out = buf_make(4096);
+    kstate_seal(ks, 1, &out);
+    reader_t r = reader_of(buf_slice(&out));
+    ck_assert(change_begin(&r));
+    static const struct { int64_t ns; int key; } want[] = {{5000, 9}, {5000, 5}, {5000, 1}, {0, 7}, {0, 3}};
+    change_t c;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        ck_assert(change_next(&r, &c));
+        ck_assert_int_eq(c.kind, CHANGE_PUT);
+        ck_assert_int_eq(c.ns, want[i].ns);
+        ck_assert_int_eq(model_key_of(c.key), want[i].key);
+    }
+    ck_assert(!change_next(&r, &c) && !r.bad);
+    buf_clear(&out);
+    kstate_seal(ks, 2, &out);
+    ck_assert_uint_eq(out.len, 0); /* nothing changed: not a byte */
+    buf_free(&out);
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
+START_TEST(delete_and_drop_are_sealed_once_and_survive_a_recreation) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks = small_table(env);
+    buf_t log[3];
+    val_t *v;
+    bool created;
+    for (int k = 0; k < 20; k++) ck_ok(ks_get(ks, 9, k, true, NULL, &v));
+    ck_ok(ks_get(ks, 10, 1, true, NULL, &v));
+    log[0] = buf_make(1 << 20);
+    kstate_seal(ks, 1, &log[0]);
+    ck_ok(ks_get(ks, 10, 1, false, NULL, &v));
+    kstate_delete(ks, v);
+    kstate_drop_ns(ks, model_ns(9));
+    ck_assert_uint_eq(kstate_entries(ks), 0);
+    ck_ok(ks_get(ks, 9, 5, true, &created, &v)); /* back after the drop, in the same epoch */
+    ck_assert(created);
+    v->number = 55;
+    log[1] = buf_make(1 << 20);
+    kstate_seal(ks, 2, &log[1]);
+    reader_t r = reader_of(buf_slice(&log[1]));
+    change_t c;
+    ck_assert(change_begin(&r) && change_next(&r, &c));
+    ck_assert_int_eq(c.kind, CHANGE_DEL);
+    ck_assert(change_next(&r, &c));
+    ck_assert_int_eq(c.kind, CHANGE_DROP);
+    ck_assert_int_eq(c.kg_hi, 1024);
+    ck_assert(change_next(&r, &c));
+    ck_assert_int_eq(c.kind, CHANGE_PUT);
+    ck_assert(!change_next(&r, &c));
+
+    kstate_t *again = small_table(env);
+    ck_ok(kstate_apply(again, buf_slice(&log[0])));
+    ck_ok(kstate_apply(again, buf_slice(&log[1])));
+    ck_assert_uint_eq(kstate_entries(again), 1);
+    ck_ok(ks_get(again, 9, 5, false, NULL, &v));
+    ck_assert(v && v->number == 55);
+    kstate_close(again);
+    kstate_close(ks);
+    buf_free(&log[0]);
+    buf_free(&log[1]);
+    kstate_env_free(env);
+}
+END_TEST
+
+/* Task 0 has key groups 0..511 and goes ahead; task 1 the rest. A drop by one must not take the other's entries when one task
+ * inherits both, whichever log is replayed first. */
+START_TEST(a_drop_speaks_only_for_the_key_groups_of_its_writer) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    for (int first = 0; first < 2; first++) {
+        kstate_t *t[2], *heir = small_table(env);
+        buf_t log[2];
+        uint64_t kept = 0;
+        for (int i = 0; i < 2; i++) {
+            ck_ok(kstate_open(env, 7, 0, i * 512, i * 512 + 512, &val_codec, &t[i]));
+            log[i] = buf_make(1 << 20);
+        }
+        for (int k = 0; k < 200; k++) {
+            char buf[2048];
+            slice_t key = model_key(k, buf);
+            int owner = hash_bytes(key.p, key.len) % 1024 < 512 ? 0 : 1;
+            val_t *v;
+            ck_ok(ks_get(t[owner], 9, k, true, NULL, &v));
+            kept += owner == 0;
+        }
+        for (int i = 0; i < 2; i++) kstate_seal(t[i], 1, &log[i]);
+        kstate_drop_ns(t[1], model_ns(9));
+        buf_t late = buf_make(1 << 20);
+        kstate_seal(t[1], 2, &late);
+        ck_ok(kstate_apply(heir, buf_slice(&log[first])));
+        ck_ok(kstate_apply(heir, buf_slice(&log[!first])));
+        ck_ok(kstate_apply(heir, buf_slice(&late)));
+        ck_assert_uint_eq(kstate_entries(heir), kept);
+        kstate_close(heir);
+        buf_free(&late);
+        for (int i = 0; i < 2; i++) {
+            kstate_close(t[i]);
+            buf_free(&log[i]);
+        }
+    }
+    kstate_env_free(env);
+}
+END_TEST
+
+START_TEST(deleting_while_scanning_misses_nothing) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks = small_table(env);
+    val_t *v;
+    for (int k = 0; k < 500; k++) ck_ok(ks_get(ks, 9, k, true, NULL, &v));
+    uint64_t cursor = 0, seen = 0;
+    void *got[7];
+    for (uint32_t n = 1; n; seen += n) {
+        ck_ok(kstate_scan(ks, model_ns(9), &cursor, got, 7, &n));
+        for (uint32_t i = 0; i < n; i++) kstate_delete(ks, got[i]);
+    }
+    ck_assert_uint_eq(seen, 500);
+    ck_assert_uint_eq(kstate_entries(ks), 0);
+    int64_t ns;
+    ck_assert(!kstate_first_ns(ks, &ns));
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
+START_TEST(many_namespaces_stay_in_time_order) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks = small_table(env);
+    rng_t rng;
+    rng_seed(&rng, 3);
+    enum { N = 20000 };
+    for (int i = 0; i < N; i++) { /* timers: each its own moment, in any order */
+        uint64_t key = rng_next(&rng);
+        int64_t ns = (int64_t)(rng_next(&rng) >> 20) - ((int64_t)1 << 43);
+        void *v;
+        ck_ok(kstate_get(ks, ns, hash_bytes(&key, 8), slice_of(&key, 8), true, NULL, &v));
+    }
+    int64_t ns, last = INT64_MIN;
+    uint64_t n = 0;
+    for (bool more = kstate_first_ns(ks, &ns); more; more = kstate_next_ns(ks, ns, &ns)) {
+        ck_assert(n == 0 || ns > last);
+        last = ns;
+        n++;
+    }
+    ck_assert_uint_eq(n, N);
+    while (kstate_first_ns(ks, &ns)) kstate_drop_ns(ks, ns); /* and leave from the front */
+    ck_assert_uint_eq(kstate_entries(ks), 0);
+    kstate_close(ks);
+    ck_assert_uint_eq(kstate_env_used(env), 0);
+    kstate_env_free(env);
+}
+END_TEST
+
+START_TEST(sealed_bytes_that_are_damaged_are_refused) {
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks = small_table(env);
+    buf_t b = buf_make(4096);
+    buf_put_u8(&b, 9);
+    ck_fails(kstate_apply(ks, buf_slice(&b)), ERR_VERSION, "version 9");
+    buf_clear(&b);
+    change_header(&b);
+    change_put(&b, 5, slice_str("key"), slice_str("not a value"));
+    ck_fails(kstate_apply(ks, buf_slice(&b)), ERR_CORRUPT, "cannot be decoded");
+    buf_clear(&b);
+    change_header(&b);
+    change_del(&b, 5, slice_str("key"));
+    ck_fails(kstate_apply(ks, slice_of(b.data, b.len - 1)), ERR_CORRUPT, "malformed change");
+    buf_clear(&b);
+    change_header(&b);
+    change_drop_range(&b, 5, 9, 2000);
+    ck_fails(kstate_apply(ks, buf_slice(&b)), ERR_CORRUPT, "malformed change");
+    buf_free(&b);
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
+START_TEST(the_change_format_is_frozen) {
+    static const uint8_t want[] = {1, 1, 0x90, 0x4e, 3, 'k', 'e', 'y', 2, 'v', '1', 2, 1, 1, 'x', 3, 0, 0, 1, 0, 2};
+    buf_t b = buf_make(4096);
+    change_header(&b);
+    change_put(&b, 5000, slice_str("key"), slice_str("v1"));
+    change_del(&b, -1, slice_str("x"));
+    change_drop_range(&b, 0, 256, 512);
+    ck_assert_uint_eq(b.len, sizeof want);
+    ck_assert(memcmp(b.data, want, sizeof want) == 0);
+    buf_free(&b);
+}
+END_TEST
+
+TESTS("kstate", random_ops_seals_and_crashes_equal_the_model,
+      a_seal_is_in_the_order_of_the_calls_and_holds_each_change_once,
+      delete_and_drop_are_sealed_once_and_survive_a_recreation, a_drop_speaks_only_for_the_key_groups_of_its_writer,
+      deleting_while_scanning_misses_nothing, many_namespaces_stay_in_time_order,
+      sealed_bytes_that_are_damaged_are_refused, the_change_format_is_frozen)
