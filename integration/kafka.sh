@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# A real Apache Kafka broker (KRaft, one node) for the integration tests and the benchmarks.
+#
+#   kafka.sh jars                      fetch the broker's jars once (Maven)
+#   kafka.sh start DIR PORT [k=v ...]  start in DIR (made when absent, data kept), wait until it answers, print the pid
+#   kafka.sh ready PORT                succeeds when something listens
+#
+# The broker is an ordinary child: stop it with kill, crash it with kill -9, start it again on the same DIR.
+# TIDEGATE_KAFKA_HOME (default ~/.cache/tidegate/kafka) holds the jars, KAFKA_VERSION picks the release.
+set -euo pipefail
+version=${KAFKA_VERSION:-4.1.0}
+home=${TIDEGATE_KAFKA_HOME:-$HOME/.cache/tidegate/kafka}/$version
+
+dependency() { echo "<dependency><groupId>$1</groupId><artifactId>$2</artifactId><version>$3</version></dependency>"; }
+
+jars() {
+  [ -f "$home/complete" ] && return
+  mkdir -p "$home"
+  {
+    echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+    echo '<groupId>tidegate</groupId><artifactId>broker</artifactId><version>1</version><dependencies>'
+    dependency org.apache.kafka kafka_2.13 "$version"
+    dependency org.apache.kafka kafka-tools "$version"
+    dependency org.apache.logging.log4j log4j-core 2.25.1
+    dependency org.apache.logging.log4j log4j-slf4j-impl 2.25.1
+    echo '</dependencies></project>'
+  } >"$home/pom.xml"
+  local try
+  for try in 1 2 3; do
+    mvn -q -B -f "$home/pom.xml" dependency:copy-dependencies -DoutputDirectory="$home/libs" >&2 && break
+    [ "$try" = 3 ] && { echo "kafka.sh: the broker's jars could not be fetched" >&2; exit 1; }
+  done
+  printf '%s\n' 'rootLogger.level=WARN' 'appender.c.type=Console' 'appender.c.name=C' 'appender.c.layout.type=PatternLayout' \
+    'appender.c.layout.pattern=%d %p %c %m%n' 'rootLogger.appenderRef.c.ref=C' >"$home/log4j2.properties"
+  touch "$home/complete"
+}
+
+run_java() { exec java "-Xmx${KAFKA_HEAP:-768m}" -XX:+UseSerialGC "-Dlog4j2.configurationFile=$home/log4j2.properties" -cp "$home/libs/*" "$@"; }
+ready() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+start() {
+  local dir=$1 port=$2 pid waited
+  shift 2
+  jars
+  mkdir -p "$dir"
+  cat >"$dir/server.properties" <<P
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$((port + 1))
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+log.dirs=$dir/data
+num.partitions=4
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+P
+  printf '%s\n' "$@" >>"$dir/server.properties"
+  if [ ! -f "$dir/data/meta.properties" ]; then
+    (run_java kafka.tools.StorageTool format -t dGlkZWdhdGUtdGVzdC0tLQ -c "$dir/server.properties") >/dev/null
+  fi
+  (run_java kafka.Kafka "$dir/server.properties") >>"$dir/broker.log" 2>&1 </dev/null &
+  pid=$!
+  for waited in $(seq 240); do
+    ready "$port" && { echo "$pid"; return; }
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.25
+  done
+  echo "kafka.sh: no broker on port $port after $((waited / 4)) s; the end of $dir/broker.log:" >&2
+  tail -5 "$dir/broker.log" >&2
+  exit 1
+}
+
+case ${1:-} in
+  jars) jars ;;
+  start) shift; start "$@" ;;
+  ready) ready "$2" ;;
+  *) sed -n '2,9p' "$0"; exit 2 ;;
+esac

@@ -1,0 +1,240 @@
+/* kafka_tool: what the integration tests and benchmarks need of Kafka, independent of the engine.
+ *
+ *   kafka_tool topic NAME PARTITIONS [config=value ...]      create (no error when it exists)
+ *   kafka_tool partitions NAME PARTITIONS                    grow to so many partitions
+ *   kafka_tool gen NAME PARTITIONS RATE SECONDS KEYS SEED    JSON order events, RATE per second for SECONDS 
+ *   kafka_tool flush NAME PARTITIONS MS                      one event per partition at MS, so that every window before can close
+ *   kafka_tool put NAME PARTITION < lines                    each line a message (key<TAB>value when KEY=1)
+ *   kafka_tool dump NAME [read_uncommitted]                  all messages up to the end as of now: partition offset key value
+ *   kafka_tool count NAME                                    number of committed messages
+ *
+ * BOOTSTRAP names the broker (default 127.0.0.1:9092). Every wait has a limit; exit status 1 and a line on stderr otherwise. */
+#include <librdkafka/rdkafka.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static _Noreturn void die(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("kafka_tool: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    exit(1);
+}
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void set(rd_kafka_conf_t *c, const char *k, const char *v) {
+    char e[256];
+    if (rd_kafka_conf_set(c, k, v, e, sizeof e)) die("%s", e);
+}
+
+static rd_kafka_t *handle(rd_kafka_type_t type, const char *isolation) {
+    char e[256];
+    const char *boot = getenv("BOOTSTRAP");
+    rd_kafka_conf_t *c = rd_kafka_conf_new();
+    set(c, "bootstrap.servers", boot ? boot : "127.0.0.1:9092");
+    set(c, "socket.nagle.disable", "true");
+    if (type == RD_KAFKA_CONSUMER) {
+        set(c, "group.id", "kafka_tool");
+        set(c, "enable.auto.commit", "false");
+        set(c, "enable.partition.eof", "true");
+        set(c, "auto.offset.reset", "earliest");
+        set(c, "isolation.level", isolation);
+    } else {
+        set(c, "linger.ms", "5");
+        set(c, "queue.buffering.max.messages", "1000000");
+        set(c, "enable.idempotence", "true"); /* a broker restart must not double what the test counts */
+        set(c, "message.timeout.ms", "120000");
+    }
+    rd_kafka_t *rk = rd_kafka_new(type, c, e, sizeof e);
+    if (!rk) die("%s", e);
+    return rk;
+}
+
+static void admin(const char *name, int partitions, bool grow, int nconf, char **conf) {
+    char e[256];
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    if (grow) {
+        rd_kafka_NewPartitions_t *p = rd_kafka_NewPartitions_new(name, (size_t)partitions, e, sizeof e);
+        if (!p) die("%s", e);
+        rd_kafka_CreatePartitions(rk, &p, 1, NULL, q);
+    } else {
+        rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(name, partitions, 1, e, sizeof e);
+        if (!t) die("%s", e);
+        for (int i = 0; i < nconf; i++) {
+            char *eq = strchr(conf[i], '=');
+            if (!eq) die("'%s' is not config=value", conf[i]);
+            *eq = 0;
+            rd_kafka_NewTopic_set_config(t, conf[i], eq + 1);
+        }
+        rd_kafka_CreateTopics(rk, &t, 1, NULL, q);
+    }
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 30000);
+    if (!ev) die("no answer to the creation of %s for 30 s", name);
+    if (rd_kafka_event_error(ev)) die("%s: %s", name, rd_kafka_event_error_string(ev));
+    size_t n = 0;
+    const rd_kafka_topic_result_t **r = NULL;
+    if (grow) r = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &n);
+    else r = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n);
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_resp_err_t err = rd_kafka_topic_result_error(r[i]);
+        if (err && err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) die("%s: %s", name, rd_kafka_err2str(err));
+    }
+    rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+}
+
+static uint64_t rng_state;
+static uint64_t rng(void) {
+    rng_state ^= rng_state << 13;
+    rng_state ^= rng_state >> 7;
+    rng_state ^= rng_state << 17;
+    return rng_state;
+}
+
+static void produce(rd_kafka_t *rk, rd_kafka_topic_t *t, int partition, const char *key, size_t key_len, const char *p, size_t n) {
+    int64_t until = now_ms() + 120000;
+    while (rd_kafka_produce(t, partition, RD_KAFKA_MSG_F_COPY, (void *)p, n, key, key_len, NULL)) {
+        if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) die("produce: %s", rd_kafka_err2str(rd_kafka_last_error()));
+        if (now_ms() > until) die("the broker takes nothing for 120 s");
+        rd_kafka_poll(rk, 10);
+    }
+}
+
+static void time_text(char *out, size_t size, int64_t ms) {
+    time_t sec = ms / 1000;
+    struct tm tm;
+    gmtime_r(&sec, &tm);
+    size_t n = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
+    snprintf(out + n, size - n, ".%03d", (int)(ms % 1000));
+}
+
+static void finish(rd_kafka_t *rk, rd_kafka_topic_t *t) {
+    if (rd_kafka_flush(rk, 120000)) die("%d messages were not delivered in 120 s", rd_kafka_outq_len(rk));
+    rd_kafka_topic_destroy(t);
+    rd_kafka_destroy(rk);
+}
+
+static void order_event(rd_kafka_t *rk, rd_kafka_topic_t *t, int partition, const char *id, int key, uint64_t cents, int64_t ms) {
+    char text[256], when[40];
+    time_text(when, sizeof when, ms);
+    int n = snprintf(text, sizeof text, "{\"id\":\"%s\",\"category\":\"category-%04d\",\"amount\":%d.%02d,\"event_time\":\"%s\"}", id, key,
+                     (int)(cents / 100), (int)(cents % 100), when);
+    produce(rk, t, partition, NULL, 0, text, (size_t)n);
+}
+
+#define BASE_MS INT64_C(1790000000000) /* event time starts here */
+static void gen(const char *name, int partitions, long rate, long seconds, int keys, uint64_t seed) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
+    rng_state = seed * 0x9e3779b97f4a7c15ULL + 88172645463325252ULL;
+    int64_t start = now_ms();
+    for (long i = 0; i < rate * seconds; i++) {
+        int64_t ms = BASE_MS + i * 1000 / rate;
+        if (rng() % 100 < 5) ms -= (int64_t)(rng() % 3000); /* late, but within the watermark's delay */
+        char id[32];
+        snprintf(id, sizeof id, "o%lx-%08ld", (unsigned long)seed, i);
+        order_event(rk, t, (int)(i % partitions), id, (int)(rng() % (uint64_t)keys), rng() % 100000, ms);
+        if (i % 64) continue;
+        rd_kafka_poll(rk, 0);
+        int64_t ahead = i * 1000 / rate - (now_ms() - start);
+        if (ahead > 0) usleep((useconds_t)ahead * 1000);
+    }
+    finish(rk, t);
+}
+
+static void flush(const char *name, int partitions, int64_t ms) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
+    for (int p = 0; p < partitions; p++) {
+        char id[32];
+        snprintf(id, sizeof id, "flush-%d", p);
+        order_event(rk, t, p, id, 0, 0, ms);
+    }
+    finish(rk, t);
+}
+
+static void put(const char *name, int partition) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    while ((n = getline(&line, &cap, stdin)) > 0) {
+        if (line[n - 1] == '\n') n--;
+        char *tab = getenv("KEY") ? memchr(line, '\t', (size_t)n) : NULL;
+        if (!tab) produce(rk, t, partition, NULL, 0, line, (size_t)n);
+        else if (tab + 1 == line + n) produce(rk, t, partition, line, (size_t)(tab - line), NULL, 0); /* tombstone */
+        else produce(rk, t, partition, line, (size_t)(tab - line), tab + 1, (size_t)(line + n - tab - 1));
+    }
+    free(line);
+    finish(rk, t);
+}
+
+static long dump(const char *name, const char *isolation, bool print) {
+    rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, isolation);
+    const struct rd_kafka_metadata *md;
+    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, t, &md, 30000);
+    if (err) die("metadata of %s: %s", name, rd_kafka_err2str(err));
+    int n = md->topics[0].partition_cnt, open = n;
+    if (md->topics[0].err) die("%s: %s", name, rd_kafka_err2str(md->topics[0].err));
+    rd_kafka_metadata_destroy(md);
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(n);
+    for (int p = 0; p < n; p++) rd_kafka_topic_partition_list_add(l, name, p)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(rk, l);
+    long count = 0;
+    int64_t last = now_ms();
+    bool *done = calloc((size_t)n, sizeof *done);
+    while (open > 0) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 200);
+        if (m) last = now_ms();
+        if (!m) {
+            if (now_ms() - last > 60000) die("%s: nothing for 60 s, %d partitions not read to the end", name, open);
+            continue;
+        }
+        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            open -= !done[m->partition];
+            done[m->partition] = true;
+        } else if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && !done[m->partition]) {
+            count++;
+            if (print)
+                printf("%d\t%ld\t%.*s\t%.*s\n", m->partition, (long)m->offset, m->key ? (int)m->key_len : 4, m->key ? (char *)m->key : "null",
+                       m->payload ? (int)m->len : 4, m->payload ? (char *)m->payload : "null");
+        }
+        rd_kafka_message_destroy(m);
+    }
+    free(done);
+    rd_kafka_topic_partition_list_destroy(l);
+    rd_kafka_topic_destroy(t);
+    rd_kafka_consumer_close(rk);
+    rd_kafka_destroy(rk);
+    return count;
+}
+
+int main(int argc, char **v) {
+    const char *cmd = argc > 2 ? v[1] : "";
+    if (!strcmp(cmd, "topic") && argc >= 4) admin(v[2], atoi(v[3]), false, argc - 4, v + 4);
+    else if (!strcmp(cmd, "partitions") && argc == 4) admin(v[2], atoi(v[3]), true, 0, NULL);
+    else if (!strcmp(cmd, "gen") && argc == 8) gen(v[2], atoi(v[3]), atol(v[4]), atol(v[5]), atoi(v[6]), strtoull(v[7], NULL, 10));
+    else if (!strcmp(cmd, "flush") && argc == 5) flush(v[2], atoi(v[3]), atoll(v[4]));
+    else if (!strcmp(cmd, "put") && argc == 4) put(v[2], atoi(v[3]));
+    else if (!strcmp(cmd, "dump")) dump(v[2], argc > 3 ? v[3] : "read_committed", true);
+    else if (!strcmp(cmd, "count")) printf("%ld\n", dump(v[2], "read_committed", false));
+    else die("usage: topic|partitions|gen|flush|put|dump|count NAME ..");
+    return 0;
+}
