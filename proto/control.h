@@ -111,6 +111,9 @@ ctl_msg_t *ctl_copy(const ctl_msg_t *m);
 void ctl_free(ctl_msg_t *m);
 const char *ctl_kind_name(ctl_kind_t k);
 void ctl_print(buf_t *out, const ctl_msg_t *m); /* one line, for traces: "ACK job=1 attempt=2 epoch=3 .." */
+/* Content of parts that are taken out of a message. */
+void ctl_ack_done(ctl_ack_t *a);
+void job_report_done(job_report_t *r);
 job_spec_t job_spec_copy(const job_spec_t *s);
 void job_spec_free(job_spec_t *s); /* content */
 

@@ -1,0 +1,34 @@
+/* coord.h: the brain of the cluster, as a pure state machine. No I/O, clock, log, thread or third party; the same events
+ * give the same actions (everything iterates in order of ids, never of addresses).
+ *
+ * Sub-machines, each in its own file, all seen through coord_int.h:
+ *   membership.c  workers, sessions, heartbeats, drain, suspicion
+ *   client.c      requests of clients and who waits for what
+ *   job.c         life cycle: one transition table, one setter; job_serve decides the next step
+ *   deploy.c      placement on slots, the DEPLOY message     (assign.c: the pure scheduler)
+ *   epoch.c       inject, acks, manifest, complete           (epoch_manifest.c: what a manifest says)
+ *   restart.c     end of an attempt, recovery, delays, giving up
+ * An event only changes state and marks; coord_step ends with job_serve for each job, which takes the actions the new state
+ * allows. Thread: the driver's. */
+#pragma once
+#include "coordinator/core/event.h"
+
+typedef struct coord_conf {
+    char cluster[64];
+    int64_t heartbeat_ms, heartbeat_timeout_ms;
+    int64_t deploy_timeout_ms, stop_timeout_ms;
+    int64_t submit_wait_ms;    /* a submit is answered after this, with what the job waits for */
+    int64_t settle_ms;         /* a new leader waits so long for all workers before it places jobs on fewer slots */
+    int64_t publish_wait_ms;   /* `cancel` waits so long for complete output to be published */
+    int jobs_kept;             /* terminal jobs remembered */
+} coord_conf_t;
+coord_conf_t coord_conf_default(void);
+
+typedef struct coord coord_t;
+coord_t *coord_new(const coord_conf_t *conf);
+void coord_free(coord_t *c);
+/* Takes what event.h says is taken; appends actions. Errors are a driver's mistakes (time running backwards). */
+err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret);
+/* When the next EV_TICK is of use. */
+int64_t coord_next_ms(const coord_t *c);
+bool coord_leading(const coord_t *c);

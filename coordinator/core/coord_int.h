@@ -1,0 +1,227 @@
+/* coord_int.h: the state behind coord.h. Included by coordinator/core only, and by service.c and rest.c, which read it
+ * on the driver's thread and never write. */
+#pragma once
+#include "coordinator/core/coord.h"
+#include "engine/channel.h"
+
+#define EPOCHS_IN_FLIGHT_MAX 4
+#define EPOCHS_KEPT 16 /* finished epochs remembered for people */
+
+/* ---- workers */
+typedef struct member {
+    int id;              /* order of first registration; never reused */
+    char *name, *address, *build;
+    int slots;
+    uint64_t memory;
+    session_id_t session; /* 0: not connected */
+    int64_t heard_ms;
+    bool draining;
+    int64_t suspect_until_ms; /* gets no tasks before: one end of a link that failed twice, or stuck */
+    int link_faults;          /* since the last quiet minute */
+    int64_t link_fault_ms;
+    uint64_t rss;
+    int slots_used_reported;
+} member_t;
+
+/* ---- epochs */
+typedef struct epoch_ack { bool in; ctl_ack_t ack; } epoch_ack_t;
+typedef struct epoch_run {
+    epoch_t id;
+    uint32_t flags;
+    int64_t injected_ms, acked_ms;
+    int nacks;
+    epoch_ack_t *acks; /* per job worker */
+} epoch_run_t;
+typedef struct epoch_done { epoch_t id; uint32_t flags; int64_t began_ms, ack_ms, total_ms; uint64_t rows, bytes; } epoch_done_t;
+typedef struct lane_known { uint64_t fingerprint; int lane; epoch_t published; } lane_known_t;
+
+typedef enum put_state { PUT_NONE, PUT_FLYING, PUT_RETRY, PUT_UNKNOWN } put_state_t;
+
+typedef struct epochs {
+    int n;
+    epoch_run_t run[EPOCHS_IN_FLIGHT_MAX]; /* ascending ids */
+    epoch_t next;          /* id of the next one */
+    int64_t injected_ms;   /* of the last inject in this attempt */
+    bool worth;            /* something happened since the last inject */
+    bool want_base, want_savepoint;
+    bool final_injected;   /* nothing may be injected any more in this incarnation */
+    int64_t base_ms;       /* last base requested */
+    manifest_t *last;      /* durable; NULL before the first */
+    manifest_t *pending;   /* of the put under way */
+    put_state_t put;
+    int64_t put_retry_ms, put_delay_ms;
+    int nlanes; lane_known_t *lanes; /* what workers told, ahead of `last` */
+    epoch_t base_epoch;    /* last epoch injected with BARRIER_BASE in this attempt; 0 none */
+    uint64_t completed;    /* epochs completed in this attempt */
+    epoch_done_t done[EPOCHS_KEPT];
+    uint64_t ndone;
+    char *held;            /* NULL or why no epoch is injected */
+} epochs_t;
+
+/* ---- jobs */
+typedef struct job_worker {
+    int member;            /* id */
+    session_id_t session;  /* of the deploy; 0 once it is gone */
+    int ntasks;
+    bool deployed, stopped, ended;
+    bool base_in;          /* a base waits for a manifest to name it */
+    bool base_offered;     /* the manifest under way names it */
+    base_t base;
+    epoch_t base_answered; /* epochs.base_epoch once it was answered */
+    job_report_t report;   /* last heartbeat's */
+    bool has_report;
+} job_worker_t;
+
+typedef enum waiter_kind { WAIT_RUNNING = 1, WAIT_TERMINAL, WAIT_SAVEPOINT } waiter_kind_t;
+typedef struct waiter { call_id_t call; waiter_kind_t kind; int64_t until_ms; /* INT64_MAX: for ever */ } waiter_t;
+
+typedef struct split_place { uint64_t fingerprint; char *id; int subtask; } split_place_t;
+
+typedef struct job {
+    job_id_t id;
+    job_record_t *record;
+    job_state_t state;
+    int64_t since_ms;      /* in this state */
+    char *waiting;         /* WAITING, RESOLVING, RESTARTING: for what */
+    bool gone;             /* remove at the end of the step */
+
+    bool persisted;        /* the record is in the store */
+    uint64_t version, stored_version, flying_version; /* of the record; flying 0: no PUT_JOB outstanding */
+    int64_t store_retry_ms;
+    bool forgetting;
+
+    job_shape_t *shape;
+    bool resolving; int64_t resolve_retry_ms;
+    manifest_t *from;      /* of the savepoint, until the first manifest is durable */
+    bool finding; int64_t find_ms;
+
+    attempt_t attempt;
+    bool raised, raising;  /* this attempt's transaction is done / outstanding */
+    int64_t raise_retry_ms;
+    int nworkers; job_worker_t *workers;  /* of the attempt, by member id */
+    int nunits; int *units;               /* unit -> member id; kept over attempts for minimal movement */
+    int nplaces; split_place_t *places;   /* split -> subtask */
+    bool squeezed;         /* more units than slots somewhere */
+    bool lanes_only;
+    int64_t deploy_ms, stop_ms;
+    bool closing; job_state_t target;     /* the attempt is being taken down for good; then -> target */
+    bool swept;            /* terminal: its files were handed to deletion, or are to be kept */
+
+    /* restart.c */
+    int failures;          /* attempts in a row without a complete epoch */
+    int64_t running_ms;    /* since when this attempt runs; 0 not yet */
+    int64_t restart_ms;    /* not before */
+    uint64_t restarts;
+    err_t *last_error;     /* of the last attempt that ended */
+    int64_t outage_began_ms, outage_ms; /* from the loss to RUNNING again */
+
+    epochs_t ep;
+    manifest_t *saving;    /* its files are pinned (A7) */
+    char *save_target;
+    bool save_sent, saved;
+    int ndeferred; char **deferred; /* garbage that waits for the pin */
+    int64_t cancel_ms;
+    int nwaiters; waiter_t *waiters;
+} job_t;
+
+struct coord {
+    coord_conf_t conf;
+    bool leading;
+    bool step_down; /* a write was refused: at the end of the step leadership is given up */
+    uint64_t leader;
+    int64_t now_ms, wall_ms, leading_ms;
+    uint64_t draw;
+    int nmembers; member_t **members; /* by id */
+    int njobs; job_t **jobs;          /* by id */
+    coord_actions_t *out;             /* during a step */
+    uint64_t dropped;                 /* stale messages */
+};
+
+/* coord.c */
+job_t *coord_job(const coord_t *c, job_id_t id);
+void coord_log(coord_t *c, coord_log_level_t level, const char *fmt, ...) PRINTF(3, 4);
+void coord_reply(coord_t *c, call_id_t call, job_id_t job, err_t *error); /* takes error */
+job_t *coord_add_job(coord_t *c, job_record_t *record); /* takes record */
+void set_text(char **p, char *text); /* frees the old, takes the new */
+
+/* membership.c */
+member_t *member_by_id(const coord_t *c, int id);
+member_t *member_by_session(const coord_t *c, session_id_t s);
+void member_free(member_t *m);
+void membership_message(coord_t *c, session_id_t session, ctl_msg_t **message);
+void membership_closed(coord_t *c, session_id_t session);
+void membership_tick(coord_t *c);
+void membership_send(coord_t *c, session_id_t session, ctl_msg_t *m); /* takes m; stamps leader */
+void membership_goodbye(coord_t *c, session_id_t session, err_t *why); /* takes why */
+void membership_link_fault(coord_t *c, member_t *from, const char *where);
+int member_slots_free(const coord_t *c, const member_t *m, const job_t *except);
+bool member_usable(const coord_t *c, const member_t *m);
+
+/* job.c */
+job_t *job_new(job_record_t *record); /* takes */
+void job_free(job_t *j);
+void job_set_state(coord_t *c, job_t *j, job_state_t s);
+void job_changed(job_t *j);  /* the record is to be stored */
+bool job_stored(const job_t *j);
+void job_serve(coord_t *c, job_t *j);
+void job_message(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m);
+void job_send(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m); /* takes m; stamps job, incarnation, attempt */
+void job_send_all(coord_t *c, job_t *j, ctl_kind_t kind, epoch_t epoch, uint32_t flags);
+void job_close(coord_t *c, job_t *j, job_state_t target); /* takes the attempt down, then -> target */
+void job_fail(coord_t *c, job_t *j, err_t *error);        /* takes error; -> FAILED */
+void job_workers_clear(job_t *j);
+void job_resolved(coord_t *c, job_t *j, coord_event_t *e);
+void job_record_stored(coord_t *c, job_t *j, coord_event_t *e);
+bool job_published(const job_t *j); /* every lane has published all that `last` has */
+
+/* deploy.c */
+bool deploy_place(coord_t *c, job_t *j); /* false: waits, j->waiting says for what */
+bool deploy_fits(const coord_t *c, const job_t *j); /* there are slots for every unit */
+void deploy_send(coord_t *c, job_t *j);
+void deploy_splits_found(coord_t *c, job_t *j, coord_event_t *e);
+
+/* epoch.c */
+void epoch_begin_attempt(coord_t *c, job_t *j, epoch_t floor);
+void epoch_end_attempt(job_t *j);
+void epoch_start(coord_t *c, job_t *j);
+void epoch_ack(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m);
+void epoch_published(job_t *j, const ctl_msg_t *m);
+void epoch_base_done(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m);
+void epoch_serve(coord_t *c, job_t *j);
+void epoch_put(coord_t *c, job_t *j, manifest_t *m); /* takes m */
+void epoch_put_retry(coord_t *c, job_t *j);
+void epoch_manifest_stored(coord_t *c, job_t *j, coord_event_t *e);
+void epoch_set_last(job_t *j, manifest_t *m);
+void epoch_free(job_t *j);
+int64_t epoch_next_ms(const coord_t *c, const job_t *j);
+epoch_t lane_published_known(const job_t *j, uint64_t fingerprint, int lane);
+
+/* epoch_manifest.c */
+manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr);
+manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leader);
+err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s);
+void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now);
+void garbage_unpin(coord_t *c, job_t *j);
+
+/* restart.c */
+void restart_begin(coord_t *c, job_t *j, err_t *cause); /* takes cause */
+void restart_serve(coord_t *c, job_t *j);
+bool restart_prepare(coord_t *c, job_t *j); /* true: attempt raised, shape known, a manifest durable */
+void restart_raised(coord_t *c, job_t *j, coord_event_t *e);
+void restart_completed(coord_t *c, job_t *j); /* an epoch of this attempt is complete */
+void restart_running(coord_t *c, job_t *j);
+void attempt_stop(coord_t *c, job_t *j);
+bool attempt_stopped(coord_t *c, job_t *j); /* all are; looks at the deadline */
+
+/* client.c */
+void client_event(coord_t *c, call_id_t call, client_request_t *r); /* takes r */
+void client_add_waiter(job_t *j, call_id_t call, waiter_kind_t kind, int64_t until_ms);
+void client_answer(coord_t *c, job_t *j, waiter_kind_t kind, const err_t *error);
+void client_serve(coord_t *c, job_t *j);
+job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **reterr);
+err_t *client_name_taken(const coord_t *c, const char *name, const job_t *except);
+
+/* savepoint.c */
+void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
+void savepoint_serve(coord_t *c, job_t *j);
+void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e);

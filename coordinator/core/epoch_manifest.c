@@ -1,0 +1,172 @@
+/* epoch_manifest.c: what a manifest says, and what becomes garbage when it is durable. */
+#include "coordinator/core/coord_int.h"
+#include <stdlib.h>
+
+static void add_lanes(manifest_t *m, const job_shape_t *s) {
+    for (int i = 0; i < s->nsinks; i++) {
+        bool known = false; /* the number of lanes is fixed at the first start */
+        for (int k = 0; k < m->nlanes; k++) known |= m->lanes[k].fingerprint == s->sinks[i].fingerprint;
+        for (int l = 0; !known && l < s->sinks[i].lanes; l++) manifest_lane(m, s->sinks[i].fingerprint, l, true);
+    }
+}
+
+/* A savepoint becomes the first manifest of a new incarnation: the same bytes and positions, nothing published yet by
+ * this incarnation. Output that the savepoint holds unpublished is published by the job it was taken of, and
+ * here only when the ledger is another one (`--new-ledger`). */
+static manifest_t *from_savepoint(const job_t *j) {
+    manifest_t *m = manifest_copy(j->from);
+    m->final = false;
+    m->previous = m->epoch;
+    m->started = m->epoch;
+    for (int i = 0; i < m->nlanes && !j->record->new_ledger; i++) {
+        m->lanes[i].published = m->epoch;
+        m->lanes[i].last_rows = 0;
+    }
+    return m;
+}
+
+manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr) {
+    const job_shape_t *s = j->shape;
+    manifest_t *m = NULL;
+    if (j->from) {
+        err_t *e = manifest_check_shape(j->from, s);
+        if (e) {
+            *reterr = err_wrap(e, "savepoint %s", j->record->from);
+            return NULL;
+        }
+        m = from_savepoint(j);
+    } else {
+        m = manifest_new();
+    }
+    m->job = j->id;
+    free(m->name);
+    m->name = xstrdup(j->record->spec.name);
+    m->incarnation = j->record->incarnation;
+    m->leader = leader;
+    m->attempt = j->attempt;
+    m->plan_hash = s->plan_hash;
+    m->parallelism = s->parallelism;
+    for (int i = 0; i < s->nsources; i++)
+        if (!manifest_source(m, s->sources[i].fingerprint)) manifest_set_source(m, s->sources[i].fingerprint, &s->sources[i].splits);
+    add_lanes(m, s);
+    return m;
+}
+
+/* State is found by fingerprint: a restore that would drop positions or output is refused (A18). */
+err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s) {
+    for (int i = 0; i < m->nsources; i++) {
+        bool found = false;
+        for (int k = 0; k < s->nsources; k++) found |= s->sources[k].fingerprint == m->sources[i].fingerprint;
+        if (!found)
+            return err_hint(err_new(ERR_INVALID, "epoch %" PRIu64 " holds positions of a source that the statement no longer has "
+                                    "(fingerprint %016" PRIx64 ")", m->epoch, m->sources[i].fingerprint),
+                            "restore with the statement the state was made by, or start anew");
+    }
+    for (int i = 0; i < m->nlanes; i++) {
+        bool found = m->lanes[i].last_rows <= m->lanes[i].published;
+        for (int k = 0; k < s->nsinks; k++) found |= s->sinks[k].lanes > 0 && s->sinks[k].fingerprint == m->lanes[i].fingerprint;
+        if (!found)
+            return err_hint(err_new(ERR_INVALID, "epoch %" PRIu64 " holds unpublished output of a sink that the statement no longer has "
+                                    "(fingerprint %016" PRIx64 ")", m->epoch, m->lanes[i].fingerprint),
+                            "restore with the statement the state was made by, or start anew");
+    }
+    return NULL;
+}
+
+/* ---- the next manifest */
+static void merge_stage(manifest_t *m, int stage, int64_t watermark) {
+    for (int i = 0; i < m->nstages; i++) {
+        if (m->stages[i].stage != stage) continue;
+        m->stages[i].watermark = MAX(m->stages[i].watermark, watermark); /* never decreases (A9) */
+        return;
+    }
+    m->stages = xrealloc(m->stages, (size_t)(m->nstages + 1) * sizeof *m->stages);
+    m->stages[m->nstages++] = (stage_pos_t){stage, watermark};
+}
+
+/* The watermark of a stage is the minimum over all its subtasks, that is over all workers that have some. */
+static void merge_stages(manifest_t *m, const job_t *j, const epoch_run_t *run) {
+    for (int s = 0; s < j->shape->nstages; s++) {
+        int64_t least = WATERMARK_END;
+        bool any = false;
+        for (int w = 0; w < j->nworkers; w++)
+            for (int k = 0; k < run->acks[w].ack.nstages; k++) {
+                if (run->acks[w].ack.stages[k].stage != s) continue;
+                least = MIN(least, run->acks[w].ack.stages[k].watermark);
+                any = true;
+            }
+        if (any) merge_stage(m, s, least);
+    }
+}
+
+static void merge_ack(manifest_t *m, const ctl_ack_t *a) {
+    if (a->extent.path) manifest_add_extent(m, &a->extent);
+    for (int i = 0; i < a->nsources; i++) manifest_set_source(m, a->sources[i].fingerprint, &a->sources[i].splits);
+    for (int i = 0; i < a->nlanes; i++)
+        if (a->lanes[i].rows) manifest_lane(m, a->lanes[i].fingerprint, a->lanes[i].lane, true)->last_rows = m->epoch;
+    m->processing_ms = MAX(m->processing_ms, a->processing_ms);
+}
+
+manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leader) {
+    manifest_t *m = manifest_copy(j->ep.last);
+    m->previous = m->epoch;
+    m->epoch = run->id;
+    m->leader = leader;
+    m->attempt = j->attempt;
+    m->plan_hash = j->shape->plan_hash;
+    m->final = (run->flags & BARRIER_FINAL) != 0;
+    for (int w = 0; w < j->nworkers; w++) merge_ack(m, &run->acks[w].ack);
+    merge_stages(m, j, run);
+    for (int i = 0; i < m->nlanes; i++)
+        m->lanes[i].published = MAX(m->lanes[i].published, lane_published_known(j, m->lanes[i].fingerprint, m->lanes[i].lane));
+    for (int w = 0; w < j->nworkers; w++)
+        if (j->workers[w].base_offered) manifest_set_base(m, &j->workers[w].base);
+    manifest_trim(m);
+    return m;
+}
+
+/* ---- garbage */
+typedef struct garbage { coord_t *c; job_t *j; const manifest_t *pin; coord_action_t *action; } garbage_t;
+
+static bool manifest_names(const manifest_t *m, const char *path) {
+    for (int i = 0; m && i < m->nextents; i++)
+        if (strcmp(m->extents[i].path, path) == 0) return true;
+    for (int i = 0; m && i < m->nbases; i++)
+        for (int k = 0; k < m->bases[i].nfiles; k++)
+            if (strcmp(m->bases[i].files[k].path, path) == 0) return true;
+    return false;
+}
+
+static void delete_path(garbage_t *g, char *path) {
+    if (!g->action) {
+        g->action = coord_actions_add(g->c->out, ACT_DELETE_FILES);
+        g->action->job = g->j->id;
+    }
+    g->action->files.paths = xrealloc(g->action->files.paths, (size_t)(g->action->files.n + 1) * sizeof(char *));
+    g->action->files.paths[g->action->files.n++] = path;
+}
+
+static void garbage_found(void *arg, const char *path) {
+    garbage_t *g = arg;
+    if (manifest_names(g->pin, path)) {
+        g->j->deferred = xrealloc(g->j->deferred, (size_t)(g->j->ndeferred + 1) * sizeof(char *));
+        g->j->deferred[g->j->ndeferred++] = xstrdup(path);
+    } else {
+        delete_path(g, xstrdup(path));
+    }
+}
+
+void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now) {
+    garbage_t g = {c, j, j->saving, NULL};
+    manifest_garbage(old, now, garbage_found, &g);
+}
+
+/* The pin is gone: what was held back for it goes, unless a manifest still names it. */
+void garbage_unpin(coord_t *c, job_t *j) {
+    garbage_t g = {c, j, NULL, NULL};
+    for (int i = 0; i < j->ndeferred; i++) {
+        if (manifest_names(j->ep.last, j->deferred[i])) free(j->deferred[i]);
+        else delete_path(&g, j->deferred[i]);
+    }
+    j->ndeferred = 0;
+}

@@ -1,0 +1,329 @@
+/* job.c: the life of a job.
+ *
+ *   SUBMITTED -> RESOLVING -> WAITING -> DEPLOYING -> RUNNING -> STOPPING -> STOPPED
+ *                                ^          |           |  \         |  \-> CANCELLED, FINISHED
+ *                                |          v           v   \-> FINISHED
+ *                                +----- RESTARTING <----+------------+
+ *   every state that is not terminal -> FAILED, CANCELLED;   FAILED -> RESTARTING (resume)
+ *
+ *   transition                  by
+ *   SUBMITTED  -> RESOLVING     client.c   a submit is accepted
+ *   RESOLVING  -> WAITING       job_serve  shape known, record stored, attempt raised, epoch 0 durable
+ *   WAITING    -> DEPLOYING     job_serve  every unit has a slot
+ *   DEPLOYING  -> RUNNING       job_serve  every worker said DEPLOYED; START is sent
+ *   RUNNING    -> STOPPING      job_serve  stop or cancel is wanted
+ *   any active -> RESTARTING    restart.c  the attempt ended
+ *   RESTARTING -> WAITING       restart.c  all workers stopped, the outcome of the last manifest known, attempt raised
+ *   ...        -> terminal      job_serve  closing: all workers stopped
+ *
+ * Taking an attempt down for good is a phase (`closing`), not a state: STOP is sent, the workers answer, then the state changes. */
+#include "coordinator/core/coord_int.h"
+#include <stdlib.h>
+
+#define TO(s) (1u << (s))
+#define TO_TERMINAL (TO(JOB_STOPPED) | TO(JOB_FINISHED) | TO(JOB_FAILED) | TO(JOB_CANCELLED))
+static const unsigned allowed[] = {
+    [JOB_SUBMITTED] = TO(JOB_RESOLVING) | TO(JOB_FAILED),
+    [JOB_RESOLVING] = TO(JOB_WAITING) | TO_TERMINAL,
+    [JOB_WAITING] = TO(JOB_DEPLOYING) | TO_TERMINAL,
+    [JOB_DEPLOYING] = TO(JOB_RUNNING) | TO(JOB_RESTARTING) | TO_TERMINAL,
+    [JOB_RUNNING] = TO(JOB_STOPPING) | TO(JOB_RESTARTING) | TO_TERMINAL,
+    [JOB_STOPPING] = TO(JOB_RESTARTING) | TO_TERMINAL,
+    [JOB_RESTARTING] = TO(JOB_WAITING) | TO_TERMINAL,
+    [JOB_STOPPED] = 0,
+    [JOB_FINISHED] = 0,
+    [JOB_FAILED] = TO(JOB_RESTARTING),
+    [JOB_CANCELLED] = 0,
+};
+#define STORE_RETRY_MS 200
+
+job_t *job_new(job_record_t *record) {
+    job_t *j = xcalloc(1, sizeof *j);
+    j->id = record->id;
+    j->record = record;
+    return j;
+}
+
+void job_workers_clear(job_t *j) {
+    for (int i = 0; i < j->nworkers; i++) {
+        base_done(&j->workers[i].base);
+        job_report_done(&j->workers[i].report);
+    }
+    free(j->workers);
+    j->workers = NULL;
+    j->nworkers = 0;
+}
+
+void job_free(job_t *j) {
+    if (!j) return;
+    epoch_free(j);
+    job_workers_clear(j);
+    for (int i = 0; i < j->nplaces; i++) free(j->places[i].id);
+    for (int i = 0; i < j->ndeferred; i++) free(j->deferred[i]);
+    free(j->places);
+    free(j->deferred);
+    free(j->units);
+    free(j->waiting);
+    free(j->waiters);
+    free(j->save_target);
+    manifest_free(j->saving);
+    manifest_free(j->from);
+    job_shape_free(j->shape);
+    job_record_free(j->record);
+    err_free(j->last_error);
+    free(j);
+}
+
+/* The one setter. */
+void job_set_state(coord_t *c, job_t *j, job_state_t s) {
+    ASSERT(allowed[j->state] & TO(s));
+    coord_log(c, s == JOB_FAILED ? COORD_ERROR : COORD_INFO, "job %" PRIu64 " '%s': %s -> %s%s%s", j->id,
+              j->record->spec.name ? j->record->spec.name : "", job_state_name(j->state), job_state_name(s),
+              s == JOB_FAILED || s == JOB_RESTARTING ? ": " : "",
+              s == JOB_FAILED ? err_text(j->record->error) : s == JOB_RESTARTING ? err_text(j->last_error) : "");
+    j->state = s;
+    j->since_ms = c->now_ms;
+    if (s != JOB_WAITING) set_text(&j->waiting, NULL);
+}
+
+void job_changed(job_t *j) { j->version++; }
+bool job_stored(const job_t *j) { return j->stored_version == j->version; }
+
+static void store_record(coord_t *c, job_t *j) {
+    if (job_stored(j) || j->flying_version || c->now_ms < j->store_retry_ms) return;
+    j->flying_version = j->version;
+    coord_action_t *a = coord_actions_add(c->out, ACT_PUT_JOB);
+    a->job = j->id;
+    a->record = job_record_copy(j->record);
+}
+
+void job_record_stored(coord_t *c, job_t *j, coord_event_t *e) {
+    uint64_t version = j->flying_version;
+    j->flying_version = 0;
+    if (e->outcome == STORE_OK) {
+        j->stored_version = version;
+        j->persisted = true;
+    } else if (e->outcome == STORE_REFUSED) {
+        c->step_down = true;
+    } else {
+        j->store_retry_ms = c->now_ms + STORE_RETRY_MS;
+        set_text(&j->waiting, xprintf("metadata store: %s", err_text(e->error)));
+    }
+}
+
+void job_send(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m) {
+    m->job = j->id;
+    m->incarnation = j->record->incarnation;
+    m->attempt = j->attempt;
+    if (w->session) membership_send(c, w->session, m);
+    else ctl_free(m);
+}
+
+void job_send_all(coord_t *c, job_t *j, ctl_kind_t kind, epoch_t epoch, uint32_t flags) {
+    for (int i = 0; i < j->nworkers; i++) {
+        ctl_msg_t *m = ctl_new(kind);
+        m->epoch = epoch;
+        m->flags = flags;
+        job_send(c, j, &j->workers[i], m);
+    }
+}
+
+bool job_published(const job_t *j) {
+    const manifest_t *m = j->ep.last;
+    for (int i = 0; m && i < m->nlanes; i++)
+        if (m->lanes[i].last_rows > lane_published_known(j, m->lanes[i].fingerprint, m->lanes[i].lane)) return false;
+    return true;
+}
+
+/* ---- the end */
+void job_close(coord_t *c, job_t *j, job_state_t target) {
+    if (j->closing) return;
+    j->closing = true;
+    j->target = target;
+    attempt_stop(c, j);
+}
+
+void job_fail(coord_t *c, job_t *j, err_t *error) {
+    if (job_state_terminal(j->state)) {
+        err_free(error);
+        return;
+    }
+    err_free(j->record->error);
+    j->record->error = error;
+    if (j->closing) j->target = JOB_FAILED;
+    else job_close(c, j, JOB_FAILED);
+}
+
+/* Files of a job that is over: a FAILED one keeps them for `resume`, a STOPPED one until its savepoint is a copy, and none
+ * loses output that is complete but not published. */
+static void sweep(coord_t *c, job_t *j) {
+    if (j->swept) return;
+    j->swept = true;
+    if (j->state == JOB_FAILED || !j->ep.last || !job_published(j) || (j->state == JOB_STOPPED && !j->record->savepoint)) return;
+    manifest_t *none = manifest_new();
+    garbage_between(c, j, j->ep.last, none);
+    manifest_free(none);
+}
+
+static void close_serve(coord_t *c, job_t *j) {
+    if (!attempt_stopped(c, j)) return;
+    if (j->ep.put == PUT_FLYING && j->target != JOB_FAILED) return;
+    if (j->target == JOB_STOPPED && !j->saved) {
+        savepoint_serve(c, j);
+        if (!j->saved) return;
+    }
+    j->closing = false;
+    j->stop_ms = 0;
+    j->record->state = j->target;
+    j->record->ended_ms = c->wall_ms;
+    job_changed(j);
+    job_set_state(c, j, j->target);
+    if (j->target != JOB_FAILED) job_send_all(c, j, CTL_RELEASE, 0, 0);
+    epoch_end_attempt(j);
+    job_workers_clear(j);
+}
+
+/* The record of a terminal job is durable: nothing can bring it back, so files may go and clients may know. */
+static void terminal_serve(coord_t *c, job_t *j) {
+    if (!job_stored(j)) return;
+    sweep(c, j);
+    const err_t *failed = j->state == JOB_FAILED ? j->record->error : NULL;
+    client_answer(c, j, WAIT_RUNNING, failed);
+    client_answer(c, j, WAIT_SAVEPOINT, failed);
+    client_answer(c, j, WAIT_TERMINAL, failed);
+}
+
+/* ---- events of the job */
+void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
+    j->resolving = false;
+    if (job_state_terminal(j->state) || j->closing) return;
+    if (e->error) {
+        bool retry = j->persisted && !err_deterministic(e->error);
+        if (retry) {
+            set_text(&j->waiting, xstrdup(err_text(e->error)));
+            j->resolve_retry_ms = c->now_ms + 1000;
+        } else if (j->persisted) {
+            job_fail(c, j, TAKE(e->error));
+        } else { /* never accepted: the client hears why and nothing remains */
+            for (int i = 0; i < j->nwaiters; i++) coord_reply(c, j->waiters[i].call, 0, err_copy(e->error));
+            j->nwaiters = 0;
+            j->gone = true;
+        }
+        return;
+    }
+    ASSERT(e->resolved.shape);
+    job_shape_free(j->shape);
+    j->shape = TAKE(e->resolved.shape);
+    manifest_free(j->from);
+    j->from = TAKE(e->resolved.from);
+    if (!j->record->spec.name) j->record->spec.name = xstrdup(j->shape->name);
+    if (!j->persisted) job_changed(j);
+}
+
+static void task_failed(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m) {
+    member_t *from = member_by_id(c, w->member);
+    err_t *e = m->error ? TAKE(m->error) : err_new(ERR_UNAVAILABLE, "no reason given");
+    if (m->failed.where) membership_link_fault(c, from, m->failed.where);
+    const char *label = j->shape && m->failed.stage >= 0 && m->failed.stage < j->shape->nstages && j->shape->stages[m->failed.stage].label
+                            ? j->shape->stages[m->failed.stage].label
+                            : "task";
+    e = err_wrap(e, "%s %d/%d on worker %s", label, m->failed.stage, m->failed.subtask, from->name);
+    /* A newer incarnation took the lanes: going on would fence it in turn, for ever (A4, A27). */
+    if (err_code(e) == ERR_FENCED) job_fail(c, j, e);
+    else restart_begin(c, j, e);
+}
+
+void job_message(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m) {
+    bool active = !j->closing && (j->state == JOB_DEPLOYING || j->state == JOB_RUNNING || j->state == JOB_STOPPING);
+    if (m->kind == CTL_STOPPED) {
+        if (j->stop_ms) w->stopped = true;
+        else if (active) restart_begin(c, j, err_new(ERR_UNAVAILABLE, "worker %s gave the attempt up", member_by_id(c, w->member)->name));
+        return;
+    }
+    if (m->kind == CTL_PUBLISHED) { /* true in any phase */
+        epoch_published(j, m);
+        return;
+    }
+    if (!active) return;
+    switch (m->kind) {
+    case CTL_DEPLOYED: w->deployed = true; break;
+    case CTL_ACK: epoch_ack(c, j, w, m); break;
+    case CTL_BASE_DONE: epoch_base_done(c, j, w, m); break;
+    case CTL_ENDED: w->ended = true; break;
+    case CTL_FAILED: task_failed(c, j, w, m); break;
+    default: c->dropped++; break;
+    }
+}
+
+/* ---- what comes next */
+static void deploying_serve(coord_t *c, job_t *j) {
+    AUTO(buf_free) buf_t late = buf_make(1024);
+    int missing = 0;
+    for (int i = 0; i < j->nworkers; i++) {
+        if (j->workers[i].deployed) continue;
+        buf_printf(&late, "%s%s", missing++ ? ", " : "", member_by_id(c, j->workers[i].member)->name);
+    }
+    if (missing == 0) {
+        job_send_all(c, j, CTL_START, j->ep.last->epoch, 0);
+        job_set_state(c, j, JOB_RUNNING);
+        restart_running(c, j);
+        epoch_start(c, j);
+        client_answer(c, j, WAIT_RUNNING, NULL);
+        return;
+    }
+    int64_t limit = c->conf.deploy_timeout_ms << MIN(j->failures, 4);
+    if (c->now_ms - j->deploy_ms > limit)
+        restart_begin(c, j, err_new(ERR_TIMEOUT, "worker %s did not build its tasks within %" PRId64 " ms", buf_cstr(&late), limit));
+}
+
+static void cancel_serve(coord_t *c, job_t *j) {
+    if (j->ep.put != PUT_NONE && c->now_ms - j->cancel_ms < c->conf.publish_wait_ms) return;
+    if (job_published(j) || c->now_ms - j->cancel_ms >= c->conf.publish_wait_ms) {
+        if (!job_published(j))
+            coord_log(c, COORD_WARN, "job %" PRIu64 " is cancelled with complete output that could not be published", j->id);
+        job_close(c, j, JOB_CANCELLED);
+    }
+}
+
+static void running_serve(coord_t *c, job_t *j) {
+    if (j->state == JOB_RUNNING && j->record->wanted != WANTED_RUN) job_set_state(c, j, JOB_STOPPING);
+    epoch_serve(c, j);
+    if (j->closing || (j->state != JOB_RUNNING && j->state != JOB_STOPPING)) return;
+    if (j->record->wanted == WANTED_CANCEL) {
+        cancel_serve(c, j);
+    } else if (j->ep.last->final && j->ep.n == 0 && job_published(j)) {
+        job_close(c, j, j->record->wanted == WANTED_STOP ? JOB_STOPPED : JOB_FINISHED);
+    } else if (j->squeezed && j->record->wanted == WANTED_RUN && !j->ep.final_injected &&
+               c->now_ms - j->since_ms >= c->conf.settle_ms && deploy_fits(c, j)) {
+        restart_begin(c, j, err_new(ERR_CANCELLED, "there are slots for every task again"));
+    }
+}
+
+static void waiting_serve(coord_t *c, job_t *j) {
+    if (j->record->wanted == WANTED_STOP && job_published(j)) { /* nothing runs and nothing is owed */
+        job_close(c, j, JOB_STOPPED);
+        return;
+    }
+    if (!deploy_place(c, j)) return;
+    deploy_send(c, j);
+    job_set_state(c, j, JOB_DEPLOYING);
+}
+
+void job_serve(coord_t *c, job_t *j) {
+    if (j->gone) return;
+    if (j->record->wanted == WANTED_CANCEL && !j->closing && !job_state_terminal(j->state) && j->state != JOB_RUNNING &&
+        j->state != JOB_STOPPING)
+        job_close(c, j, JOB_CANCELLED);
+    if (!j->closing) {
+        if (j->state == JOB_RESOLVING && restart_prepare(c, j)) job_set_state(c, j, JOB_WAITING);
+        if (j->state == JOB_RESTARTING) restart_serve(c, j);
+        if (j->state == JOB_WAITING && !j->closing) waiting_serve(c, j);
+        if (j->state == JOB_DEPLOYING && !j->closing) deploying_serve(c, j);
+        if ((j->state == JOB_RUNNING || j->state == JOB_STOPPING) && !j->closing) running_serve(c, j);
+    }
+    if (j->closing) close_serve(c, j);
+    else if (j->saving) savepoint_serve(c, j);
+    if (job_state_terminal(j->state)) terminal_serve(c, j);
+    client_serve(c, j);
+    store_record(c, j);
+}

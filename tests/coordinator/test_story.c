@@ -1,0 +1,810 @@
+/* test_story.c: the hazards of the control plane, each as the interleaving that would break it. */
+#include "tests/coordinator/story.h"
+
+START_TEST(submit_to_first_epoch) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    call_id_t call = ask(s, CLIENT_SUBMIT, NULL);
+    expect(s, "client > op 1", "RESOLVING", "resolve", "enumerate", "put-job", "raise", "put-manifest", "attempt=1 epoch=0 first",
+           "manifest 0 durable", "-> WAITING", "w1 < DEPLOY", "w2 < DEPLOY", "w1 > DEPLOYED", "w2 > DEPLOYED", "w1 < START",
+           "-> RUNNING");
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_ptr_null(s->reply_error);
+    forget_trace(s);
+    s->w[0].rows = 5;
+    pass(s, 100);
+    expect(s, "w1 < INJECT", "epoch=1", "w2 < INJECT", "w1 > ACK", "w2 > ACK", "put-manifest", "after=1/0", "manifest 1 durable",
+           "w1 < COMPLETE", "epoch=1", "w2 < COMPLETE");
+    ck_assert_int_eq(s->stored->nextents, 1);
+    ck_assert_uint_eq(s->stored->previous, 0);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_compile_error_leaves_no_trace) {
+    story_t *s = story_new();
+    lead(s);
+    s->resolve_error = err_at(err_new(ERR_NOT_FOUND, "table 'evnts' is unknown"), 3, 7);
+    call_id_t call = ask(s, CLIENT_SUBMIT, NULL);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_int_eq(err_line(s->reply_error), 3);
+    ck_assert_int_eq(err_col(s->reply_error), 7);
+    expect_not(s, "put-job");
+    ck_assert_int_eq(s->c->njobs, 0);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_second_job_of_the_name_is_refused) {
+    story_t *s = story_running();
+    ask(s, CLIENT_SUBMIT, NULL);
+    ck_assert_int_eq(err_code(s->reply_error), ERR_EXISTS);
+    ck_assert_int_eq(s->c->njobs, 1);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_submit_without_slots_waits_and_says_for_what) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 1);
+    call_id_t call = ask(s, CLIENT_SUBMIT, NULL);
+    pass(s, 5000);
+    ck_assert_uint_ne(s->last_reply, call);
+    expect_state(s, JOB_WAITING);
+    ck_assert_ptr_nonnull(strstr(the_job(s)->waiting, "2 slots; 1 of 1 are free on 1 workers"));
+    pass(s, 5100);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_ptr_null(s->reply_error);
+    join(s, "w2", 1);
+    expect_state(s, JOB_RUNNING);
+    story_free(s);
+}
+END_TEST
+
+/* A1: W1's append of epoch 1 fails for long; 2 and 3 are acked by all. None of them may complete before 1. */
+START_TEST(A1_no_epoch_is_skipped) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    s->w[0].mute_ack = true;
+    s->w[0].busy = true;
+    pass(s, 400);
+    ack(s, &s->w[0], 2);
+    ack(s, &s->w[0], 3);
+    expect_not(s, "COMPLETE");
+    ck_assert_uint_eq(s->stored->epoch, 0);
+    forget_trace(s);
+    ack(s, &s->w[0], 1);
+    expect(s, "manifest 1 durable", "COMPLETE", "epoch=1", "put-manifest", "after=1/1", "manifest 2 durable", "after=1/2", "manifest 3 durable");
+    story_free(s);
+}
+END_TEST
+
+/* A1, failover: the new leader neither reuses an id that may have been injected nor builds on a torn cut. */
+START_TEST(A1_a_new_leader_uses_no_id_again) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 100);
+    ck_assert_uint_eq(s->stored->epoch, 1);
+    s->w[0].mute_ack = true;
+    s->w[1].busy = true;
+    pass(s, 500); /* 2..5 are in flight */
+    expect(s, "INJECT job=", "epoch=5");
+    expect_not(s, "epoch=6");
+    forget_trace(s);
+    new_coordinator(s);
+    join(s, "w1", 1)->rows = 1;
+    join(s, "w2", 1)->rows = 1;
+    expect(s, "leader 20", "raise", "attempt 2 last 1", "DEPLOY job=", "attempt=2 epoch=1");
+    forget_trace(s);
+    pass(s, 100);
+    expect(s, "INJECT job=", "attempt=2 epoch=6", "put-manifest", "after=1/1");
+    story_free(s);
+}
+END_TEST
+
+/* A2: what a dead attempt acked but did not complete is named by no manifest. */
+START_TEST(A2_bytes_of_a_dead_attempt_are_in_no_manifest) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 100);
+    s->hold_put = true;
+    pass(s, 300);
+    ck_assert_ptr_nonnull(s->held_put); /* epoch 2 and more are acked */
+    s->put_outcome = STORE_OK;
+    die(s, &s->w[0]);
+    release_put(s, STORE_FAILED);
+    s->hold_put = false;
+    join(s, "w1", 1)->rows = 7;
+    s->w[1].rows = 7;
+    pass(s, 500);
+    const manifest_t *m = s->stored;
+    ck_assert_uint_eq(m->attempt, 2);
+    for (int i = 0; i < m->nextents; i++) {
+        bool first_attempt = strstr(m->extents[i].path, ".a1.") != NULL;
+        if (first_attempt) ck_assert_uint_eq(m->extents[i].to, 100); /* epoch 1 only */
+        ck_assert(first_attempt || m->extents[i].first > 5);
+    }
+    story_free(s);
+}
+END_TEST
+
+/* A3: the manifest of 2 is under way when a worker is lost. It lands; the next attempt must descend from 2. */
+START_TEST(A3_recovery_believes_only_the_transaction) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 100);
+    s->hold_put = true;
+    pass(s, 100);
+    ck_assert_uint_eq(s->held_put->epoch, 2);
+    forget_trace(s);
+    die(s, &s->w[0]);
+    join(s, "w1", 1);
+    pass(s, 500);
+    expect(s, "-> RESTARTING", "w2 < STOP");
+    expect_not(s, "raise"); /* while the outcome is unknown nothing restarts .. */
+    expect_not(s, "COMPLETE");
+    land_unheard(s);
+    release_put(s, STORE_UNKNOWN);
+    s->hold_put = false;
+    pass(s, 50);
+    expect(s, "manifest 2 unknown", "raise", "attempt 2 last 2", "DEPLOY", "restore=2");
+    expect_not(s, "COMPLETE job"); /* .. and nothing completes for the old attempt */
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A3_an_unknown_outcome_is_asked_again_with_the_same_bytes) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->hold_put = true;
+    pass(s, 100);
+    AUTO(buf_free) buf_t first = buf_make(1 << 20), second = buf_make(1 << 20);
+    manifest_print(&first, s->held_put);
+    release_put(s, STORE_UNKNOWN);
+    expect_not(s, "COMPLETE");
+    pass(s, 300);
+    manifest_print(&second, s->held_put);
+    ck_assert(slice_eq(buf_slice(&first), buf_slice(&second)));
+    release_put(s, STORE_OK);
+    expect(s, "manifest 1 unknown", "put-manifest", "epoch=1", "manifest 1 durable", "COMPLETE");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A3_a_refused_manifest_ends_the_attempt) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->hold_put = true;
+    s->hold_raise = true;
+    pass(s, 100);
+    release_put(s, STORE_REFUSED);
+    expect(s, "manifest 1 refused", "-> RESTARTING", "STOP", "raise");
+    expect_not(s, "COMPLETE");
+    coord_event_t e = story_event(s, EV_RAISED);
+    e.job = s->job;
+    e.outcome = STORE_REFUSED;
+    story_step(s, &e); /* another leader is there: this one stops deciding */
+    ck_assert(s->resigned);
+    ck_assert(!coord_leading(s->c));
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A4_every_submit_and_restore_draws_an_incarnation) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = s->w[0].publishes = true;
+    uint64_t first = s->stored->incarnation;
+    pass(s, 300);
+    ask(s, CLIENT_STOP, NULL);
+    pass(s, 100);
+    expect_state(s, JOB_STOPPED);
+    s->from_manifest = manifest_copy(s->stored);
+    epoch_t at = s->stored->epoch;
+    manifest_free(TAKE(s->stored));
+    s->attempt = s->floor = 0;
+    s->w[0].rows = 0;
+    ask(s, CLIENT_SUBMIT, "savepoints/1");
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_ne(s->stored->incarnation, first);
+    ck_assert_uint_eq(s->stored->epoch, at);
+    ck_assert_uint_eq(s->stored->started, at); /* no lane has a bound in the new incarnation */
+    for (int i = 0; i < s->stored->nlanes; i++) ck_assert_uint_eq(s->stored->lanes[i].last_rows, 0);
+    forget_trace(s);
+    s->w[0].rows = 1;
+    pass(s, 100);
+    ck_assert_uint_eq(s->stored->epoch, at + 1);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once) {
+    story_t *s = story_running();
+    failed(s, &s->w[0], err_new(ERR_FENCED, "taken over by incarnation 77"), NULL);
+    pass(s, 100);
+    expect_state(s, JOB_FAILED);
+    ck_assert_ptr_nonnull(strstr(err_text(the_job(s)->record->error), "taken over by incarnation 77"));
+    story_free(s);
+}
+END_TEST
+
+/* A7: nothing is injected after the final barrier, and STOPPED waits for every lane's publication. */
+START_TEST(A7_stop_is_a_final_epoch_and_waits_for_publication) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    s->w[0].lanes = true;
+    s->w[0].busy = true;
+    pass(s, 200);
+    forget_trace(s);
+    s->hold_job = true;
+    call_id_t call = ask(s, CLIENT_STOP, NULL);
+    expect_not(s, "flags=1"); /* not before the wish is durable: a new leader must know why the epoch is final */
+    s->hold_job = false;
+    answer_job(s);
+    expect(s, "INJECT", "flags=1", "put-manifest", "final", "COMPLETE");
+    epoch_t final = s->stored->epoch;
+    ck_assert(s->stored->final);
+    forget_trace(s);
+    pass(s, 1000);
+    expect_not(s, "INJECT");
+    expect_not(s, "STOPPED");
+    published(s, &s->w[0], 0, final - 1);
+    expect_state(s, JOB_STOPPING);
+    published(s, &s->w[0], 0, final);
+    expect(s, "PUBLISHED", "w1 < STOP", "w1 > STOPPED", "w2 > STOPPED", "put-job", "save", "-> STOPPED", "RELEASE");
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_uint_eq(s->saved_epoch, final);
+    story_free(s);
+}
+END_TEST
+
+/* A7: a worker dies between the final manifest and publication: only lanes come back, no source reads again. */
+START_TEST(A7_after_the_final_epoch_only_lanes_come_back) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 100);
+    ask(s, CLIENT_STOP, NULL);
+    epoch_t final = s->stored->epoch;
+    ck_assert(s->stored->final);
+    die(s, &s->w[0]);
+    forget_trace(s);
+    join(s, "w1", 1);
+    pass(s, 1000);
+    expect(s, "DEPLOY", "lanes-only", "START");
+    expect_not(s, "INJECT");
+    published(s, &s->w[0], 0, final);
+    pass(s, 100);
+    expect_state(s, JOB_STOPPED);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A7_a_savepoint_pins_its_files_while_they_are_copied) {
+    story_t *s = story_running();
+    s->hold_save = true;
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 100);
+    call_id_t call = ask(s, CLIENT_SAVEPOINT, "sp");
+    expect(s, "INJECT", "flags=2", "COMPLETE", "put-job", "save");
+    ck_assert_uint_eq(s->record->pin, s->saved_epoch);
+    /* a restart makes both workers' files of the first attempt garbage as soon as bases cover them */
+    job_t *j = the_job(s);
+    manifest_t *none = manifest_new();
+    coord_actions_t out = {0};
+    s->c->out = &out;
+    garbage_between(s->c, j, j->ep.last, none);
+    ck_assert_int_eq(out.n, 0);
+    ck_assert_int_gt(j->ndeferred, 0);
+    coord_actions_done(&out);
+    manifest_free(none);
+    ck_assert_uint_ne(s->last_reply, call);
+    answer_save(s, NULL);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_str_eq(the_job(s)->record->savepoint, "sp");
+    ck_assert_uint_eq(s->record->pin, 0);
+    ck_assert_int_eq(s->deleted, 0); /* the last manifest still names them */
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A8_positions_are_durable_before_the_first_poll) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 2);
+    s->hold_put = true;
+    ask(s, CLIENT_SUBMIT, NULL);
+    pass(s, 500);
+    expect_not(s, "DEPLOY");
+    const source_pos_t *p = manifest_source(s->held_put, FP_SOURCE);
+    ck_assert_int_eq(p->splits.n, 4);
+    ck_assert_int_eq(p->splits.items[3].position, 103);
+    s->hold_put = false;
+    release_put(s, STORE_OK);
+    expect(s, "manifest 0 durable", "DEPLOY", "p0@100", "p3@103", "START");
+    /* The worker dies at once; the source would resolve other positions now, but epoch 0 is the truth. */
+    s->nsplits = 2;
+    die(s, &s->w[0]);
+    forget_trace(s);
+    join(s, "w1", 2);
+    pass(s, 100);
+    expect(s, "DEPLOY", "p0@100", "p3@103");
+    expect_not(s, "enumerate");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A8_new_splits_are_added_once) {
+    story_t *s = story_running();
+    for (int i = 0; i < 2; i++) {
+        coord_event_t e = story_event(s, EV_SPLITS_FOUND);
+        e.job = s->job;
+        e.splits_found.n = 2;
+        e.splits_found.items = xcalloc(2, sizeof(found_split_t));
+        e.splits_found.items[0] = (found_split_t){FP_SOURCE, {.id = xstrdup("p3"), .position = 0, .end = -1}};
+        e.splits_found.items[1] = (found_split_t){FP_SOURCE, {.id = xstrdup("p4"), .position = 7, .end = -1}};
+        forget_trace(s);
+        story_step(s, &e);
+        if (i == 0) {
+            expect(s, "w1 < ADD_SPLITS", "p4@7", "w2 < ADD_SPLITS");
+            expect_not(s, "p3@");
+        } else {
+            expect_not(s, "ADD_SPLITS");
+        }
+    }
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A12_bounds_are_what_lanes_said) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 300);
+    for (int i = 0; i < s->stored->nlanes; i++) ck_assert_uint_eq(s->stored->lanes[i].published, 0); /* complete is not published */
+    published(s, &s->w[0], 0, 2);
+    published(s, &s->w[0], 0, 999); /* nobody can have published what is not complete */
+    pass(s, 200);
+    const lane_pos_t *quiet = manifest_lane(s->stored, FP_SINK, 1, false), *lane = manifest_lane(s->stored, FP_SINK, 0, false);
+    ck_assert_uint_eq(quiet->last_rows, 0); /* a lane without rows owes nothing */
+    ck_assert_uint_eq(quiet->published, 0);
+    ck_assert_uint_ge(lane->published, 2);
+    ck_assert_uint_lt(lane->published, s->stored->epoch);
+    story_free(s);
+}
+END_TEST
+
+/* A14: what a manifest named is deleted only when the next durable one does not name it; not while that is uncertain. */
+START_TEST(A14_files_go_by_the_difference_of_two_durable_manifests) {
+    story_t *s = story_running();
+    s->settings.base_interval_ms = 0;
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 200);
+    die(s, &s->w[0]);
+    join(s, "w1", 1)->rows = 5;
+    s->w[1].rows = 5;
+    pass(s, 300);
+    ck_assert_int_eq(s->deleted, 0);
+    ck_assert_int_gt(s->stored->nextents, 2);
+    s->hold_put = true;
+    pass(s, 200);
+    epoch_t at = the_job(s)->ep.last->epoch;
+    for (int i = 0; i < 2; i++) {
+        ctl_msg_t *m = of_job(&s->w[i], CTL_BASE_DONE, at);
+        m->base_done.base = (base_t){.worker = xstrdup(s->w[i].name), .epoch = at};
+        m->base_done.base.nfiles = 1;
+        m->base_done.base.files = xcalloc(1, sizeof(base_file_t));
+        m->base_done.base.files[0] = (base_file_t){.path = xprintf("jobs/%016" PRIx64 "/base/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".%s/BASE",
+                                                                         s->job, s->w[i].incarnation, s->leader, s->w[i].attempt, s->w[i].name), .name = xstrdup("BASE"), .size = 1, .crc = 1};
+        say(s, &s->w[i], m);
+    }
+    forget_trace(s);
+    release_put(s, STORE_OK); /* built before the bases came */
+    ck_assert_int_eq(s->deleted, 0);
+    expect_not(s, "BASE_ACCEPTED");
+    ck_assert_ptr_nonnull(s->held_put);
+    ck_assert_int_eq(s->held_put->nbases, 2);
+    ck_assert_int_eq(s->deleted, 0);
+    release_put(s, STORE_OK);
+    expect(s, "durable", "delete", "BASE_ACCEPTED");
+    ck_assert_int_gt(s->deleted, 0);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A20_the_end_of_input_is_one_final_epoch) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 100);
+    ended(s, &s->w[0]);
+    pass(s, 200);
+    expect_not(s, "flags=1");
+    ended(s, &s->w[1]);
+    expect(s, "w2 > ENDED", "INJECT", "flags=1", "final", "COMPLETE");
+    expect_state(s, JOB_RUNNING); /* not published yet */
+    published(s, &s->w[0], 0, s->stored->epoch);
+    expect_state(s, JOB_FINISHED);
+    ck_assert_int_eq(s->record->state, JOB_FINISHED);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B1_unpublished_output_holds_the_epochs) {
+    story_t *s = story_new();
+    s->settings.unpublished_max = 1000;
+    lead(s);
+    join(s, "w1", 2);
+    ask(s, CLIENT_SUBMIT, NULL);
+    s->w[0].lanes = true;
+    s->w[0].rows = 5;
+    s->w[0].busy = true;
+    s->w[0].pending_bytes = 999;
+    pass(s, 300);
+    expect(s, "INJECT", "COMPLETE");
+    s->w[0].pending_bytes = 1000;
+    pass(s, 200);
+    forget_trace(s);
+    pass(s, 2000);
+    expect_not(s, "INJECT");
+    ck_assert_ptr_nonnull(strstr(the_job(s)->ep.held, "sources wait"));
+    s->w[0].pending_bytes = 0;
+    pass(s, 200);
+    expect(s, "INJECT");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B5_an_epoch_deadline_names_the_culprit) {
+    story_t *s = story_new();
+    s->settings.epoch_timeout_ms = 1000;
+    lead(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    ask(s, CLIENT_SUBMIT, NULL);
+    s->w[1].mute_ack = true;
+    s->w[1].mute_stop = true;
+    pass(s, 1300);
+    expect(s, "INJECT", "-> RESTARTING: epoch 1 was not acknowledged within 1000 ms by w2 (2 tasks)", "STOP", "w1 > STOPPED");
+    forget_trace(s);
+    pass(s, 5200); /* a slot that does not return makes its process exit */
+    expect(s, "worker w2 is gone", "GOODBYE", "did not stop within 5000 ms", "raise", "w1 < DEPLOY");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B5_a_link_that_fails_twice_costs_one_end_its_place) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    join(s, "w3", 1);
+    ask(s, CLIENT_SUBMIT, NULL);
+    failed(s, &s->w[0], err_new(ERR_IO, "connection to w2 broke"), "w2");
+    pass(s, 200);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->nworkers, 2);
+    ck_assert_int_eq(the_job(s)->workers[1].member, 1); /* once is no pattern: same places */
+    failed(s, &s->w[0], err_new(ERR_IO, "connection to w2 broke"), "w2");
+    pass(s, 500);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->workers[0].member, 0);
+    ck_assert_int_eq(the_job(s)->workers[1].member, 2);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 200);
+    s->w[0].rows = 0;
+    pass(s, 500);
+    forget_trace(s);
+    beat(s, &s->w[0]);
+    expect(s, "w1 < COMPLETE");
+    die(s, &s->w[1]); /* the attempt ends: a fenced lane of it is not confirmed any more */
+    forget_trace(s);
+    beat(s, &s->w[0]);
+    expect_not(s, "COMPLETE");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B10_every_worker_acks_even_without_splits) {
+    story_t *s = story_new();
+    s->nsplits = 1;
+    lead(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    ask(s, CLIENT_SUBMIT, NULL);
+    s->w[1].mute_ack = true;
+    pass(s, 300);
+    expect(s, "w1 < INJECT", "w2 < INJECT");
+    expect_not(s, "COMPLETE");
+    ack(s, &s->w[1], 1);
+    expect(s, "COMPLETE");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 200);
+    epoch_t at = s->stored->epoch;
+    forget_trace(s);
+    failed(s, &s->w[1], err_new(ERR_DATA, "events-3 offset 17: not JSON"), NULL);
+    expect(s, "STOP", "-> FAILED: ", "on worker w2: events-3 offset 17: not JSON");
+    expect_not(s, "raise");
+    ck_assert_int_eq(s->record->state, JOB_FAILED);
+    pass(s, 1000);
+    expect_not(s, "DEPLOY");
+    ck_assert_int_eq(s->deleted, 0); /* extents are kept for resume */
+    ask(s, CLIENT_RESUME, NULL);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_eq(s->w[0].deploy->manifest->epoch, at);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B13_attempts_without_an_epoch_are_delayed_and_counted) {
+    story_t *s = story_new();
+    s->settings.restart_max = 4;
+    lead(s);
+    join(s, "w1", 2)->mute_ack = true;
+    ask(s, CLIENT_SUBMIT, NULL);
+    int64_t times[8];
+    int n = 0;
+    for (int k = 0; k < 1000 && the_job(s)->state != JOB_FAILED; k++) {
+        if (the_job(s)->state == JOB_RUNNING) {
+            times[n++] = s->now;
+            failed(s, &s->w[0], err_new(ERR_UNAVAILABLE, "crash"), NULL);
+        }
+        pass(s, 10);
+    }
+    expect_state(s, JOB_FAILED);
+    ck_assert_int_eq(n, 5);
+    ck_assert_int_le(times[1] - times[0], 20); /* the first comes back at once */
+    ck_assert_int_ge(times[2] - times[1], 100);
+    ck_assert_int_ge(times[3] - times[2], 200);
+    ck_assert_int_ge(times[4] - times[3], 400);
+    ck_assert_ptr_nonnull(strstr(err_text(the_job(s)->record->error), "5 attempts ended without a complete epoch"));
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B13_a_complete_epoch_forgives) {
+    story_t *s = story_running();
+    s->settings.restart_max = 2;
+    for (int i = 0; i < 8; i++) {
+        s->w[0].rows = 5;
+        pass(s, 200);
+        failed(s, &s->w[0], err_new(ERR_UNAVAILABLE, "crash"), NULL);
+        pass(s, 100);
+        expect_state(s, JOB_RUNNING);
+    }
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B14_at_most_four_epochs_are_in_flight) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].busy = true;
+    s->hold_put = true; /* the metadata store is away */
+    pass(s, 100);
+    release_put(s, STORE_FAILED);
+    pass(s, 5000);
+    expect(s, "INJECT", "epoch=4");
+    expect_not(s, "epoch=5");
+    ck_assert_ptr_nonnull(strstr(the_job(s)->waiting, "epoch 1 is not durable: the store is away"));
+    expect_state(s, JOB_RUNNING); /* the job waits, it does not restart */
+    s->hold_put = false;
+    release_put(s, STORE_OK);
+    pass(s, 100);
+    expect(s, "manifest 1 durable", "manifest 2 durable", "manifest 3 durable", "manifest 4 durable", "epoch=5");
+    ck_assert_ptr_null(the_job(s)->waiting);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B15_an_idle_job_has_no_epochs) {
+    story_t *s = story_running();
+    pass(s, 1000);
+    forget_trace(s);
+    pass(s, 60000);
+    expect_not(s, "INJECT");
+    expect_not(s, "put-");
+    s->w[1].busy = true;
+    s->w[1].rows = 1;
+    pass(s, 110);
+    expect(s, "INJECT", "COMPLETE");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_lost_worker_costs_one_restart_and_the_rest_goes_on) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 2);
+    join(s, "w2", 2);
+    join(s, "w3", 2);
+    s->parallelism = 4;
+    ask(s, CLIENT_SUBMIT, NULL);
+    for (int i = 0; i < 3; i++) s->w[i].rows = 5;
+    pass(s, 300);
+    epoch_t at = s->stored->epoch;
+    forget_trace(s);
+    die(s, &s->w[1]);
+    expect(s, "w2 dies", "-> RESTARTING: the connection to worker w2 broke", "w1 < STOP", "w1 > STOPPED", "raise", "attempt 2 last",
+           "DEPLOY", "START", "-> RUNNING");
+    ck_assert_uint_eq(s->w[0].deploy->manifest->epoch, at);
+    ck_assert_int_eq(s->w[0].deploy->nworkers, 2);
+    forget_trace(s);
+    pass(s, 200);
+    expect(s, "INJECT", "COMPLETE");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_job_that_ran_goes_on_with_fewer_slots_and_spreads_again) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 3000);
+    die(s, &s->w[1]);
+    pass(s, 100);
+    expect_state(s, JOB_RUNNING);
+    ck_assert(the_job(s)->squeezed);
+    ck_assert_int_eq(the_job(s)->nworkers, 1);
+    join(s, "w2", 1)->rows = 5;
+    pass(s, 2500);
+    expect_state(s, JOB_RUNNING);
+    ck_assert(!the_job(s)->squeezed);
+    ck_assert_int_eq(the_job(s)->nworkers, 2);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(silence_is_death_and_a_zombie_is_fenced) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 300);
+    s->w[1].mute_beat = s->w[1].mute_ack = true;
+    session_id_t zombie = s->w[1].session;
+    attempt_t old = s->w[1].attempt;
+    pass(s, 1200);
+    expect(s, "worker w2 is gone: worker w2 was silent", "-> RESTARTING");
+    forget_trace(s);
+    s->w[1].session = zombie; /* SIGCONT: it still believes in its attempt */
+    s->w[1].attempt = old;
+    ack(s, &s->w[1], 4);
+    expect(s, "w2 > ACK", "w2 < GOODBYE", "this session has ended", "w2 < close");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(acks_of_another_attempt_or_leader_do_nothing) {
+    story_t *s = story_running();
+    s->w[0].mute_ack = s->w[1].mute_ack = true;
+    pass(s, 100);
+    uint64_t dropped = s->c->dropped;
+    s->w[0].attempt = 7;
+    ack(s, &s->w[0], 1);
+    s->w[0].attempt = 1;
+    s->leader++;
+    ack(s, &s->w[0], 1);
+    s->leader--;
+    s->w[0].incarnation++;
+    ack(s, &s->w[0], 1);
+    s->w[0].incarnation--;
+    ck_assert_uint_eq(s->c->dropped, dropped + 3);
+    ack(s, &s->w[0], 1);
+    ack(s, &s->w[0], 1); /* twice is once */
+    expect_not(s, "COMPLETE");
+    ack(s, &s->w[1], 1);
+    expect(s, "COMPLETE");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_newer_session_of_a_name_ends_the_older) {
+    story_t *s = story_running();
+    session_id_t old = s->w[0].session;
+    forget_trace(s);
+    join(s, "w1", 1);
+    ck_assert_uint_ne(old, s->w[0].session);
+    expect(s, "worker w1 is gone: a newer session", "-> RESTARTING", "GOODBYE", "WELCOME");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_draining_worker_is_emptied_and_let_go) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    join(s, "w3", 1);
+    ask(s, CLIENT_SUBMIT, NULL);
+    forget_trace(s);
+    say(s, &s->w[0], ctl_new(CTL_DRAIN));
+    pass(s, 100);
+    expect(s, "worker w1 drains", "-> RESTARTING: worker w1 drains", "w2 < DEPLOY", "w3 < DEPLOY", "worker w1 has drained", "w1 < GOODBYE");
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->failures, 0);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(versions_that_do_not_overlap_are_refused) {
+    story_t *s = story_new();
+    lead(s);
+    s->w[0] = (story_worker_t){.name = "w9", .session = 77};
+    s->nw = 1;
+    ctl_msg_t *m = ctl_new(CTL_REGISTER);
+    m->reg.name = xstrdup("w9");
+    m->reg.slots = 1;
+    m->reg.version_min = m->reg.version_max = CONTROL_VERSION_MAX + 1;
+    say(s, &s->w[0], m);
+    expect(s, "w9 < GOODBYE", "speaks control versions 2 to 2", "w9 < close");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(cancel_publishes_what_is_complete) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    s->w[0].busy = true;
+    pass(s, 300);
+    forget_trace(s);
+    call_id_t call = ask(s, CLIENT_CANCEL, NULL);
+    pass(s, 500);
+    expect_not(s, "INJECT");
+    expect_state(s, JOB_STOPPING);
+    published(s, &s->w[0], 0, s->stored->epoch);
+    expect_state(s, JOB_CANCELLED);
+    ck_assert_uint_eq(s->last_reply, call);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(strays_of_a_dead_leader_are_told_to_stop) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 200);
+    job_id_t job = s->w[0].job;
+    uint64_t incarnation = s->w[0].incarnation;
+    new_coordinator(s);
+    story_worker_t *w = join(s, "w9", 1);
+    w->job = job;
+    w->attempt = 1;
+    w->incarnation = incarnation;
+    forget_trace(s);
+    beat(s, w);
+    expect(s, "w9 < STOP", "attempt=1");
+    story_free(s);
+}
+END_TEST
+
+TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trace, a_second_job_of_the_name_is_refused,
+      a_submit_without_slots_waits_and_says_for_what, A1_no_epoch_is_skipped, A1_a_new_leader_uses_no_id_again,
+      A2_bytes_of_a_dead_attempt_are_in_no_manifest, A3_recovery_believes_only_the_transaction,
+      A3_an_unknown_outcome_is_asked_again_with_the_same_bytes, A3_a_refused_manifest_ends_the_attempt,
+      A4_every_submit_and_restore_draws_an_incarnation, A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once,
+      A7_stop_is_a_final_epoch_and_waits_for_publication, A7_after_the_final_epoch_only_lanes_come_back,
+      A7_a_savepoint_pins_its_files_while_they_are_copied, A8_positions_are_durable_before_the_first_poll,
+      A8_new_splits_are_added_once, A12_bounds_are_what_lanes_said, A14_files_go_by_the_difference_of_two_durable_manifests,
+      A20_the_end_of_input_is_one_final_epoch, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
+      B5_a_link_that_fails_twice_costs_one_end_its_place, B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
+      B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
+      B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives,
+      B14_at_most_four_epochs_are_in_flight, B15_an_idle_job_has_no_epochs, a_lost_worker_costs_one_restart_and_the_rest_goes_on,
+      a_job_that_ran_goes_on_with_fewer_slots_and_spreads_again, silence_is_death_and_a_zombie_is_fenced,
+      acks_of_another_attempt_or_leader_do_nothing, a_newer_session_of_a_name_ends_the_older,
+      a_draining_worker_is_emptied_and_let_go, versions_that_do_not_overlap_are_refused, cancel_publishes_what_is_complete,
+      strays_of_a_dead_leader_are_told_to_stop)
