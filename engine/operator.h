@@ -69,6 +69,8 @@ struct op_vtable {
     /* before a watermark or barrier leaves, and when the input is idle: emit what is held back; resumable */
     op_status_t (*flush)(op_t *op, out_t *out, err_t **reterr);
     void (*close)(op_t *op);
+    /* the keyed states it opened, slot 0, 1, ..; NULL past the last: the task seals and restores them. Default: none */
+    kstate_t *(*state)(op_t *op, int slot);
 };
 const op_vtable_t *op_vtable_of(op_kind_t kind); /* the one table: engine/operator.c */
 
@@ -87,6 +89,9 @@ typedef struct source {
     void *self;
     split_list_t splits; /* the vt's to update: position = of the first row not yet emitted */
     uint64_t rows_out, bytes_in, bad_records;
+    /* set with SRC_WAIT: poll again at this processing time (eval->now_ms) though nothing wakes; 0 or INT64_MAX: only a
+     * wake. A due time in the past means at once. */
+    int64_t next_poll_ms;
 } source_t;
 
 struct source_vtable {

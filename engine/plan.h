@@ -38,6 +38,8 @@ typedef struct table {
     const char **metadata_keys; /* the connector's key ('timestamp', 'offset', ..) per metadata column */
     int nprimary;
     const int *primary;  /* PRIMARY KEY: indexes into physical */
+    int npartition;
+    const int *partition; /* PARTITIONED BY: indexes into physical, in the order written */
     int line;            /* of CREATE TABLE */
 } table_t;
 

@@ -1,0 +1,347 @@
+/* csv_decode.c: CSV records to rows, by the rules of Flink's csv format (Jackson's dialect).
+ *
+ * A quote has meaning at the start of a value only; inside, it is doubled or escaped; blanks belong to the value. A quoted
+ * value may hold line ends. Values go to columns by position; a record with another number of values is an error, with
+ * 'csv.ignore-parse-errors' missing ones are NULL and longer records are skipped. */
+#include "engine/connector/csv_int.h"
+#include <stdlib.h>
+
+typedef struct csv_value {
+    uint32_t off, len; /* in text */
+    uint32_t at;       /* byte of the record */
+} csv_value_t;
+
+typedef struct csv_decoder {
+    csv_dialect_t dialect;
+    scalar_rules_t rules;
+    int nfields;        /* values of a record */
+    int *field_of;      /* column -> its place in the record */
+    csv_value_t *values;
+    buf_t text;         /* values of the record without quotes and escapes */
+} csv_decoder_t;
+
+/* ------------------------------------------------------------------ framing */
+/* End of the record that starts at p: after its line end; NULL when it has none. */
+static const uint8_t *record_end(const csv_dialect_t *d, const uint8_t *p, const uint8_t *end) {
+    const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
+    bool quotes = d->quote && memchr(p, d->quote, (size_t)((nl ? nl : end) - p));
+    if (!quotes || (d->comments && p < end && *p == '#')) return nl ? nl + 1 : NULL;
+    bool start = true;
+    while (p < end) {
+        if (start && *p == (uint8_t)d->quote) {
+            for (p++; p < end; p++) {
+                if (d->escape && *p == (uint8_t)d->escape) p++;
+                else if (*p == (uint8_t)d->quote && p + 1 < end && p[1] == (uint8_t)d->quote) p++;
+                else if (*p == (uint8_t)d->quote) break;
+            }
+            if (p >= end) return NULL;
+            p++;
+        }
+        start = false;
+        if (p == end) break;
+        if (*p == '\n') return p + 1;
+        if (*p == (uint8_t)d->separator) start = true;
+        else if (d->escape && *p == (uint8_t)d->escape) p++;
+        p++;
+    }
+    return NULL;
+}
+
+static size_t csv_frame(decoder_t *dec, slice_t data, bool eof, slice_t *ret_record) {
+    const csv_decoder_t *c = dec->self;
+    const uint8_t *end = record_end(&c->dialect, data.p, data.p + data.len);
+    if (!end && !eof) return 0;
+    size_t used = end ? (size_t)(end - data.p) : data.len, len = used;
+    if (len && data.p[len - 1] == '\n') len--;
+    if (len && data.p[len - 1] == '\r') len--;
+    *ret_record = slice_of(data.p, len);
+    return used;
+}
+
+/* ------------------------------------------------------------------ splitting a record */
+static uint8_t unescaped(uint8_t c) {
+    switch (c) {
+    case '0': return 0;
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return c;
+    }
+}
+
+typedef struct csv_in {
+    const uint8_t *start, *p, *end;
+    const char *why;
+} csv_in_t;
+
+static bool quoted_value(const csv_dialect_t *d, csv_in_t *in, buf_t *out) {
+    const uint8_t *open = in->p++;
+    for (;;) {
+        const uint8_t *from = in->p;
+        while (in->p < in->end && *in->p != (uint8_t)d->quote && !(d->escape && *in->p == (uint8_t)d->escape)) in->p++;
+        buf_put(out, from, (size_t)(in->p - from));
+        if (in->p == in->end) {
+            in->p = open;
+            in->why = "quote is not closed";
+            return false;
+        }
+        if (*in->p == (uint8_t)d->quote) {
+            if (in->p + 1 < in->end && in->p[1] == (uint8_t)d->quote) {
+                buf_put_u8(out, (uint8_t)d->quote);
+                in->p += 2;
+                continue;
+            }
+            in->p++;
+            break;
+        }
+        if (in->p + 1 == in->end) {
+            in->why = "nothing follows the escape character";
+            return false;
+        }
+        buf_put_u8(out, unescaped(in->p[1]));
+        in->p += 2;
+    }
+    while (in->p < in->end && (*in->p == ' ' || *in->p == '\t') && *in->p != (uint8_t)d->separator) in->p++;
+    if (in->p == in->end || *in->p == (uint8_t)d->separator) return true;
+    in->why = "expected a separator behind the closing quote";
+    return false;
+}
+
+static bool plain_value(const csv_dialect_t *d, csv_in_t *in, buf_t *out) {
+    for (;;) {
+        const uint8_t *from = in->p;
+        while (in->p < in->end && *in->p != (uint8_t)d->separator && !(d->escape && *in->p == (uint8_t)d->escape)) in->p++;
+        buf_put(out, from, (size_t)(in->p - from));
+        if (in->p == in->end || *in->p == (uint8_t)d->separator) return true;
+        if (in->p + 1 == in->end) {
+            in->why = "nothing follows the escape character";
+            return false;
+        }
+        buf_put_u8(out, unescaped(in->p[1]));
+        in->p += 2;
+    }
+}
+
+/* Number of values, or -1 with in->why at in->p. Values past nfields are counted, not kept. */
+static int split_record(csv_decoder_t *c, csv_in_t *in) {
+    const csv_dialect_t *d = &c->dialect;
+    buf_clear(&c->text);
+    for (int n = 0;; n++) {
+        csv_value_t v = {.off = (uint32_t)c->text.len, .at = (uint32_t)(in->p - in->start)};
+        bool quoted = d->quote && in->p < in->end && *in->p == (uint8_t)d->quote;
+        if (!(quoted ? quoted_value(d, in, &c->text) : plain_value(d, in, &c->text))) return -1;
+        v.len = (uint32_t)(c->text.len - v.off);
+        if (n < c->nfields) c->values[n] = v;
+        if (in->p == in->end) return n + 1;
+        in->p++;
+    }
+}
+
+/* ------------------------------------------------------------------ converting */
+static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *p, size_t n);
+
+static bool is_null_text(const csv_dialect_t *d, const char *p, size_t n) {
+    return d->null_literal && strlen(d->null_literal) == n && memcmp(d->null_literal, p, n) == 0;
+}
+
+/* Elements of an array or fields of a row: split at the element delimiter; a blank text has none. */
+static const char *store_nested(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *p, size_t n) {
+    const char *sep = c->dialect.array_separator;
+    size_t nsep = strlen(sep), blanks = 0;
+    bool row = col->type->kind == TYPE_ROW;
+    uint32_t off = row ? 0 : col->child[0].n;
+    int k = 0;
+    while (blanks < n && (uint8_t)p[blanks] <= ' ') blanks++;
+    for (bool more = blanks < n; more; k++) {
+        const char *end = nsep && n >= nsep ? memmem(p, n, sep, nsep) : NULL;
+        size_t len = end ? (size_t)(end - p) : n;
+        if (row && k == col->nchild) return "has more fields than its ROW type";
+        rcol_t *child = &col->child[row ? k : 0];
+        const char *why = store_value(c, s, child, row ? i : rcol_append(s, child), p, len);
+        if (why) return why;
+        more = end != NULL;
+        p += len + nsep;
+        n -= MIN(n, len + nsep);
+    }
+    if (row && k != col->nchild) return "has fewer fields than its ROW type";
+    col->nulls[i] = 0;
+    if (!row) col->span[i] = (span_t){off, col->child[0].n - off};
+    return NULL;
+}
+
+static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *p, size_t n) {
+    const char *why;
+    if (is_null_text(&c->dialect, p, n)) {
+        if (col->not_null) return "is NULL, and the column is NOT NULL";
+        rcol_null(col, i);
+        return NULL;
+    }
+    if (type_is_text(col->type)) {
+        if (!utf8_valid((const uint8_t *)p, n)) {
+            why = "is not valid UTF-8";
+        } else {
+            rcol_str(s, col, i, p, n);
+            return NULL;
+        }
+    } else if (col->type->nchild) {
+        why = store_nested(c, s, col, i, p, n);
+    } else {
+        why = scalar_store(s, col, i, &c->rules, SCALAR_STRING, p, n);
+    }
+    if (!why || !c->dialect.ignore_errors || col->not_null) return why;
+    rcol_null(col, i);
+    return NULL;
+}
+
+static err_t *csv_error(const rcol_t *col, uint32_t at, const char *why, const char *p, size_t n) {
+    if (n > 24) n = 24;
+    if (!utf8_valid((const uint8_t *)p, n)) n = 0;
+    if (!col) return err_new(ERR_DATA, "CSV: byte %u: %s", at, why);
+    buf_t type = buf_make(256);
+    type_print(&type, col->type);
+    err_t *e = err_new(ERR_DATA, "CSV: byte %u: column '%s' (%s): '%.*s' %s", at, col->name, buf_cstr(&type), (int)n, p, why);
+    buf_free(&type);
+    return e;
+}
+
+static err_t *store_record(decoder_t *d, csv_decoder_t *c, int n) {
+    rowstore_t *s = &d->rows;
+    if (n != c->nfields && !c->dialect.ignore_errors)
+        return err_new(ERR_DATA, "CSV: the record has %d values, the table %d columns", n, c->nfields);
+    if (n > c->nfields) return err_new(ERR_DATA, "CSV: the record has %d values, the table %d columns", n, c->nfields);
+    uint32_t i = rowstore_begin(s);
+    for (int k = 0; k < s->root.nchild; k++) {
+        rcol_t *col = &s->root.child[k];
+        int at = c->field_of[k];
+        if (at >= n) {
+            if (col->not_null) return csv_error(col, 0, "is missing, and the column is NOT NULL", "", 0);
+            rcol_null(col, i);
+            continue;
+        }
+        csv_value_t v = c->values[at];
+        const char *p = (const char *)c->text.data + v.off, *why = store_value(c, s, col, i, v.len ? p : "", v.len);
+        if (why) return csv_error(col, v.at, why, v.len ? p : "", v.len);
+    }
+    rowstore_end(s);
+    return NULL;
+}
+
+static err_t *csv_decode(decoder_t *d, slice_t msg) {
+    csv_decoder_t *c = d->self;
+    if (msg.len && msg.p[msg.len - 1] == '\n') msg.len--;
+    if (msg.len && msg.p[msg.len - 1] == '\r') msg.len--;
+    if (msg.len == 0 || (c->dialect.comments && msg.p[0] == '#')) return NULL;
+    csv_in_t in = {msg.p, msg.p, msg.p + msg.len, NULL};
+    uint32_t before = d->rows.rows;
+    int n = split_record(c, &in);
+    err_t *e = n < 0 ? csv_error(NULL, (uint32_t)(in.p - in.start), in.why, "", 0) : store_record(d, c, n);
+    if (!e) return NULL;
+    rowstore_rollback(&d->rows, before);
+    if (!c->dialect.ignore_errors) return e;
+    err_free(e);
+    d->skipped++;
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ options */
+static const char *const csv_options[] = {"field-delimiter", "disable-quote-character", "quote-character", "allow-comments",
+                                          "ignore-parse-errors", "array-element-delimiter", "escape-character",
+                                          "null-literal", "write-bigdecimal-in-scientific-notation", "dead-letter.topic", NULL};
+
+/* One character; "\t" as two characters means the tab, as in Flink. */
+static err_t *one_char(const format_config_t *c, const char *key, char absent, char *ret) {
+    const char *v = format_option(c, key);
+    *ret = absent;
+    if (!v) return NULL;
+    bool esc = v[0] == '\\' && v[1] && !v[2];
+    if (esc) *ret = (char)unescaped((uint8_t)v[1]);
+    else if (v[0] && !v[1]) *ret = v[0];
+    else return err_new(ERR_INVALID, "option '%scsv.%s' = '%s': it is one character", c->prefix, key, v);
+    return NULL;
+}
+
+err_t *csv_dialect_read(const format_config_t *c, csv_dialect_t *ret) {
+    csv_dialect_t d = {0};
+    bool no_quotes, scientific;
+    TRY(one_char(c, "field-delimiter", ',', &d.separator));
+    TRY(one_char(c, "quote-character", '"', &d.quote));
+    TRY(one_char(c, "escape-character", 0, &d.escape));
+    TRY(format_option_bool(c, "disable-quote-character", false, &no_quotes));
+    TRY(format_option_bool(c, "allow-comments", false, &d.comments));
+    TRY(format_option_bool(c, "ignore-parse-errors", false, &d.ignore_errors));
+    TRY(format_option_bool(c, "write-bigdecimal-in-scientific-notation", true, &scientific));
+    if (no_quotes && format_option(c, "quote-character"))
+        return err_new(ERR_INVALID, "'%scsv.disable-quote-character' and '%scsv.quote-character' contradict each other",
+                       c->prefix, c->prefix);
+    if (no_quotes) d.quote = 0;
+    d.plain_decimals = !scientific;
+    const char *null = format_option(c, "null-literal"), *array = format_option(c, "array-element-delimiter");
+    d.null_literal = null ? xstrdup(null) : NULL;
+    d.array_separator = xstrdup(array ? array : ";");
+    *ret = d;
+    return NULL;
+}
+
+void csv_dialect_free(csv_dialect_t *d) {
+    free(d->null_literal);
+    free(d->array_separator);
+    *d = (csv_dialect_t){0};
+}
+
+static err_t *check_csv_type(const type_t *t, const char *column, bool nested) {
+    bool container = t->kind == TYPE_ARRAY || t->kind == TYPE_ROW;
+    if (t->kind == TYPE_MAP || t->kind == TYPE_MULTISET || t->kind == TYPE_NULL || t->kind == TYPE_SYMBOL ||
+        (container && nested)) {
+        buf_t text = buf_make(1024);
+        type_print(&text, t);
+        err_t *e = err_new(ERR_UNSUPPORTED, "column '%s': the csv format has no %s%s", column, buf_cstr(&text),
+                           nested ? " inside an array or row" : "");
+        buf_free(&text);
+        return e;
+    }
+    for (int i = 0; i < t->nchild; i++) TRY(check_csv_type(t->child[i], column, true));
+    return NULL;
+}
+
+static err_t *csv_check(const format_config_t *c, bool decode) {
+    csv_dialect_t d;
+    TRY(csv_dialect_read(c, &d));
+    csv_dialect_free(&d);
+    for (int i = 0; i < c->fields->n; i++) TRY(check_csv_type(c->fields->fields[i].type, c->fields->fields[i].name, false));
+    return NULL;
+}
+
+static err_t *csv_decoder_open(decoder_t *d, const format_config_t *c) {
+    csv_decoder_t *v = xcalloc(1, sizeof *v);
+    d->self = v;
+    v->rules.csv = true;
+    v->nfields = c->fields->n;
+    v->values = xcalloc((size_t)v->nfields + 1, sizeof *v->values);
+    int n = d->rows.root.nchild;
+    v->field_of = xcalloc((size_t)n + 1, sizeof *v->field_of);
+    for (int k = 0; k < n; k++) v->field_of[k] = c->scan ? c->scan[k] : k;
+    v->text = buf_make(BUF_MAX_DEFAULT);
+    return csv_dialect_read(c, &v->dialect);
+}
+
+static void csv_decoder_close(decoder_t *d) {
+    csv_decoder_t *v = d->self;
+    csv_dialect_free(&v->dialect);
+    buf_free(&v->text);
+    free(v->field_of);
+    free(v->values);
+    free(v);
+}
+
+const format_ops_t format_csv = {
+    .name = "csv",
+    .options = csv_options,
+    .check = csv_check,
+    .decoder_open = csv_decoder_open,
+    .decode = csv_decode,
+    .frame = csv_frame,
+    .decoder_close = csv_decoder_close,
+    .encoder_open = csv_encoder_open,
+    .encode = csv_encode,
+    .encoder_close = csv_encoder_close,
+};

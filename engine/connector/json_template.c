@@ -1,0 +1,375 @@
+/* json_template.c: the fast path for records that all look alike.
+ *
+ * Machines write the same keys in the same order, so after one record the bytes between the values are known. A
+ * template is the list of those literal runs and, between them, of the values: column and how to read it. A record matches
+ * when every literal is found where the value before it ends; a literal mismatch means another template or the general
+ * parser, from the start of the record. Values the quick readers do not take (escapes, null, exponents, odd forms) are
+ * read by the general parser at that place; if that fails, the whole record goes there, which finds the same fault and
+ * reports it. So a template never accepts what the general parser refuses: literals come from an accepted record, and each
+ * value is read completely. tests/fuzz/fuzz_json.c holds the two against each other.
+ *
+ * At most JSON_TEMPLATES are kept, the last used first. Records that never match cost a compare of a few bytes each; a
+ * new shape replaces the oldest only now and then (LEARN_EVERY), so that mixed input does not learn all the time. */
+#include "engine/connector/json_int.h"
+#include "engine/datetime.h"
+#include <stdlib.h>
+
+#define LEARN_EVERY 64
+#define TEMPLATE_STEPS_MAX 1024
+
+typedef enum step_kind {
+    STEP_GENERAL, /* json_value */
+    STEP_SKIP,    /* a value nobody asked for */
+    STEP_I32,
+    STEP_I64,
+    STEP_F64,
+    STEP_STR,
+    STEP_BOOL,
+    STEP_TIMESTAMP,
+    STEP_END,     /* the closing literal */
+} step_kind_t;
+
+typedef struct step {
+    const uint8_t *lit;
+    uint32_t lit_len;
+    step_kind_t kind;
+    rcol_t *col;
+} step_t;
+
+struct json_template {
+    uint8_t *text; /* copy of the record learned from; literals point into it */
+    int nsteps, cap_steps, nmissing, npresent;
+    step_t *steps;
+    rcol_t **missing, **present; /* set to NULL; ROW columns that are there */
+};
+
+/* ------------------------------------------------------------------ quick readers: NULL when they do not take it */
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+static inline bool eight_digits(uint64_t w) {
+    return ((w & 0xF0F0F0F0F0F0F0F0ULL) | (((w + 0x0606060606060606ULL) & 0xF0F0F0F0F0F0F0F0ULL) >> 4)) ==
+           0x3333333333333333ULL;
+}
+static inline uint64_t eight_value(uint64_t w) {
+    w -= 0x3030303030303030ULL;
+    w = w * 10 + (w >> 8);
+    return (((w & 0x000000FF000000FFULL) * 0x000F424000000064ULL) +
+            (((w >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL)) >> 32;
+}
+
+/* Digits from p on top of *v; stops at a non-digit, which must exist (a number never ends an object). */
+static inline const uint8_t *digits(const uint8_t *p, const uint8_t *end, uint64_t *v) {
+    uint64_t r = *v, w;
+    while (end - p >= 8 && eight_digits(w = load8(p))) {
+        r = r * 100000000 + eight_value(w);
+        p += 8;
+    }
+    for (uint8_t d; p < end && (d = (uint8_t)(*p - '0')) < 10; p++) r = r * 10 + d;
+    *v = r;
+    return p;
+}
+
+static inline const uint8_t *quick_i64(const uint8_t *p, const uint8_t *end, int64_t *ret) {
+    bool negative = p < end && *p == '-';
+    p += negative;
+    const uint8_t *first = p;
+    uint64_t v = 0;
+    p = digits(p, end, &v);
+    size_t n = (size_t)(p - first);
+    if (n == 0 || n > 18 || (n > 1 && *first == '0') || p == end || *p == '.' || (*p | 32) == 'e') return NULL;
+    *ret = negative ? -(int64_t)v : (int64_t)v;
+    return p;
+}
+
+/* Exact by Clinger: mantissa below 2^53 and at most 22 fraction digits need one correctly rounded division. */
+static inline const uint8_t *quick_f64(const uint8_t *p, const uint8_t *end, double *ret) {
+    static const double pow10[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9, 1e10,
+                                   1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
+    bool negative = p < end && *p == '-';
+    p += negative;
+    const uint8_t *first = p;
+    uint64_t v = 0;
+    p = digits(p, end, &v);
+    size_t n = (size_t)(p - first), fraction = 0;
+    if (n == 0 || (n > 1 && *first == '0')) return NULL;
+    if (p < end && *p == '.') {
+        const uint8_t *dot = ++p;
+        p = digits(p, end, &v);
+        fraction = (size_t)(p - dot);
+        if (fraction == 0) return NULL;
+    }
+    if (n + fraction > 18 || v >= (1ULL << 53) || p == end || (*p | 32) == 'e') return NULL;
+    double d = (double)v / pow10[fraction];
+    *ret = negative ? -d : d;
+    return p;
+}
+
+/* At the quote. Finds the closing quote of a string without escapes; *ret_high tells of bytes above 0x7f. */
+static inline const uint8_t *quick_string(const uint8_t *p, const uint8_t *end, slice_t *ret, bool *ret_high) {
+    if (p == end || *p != '"') return NULL;
+    const uint8_t *s = ++p;
+    uint64_t high = 0;
+    while (end - p >= 8) {
+        uint64_t w = load8(p), q = w ^ 0x2222222222222222ULL, b = w ^ 0x5C5C5C5C5C5C5C5CULL;
+        uint64_t m = (((q - 0x0101010101010101ULL) & ~q) | ((b - 0x0101010101010101ULL) & ~b)) & 0x8080808080808080ULL;
+        if (m) {
+            int k = __builtin_ctzll(m) >> 3;
+            high |= w & ((1ULL << (8 * k)) - 1);
+            p += k;
+            goto found;
+        }
+        high |= w;
+        p += 8;
+    }
+    for (; p < end && *p != '"' && *p != '\\'; p++) high |= *p;
+    if (p == end) return NULL;
+found:
+    if (*p != '"') return NULL;
+    *ret = slice_of(s, (size_t)(p - s));
+    *ret_high = (high & 0x8080808080808080ULL) != 0;
+    return p + 1;
+}
+
+static inline int two(const uint8_t *p) {
+    uint8_t a = (uint8_t)(p[0] - '0'), b = (uint8_t)(p[1] - '0');
+    return a < 10 && b < 10 ? a * 10 + b : 100;
+}
+
+/* "yyyy-MM-dd HH:mm:ss[.f{1,6}][Z]"; the day number of the last date is remembered. */
+static const uint8_t *quick_timestamp(json_decoder_t *j, const rcol_t *c, const uint8_t *p, const uint8_t *end,
+                                      int64_t *ret) {
+    static const int32_t scale[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
+    if (end - p < 22 || *p != '"') return NULL;
+    p++;
+    if (memcmp(p, j->cached_date, 10) != 0) {
+        int32_t days;
+        if (!date_parse_strict((const char *)p, 10, &days)) return NULL;
+        memcpy(j->cached_date, p, 10);
+        j->cached_days = days;
+    }
+    int h = two(p + 11), m = two(p + 14), s = two(p + 17);
+    if (p[10] != (j->rules.iso ? 'T' : ' ') || p[13] != ':' || p[16] != ':' || h > 23 || m > 59 || s > 59) return NULL;
+    p += 19;
+    int64_t us = (((int64_t)h * 60 + m) * 60 + s) * US_PER_SECOND;
+    if (*p == '.') {
+        uint64_t f = 0;
+        const uint8_t *dot = ++p;
+        p = digits(p, end, &f);
+        size_t n = (size_t)(p - dot);
+        if (n == 0 || n > 6 || p == end) return NULL;
+        us += (int64_t)f * scale[n];
+        int cut = c->type->precision;
+        if (cut >= 0 && cut < (int)n) us -= us % scale[cut];
+    }
+    if (c->type->kind == TYPE_TIMESTAMP_LTZ && (*p++ != 'Z' || p == end)) return NULL;
+    if (*p != '"') return NULL;
+    *ret = j->cached_days * US_PER_DAY + us;
+    return p + 1;
+}
+
+/* ------------------------------------------------------------------ running a template */
+static bool general(json_in_t *in, const step_t *s, const uint8_t *p, uint32_t i, const uint8_t **ret) {
+    in->p = p;
+    in->depth = 0;
+    in->col = NULL;
+    bool ok = s->col ? json_value(in, s->col, i) : json_skip_value(in);
+    *ret = in->p;
+    return ok;
+}
+
+static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint32_t i) {
+    const uint8_t *p = *pp, *end = in->end, *next;
+    rcol_t *c = s->col;
+    int64_t v;
+    slice_t str;
+    bool high;
+    switch (s->kind) {
+    case STEP_I32:
+        next = quick_i64(p, end, &v);
+        if (!next || v != (int32_t)v) return false;
+        c->nulls[i] = 0;
+        c->i32[i] = (int32_t)v;
+        break;
+    case STEP_I64:
+        next = quick_i64(p, end, &v);
+        if (!next) return false;
+        c->nulls[i] = 0;
+        c->i64[i] = v;
+        break;
+    case STEP_F64:
+        next = quick_f64(p, end, &c->f64[i]);
+        if (!next) return false;
+        c->nulls[i] = 0;
+        break;
+    case STEP_STR:
+        next = quick_string(p, end, &str, &high);
+        if (!next || (high && !utf8_valid(str.p, str.len))) return false;
+        rcol_str(in->rows, c, i, str.p, str.len);
+        break;
+    case STEP_TIMESTAMP:
+        next = quick_timestamp(in->j, c, p, end, &v);
+        if (!next) return false;
+        c->nulls[i] = 0;
+        c->i64[i] = v;
+        break;
+    case STEP_BOOL:
+        if (end - p >= 5 && memcmp(p, "true", 4) == 0) next = p + 4;
+        else if (end - p >= 6 && memcmp(p, "false", 5) == 0) next = p + 5;
+        else return false;
+        c->nulls[i] = 0;
+        c->b[i] = *p == 't';
+        break;
+    case STEP_SKIP:
+        next = quick_string(p, end, &str, &high);
+        if (!next && !(next = quick_i64(p, end, &v))) return false;
+        break;
+    default: return false;
+    }
+    *pp = next;
+    return true;
+}
+
+static bool run(json_in_t *in, const json_template_t *t) {
+    const uint8_t *p = in->start, *end = in->end;
+    uint32_t i = rowstore_begin(in->rows);
+    for (const step_t *s = t->steps;; s++) {
+        if ((size_t)(end - p) < s->lit_len || memcmp(p, s->lit, s->lit_len) != 0) goto no;
+        p += s->lit_len;
+        if (s->kind == STEP_END) break;
+        if (UNLIKELY(!quick_value(in, s, &p, i)) && !general(in, s, p, i, &p)) goto no;
+    }
+    if (p != end || in->skipped) goto no;
+    for (int k = 0; k < t->npresent; k++) t->present[k]->nulls[i] = 0;
+    for (int k = 0; k < t->nmissing; k++) rcol_null(t->missing[k], i);
+    rowstore_end(in->rows);
+    return true;
+no:
+    in->skipped = 0;
+    rowstore_rollback(in->rows, i);
+    return false;
+}
+
+bool json_template_row(json_in_t *in) {
+    json_decoder_t *j = in->j;
+    for (int k = 0; k < JSON_TEMPLATES && j->templates[k]; k++) {
+        json_template_t *t = j->templates[k];
+        if (!run(in, t)) continue;
+        if (k) {
+            memmove(&j->templates[1], &j->templates[0], sizeof *j->templates * (size_t)k);
+            j->templates[0] = t;
+        }
+        return true;
+    }
+    in->col = NULL;
+    in->depth = 0;
+    return false;
+}
+
+/* ------------------------------------------------------------------ learning */
+static step_kind_t kind_of(const rcol_t *c) {
+    switch (c->type->kind) {
+    case TYPE_BOOLEAN: return STEP_BOOL;
+    case TYPE_INT: return STEP_I32;
+    case TYPE_BIGINT: return STEP_I64;
+    case TYPE_DOUBLE: return STEP_F64;
+    case TYPE_CHAR:
+    case TYPE_VARCHAR: return STEP_STR;
+    case TYPE_TIMESTAMP:
+    case TYPE_TIMESTAMP_LTZ: return STEP_TIMESTAMP;
+    default: return STEP_GENERAL;
+    }
+}
+
+typedef struct learn {
+    json_in_t in;
+    json_template_t *t;
+    const uint8_t *lit; /* start of the current literal run */
+} learn_t;
+
+static bool add_step(learn_t *l, step_kind_t kind, rcol_t *c, const uint8_t *lit_end) {
+    json_template_t *t = l->t;
+    if (t->nsteps == TEMPLATE_STEPS_MAX) return false;
+    if (t->nsteps == t->cap_steps) {
+        t->cap_steps = t->cap_steps ? t->cap_steps * 2 : 16;
+        t->steps = xrealloc(t->steps, sizeof *t->steps * (size_t)t->cap_steps);
+    }
+    t->steps[t->nsteps++] = (step_t){l->lit, (uint32_t)(lit_end - l->lit), kind, c};
+    return true;
+}
+static void add_col(rcol_t ***list, int *n, rcol_t *c) {
+    *list = xrealloc(*list, sizeof **list * (size_t)(*n + 1));
+    (*list)[(*n)++] = c;
+}
+
+/* The text was accepted, so only its structure matters here. A key that comes twice makes no template: its first value may
+ * be of a kind that only the general parser forgives. */
+static bool learn_object(learn_t *l, rcol_t *row) {
+    json_in_t *in = &l->in;
+    uint64_t generation = ++in->rows->generation;
+    int hint = 0;
+    in->p++;
+    json_ws(in);
+    while (*in->p != '}') {
+        slice_t key;
+        if (!json_text(in, &key)) return false;
+        rcol_t *c = json_field(row, &hint, key);
+        if (c && c->seen == generation) return false;
+        if (c) c->seen = generation;
+        json_ws(in);
+        in->p++; /* ':' */
+        json_ws(in);
+        if (c && c->type->kind == TYPE_ROW && *in->p == '{') {
+            add_col(&l->t->present, &l->t->npresent, c);
+            if (!learn_object(l, c)) return false;
+        } else {
+            if (!add_step(l, c ? kind_of(c) : STEP_SKIP, c, in->p)) return false;
+            if (!json_skip_value(in)) return false;
+            l->lit = in->p;
+        }
+        json_ws(in);
+        if (*in->p == ',') {
+            in->p++;
+            json_ws(in);
+        }
+    }
+    in->p++;
+    for (int k = 0; k < row->nchild; k++)
+        if (row->child[k].seen != generation) add_col(&l->t->missing, &l->t->nmissing, &row->child[k]);
+    return true;
+}
+
+static void template_free(json_template_t *t) {
+    if (!t) return;
+    free(t->text);
+    free(t->steps);
+    free(t->missing);
+    free(t->present);
+    free(t);
+}
+
+void json_template_learn(json_in_t *in, slice_t msg) {
+    json_decoder_t *j = in->j;
+    if (j->templates[JSON_TEMPLATES - 1] && ++j->misses % LEARN_EVERY != 0) return;
+    if (msg.len > 64 * 1024) return;
+    json_template_t *t = xcalloc(1, sizeof *t);
+    t->text = xmalloc(msg.len);
+    memcpy(t->text, msg.p, msg.len);
+    learn_t l = {.t = t, .lit = t->text};
+    l.in = (json_in_t){.j = j, .rows = in->rows, .start = t->text, .p = t->text, .end = t->text + msg.len};
+    json_ws(&l.in);
+    bool ok = *l.in.p == '{' && learn_object(&l, &in->rows->root) && add_step(&l, STEP_END, NULL, l.in.end);
+    if (!ok) {
+        template_free(t);
+        return;
+    }
+    template_free(j->templates[JSON_TEMPLATES - 1]);
+    memmove(&j->templates[1], &j->templates[0], sizeof *j->templates * (JSON_TEMPLATES - 1));
+    j->templates[0] = t;
+}
+
+void json_templates_free(json_decoder_t *j) {
+    for (int k = 0; k < JSON_TEMPLATES; k++) template_free(j->templates[k]);
+}

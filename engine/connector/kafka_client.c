@@ -1,0 +1,212 @@
+#include "engine/connector/kafka_client.h"
+#include "common/clock.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PREFIX "properties."
+
+/* Java client properties that configure what does not exist here: accepted and without effect. */
+static bool meaningless(const char *key) {
+    static const char *const names[] = {"key.serializer", "value.serializer", "key.deserializer", "value.deserializer", "ssl.truststore.type",
+                                        "ssl.keystore.type", "auto.commit.interval.ms", "enable.auto.commit", "max.poll.records",
+                                        "partition.discovery.interval.ms", "register.consumer.metrics", "commit.offsets.on.checkpoint",
+                                        "allow.auto.create.topics", "interceptor.classes", "auto.offset.reset", "isolation.level.ignored"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (!strcmp(key, names[i])) return true;
+    return false;
+}
+
+/* name="value" inside a JAAS line; malloc'ed or NULL. */
+static char *jaas_value(const char *line, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = line; (p = strstr(p, name)) != NULL; p += n) {
+        const char *q = p + n;
+        while (*q == ' ') q++;
+        if (*q != '=' || (p > line && p[-1] != ' ')) continue;
+        for (q++; *q == ' ';) q++;
+        if (*q != '"' && *q != '\'') return NULL;
+        const char *end = strchr(q + 1, *q);
+        return end ? xstrndup(q + 1, (size_t)(end - q - 1)) : NULL;
+    }
+    return NULL;
+}
+
+static err_t *set(rd_kafka_conf_t *conf, const char *key, const char *value) {
+    char text[256];
+    switch (rd_kafka_conf_set(conf, key, value, text, sizeof text)) {
+    case RD_KAFKA_CONF_OK: return NULL;
+    case RD_KAFKA_CONF_UNKNOWN:
+        return err_hint(err_new(ERR_INVALID, "option '" PREFIX "%s' is unknown", key),
+                        "properties are those of the Kafka client library librdkafka; Java key and trust stores become ssl.ca.location, "
+                        "ssl.certificate.location and ssl.key.location (PEM files)");
+    default: return err_new(ERR_INVALID, "option '" PREFIX "%s' = '%s': %s", key, value, text);
+    }
+}
+
+static err_t *set_jaas(rd_kafka_conf_t *conf, const char *line) {
+    AUTO(auto_free) char *user = jaas_value(line, "username"), *password = jaas_value(line, "password");
+    if (!user || !password)
+        return err_hint(err_new(ERR_INVALID, "option '" PREFIX "sasl.jaas.config' without username and password"),
+                        "give '" PREFIX "sasl.username' and '" PREFIX "sasl.password' instead");
+    TRY(set(conf, "sasl.username", user));
+    return set(conf, "sasl.password", password);
+}
+
+static err_t *set_properties(rd_kafka_conf_t *conf, const table_t *t) {
+    bool servers = false;
+    for (int i = 0; i < t->options.n; i++) {
+        const char *key = t->options.keys[i], *value = t->options.values[i];
+        if (strncmp(key, PREFIX, strlen(PREFIX))) continue;
+        key += strlen(PREFIX);
+        servers |= !strcmp(key, "bootstrap.servers");
+        if (meaningless(key)) continue;
+        if (!strcmp(key, "sasl.jaas.config")) TRY(set_jaas(conf, value));
+        else TRY(set(conf, key, value));
+    }
+    if (!servers) return err_new(ERR_INVALID, "table '%s': option '" PREFIX "bootstrap.servers' is missing", t->name);
+    return NULL;
+}
+
+err_t *kafka_check_properties(const table_t *t) {
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    err_t *e = set_properties(conf, t);
+    rd_kafka_conf_destroy(conf);
+    return e;
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
+    kafka_client_t *c = opaque;
+    pthread_mutex_lock(&c->lock);
+    snprintf(c->last_error, sizeof c->last_error, "%s", reason);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
+    if (strcmp(facility, "FAIL") != 0 || !rk) return; /* why a connection failed; everything else returns as an error anyway */
+    kafka_client_t *c = rd_kafka_opaque(rk);
+    if (!c) return;
+    pthread_mutex_lock(&c->lock);
+    const char *at = strstr(text, "]: ");
+    snprintf(c->last_error, sizeof c->last_error, "%s", at ? at + 3 : text);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static err_t *configure(rd_kafka_conf_t *conf, const table_t *t, const kafka_setting_t *defaults, const kafka_setting_t *ours) {
+    TRY(set(conf, "socket.nagle.disable", "true"));
+    TRY(set(conf, "reconnect.backoff.ms", "50"));
+    TRY(set(conf, "reconnect.backoff.max.ms", "1000"));
+    TRY(set(conf, "socket.connection.setup.timeout.ms", "5000"));
+    for (; defaults && defaults->key; defaults++) TRY(set(conf, defaults->key, defaults->value));
+    TRY(set_properties(conf, t));
+    for (; ours && ours->key; ours++) TRY(set(conf, ours->key, ours->value));
+    return NULL;
+}
+
+err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_setting_t *defaults, const kafka_setting_t *ours, int events,
+                        kafka_client_t **ret) {
+    char text[512];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    err_t *e = configure(conf, t, defaults, ours);
+    if (e) {
+        rd_kafka_conf_destroy(conf);
+        return e;
+    }
+    kafka_client_t *c = xcalloc(1, sizeof *c);
+    pthread_mutex_init(&c->lock, NULL);
+    rd_kafka_conf_set_opaque(conf, c);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    if (events) rd_kafka_conf_set_events(conf, events);
+    c->rk = rd_kafka_new(type, conf, text, sizeof text);
+    if (!c->rk) {
+        rd_kafka_conf_destroy(conf);
+        kafka_client_free(c);
+        return err_new(ERR_INVALID, "table '%s': %s", t->name, text);
+    }
+    *ret = c;
+    return NULL;
+}
+
+void kafka_client_free(kafka_client_t *c) {
+    if (!c) return;
+    if (c->rk) {
+        if (rd_kafka_type(c->rk) == RD_KAFKA_PRODUCER) rd_kafka_purge(c->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+err_code_t kafka_error_code(rd_kafka_resp_err_t code) {
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return ERR_NOT_FOUND;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED: return ERR_DENIED;
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return ERR_LIMIT;
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH: return ERR_FENCED;
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: return ERR_DATA;
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION: return ERR_INVALID;
+    default: return ERR_UNAVAILABLE;
+    }
+}
+
+err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt, ...) {
+    va_list ap;
+    char *context = NULL, why[256] = "";
+    va_start(ap, fmt);
+    if (vasprintf(&context, fmt, ap) < 0) context = xstrdup("Kafka");
+    va_end(ap);
+    err_code_t kind = kafka_error_code(code);
+    if (c && (kind == ERR_UNAVAILABLE || kind == ERR_DENIED)) {
+        pthread_mutex_lock(&c->lock);
+        snprintf(why, sizeof why, "%s", c->last_error);
+        pthread_mutex_unlock(&c->lock);
+    }
+    err_t *e = err_new(kind, "%s: %s%s%s%s", context, rd_kafka_err2str(code), *why ? " (" : "", why, *why ? ")" : "");
+    free(context);
+    return e;
+}
+
+err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, int *ret) {
+    rd_kafka_topic_t *t = rd_kafka_topic_new(c->rk, topic, NULL);
+    if (!t) return kafka_error(c, rd_kafka_last_error(), "topic '%s'", topic);
+    const struct rd_kafka_metadata *md = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, t, &md, timeout_ms);
+    err_t *e = NULL;
+    if (code) e = kafka_error(c, code, "metadata of topic '%s'", topic);
+    else if (md->topic_cnt != 1 || md->topics[0].err) e = kafka_error(c, md->topic_cnt ? md->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "topic '%s'", topic);
+    else *ret = md->topics[0].partition_cnt;
+    if (md) rd_kafka_metadata_destroy(md);
+    rd_kafka_topic_destroy(t);
+    return err_code(e) == ERR_NOT_FOUND ? err_hint(e, "create it, or correct the option 'topic'") : e;
+}
+
+err_t *kafka_topics(arena_t *a, const table_t *t, const char *const **ret, int *ret_n) {
+    const char *text = options_get(&t->options, "topic");
+    if (!text || !*text) return err_new(ERR_INVALID, "table '%s': option 'topic' is missing", t->name);
+    int n = 1;
+    for (const char *p = text; *p; p++) n += *p == ';';
+    const char **list = ARENA_ARRAY(a, const char *, n);
+    for (int i = 0; i < n; i++) {
+        size_t len = strcspn(text, ";");
+        if (!len) return err_new(ERR_INVALID, "table '%s': option 'topic' has an empty name", t->name);
+        list[i] = arena_strndup(a, text, len);
+        text += len + 1;
+    }
+    *ret = list;
+    *ret_n = n;
+    return NULL;
+}

@@ -1,0 +1,35 @@
+/* kafka_client.h: librdkafka handles as the Kafka connectors use them: configuration from 'properties.*', errors as err_t, every wait with a limit. */
+#pragma once
+#include "engine/plan.h"
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+
+/* A handle with the last error its brokers reported (librdkafka says why only there). */
+typedef struct kafka_client {
+    rd_kafka_t *rk;
+    pthread_mutex_t lock;
+    char last_error[256];
+} kafka_client_t;
+
+typedef struct kafka_setting {
+    const char *key, *value;
+} kafka_setting_t;
+
+/* `ours` (NULL-terminated by key) is set after the table's properties and wins; `defaults` before them. Flink's Java-only properties are translated
+ * (sasl.jaas.config) or ignored where they mean nothing here (serialisers); unknown ones are ERR_INVALID. events: RD_KAFKA_EVENT_* bits. */
+err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_setting_t *defaults, const kafka_setting_t *ours, int events,
+                        kafka_client_t **ret);
+/* Purges what is queued (borrowed payloads are free afterwards), destroys. */
+void kafka_client_free(kafka_client_t *c);
+/* The static part of kafka_client_new: are all properties understood, is bootstrap.servers there? */
+err_t *kafka_check_properties(const table_t *t);
+
+/* ERR_UNAVAILABLE, ERR_NOT_FOUND, ERR_DENIED, ERR_LIMIT, ERR_FENCED, .. by what the code means for a retry; text names the context and, for
+ * connection trouble, what the brokers last said. */
+err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt, ...) PRINTF(3, 4) NODISCARD;
+err_code_t kafka_error_code(rd_kafka_resp_err_t code);
+
+/* Number of partitions; ERR_NOT_FOUND when the topic does not exist (it is not created by asking), ERR_UNAVAILABLE after timeout_ms. */
+err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, int *ret);
+/* Splits "a;b" of 'topic'; arena strings. */
+err_t *kafka_topics(arena_t *a, const table_t *t, const char *const **ret, int *ret_n);
