@@ -1,0 +1,227 @@
+/* test_slot.c: the slot thread with tasks made of counters; also run under -fsanitize=thread. */
+#include "common/clock.h"
+#include "tests/helpers/test.h"
+#include "worker/slot.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+typedef struct fake {
+    slot_task_t *slot;
+    atomic_int work;           /* units given from outside; a step takes one */
+    atomic_int steps, injected, completed, splits, ended, failed, removed, started;
+    int fail_at, end_at;       /* steps */
+    int done;                  /* the slot's thread only: not atomic on purpose, the sanitizer watches */
+    atomic_int_fast64_t tick;
+    struct fake *next;         /* woken after each unit */
+    bool freed;
+} fake_t;
+
+static task_status_t fake_step(void *self, uint32_t budget, err_t **reterr) {
+    fake_t *f = self;
+    atomic_fetch_add(&f->steps, 1);
+    if (f->fail_at && f->done >= f->fail_at) {
+        *reterr = err_new(ERR_DATA, "bad record");
+        return TASK_FAILED;
+    }
+    if (f->end_at && f->done >= f->end_at) return TASK_ENDED;
+    if (atomic_load(&f->work) <= 0) return TASK_BLOCKED;
+    atomic_fetch_sub(&f->work, 1);
+    f->done++;
+    if (f->next) {
+        atomic_fetch_add(&f->next->work, 1);
+        wake_t w = slot_task_wake(f->next->slot);
+        w.fn(w.arg);
+    }
+    return TASK_RUNNABLE;
+}
+static int64_t fake_tick(void *self) { return atomic_load(&((fake_t *)self)->tick); }
+static void fake_inject(void *self, epoch_t e, uint32_t flags) { atomic_store(&((fake_t *)self)->injected, (int)e); }
+static err_t *fake_complete(void *self, epoch_t e) {
+    atomic_store(&((fake_t *)self)->completed, (int)e);
+    return NULL;
+}
+static err_t *fake_splits(void *self, uint64_t fp, const split_list_t *l) {
+    atomic_fetch_add(&((fake_t *)self)->splits, l->n);
+    return NULL;
+}
+static err_t *fake_start(void *self) {
+    atomic_store(&((fake_t *)self)->started, 1);
+    return NULL;
+}
+static void fake_stats(void *self, task_stats_t *ret) { *ret = (task_stats_t){.rows_in = (uint64_t)((fake_t *)self)->done}; }
+static void fake_free(void *self) { ((fake_t *)self)->freed = true; }
+static const slot_work_vtable_t fake_work = {fake_step, fake_tick, fake_inject, fake_complete, fake_splits, fake_start, fake_stats, fake_free};
+
+static void on_failed(void *arg, slot_task_t *t, err_t *e) {
+    ck_assert_str_eq(err_text(e), "bad record");
+    err_free(e);
+    atomic_store(&((fake_t *)arg)->failed, 1);
+}
+static void on_ended(void *arg, slot_task_t *t) { atomic_fetch_add(&((fake_t *)arg)->ended, 1); }
+static void on_removed(void *arg, slot_task_t *t) { atomic_store(&((fake_t *)arg)->removed, 1); }
+static int64_t wall(void *arg) { return clock_wall_ms(); }
+
+static void fake_new(fake_t *f, slot_t *s) {
+    *f = (fake_t){0};
+    atomic_store(&f->tick, INT64_MAX);
+    slot_handler_t h = {on_failed, on_ended, on_removed, wall, f};
+    f->slot = slot_task_new(s, &h, 0, 0);
+}
+static void fake_run(fake_t *f) {
+    slot_add(f->slot, &fake_work, f);
+    slot_start(f->slot);
+}
+static void fake_end(fake_t *f) {
+    slot_remove(f->slot);
+    for (int i = 0; i < 5000 && !atomic_load(&f->removed); i++) usleep(1000);
+    ck_assert(atomic_load(&f->removed));
+    ck_assert(f->freed);
+    slot_task_free(f->slot);
+}
+#define AWAIT(cond)                                                                                \
+    do {                                                                                           \
+        for (int i_ = 0; i_ < 10000 && !(cond); i_++) usleep(1000);                                \
+        ck_assert(cond);                                                                           \
+    } while (0)
+
+START_TEST(a_task_runs_only_after_start_and_hears_all_messages_in_order) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t f;
+    fake_new(&f, s);
+    atomic_store(&f.work, 3);
+    slot_add(f.slot, &fake_work, &f);
+    usleep(20000);
+    ck_assert_int_eq(atomic_load(&f.steps), 0);
+    slot_start(f.slot);
+    AWAIT(atomic_load(&f.work) == 0);
+    ck_assert(atomic_load(&f.started));
+    slot_inject(f.slot, 4, 0);
+    slot_complete(f.slot, 3);
+    slot_complete(f.slot, 4);
+    split_list_t l = {0};
+    split_list_add(&l, &(split_t){.id = "a"});
+    split_list_add(&l, &(split_t){.id = "b"});
+    slot_add_splits(f.slot, 1, &l);
+    split_list_free(&l);
+    AWAIT(atomic_load(&f.splits) == 2);
+    ck_assert_int_eq(atomic_load(&f.injected), 4);
+    ck_assert_int_eq(atomic_load(&f.completed), 4);
+    fake_end(&f);
+    slot_free(s);
+}
+END_TEST
+
+START_TEST(failure_and_end_are_told_once_and_end_the_stepping) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t bad, done;
+    fake_new(&bad, s);
+    fake_new(&done, s);
+    bad.fail_at = 2;
+    done.end_at = 2;
+    atomic_store(&bad.work, 10);
+    atomic_store(&done.work, 10);
+    fake_run(&bad);
+    fake_run(&done);
+    AWAIT(atomic_load(&bad.failed) && atomic_load(&done.ended));
+    int steps = atomic_load(&bad.steps);
+    wake_t w = slot_task_wake(bad.slot);
+    w.fn(w.arg);
+    slot_inject(bad.slot, 9, 0);
+    slot_inject(done.slot, 9, 0); /* an ended task still answers barriers */
+    AWAIT(atomic_load(&done.injected) == 9);
+    usleep(120000);
+    ck_assert_int_eq(atomic_load(&bad.steps), steps);
+    ck_assert_int_eq(atomic_load(&bad.injected), 0);
+    ck_assert_int_eq(atomic_load(&done.ended), 1);
+    fake_end(&bad);
+    fake_end(&done);
+    slot_free(s);
+}
+END_TEST
+
+/* Two slots hand units back and forth: a lost wake would cost SLOT_PARK_MS_MAX each, 20,000 of them would never be done in time. */
+START_TEST(no_wake_is_lost) {
+    slot_t *a, *b;
+    ck_ok(slot_new(0, &a));
+    ck_ok(slot_new(1, &b));
+    fake_t f, g;
+    fake_new(&f, a);
+    fake_new(&g, b);
+    f.next = &g;
+    g.next = &f;
+    f.end_at = 20000;
+    fake_run(&f);
+    fake_run(&g);
+    int64_t began = clock_mono_ms();
+    atomic_fetch_add(&f.work, 1);
+    wake_t w = slot_task_wake(f.slot);
+    w.fn(w.arg);
+    AWAIT(atomic_load(&f.ended));
+    int64_t ms = clock_mono_ms() - began;
+    ck_assert_msg(ms < 20000, "20000 hand-overs took %d ms", (int)ms);
+    slot_task_stats_t st;
+    slot_task_stats(f.slot, &st);
+    ck_assert_uint_eq(st.task.rows_in, 20000);
+    ck_assert(st.ended && st.busy_ns > 0);
+    fake_end(&f);
+    fake_end(&g);
+    slot_free(a);
+    slot_free(b);
+}
+END_TEST
+
+static void *producer(void *arg) {
+    fake_t *f = arg;
+    for (int i = 0; i < 20000; i++) {
+        atomic_fetch_add(&f->work, 1);
+        wake_t w = slot_task_wake(f->slot);
+        w.fn(w.arg);
+        if (i % 512 == 0) usleep(200);
+    }
+    return NULL;
+}
+START_TEST(many_threads_wake_many_tasks) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t f[4];
+    pthread_t t[8];
+    for (int i = 0; i < 4; i++) fake_new(&f[i], s);
+    for (int i = 0; i < 4; i++) fake_run(&f[i]);
+    for (int i = 0; i < 8; i++) pthread_create(&t[i], NULL, producer, &f[i % 4]);
+    for (int i = 0; i < 8; i++) pthread_join(t[i], NULL);
+    for (int i = 0; i < 4; i++) AWAIT(atomic_load(&f[i].work) == 0);
+    for (int i = 0; i < 4; i++) fake_end(&f[i]);
+    for (int i = 0; i < 4; i++) ck_assert_int_eq(f[i].done, 40000);
+    slot_free(s);
+}
+END_TEST
+
+START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t f;
+    fake_new(&f, s);
+    fake_run(&f);
+    AWAIT(atomic_load(&f.steps) > 0);
+    usleep(200000);
+    int before = atomic_load(&f.steps);
+    usleep(1000000);
+    int idle = atomic_load(&f.steps) - before; /* about one look per SLOT_PARK_MS_MAX */
+    ck_assert_msg(idle >= 5 && idle <= 45, "%d steps in an idle second", idle);
+    fake_end(&f);
+    fake_new(&f, s);
+    atomic_store(&f.tick, clock_wall_ms() + 30);
+    fake_run(&f);
+    AWAIT(atomic_load(&f.steps) >= 1);
+    atomic_store(&f.tick, INT64_MAX);
+    ck_assert_int_eq(slot_stuck_ms(s), 0);
+    fake_end(&f);
+    slot_free(s);
+}
+END_TEST
+
+TESTS("worker/slot", a_task_runs_only_after_start_and_hears_all_messages_in_order, failure_and_end_are_told_once_and_end_the_stepping,
+      no_wake_is_lost, many_threads_wake_many_tasks, a_tick_comes_in_time_and_idle_slots_rest)
