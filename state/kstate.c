@@ -8,7 +8,7 @@ err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo,
         return err_new(ERR_INVALID, "key groups %d to %d are not within 0 to %d", kg_lo, kg_hi, KEY_GROUPS);
     kstate_t *ks = xcalloc(1, sizeof *ks);
     *ks = (kstate_t){.env = env, .fingerprint = fingerprint, .slot = slot, .kg_lo = kg_lo, .kg_hi = kg_hi,
-                     .codec = *codec, .value_bytes = (codec->value_size + 7) & ~7u};
+                     .codec = *codec, .value_bytes = (codec->value_size + 7) & ~7u, .first = INT64_MAX};
     ks->scratch = buf_make(BUF_MAX_DEFAULT);
     err_t *e = kstate_env_base(env) ? ks_load_all(ks) : NULL;
     if (e) {
@@ -39,6 +39,7 @@ entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key) {
     ks_ns_insert(ks, n, e);
     n->live++;
     ks->live++;
+    ks->first = MIN(ks->first, n->ns);
     return e;
 }
 
@@ -69,6 +70,7 @@ void ks_revive(kstate_t *ks, entry_t *e) {
     e->flags &= (uint8_t)~ENTRY_DEAD;
     e->ns->live++;
     ks->live++;
+    ks->first = MIN(ks->first, e->ns->ns);
 }
 
 void kstate_dirty(kstate_t *ks, void *value) {
@@ -138,9 +140,17 @@ static bool populated(const kstate_t *ks, ks_ns_t *n, int64_t *ret) {
     return n != NULL;
 }
 
-bool kstate_first_ns(const kstate_t *ks, int64_t *ret) { return populated(ks, ks_ns_after(ks, INT64_MIN, true), ret); }
+bool kstate_first_ns(const kstate_t *ks, int64_t *ret) {
+    int64_t first = INT64_MAX;
+    bool any = populated(ks, ks_ns_after(ks, ks->first, true), &first);
+    ((kstate_t *)(uintptr_t)ks)->first = first;
+    if (any) *ret = first;
+    return any;
+}
+
 bool kstate_next_ns(const kstate_t *ks, int64_t after, int64_t *ret) {
-    return populated(ks, ks_ns_after(ks, after, false), ret);
+    bool skip = after < ks->first;
+    return populated(ks, ks_ns_after(ks, skip ? ks->first : after, skip), ret);
 }
 
 err_t *kstate_scan(kstate_t *ks, int64_t ns, uint64_t *cursor, void **ret, uint32_t max, uint32_t *ret_n) {

@@ -21,6 +21,7 @@ static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
         n->evicted++;
         ks->evicted++;
         n->keep_dead = true;
+        ks->first = MIN(ks->first, ns);
         return NULL;
     }
     return value_decode(ks, ks_create(ks, n, hash_bytes(key.p, key.len), key), value);

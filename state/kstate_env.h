@@ -20,7 +20,21 @@ struct base_db {
     /* copies the key groups [lo, hi) of a checkpoint directory (another worker's or an earlier one) into this base */
     err_t *(*load)(base_db_t *b, const char *dir, int kg_lo, int kg_hi);
     void (*close)(base_db_t *b);
+    /* as load, of one operator only: what a base holds for other operators in these key groups may be stale */
+    err_t *(*load_op)(base_db_t *b, const char *dir, uint64_t fingerprint, int kg_lo, int kg_hi);
+    /* A checkpoint directory and checkpoint storage. files: each file; `shared`: its name means the same bytes in every checkpoint of
+     * this open base (an SST), so it is stored once. store: into storage, durable on return. fetch: from storage into `dir`, size
+     * and checksum verified (ERR_CORRUPT names the file); a file of that size that is there already is taken as it is. */
+    err_t *(*files)(base_db_t *b, const char *dir, void (*fn)(void *arg, const char *name, bool shared), void *arg);
+    err_t *(*store)(base_db_t *b, const char *dir, const char *name, disk_t *disk, const char *path, uint64_t *ret_size,
+                    uint32_t *ret_crc);
+    err_t *(*fetch)(base_db_t *b, disk_t *disk, const base_file_t *file, const char *dir);
+    void (*discard)(base_db_t *b, const char *dir); /* removes a checkpoint directory; absent is no error */
 };
+/* Threads: one thread applies, loads and makes checkpoints; get and scan are safe beside it from any thread. `create`: the directory
+ * must not hold a base (ERR_EXISTS): a live directory is never opened again, wipe it. `memory`: a third is for memtables, the rest
+ * for the block cache. */
+err_t *base_wipe(const char *dir); /* removes a base directory or checkpoint; absent is no error */
 err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret);
 base_db_t *base_new_memory(void); /* ordered map; checkpoint/load keep named copies in a registry of the process */
 

@@ -85,6 +85,7 @@ struct kstate {
     uint32_t free_chunk; /* index + 1 */
     uint32_t hand;       /* eviction goes on at this chunk */
     uint64_t live, evicted;
+    int64_t first; /* no namespace before this holds entries: thousands of fired timers are not walked over again */
     int64_t bytes;       /* live entries, slots, dirty lists, heaps of values */
     int64_t reported;    /* part of it the env knows */
     epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */

@@ -115,6 +115,7 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     jw_kv_u64(&w, "attempt", m->attempt);
     jw_kv_u64(&w, "epoch", m->epoch);
     jw_kv_u64(&w, "previous", m->previous);
+    jw_kv_u64(&w, "started", m->started);
     kv_hex(&w, "plan_hash", m->plan_hash);
     jw_kv_i64(&w, "parallelism", m->parallelism);
     jw_kv_i64(&w, "processing_ms", m->processing_ms);
@@ -271,6 +272,7 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     m->attempt = f_u64(f, o, "attempt");
     m->epoch = f_u64(f, o, "epoch");
     m->previous = f_u64(f, o, "previous");
+    m->started = f_u64(f, o, "started");
     m->plan_hash = f_hex(f, o, "plan_hash");
     m->parallelism = f_int(f, o, "parallelism");
     m->processing_ms = f_i64(f, o, "processing_ms");

@@ -1,0 +1,290 @@
+/* applier.c: see applier.h. */
+#include "state/applier.h"
+#include "state/coalesce.h"
+#include "common/map.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+#define ROUND_BYTES ((size_t)64 << 20) /* changes coalesced in memory at once */
+
+typedef struct item {
+    struct item *next;
+    epoch_t epoch;
+    bool changes; /* one operator's changes; else a segment, or an extent when path is set */
+    uint64_t fingerprint;
+    int slot;
+    buf_t bytes;
+    extent_t extent;
+} item_t;
+
+struct applier {
+    applier_conf_t conf;
+    char *worker, *dir;
+    base_range_t *ranges;
+    pthread_mutex_t lock; /* guards the queue and complete */
+    item_t *first, **last;
+    epoch_t complete;
+    epoch_t applied;      /* base thread */
+    map_t *stored;        /* name of a shared file -> base_file_t */
+    uint64_t checkpoints, stored_bytes;
+};
+
+applier_t *applier_new(const applier_conf_t *conf) {
+    applier_t *a = xcalloc(1, sizeof *a);
+    a->conf = *conf;
+    a->conf.id.worker = a->worker = xstrdup(conf->id.worker);
+    a->conf.dir = a->dir = xstrdup(conf->dir);
+    a->ranges = xcalloc((size_t)conf->nranges + 1, sizeof *a->ranges);
+    for (int i = 0; i < conf->nranges; i++) a->ranges[i] = conf->ranges[i];
+    a->last = &a->first;
+    a->applied = kstate_env_applied(conf->env);
+    a->stored = map_new();
+    pthread_mutex_init(&a->lock, NULL);
+    return a;
+}
+
+static void item_free(item_t *i) {
+    buf_free(&i->bytes);
+    free(i->extent.path);
+    free(i);
+}
+
+static void stored_free(void *p) {
+    base_file_t *f = p;
+    free(f->path);
+    free(f->name);
+    free(f);
+}
+
+void applier_free(applier_t *a) {
+    if (!a) return;
+    for (item_t *i = a->first, *next; i; i = next) {
+        next = i->next;
+        item_free(i);
+    }
+    map_free(a->stored, stored_free);
+    pthread_mutex_destroy(&a->lock);
+    free(a->worker);
+    free(a->dir);
+    free(a->ranges);
+    free(a);
+}
+
+/* Behind all of its epoch and before; nearly always at the end (a replay goes file by file, not epoch by epoch). */
+static void enqueue(applier_t *a, item_t *i) {
+    pthread_mutex_lock(&a->lock);
+    item_t **at = a->last;
+    if (a->first && CONTAINER_OF(a->last, item_t, next)->epoch > i->epoch)
+        for (at = &a->first; *at && (*at)->epoch <= i->epoch;) at = &(*at)->next;
+    i->next = *at;
+    *at = i;
+    if (!i->next) a->last = &i->next;
+    pthread_mutex_unlock(&a->lock);
+}
+
+static item_t *item_new(epoch_t epoch, slice_t bytes) {
+    item_t *i = xcalloc(1, sizeof *i);
+    i->epoch = epoch;
+    i->bytes = buf_make(SIZE_MAX / 2);
+    buf_put(&i->bytes, bytes.p, bytes.len);
+    return i;
+}
+
+void applier_add(applier_t *a, epoch_t epoch, slice_t segment) { enqueue(a, item_new(epoch, segment)); }
+
+void applier_add_extent(applier_t *a, const extent_t *x) {
+    item_t *i = item_new(x->last, slice_of(NULL, 0));
+    i->extent = *x;
+    i->extent.path = xstrdup(x->path);
+    enqueue(a, i);
+}
+
+void applier_add_changes(applier_t *a, epoch_t epoch, uint64_t fingerprint, int slot, slice_t changes) {
+    item_t *i = item_new(epoch, changes);
+    i->changes = true;
+    i->fingerprint = fingerprint;
+    i->slot = slot;
+    enqueue(a, i);
+}
+
+void applier_complete(applier_t *a, epoch_t epoch) {
+    pthread_mutex_lock(&a->lock);
+    a->complete = MAX(a->complete, epoch);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static size_t item_bytes(const item_t *i) { return i->bytes.len + (i->extent.path ? i->extent.to - i->extent.from : 0); }
+
+size_t applier_pending(applier_t *a) {
+    size_t n = 0;
+    pthread_mutex_lock(&a->lock);
+    for (const item_t *i = a->first; i && i->epoch <= a->complete; i = i->next) n += item_bytes(i);
+    pthread_mutex_unlock(&a->lock);
+    return n;
+}
+
+/* ---------------------------------------------------------------- apply */
+static err_t *collect_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
+    if (slot < 0) return NULL; /* operator bytes live in the changelog only */
+    return coalesce_add(arg, fingerprint, slot, bytes);
+}
+
+static err_t *collect(applier_t *a, const item_t *i, coalesce_t *c) {
+    segment_visitor_t v = {.arg = c, .state = collect_state};
+    if (i->changes) return coalesce_add(c, i->fingerprint, i->slot, buf_slice(&i->bytes));
+    if (i->extent.path) return changelog_read(a->conf.disk, &i->extent, a->conf.id.job, &v);
+    return err_wrap(segment_visit(buf_slice(&i->bytes), a->conf.id.job, &v, NULL), "segment of epoch %" PRIu64, i->epoch);
+}
+
+static err_t *write_op(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
+    base_db_t *b = arg;
+    return b->apply(b, fingerprint, slot, changes);
+}
+
+/* Collects whole epochs until a round is full. Items stay queued until they are in the base, so that an error loses nothing: all
+ * changes are absolute values, applying them again is harmless. */
+static err_t *apply_round(applier_t *a, epoch_t upto, bool *ret_more) {
+    coalesce_t *c = coalesce_new();
+    err_t *e = NULL;
+    epoch_t last = a->applied;
+    *ret_more = false;
+    pthread_mutex_lock(&a->lock);
+    item_t *i = a->first;
+    pthread_mutex_unlock(&a->lock);
+    while (!e && i && i->epoch <= upto) {
+        if (i->epoch > last && coalesce_bytes(c) >= ROUND_BYTES) {
+            *ret_more = true;
+            break;
+        }
+        last = MAX(last, i->epoch);
+        e = collect(a, i, c);
+        pthread_mutex_lock(&a->lock); /* i->next is written by enqueue */
+        i = i->next;
+        pthread_mutex_unlock(&a->lock);
+    }
+    base_db_t *b = NULL;
+    if (!e && !coalesce_empty(c)) e = kstate_env_need_base(a->conf.env, &b);
+    if (!e && b) e = coalesce_write(c, write_op, b);
+    coalesce_free(c);
+    if (e) return e;
+    epoch_t reached = *ret_more ? last : upto;
+    pthread_mutex_lock(&a->lock);
+    while (a->first && a->first->epoch <= reached) {
+        item_t *done = a->first;
+        a->first = done->next;
+        if (!a->first) a->last = &a->first;
+        item_free(done);
+    }
+    pthread_mutex_unlock(&a->lock);
+    a->applied = MAX(a->applied, reached);
+    if (kstate_env_base(a->conf.env)) kstate_env_set_applied(a->conf.env, a->applied);
+    return NULL;
+}
+
+err_t *applier_apply(applier_t *a, epoch_t upto) {
+    pthread_mutex_lock(&a->lock);
+    upto = MIN(upto, a->complete);
+    pthread_mutex_unlock(&a->lock);
+    for (bool more = upto > a->applied; more;)
+        TRY(err_wrap(apply_round(a, upto, &more), "cannot bring epoch %" PRIu64 " into the state base", upto));
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- checkpoint */
+typedef struct storing {
+    applier_t *a;
+    base_db_t *db;
+    const char *dir;  /* local checkpoint */
+    char *prefix;     /* of this worker's bases in storage */
+    char *own;        /* of this checkpoint */
+    base_t base;
+    err_t *err;
+} storing_t;
+
+static void add_file(base_t *b, const char *path, const char *name, uint64_t size, uint32_t crc) {
+    b->files = xrealloc(b->files, ((size_t)b->nfiles + 1) * sizeof *b->files);
+    b->files[b->nfiles++] = (base_file_t){xstrdup(path), xstrdup(name), size, crc};
+}
+
+static void store_file(void *arg, const char *name, bool shared) {
+    storing_t *s = arg;
+    if (s->err) return;
+    const base_file_t *known = shared ? map_get_str(s->a->stored, name) : NULL;
+    if (known) {
+        add_file(&s->base, known->path, name, known->size, known->crc);
+        return;
+    }
+    AUTO(auto_free) char *path = xprintf("%s/%s", shared ? s->prefix : s->own, name);
+    uint64_t size;
+    uint32_t crc;
+    s->err = s->db->store(s->db, s->dir, name, s->a->conf.disk, path, &size, &crc);
+    if (s->err) return;
+    s->a->stored_bytes += size;
+    add_file(&s->base, path, name, size, crc);
+    if (!shared) return;
+    base_file_t *f = xcalloc(1, sizeof *f);
+    *f = (base_file_t){xstrdup(path), xstrdup(name), size, crc};
+    map_put_str(s->a->stored, name, f);
+}
+
+/* Last, so that a base without this file is one that was not finished. */
+static err_t *store_meta(storing_t *s, epoch_t epoch) {
+    applier_t *a = s->a;
+    base_meta_t m = {a->conf.id.job, a->conf.id.attempt, epoch, a->worker, a->conf.nranges, a->ranges};
+    buf_t bytes = buf_make(16 << 20);
+    base_meta_encode(&bytes, &m);
+    AUTO(auto_free) char *path = xprintf("%s/" BASE_META_NAME, s->own);
+    err_t *e = a->conf.disk->put(a->conf.disk, path, buf_slice(&bytes));
+    if (!e) add_file(&s->base, path, BASE_META_NAME, bytes.len, crc32c(0, bytes.data, bytes.len));
+    buf_free(&bytes);
+    return e;
+}
+
+/* Table files that this checkpoint does not have are gone from the base for good: their names are not kept for ever. */
+static void forget_old(applier_t *a, const base_t *b) {
+    map_t *keep = map_new();
+    for (int i = 0; i < b->nfiles; i++) {
+        base_file_t *f = map_del(a->stored, slice_str(b->files[i].name));
+        if (f) map_put_str(keep, f->name, f);
+    }
+    map_free(a->stored, stored_free);
+    a->stored = keep;
+}
+
+err_t *applier_checkpoint(applier_t *a, epoch_t epoch, base_t *ret) {
+    if (epoch < a->applied)
+        return err_new(ERR_INVALID, "a base of epoch %" PRIu64 " is not possible: epoch %" PRIu64 " has been applied", epoch,
+                       a->applied);
+    TRY(applier_apply(a, epoch));
+    if (a->applied != epoch)
+        return err_new(ERR_INVALID, "a base of epoch %" PRIu64 " is not possible: it is not complete", epoch);
+    storing_t s = {.a = a};
+    s.base = (base_t){.worker = xstrdup(a->worker), .epoch = epoch};
+    s.prefix = storage_prefix(&a->conf.id, "base");
+    s.own = xprintf("%s/c%" PRIu64 "-e%" PRIu64, s.prefix, ++a->checkpoints, epoch);
+    s.db = kstate_env_base(a->conf.env);
+    AUTO(auto_free) char *dir = xprintf("%s/checkpoint-a%" PRIu64 "-%" PRIu64, a->dir, a->conf.id.attempt, a->checkpoints);
+    s.dir = dir;
+    if (s.db) { /* without keyed state the description alone is the base */
+        s.db->discard(s.db, dir);
+        s.err = s.db->checkpoint(s.db, dir);
+        if (!s.err) {
+            err_t *listed = s.db->files(s.db, dir, store_file, &s);
+            if (!s.err) s.err = listed;
+            else err_free(listed);
+        }
+    }
+    if (!s.err) s.err = store_meta(&s, epoch);
+    if (s.db) s.db->discard(s.db, dir);
+    free(s.prefix);
+    free(s.own);
+    if (s.err) {
+        base_done(&s.base);
+        return err_wrap(s.err, "base checkpoint of epoch %" PRIu64, epoch);
+    }
+    forget_old(a, &s.base);
+    *ret = s.base;
+    return NULL;
+}
+
+uint64_t applier_stored_bytes(const applier_t *a) { return a->stored_bytes; }

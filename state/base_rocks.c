@@ -1,0 +1,401 @@
+/* base_rocks.c: the base in RocksDB: one column family per (operator, slot), keys [kg u16 BE][ns u64 BE, sign flipped][key].
+ *
+ * The write-ahead log is off: the live directory is never opened again, only checkpoints are, and a checkpoint flushes every
+ * column family first (log_size_for_flush 0) while nothing is being applied, since the one thread that applies makes it.
+ * A dropped namespace is looked up per key group and its keys are deleted one by one while they are few: range tombstones
+ * slow down every later read, and most windows are born and dropped between two bases and never come here (applier.c). */
+#include "state/base_rocks_int.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define PREFIX 10
+#define BATCH_BYTES (1u << 20)
+#define POINT_DELETES_MAX 64
+
+typedef struct family { uint64_t fingerprint; int slot; rocksdb_column_family_handle_t *cf; } family_t;
+
+typedef struct rocks {
+    base_db_t vt;
+    char *dir;
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_block_based_table_options_t *table;
+    rocksdb_cache_t *cache;
+    rocksdb_writeoptions_t *wo;
+    rocksdb_readoptions_t *ro, *scan_ro;
+    rocksdb_column_family_handle_t *default_cf;
+    pthread_rwlock_t lock; /* guards the list of families; handles live until close */
+    family_t *families;
+    int nfamilies;
+} rocks_t;
+
+static rocks_t *self_of(base_db_t *b) { return CONTAINER_OF(b, rocks_t, vt); }
+
+err_t *rocks_error(char *text, const char *dir, const char *what) {
+    if (!text) return NULL;
+    err_code_t code = strncmp(text, "Corruption", 10) == 0 ? ERR_CORRUPT
+                      : strstr(text, "No space left")      ? ERR_NO_SPACE
+                                                           : ERR_IO;
+    err_t *e = err_new(code, "%s: %s: %s", dir, what, text);
+    rocksdb_free(text);
+    return e;
+}
+
+static void make_key(buf_t *out, int kg, int64_t ns, slice_t key) {
+    uint64_t u = (uint64_t)ns ^ ((uint64_t)1 << 63);
+    uint8_t p[PREFIX] = {(uint8_t)(kg >> 8), (uint8_t)kg};
+    for (int i = 0; i < 8; i++) p[2 + i] = (uint8_t)(u >> (56 - 8 * i));
+    buf_clear(out);
+    buf_put(out, p, PREFIX);
+    buf_put(out, key.p, key.len);
+}
+
+static int key_kg(const char *k) { return ((uint8_t)k[0] << 8) | (uint8_t)k[1]; }
+
+static int64_t key_ns(const char *k) {
+    uint64_t u = 0;
+    for (int i = 0; i < 8; i++) u = u << 8 | (uint8_t)k[2 + i];
+    return (int64_t)(u ^ ((uint64_t)1 << 63));
+}
+
+/* ---------------------------------------------------------------- families */
+bool rocks_family_parse(const char *name, uint64_t *ret_fingerprint, int *ret_slot) {
+    char *end;
+    uint64_t fp = strtoull(name, &end, 16);
+    if (end != name + 16 || *end != '.') return false;
+    long slot = strtol(end + 1, &end, 10);
+    if (*end || slot < 0 || slot > INT32_MAX) return false;
+    *ret_fingerprint = fp;
+    *ret_slot = (int)slot;
+    return true;
+}
+
+static rocksdb_column_family_handle_t *family_find(rocks_t *r, uint64_t fingerprint, int slot) {
+    rocksdb_column_family_handle_t *cf = NULL;
+    pthread_rwlock_rdlock(&r->lock);
+    for (int i = 0; i < r->nfamilies && !cf; i++)
+        if (r->families[i].fingerprint == fingerprint && r->families[i].slot == slot) cf = r->families[i].cf;
+    pthread_rwlock_unlock(&r->lock);
+    return cf;
+}
+
+static void family_add(rocks_t *r, uint64_t fingerprint, int slot, rocksdb_column_family_handle_t *cf) {
+    pthread_rwlock_wrlock(&r->lock);
+    r->families = xrealloc(r->families, ((size_t)r->nfamilies + 1) * sizeof *r->families);
+    r->families[r->nfamilies++] = (family_t){fingerprint, slot, cf};
+    pthread_rwlock_unlock(&r->lock);
+}
+
+static err_t *family_need(rocks_t *r, uint64_t fingerprint, int slot, rocksdb_column_family_handle_t **ret) {
+    *ret = family_find(r, fingerprint, slot);
+    if (*ret) return NULL;
+    AUTO(auto_free) char *name = xprintf("%016" PRIx64 ".%d", fingerprint, slot);
+    char *text = NULL;
+    *ret = rocksdb_create_column_family(r->db, r->options, name, &text);
+    TRY(rocks_error(text, r->dir, "cannot create a column family"));
+    family_add(r, fingerprint, slot, *ret);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- apply */
+typedef struct writing {
+    rocks_t *r;
+    rocksdb_column_family_handle_t *cf;
+    rocksdb_writebatch_t *batch;
+    size_t bytes;
+    buf_t key;
+} writing_t;
+
+static err_t *flush_batch(writing_t *w) {
+    if (w->bytes == 0) return NULL;
+    char *text = NULL;
+    rocksdb_write(w->r->db, w->r->wo, w->batch, &text);
+    rocksdb_writebatch_clear(w->batch);
+    w->bytes = 0;
+    return rocks_error(text, w->r->dir, "cannot write");
+}
+
+static err_t *write_one(writing_t *w, slice_t key, const slice_t *value) {
+    if (value)
+        rocksdb_writebatch_put_cf(w->batch, w->cf, (const char *)key.p, key.len, value->len ? (const char *)value->p : "",
+                                  value->len);
+    else rocksdb_writebatch_delete_cf(w->batch, w->cf, (const char *)key.p, key.len);
+    w->bytes += key.len + (value ? value->len : 0) + 16;
+    return w->bytes >= BATCH_BYTES ? flush_batch(w) : NULL;
+}
+
+/* Deletes the namespace in the key group the iterator stands at. */
+static err_t *drop_group(writing_t *w, rocksdb_iterator_t *it, int kg, int64_t ns) {
+    for (int n = 0; rocksdb_iter_valid(it); rocksdb_iter_next(it), n++) {
+        size_t len;
+        const char *k = rocksdb_iter_key(it, &len);
+        if (len < PREFIX || key_kg(k) != kg || key_ns(k) != ns) return NULL;
+        if (n >= POINT_DELETES_MAX) break;
+        TRY(write_one(w, slice_of(k, len), NULL));
+    }
+    if (!rocksdb_iter_valid(it)) return NULL;
+    buf_t end = buf_make(64);
+    make_key(&w->key, kg, ns, slice_of(NULL, 0));
+    if (ns == INT64_MAX) make_key(&end, kg + 1, INT64_MIN, slice_of(NULL, 0));
+    else make_key(&end, kg, ns + 1, slice_of(NULL, 0));
+    rocksdb_writebatch_delete_range_cf(w->batch, w->cf, (const char *)w->key.data, w->key.len, (const char *)end.data,
+                                       end.len);
+    w->bytes += w->key.len + end.len + 16;
+    buf_free(&end);
+    return NULL;
+}
+
+static err_t *drop_ns(writing_t *w, const change_t *c) {
+    TRY(flush_batch(w)); /* the iterator must see what came before */
+    rocksdb_iterator_t *it = rocksdb_create_iterator_cf(w->r->db, w->r->ro, w->cf);
+    err_t *e = NULL;
+    for (int kg = c->kg_lo; kg < c->kg_hi && !e; kg++) {
+        make_key(&w->key, kg, c->ns, slice_of(NULL, 0));
+        rocksdb_iter_seek(it, (const char *)w->key.data, w->key.len);
+        if (!rocksdb_iter_valid(it)) break;
+        size_t len;
+        const char *k = rocksdb_iter_key(it, &len);
+        int found = key_kg(k);
+        if (found > kg) kg = found - 1; /* nothing before the group found */
+        else if (key_ns(k) == c->ns) e = drop_group(w, it, kg, c->ns);
+    }
+    char *text = NULL;
+    rocksdb_iter_get_error(it, &text);
+    if (!e) e = rocks_error(text, w->r->dir, "cannot read");
+    else if (text) rocksdb_free(text);
+    rocksdb_iter_destroy(it);
+    return e;
+}
+
+static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
+    if (changes.len == 0) return NULL;
+    reader_t r = reader_of(changes);
+    if (!change_begin(&r)) return err_new(ERR_VERSION, "state base: changes of version %d", changes.p[0]);
+    writing_t w = {.r = self_of(b), .key = buf_make(BUF_MAX_DEFAULT)};
+    TRY(family_need(w.r, fingerprint, slot, &w.cf));
+    w.batch = rocksdb_writebatch_create();
+    err_t *e = NULL;
+    change_t c;
+    while (!e && change_next(&r, &c)) {
+        if (c.kind == CHANGE_DROP) {
+            e = drop_ns(&w, &c);
+            continue;
+        }
+        make_key(&w.key, (int)(hash_bytes(c.key.p, c.key.len) & 1023), c.ns, c.key);
+        e = write_one(&w, buf_slice(&w.key), c.kind == CHANGE_PUT ? &c.value : NULL);
+    }
+    if (!e && r.bad) e = err_new(ERR_CORRUPT, "state base: malformed changes");
+    if (!e) e = flush_batch(&w);
+    rocksdb_writebatch_destroy(w.batch);
+    buf_free(&w.key);
+    return e;
+}
+
+/* ---------------------------------------------------------------- read */
+static err_t *rocks_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, int64_t ns, slice_t key, buf_t *ret,
+                        bool *ret_found) {
+    rocks_t *r = self_of(b);
+    *ret_found = false;
+    rocksdb_column_family_handle_t *cf = family_find(r, fingerprint, slot);
+    if (!cf) return NULL;
+    uint8_t small[128];
+    buf_t full = {.data = small, .cap = sizeof small, .max = sizeof small};
+    bool heap = key.len + PREFIX > sizeof small;
+    if (heap) full = buf_make(BUF_MAX_DEFAULT);
+    make_key(&full, kg, ns, key);
+    char *text = NULL;
+    rocksdb_pinnableslice_t *v = rocksdb_get_pinned_cf(r->db, r->ro, cf, (const char *)full.data, full.len, &text);
+    if (heap) buf_free(&full);
+    if (v) {
+        size_t len;
+        const char *p = rocksdb_pinnableslice_value(v, &len);
+        buf_put(ret, p, len);
+        *ret_found = true;
+        rocksdb_pinnableslice_destroy(v);
+    }
+    return rocks_error(text, r->dir, "cannot read");
+}
+
+static err_t *scan_group(rocksdb_iterator_t *it, int kg, const int64_t *ns,
+                         err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
+    for (; rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+        size_t klen, vlen;
+        const char *k = rocksdb_iter_key(it, &klen);
+        if (klen < PREFIX || key_kg(k) != kg || (ns && key_ns(k) != *ns)) return NULL;
+        const char *v = rocksdb_iter_value(it, &vlen);
+        TRY(fn(arg, key_ns(k), slice_of(k + PREFIX, klen - PREFIX), slice_of(v, vlen)));
+    }
+    return NULL;
+}
+
+err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo,
+                     int kg_hi, const int64_t *ns, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
+    rocksdb_iterator_t *it = rocksdb_create_iterator_cf(db, ro, cf);
+    buf_t from = buf_make(64);
+    err_t *e = NULL;
+    for (int kg = kg_lo; kg < kg_hi && !e; kg++) {
+        make_key(&from, kg, ns ? *ns : INT64_MIN, slice_of(NULL, 0));
+        rocksdb_iter_seek(it, (const char *)from.data, from.len);
+        if (!rocksdb_iter_valid(it)) break;
+        size_t len;
+        int found = key_kg(rocksdb_iter_key(it, &len));
+        if (found > kg) kg = found - 1;
+        else e = scan_group(it, kg, ns, fn, arg);
+    }
+    char *text = NULL;
+    rocksdb_iter_get_error(it, &text);
+    if (!e) e = rocks_error(text, dir, "cannot read");
+    else if (text) rocksdb_free(text);
+    rocksdb_iter_destroy(it);
+    buf_free(&from);
+    return e;
+}
+
+static err_t *rocks_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const int64_t *ns,
+                         err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
+    rocks_t *r = self_of(b);
+    rocksdb_column_family_handle_t *cf = family_find(r, fingerprint, slot);
+    return cf ? rocks_scan_cf(r->db, r->scan_ro, cf, r->dir, kg_lo, kg_hi, ns, fn, arg) : NULL;
+}
+
+/* ---------------------------------------------------------------- checkpoint, load */
+static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
+    rocks_t *r = self_of(b);
+    char *text = NULL;
+    rocksdb_checkpoint_t *cp = rocksdb_checkpoint_object_create(r->db, &text);
+    TRY(rocks_error(text, r->dir, "cannot begin a checkpoint"));
+    rocksdb_checkpoint_create(cp, dir, 0, &text);
+    rocksdb_checkpoint_object_destroy(cp);
+    return rocks_error(text, dir, "cannot make a checkpoint");
+}
+
+static err_t *load_one(void *arg, int64_t ns, slice_t key, slice_t value) {
+    writing_t *w = arg;
+    make_key(&w->key, (int)(hash_bytes(key.p, key.len) & 1023), ns, key);
+    return write_one(w, buf_slice(&w->key), &value);
+}
+
+typedef struct loading { rocks_t *r; int kg_lo, kg_hi; } loading_t;
+
+static err_t *load_family(void *arg, rocksdb_t *db, rocksdb_column_family_handle_t *cf, const char *dir, uint64_t fingerprint,
+                          int slot) {
+    loading_t *l = arg;
+    writing_t w = {.r = l->r, .key = buf_make(BUF_MAX_DEFAULT)};
+    TRY(family_need(l->r, fingerprint, slot, &w.cf));
+    w.batch = rocksdb_writebatch_create();
+    err_t *e = rocks_scan_cf(db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, load_one, &w);
+    if (!e) e = flush_batch(&w);
+    rocksdb_writebatch_destroy(w.batch);
+    buf_free(&w.key);
+    return e;
+}
+
+static err_t *rocks_load(base_db_t *b, const char *dir, int kg_lo, int kg_hi) {
+    loading_t l = {self_of(b), kg_lo, kg_hi};
+    return rocks_each_family(dir, NULL, load_family, &l);
+}
+static err_t *rocks_load_op(base_db_t *b, const char *dir, uint64_t fingerprint, int kg_lo, int kg_hi) {
+    loading_t l = {self_of(b), kg_lo, kg_hi};
+    return rocks_each_family(dir, &fingerprint, load_family, &l);
+}
+
+/* ---------------------------------------------------------------- open, close */
+static void rocks_close(base_db_t *b) {
+    if (!b) return;
+    rocks_t *r = self_of(b);
+    for (int i = 0; i < r->nfamilies; i++) rocksdb_column_family_handle_destroy(r->families[i].cf);
+    if (r->default_cf) rocksdb_column_family_handle_destroy(r->default_cf);
+    if (r->db) {
+        rocksdb_cancel_all_background_work(r->db, 1);
+        rocksdb_close(r->db);
+    }
+    rocksdb_writeoptions_destroy(r->wo);
+    rocksdb_readoptions_destroy(r->ro);
+    rocksdb_readoptions_destroy(r->scan_ro);
+    rocksdb_options_destroy(r->options);
+    rocksdb_block_based_options_destroy(r->table);
+    rocksdb_cache_destroy(r->cache);
+    pthread_rwlock_destroy(&r->lock);
+    free(r->families);
+    free(r->dir);
+    free(r);
+}
+
+static void set_options(rocks_t *r, size_t memory) {
+    memory = MAX(memory, (size_t)8 << 20);
+    r->cache = rocksdb_cache_create_lru(memory - memory / 3);
+    r->table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(r->table, r->cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(r->table, 1);
+    rocksdb_block_based_options_set_filter_policy(r->table, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_block_size(r->table, 16 << 10);
+    r->options = rocksdb_options_create();
+    rocksdb_options_t *o = r->options;
+    rocksdb_options_set_block_based_table_factory(o, r->table);
+    rocksdb_options_set_db_write_buffer_size(o, memory / 3);
+    rocksdb_options_set_write_buffer_size(o, MIN(memory / 6, (size_t)64 << 20));
+    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+    rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_max_open_files(o, 512);
+    rocksdb_options_set_keep_log_file_num(o, 1);
+    rocksdb_options_set_info_log_level(o, 3); /* errors */
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_error_if_exists(o, 1);
+    r->wo = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(r->wo, 1);
+    r->ro = rocksdb_readoptions_create();
+    r->scan_ro = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_fill_cache(r->scan_ro, 0);
+}
+
+static err_t *open_existing(rocks_t *r) {
+    rocksdb_options_set_error_if_exists(r->options, 0);
+    rocksdb_options_set_create_if_missing(r->options, 0);
+    char *text = NULL;
+    size_t n = 0;
+    char **names = rocksdb_list_column_families(r->options, r->dir, &n, &text);
+    TRY(rocks_error(text, r->dir, "cannot open the base"));
+    rocksdb_column_family_handle_t **cfs = xcalloc(n, sizeof *cfs);
+    const rocksdb_options_t **opts = xcalloc(n, sizeof *opts);
+    for (size_t i = 0; i < n; i++) opts[i] = r->options;
+    r->db = rocksdb_open_column_families(r->options, r->dir, (int)n, (const char *const *)names, opts, cfs, &text);
+    for (size_t i = 0; i < n && !text; i++) {
+        uint64_t fp;
+        int slot;
+        if (rocks_family_parse(names[i], &fp, &slot)) family_add(r, fp, slot, cfs[i]);
+        else if (r->default_cf) rocksdb_column_family_handle_destroy(cfs[i]);
+        else r->default_cf = cfs[i];
+    }
+    free(cfs);
+    free(opts);
+    rocksdb_list_column_families_destroy(names, n);
+    return rocks_error(text, r->dir, "cannot open the base");
+}
+
+err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret) {
+    rocks_t *r = xcalloc(1, sizeof *r);
+    r->vt = (base_db_t){rocks_apply,   rocks_get,   rocks_scan,  rocks_checkpoint, rocks_load,   rocks_close,
+                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard};
+    r->dir = xstrdup(dir);
+    pthread_rwlock_init(&r->lock, NULL);
+    set_options(r, memory);
+    err_t *e = NULL;
+    char *text = NULL;
+    AUTO(auto_free) char *current = xprintf("%s/CURRENT", dir);
+    struct stat st;
+    if (!create) {
+        e = open_existing(r);
+    } else if (stat(current, &st) == 0) {
+        e = err_hint(err_new(ERR_EXISTS, "%s: holds a state base already", dir), "a live base is never opened again: wipe it");
+    } else if (!(e = rocks_make_dirs(dir))) {
+        r->db = rocksdb_open(r->options, dir, &text);
+        e = rocks_error(text, dir, "cannot create the base");
+    }
+    if (e) rocks_close(&r->vt);
+    else *ret = &r->vt;
+    return e;
+}

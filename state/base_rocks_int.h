@@ -1,0 +1,21 @@
+/* base_rocks_int.h: what base_rocks.c and base_files.c share. */
+#pragma once
+#include "state/kstate_env.h"
+#include <rocksdb/c.h>
+
+err_t *rocks_error(char *text, const char *dir, const char *what); /* takes text; NULL is success */
+bool rocks_family_parse(const char *name, uint64_t *ret_fingerprint, int *ret_slot);
+err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo,
+                     int kg_hi, const int64_t *ns, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg);
+
+/* base_files.c */
+/* Opens a checkpoint directory read-only and calls fn per state column family (of one operator, or of all). */
+err_t *rocks_each_family(const char *dir, const uint64_t *fingerprint,
+                         err_t *(*fn)(void *arg, rocksdb_t *db, rocksdb_column_family_handle_t *cf, const char *dir,
+                                      uint64_t fingerprint, int slot), void *arg);
+err_t *rocks_make_dirs(const char *dir);
+err_t *rocks_files(base_db_t *b, const char *dir, void (*fn)(void *arg, const char *name, bool shared), void *arg);
+err_t *rocks_store(base_db_t *b, const char *dir, const char *name, disk_t *disk, const char *path, uint64_t *ret_size,
+                   uint32_t *ret_crc);
+err_t *rocks_fetch(base_db_t *b, disk_t *disk, const base_file_t *file, const char *dir);
+void rocks_discard(base_db_t *b, const char *dir);

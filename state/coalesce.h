@@ -1,0 +1,13 @@
+/* coalesce.h: many epochs' changes of many operators into the fewest: per key the last one, nothing that a later DROP covers.
+ * Output per operator: DROPs first, then PUT and DEL ordered by (key group, namespace, key), as the base stores them. */
+#pragma once
+#include "state/changelog.h"
+
+typedef struct coalesce coalesce_t;
+coalesce_t *coalesce_new(void);
+void coalesce_free(coalesce_t *c);
+err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes); /* copies; in order of epochs */
+size_t coalesce_bytes(const coalesce_t *c);
+bool coalesce_empty(const coalesce_t *c);
+/* fn may be called several times per operator; in the order in which operators first came */
+err_t *coalesce_write(coalesce_t *c, err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, slice_t changes), void *arg);

@@ -1,0 +1,43 @@
+/* restore.h: from a manifest to the state of this worker's tasks.
+ *
+ * Order of calls
+ *   restore_new; restore_bases (fills env's base with exactly the key groups asked for; sets applied and restoring epoch);
+ *   applier_new, tasks open their states (kstate_open reads the base); restore_replay (calls back); tasks start; restore_free.
+ *
+ * What is believed (hazards A2): the bytes the manifest names and nothing else. Epochs of attempts that died lie between good
+ * ones in storage, under names and in bytes that no manifest has; they are never opened.
+ *
+ * For each (operator, key group) the youngest base that had it counts; changes of later epochs are replayed over it. After a rescale
+ * bases and extents of several attempts stand side by side: each change is measured against the base of its own key group.
+ * Thread: one; waits for disks. */
+#pragma once
+#include "state/applier.h"
+
+typedef struct restore restore_t;
+typedef struct restore_conf {
+    const manifest_t *manifest; /* alive until restore_free */
+    disk_t *disk;               /* checkpoint storage */
+    const char *dir;            /* local scratch for fetched bases, on the file system of the base */
+    kstate_env_t *env;
+    int nranges;
+    const base_range_t *ranges; /* what this worker's tasks will own; two subtasks of an operator are two ranges */
+} restore_conf_t;
+
+/* Where records go; NULL slots are skipped. An error stops. */
+typedef struct restore_sink {
+    void *arg;
+    /* before the records of each old task; to tell whose operator bytes follow */
+    err_t *(*task)(void *arg, int stage, int subtask);
+    /* slot >= 0: kstate changes, only of key groups in the ranges (offer them to every task of the operator: kstate_apply takes
+     * its own). slot -1: operator bytes of the last epoch of the old task, after all changes, each old task's once. */
+    err_t *(*state)(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes);
+    /* every segment of an epoch the manifest does not know as published for its lane, epochs ascending per lane */
+    err_t *(*sink)(void *arg, uint64_t fingerprint, int op, int lane, epoch_t epoch, uint64_t rows, slice_t segment);
+} restore_sink_t;
+
+restore_t *restore_new(const restore_conf_t *conf);
+err_t *restore_bases(restore_t *r);
+/* The applier (NULL: none) gets the same changes as `state`, so that the base catches up with the manifest's epoch. */
+err_t *restore_replay(restore_t *r, applier_t *applier, const restore_sink_t *sink);
+void restore_free(restore_t *r);
+uint64_t restore_bytes(const restore_t *r); /* of changelog read, for reports */
