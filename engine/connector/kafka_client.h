@@ -29,7 +29,8 @@ err_t *kafka_check_properties(const table_t *t);
 err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt, ...) PRINTF(3, 4) NODISCARD;
 err_code_t kafka_error_code(rd_kafka_resp_err_t code);
 
-/* Number of partitions; ERR_NOT_FOUND when the topic does not exist (it is not created by asking), ERR_UNAVAILABLE after timeout_ms. */
+/* Number of partitions; ERR_NOT_FOUND when the topic does not exist, ERR_UNAVAILABLE after timeout_ms. Ask a consumer handle where absence
+ * matters: a producer's question makes a broker with auto.create.topics.enable create the topic. */
 err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, int *ret);
 /* Splits "a;b" of 'topic'; arena strings. */
 err_t *kafka_topics(arena_t *a, const table_t *t, const char *const **ret, int *ret_n);

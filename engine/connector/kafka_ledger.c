@@ -93,7 +93,8 @@ static err_t *await_partitions(kafka_client_t *c, const char *topic, int lanes, 
 err_t *kafka_ledger_prepare(const table_t *t, const char *topic, int lanes, int timeout_ms) {
     int64_t until = clock_mono_ms() + timeout_ms;
     kafka_client_t *c;
-    TRY(kafka_client_new(t, RD_KAFKA_PRODUCER, NULL, NULL, 0, &c));
+    kafka_setting_t ours[] = {{"group.id", "tidegate-ledger"}, {"allow.auto.create.topics", "false"}, {0}}; /* a producer would create it by asking */
+    TRY(kafka_client_new(t, RD_KAFKA_CONSUMER, NULL, ours, 0, &c));
     int n;
     err_t *e = kafka_partitions(c, topic, timeout_ms, &n);
     if (err_code(e) == ERR_NOT_FOUND) {

@@ -1,0 +1,594 @@
+/* Files as source and sink: positions at record starts, and exactly the rows of complete epochs whatever dies when. */
+#include "common/clock.h"
+#include "tests/connector/support.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------ support */
+typedef struct dir {
+    char path[256];
+} dir_t;
+static dir_t dir_new(void) {
+    dir_t d;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(d.path, sizeof d.path, "%.200s/tidegate-fs-XXXXXX", tmp ? tmp : P_tmpdir);
+    ck_assert_ptr_nonnull(mkdtemp(d.path));
+    return d;
+}
+static void dir_remove(const dir_t *d) {
+    char *cmd = xprintf("rm -rf '%s'", d->path);
+    ck_assert_int_eq(system(cmd), 0);
+    free(cmd);
+}
+static char *put_file(const dir_t *d, const char *name, const char *text) {
+    char *path = xprintf("%s/%s", d->path, name), *slash = strrchr(path, '/');
+    *slash = 0;
+    char *cmd = xprintf("mkdir -p '%s'", path);
+    ck_assert_int_eq(system(cmd), 0);
+    free(cmd);
+    *slash = '/';
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+typedef struct seen {
+    uint8_t count[4096]; /* visible rows by value of "v" */
+    int files, hidden, rows;
+} seen_t;
+
+static void look(const char *dir, seen_t *s) {
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (struct dirent *e; (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        char *path AUTO(auto_free) = xprintf("%s/%s", dir, e->d_name);
+        struct stat st;
+        ck_assert_int_eq(stat(path, &st), 0);
+        if (S_ISDIR(st.st_mode)) {
+            look(path, s);
+        } else if (e->d_name[0] == '.') {
+            s->hidden++;
+        } else {
+            s->files++;
+            FILE *f = fopen(path, "r");
+            int v;
+            char line[256];
+            while (fgets(line, sizeof line, f)) {
+                ck_assert_int_eq(sscanf(line, "{\"v\":%d", &v), 1);
+                ck_assert_int_eq(line[strlen(line) - 1], '\n');
+                s->count[v]++;
+                s->rows++;
+            }
+            fclose(f);
+        }
+    }
+    closedir(d);
+}
+
+/* ------------------------------------------------------------------ source */
+typedef struct run {
+    fixture_t f;
+    plan_op_t op;
+    eval_ctx_t eval;
+    source_t source;
+    int scan[16];
+} run_t;
+
+static void run_open(run_t *r, int nscan, const split_list_t *splits) {
+    r->op = (plan_op_t){.kind = OP_SOURCE, .table = &r->f.table, .nscan = nscan, .scan = r->scan};
+    r->source = (source_t){.vt = &filesystem_source, .self = xcalloc(1, filesystem_source.state_size)};
+    r->source.env = (op_env_t){.op = &r->op, .eval = &r->eval, .parallelism = 1};
+    for (int i = 0; i < splits->n; i++) split_list_add(&r->source.splits, &splits->items[i]);
+    ck_ok(filesystem_source.open(&r->source));
+}
+static void run_close(run_t *r) {
+    filesystem_source.close(&r->source);
+    free(r->source.self);
+    split_list_free(&r->source.splits);
+}
+static char *run_all(run_t *r, int max_batches) {
+    buf_t out = buf_make(BUF_MAX_DEFAULT);
+    while (max_batches-- > 0) {
+        batch_t *b = NULL;
+        int split;
+        err_t *e = NULL;
+        src_status_t st = filesystem_source.poll(&r->source, &b, &split, &e);
+        ck_assert_msg(st != SRC_FAIL, "%s", err_text(e));
+        if (b) {
+            char *t = batch_text(b);
+            buf_puts(&out, out.len ? ";" : "");
+            buf_puts(&out, t);
+            free(t);
+            batch_free(b);
+        }
+        if (st == SRC_ENDED) break;
+    }
+    return buf_take_cstr(&out);
+}
+
+static run_t json_files(const dir_t *d) {
+    run_t r = {.f = fixture_new()};
+    fixture_column(&r.f, "v", &type_int);
+    fixture_column(&r.f, "s", &type_string);
+    fixture_option(&r.f, "connector", "filesystem");
+    fixture_option(&r.f, "path", d->path);
+    fixture_option(&r.f, "format", "json");
+    for (int i = 0; i < 16; i++) r.scan[i] = i;
+    return r;
+}
+
+START_TEST(reads_a_directory_tree) {
+    dir_t d = dir_new();
+    run_t r = json_files(&d);
+    free(put_file(&d, "a.json", "{\"v\":1}\n{\"v\":2}\r\n\n{\"v\":3,\"s\":\"x\"}"));
+    free(put_file(&d, "sub/b.json", "{\"v\":4}\n"));
+    free(put_file(&d, ".hidden", "nonsense"));
+    free(put_file(&d, "_SUCCESS", "nonsense"));
+    free(put_file(&d, "_tmp/x", "nonsense"));
+    free(put_file(&d, "empty", ""));
+    ck_ok(filesystem_source.check(&r.f.table));
+    split_list_t l = {0};
+    ck_ok(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l));
+    ck_assert_int_eq(l.n, 2);
+    ck_assert(strncmp(l.items[0].id, "file:///", 8) == 0 && strstr(l.items[0].id, "/a.json"));
+    run_open(&r, 2, &l);
+    char *text = run_all(&r, 100);
+    ck_assert_str_eq(text, "1|NULL;2|NULL;3|x;4|NULL");
+    free(text);
+    ck_assert(r.source.splits.items[0].ended && r.source.splits.items[1].ended);
+    run_close(&r);
+    split_list_free(&l);
+    fixture_free(&r.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(goes_on_where_it_stopped) {
+    dir_t d = dir_new();
+    run_t r = json_files(&d);
+    buf_t text = buf_make(BUF_MAX_DEFAULT), want = buf_make(BUF_MAX_DEFAULT), got = buf_make(BUF_MAX_DEFAULT);
+    for (int i = 0; i < 20000; i++) {
+        buf_printf(&text, "{\"v\":%d,\"s\":\"row %d\"}\n", i, i);
+        buf_printf(&want, "%d|row %d;", i, i);
+    }
+    free(put_file(&d, "a", buf_cstr(&text)));
+    split_list_t l = {0};
+    ck_ok(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l));
+    for (int restart = 0; !l.items[0].ended && restart < 100; restart++) {
+        run_open(&r, 2, &l);
+        char *t = run_all(&r, 1);
+        buf_printf(&got, "%s;", t);
+        free(t);
+        split_list_free(&l); /* the sealed position is all that survives */
+        l = (split_list_t){0};
+        split_list_add(&l, &r.source.splits.items[0]);
+        run_close(&r);
+    }
+    ck_assert(slice_eq(buf_slice(&want), buf_slice(&got)));
+    split_list_free(&l);
+    buf_free(&text);
+    buf_free(&want);
+    buf_free(&got);
+    fixture_free(&r.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(bad_records_name_file_and_byte) {
+    dir_t d = dir_new();
+    run_t r = json_files(&d);
+    free(put_file(&d, "a.json", "{\"v\":1}\n{\"v\":\"x\"}\n"));
+    split_list_t l = {0};
+    ck_ok(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l));
+    run_open(&r, 2, &l);
+    batch_t *b = NULL;
+    int split;
+    err_t *e = NULL;
+    ck_assert_int_eq(filesystem_source.poll(&r.source, &b, &split, &e), SRC_FAIL);
+    ck_assert_int_eq(err_code(e), ERR_DATA);
+    ck_assert_msg(strstr(err_text(e), "a.json: record at byte 8: JSON: byte 5"), "%s", err_text(e));
+    err_free(e);
+    run_close(&r);
+    split_list_free(&l);
+    fixture_free(&r.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(partition_columns_and_metadata_come_from_the_path) {
+    dir_t d = dir_new();
+    run_t r = json_files(&d);
+    fixture_column(&r.f, "dt", &type_date);
+    static const int partition[] = {2};
+    r.f.table.npartition = 1;
+    r.f.table.partition = partition;
+    r.f.table.metadata = schema_new(r.f.arena, 1);
+    r.f.table.metadata->fields[0] = (field_t){"name", &type_string};
+    static const char *keys[] = {"file.name"};
+    r.f.table.metadata_keys = keys;
+    free(put_file(&d, "dt=2020-01-02/x%20y", "{\"v\":1}\n{\"v\":2}\n"));
+    free(put_file(&d, "dt=__HIVE_DEFAULT_PARTITION__/z", "{\"v\":3}\n"));
+    ck_ok(filesystem_source.check(&r.f.table));
+    split_list_t l = {0};
+    ck_ok(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l));
+    r.scan[0] = 0, r.scan[1] = 2, r.scan[2] = 3;
+    run_open(&r, 3, &l);
+    char *text = run_all(&r, 100);
+    ck_assert_str_eq(text, "1|2020-01-02|x%20y;2|2020-01-02|x%20y;3|NULL|z");
+    free(text);
+    run_close(&r);
+    split_list_free(&l);
+    fixture_free(&r.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(wrong_tables_are_refused) {
+    dir_t d = dir_new();
+    run_t r = json_files(&d);
+    split_list_t l = {0};
+    fixture_option(&r.f, "json.ignore-parse-erors", "true");
+    ck_fails(filesystem_source.check(&r.f.table), ERR_INVALID, "no option 'json.ignore-parse-erors'");
+    r.f.table.options.n--;
+    fixture_option(&r.f, "source.monitor-interval", "1 s");
+    ck_fails(filesystem_source.check(&r.f.table), ERR_UNSUPPORTED, "source.monitor-interval");
+    r.f.table.options.n--;
+    r.f.table.options.values[1] = "s3://bucket/x";
+    ck_fails(filesystem_source.check(&r.f.table), ERR_UNSUPPORTED, "s3://");
+    r.f.table.options.values[1] = "/no/such/place";
+    ck_fails(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l), ERR_NOT_FOUND, "/no/such/place");
+    r.f.table.options.n = 1;
+    ck_fails(filesystem_source.check(&r.f.table), ERR_INVALID, "needs the option 'path'");
+    fixture_free(&r.f);
+    dir_remove(&d);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ sink */
+typedef struct writer {
+    fixture_t f;
+    plan_op_t op;
+    eval_ctx_t eval;
+    sink_t sink;
+    int subtask, parallelism;
+    uint64_t incarnation;
+} writer_t;
+
+static writer_t writer_new(const dir_t *d) {
+    writer_t w = {.f = fixture_new(), .parallelism = 1, .incarnation = 0xabc, .eval = {.now_ms = 1000}};
+    fixture_column(&w.f, "v", &type_int);
+    fixture_column(&w.f, "p", &type_string);
+    fixture_option(&w.f, "connector", "filesystem");
+    fixture_option(&w.f, "path", d->path);
+    fixture_option(&w.f, "format", "json");
+    return w;
+}
+/* restore from `bytes` (NULL: a fresh start) */
+static void writer_open(writer_t *w, const buf_t *bytes, int n) {
+    w->op = (plan_op_t){.kind = OP_SINK, .table = &w->f.table, .schema = w->f.table.physical};
+    w->sink = (sink_t){.vt = &filesystem_sink, .self = xcalloc(1, filesystem_sink.state_size)};
+    w->sink.env = (op_env_t){.op = &w->op, .eval = &w->eval, .subtask = w->subtask, .parallelism = w->parallelism,
+                             .incarnation = w->incarnation};
+    ck_ok(filesystem_sink.open(&w->sink));
+    for (int i = 0; i < n; i++)
+        if (bytes[i].len) ck_ok(filesystem_sink.restore(&w->sink, buf_slice(&bytes[i])));
+}
+static void writer_kill(writer_t *w) { /* what was not written is lost with the process */
+    filesystem_sink.close(&w->sink);
+    free(w->sink.self);
+}
+static void writer_rows(writer_t *w, int from, int n) {
+    decoder_t *d;
+    ck_ok(fixture_decoder(&w->f, "json", &d));
+    for (int i = from; i < from + n; i++) {
+        char msg[64];
+        snprintf(msg, sizeof msg, "{\"v\":%d,\"p\":\"p%d/x\"}", i, i % 3);
+        ck_ok(decoder_message(d, slice_str(msg)));
+    }
+    batch_t *b;
+    decoder_take(d, &b);
+    err_t *e = NULL;
+    op_status_t st = filesystem_sink.write(&w->sink, b, &e);
+    ck_assert_msg(st == OP_DONE, "%s", err_text(e));
+    batch_free(b);
+    decoder_free(d);
+}
+static void writer_seal(writer_t *w, epoch_t epoch, buf_t *bytes) {
+    buf_t segment = buf_make(1024);
+    err_t *e = NULL;
+    buf_clear(bytes);
+    ck_assert_msg(filesystem_sink.seal(&w->sink, epoch, bytes, &segment, &e) == OP_DONE, "%s", err_text(e));
+    ck_assert_uint_eq(segment.len, 0);
+}
+static void must_see(const dir_t *d, int rows) {
+    seen_t s = {0};
+    look(d->path, &s);
+    for (int i = 0; i < rows; i++) ck_assert_msg(s.count[i] == 1, "row %d is there %d times", i, s.count[i]);
+    ck_assert_int_eq(s.rows, rows);
+}
+
+START_TEST(rows_appear_when_their_part_is_closed_by_a_complete_epoch) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    buf_t seal = buf_make(1 << 20);
+    ck_ok(filesystem_sink.check(&w.f.table));
+    ck_ok(filesystem_sink.prepare(&w.f.table, NULL, 1000));
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 10);
+    writer_seal(&w, 1, &seal);
+    ck_ok(filesystem_sink.complete(&w.sink, 1));
+    must_see(&d, 0); /* the part is open: by size and age it goes on */
+    writer_rows(&w, 10, 10);
+    ck_ok(filesystem_sink.end(&w.sink));
+    must_see(&d, 0);
+    writer_seal(&w, 2, &seal);
+    must_see(&d, 0);
+    ck_ok(filesystem_sink.complete(&w.sink, 1));
+    must_see(&d, 0);
+    ck_ok(filesystem_sink.complete(&w.sink, 2));
+    must_see(&d, 20);
+    seen_t s = {0};
+    look(d.path, &s);
+    ck_assert_int_eq(s.files, 1);
+    ck_assert_int_eq(s.hidden, 0);
+    writer_kill(&w);
+    buf_free(&seal);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(parts_roll_by_size_and_age) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    fixture_option(&w.f, "sink.rolling-policy.file-size", "1kb");
+    fixture_option(&w.f, "sink.rolling-policy.rollover-interval", "10 s");
+    buf_t seal = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 100);
+    writer_seal(&w, 1, &seal);
+    ck_ok(filesystem_sink.complete(&w.sink, 1));
+    seen_t s = {0};
+    look(d.path, &s);
+    ck_assert_int_eq(s.files, 1);
+    ck_assert_int_eq(s.hidden, 1);
+    w.eval.now_ms += 10000;
+    writer_seal(&w, 2, &seal); /* nothing came: the age alone closes it */
+    ck_ok(filesystem_sink.complete(&w.sink, 2));
+    must_see(&d, 100);
+    writer_kill(&w);
+    buf_free(&seal);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(partitions_are_directories) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    static const int partition[] = {1};
+    w.f.table.npartition = 1;
+    w.f.table.partition = partition;
+    buf_t seal = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 9);
+    ck_ok(filesystem_sink.end(&w.sink));
+    writer_seal(&w, 1, &seal);
+    ck_ok(filesystem_sink.complete(&w.sink, 1));
+    must_see(&d, 9);
+    char *path = xprintf("%s/p=p1%%2Fx", d.path);
+    seen_t s = {0};
+    look(path, &s);
+    ck_assert_int_eq(s.rows, 3);
+    ck_assert_int_eq(s.files, 1);
+    free(path);
+    writer_kill(&w);
+    buf_free(&seal);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+/* A job of 12 epochs; step k of it is where the process dies. What a restore from the last complete epoch makes visible is
+ * exactly its rows, and the job runs on to the end. */
+static void crash_at(int die, bool partitioned) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    static const int partition[] = {1};
+    if (partitioned) {
+        w.f.table.npartition = 1;
+        w.f.table.partition = partition;
+    }
+    fixture_option(&w.f, "sink.rolling-policy.file-size", "300");
+    buf_t seal = buf_make(1 << 20), complete = buf_make(1 << 20);
+    int step = 0, rows = 0, committed = 0;
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    for (epoch_t e = 1; e <= 12; e++) {
+        bool died = false;
+        writer_rows(&w, rows, 7);
+        rows += 7;
+        died = step++ == die;
+        if (!died) {
+            if (e == 12) ck_ok(filesystem_sink.end(&w.sink));
+            died = step++ == die;
+        }
+        if (!died) {
+            writer_seal(&w, e, &seal);
+            died = step++ == die;
+        }
+        if (!died) { /* the manifest is durable: the epoch happened, whether or not we hear of it */
+            buf_clear(&complete);
+            buf_put(&complete, seal.data, seal.len);
+            committed = rows;
+            died = step++ == die;
+        }
+        if (!died) {
+            ck_ok(filesystem_sink.complete(&w.sink, e));
+            died = step++ == die;
+        }
+        if (!died) continue;
+        writer_kill(&w);
+        writer_open(&w, &complete, 1);
+        must_see(&d, committed);
+        writer_kill(&w); /* and once more, in the middle of the recovery */
+        writer_open(&w, &complete, 1);
+        ck_ok(filesystem_sink.start(&w.sink));
+        must_see(&d, committed);
+        seen_t s = {0};
+        look(d.path, &s);
+        ck_assert_int_eq(s.hidden, 0); /* nothing of the dead attempt is left */
+        rows = committed;
+        if (e == 12 && committed == 12 * 7) break;
+        if (rows < (int)e * 7) e--; /* the epoch's rows come again */
+    }
+    ck_assert_int_eq(rows, 12 * 7);
+    must_see(&d, 12 * 7);
+    writer_kill(&w);
+    buf_free(&seal);
+    buf_free(&complete);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+
+START_TEST(dies_at_every_step) {
+    for (int die = 0; die <= 12 * 5; die++) {
+        crash_at(die, false);
+        crash_at(die, true);
+    }
+}
+END_TEST
+
+START_TEST(a_late_writer_of_a_dead_attempt_changes_nothing) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d), zombie;
+    buf_t seal = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 5);
+    writer_seal(&w, 1, &seal);
+    zombie = w;
+    zombie.sink.env.op = &zombie.op;
+    zombie.sink.env.eval = &zombie.eval;
+    writer_open(&w, &seal, 1);
+    ck_ok(filesystem_sink.start(&w.sink));
+    must_see(&d, 5);
+    zombie.op.table = &zombie.f.table;
+    writer_rows(&zombie, 100, 5); /* wakes up and goes on into its file */
+    buf_t late = buf_make(1 << 20);
+    writer_seal(&zombie, 2, &late);
+    must_see(&d, 5);
+    writer_kill(&zombie);
+    writer_kill(&w);
+    buf_free(&seal);
+    buf_free(&late);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(rescaled_seals_have_one_owner) {
+    for (int to = 1; to <= 5; to++) {
+        dir_t d = dir_new();
+        writer_t w[5];
+        buf_t seals[3];
+        for (int i = 0; i < 3; i++) {
+            w[i] = writer_new(&d);
+            w[i].subtask = i;
+            w[i].parallelism = 3;
+            seals[i] = buf_make(1 << 20);
+            writer_open(&w[i], NULL, 0);
+            ck_ok(filesystem_sink.start(&w[i].sink));
+            writer_rows(&w[i], i * 10, 10);
+            writer_seal(&w[i], 1, &seals[i]);
+            writer_rows(&w[i], 100 + i, 1); /* of the epoch that never completes */
+        }
+        for (int i = 0; i < 3; i++) {
+            writer_kill(&w[i]);
+            fixture_free(&w[i].f);
+        }
+        for (int i = 0; i < to; i++) {
+            w[i] = writer_new(&d);
+            w[i].subtask = i;
+            w[i].parallelism = to;
+            writer_open(&w[i], seals, 3); /* all of them to everybody */
+        }
+        for (int i = 0; i < to; i++) ck_ok(filesystem_sink.start(&w[i].sink));
+        must_see(&d, 30);
+        seen_t s = {0};
+        look(d.path, &s);
+        ck_assert_int_eq(s.hidden, 0);
+        buf_t seal = buf_make(1 << 20);
+        for (int i = 0; i < to; i++) writer_rows(&w[i], 30 + i * 10, 10);
+        for (int i = 0; i < to; i++) {
+            ck_ok(filesystem_sink.end(&w[i].sink));
+            writer_seal(&w[i], 2, &seal);
+            ck_ok(filesystem_sink.complete(&w[i].sink, 2));
+        }
+        must_see(&d, 30 + to * 10); /* no part overwrote another */
+        for (int i = 0; i < to; i++) {
+            writer_kill(&w[i]);
+            fixture_free(&w[i].f);
+        }
+        for (int i = 0; i < 3; i++) buf_free(&seals[i]);
+        buf_free(&seal);
+        dir_remove(&d);
+    }
+}
+END_TEST
+
+START_TEST(lost_files_and_bad_seals_are_loud) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    buf_t seal = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 5);
+    writer_seal(&w, 1, &seal);
+    writer_kill(&w);
+    char *cmd = xprintf("rm -rf '%s'/.part*", d.path);
+    ck_assert_int_eq(system(cmd), 0);
+    free(cmd);
+    writer_open(&w, NULL, 0);
+    ck_fails(filesystem_sink.restore(&w.sink, buf_slice(&seal)), ERR_CORRUPT, "committed rows are lost");
+    ck_fails(filesystem_sink.restore(&w.sink, slice_of(seal.data, seal.len - 3)), ERR_CORRUPT, "malformed");
+    ck_fails(filesystem_sink.restore(&w.sink, slice_of("\x07", 1)), ERR_VERSION, "version 7");
+    ck_fails(filesystem_sink.restore(&w.sink, slice_of("", 0)), ERR_CORRUPT, "malformed");
+    writer_kill(&w);
+    buf_free(&seal);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(updates_are_refused) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    writer_open(&w, NULL, 0);
+    batch_t *b = batch_new_schema(w.f.table.physical, 1);
+    b->kinds = mem_zalloc(b->mem, 1);
+    b->kinds[0] = ROW_DELETE;
+    err_t *e = NULL;
+    ck_assert_int_eq(filesystem_sink.write(&w.sink, b, &e), OP_FAIL);
+    ck_assert_int_eq(err_code(e), ERR_UNSUPPORTED);
+    err_free(e);
+    batch_free(b);
+    writer_kill(&w);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+TESTS("filesystem", reads_a_directory_tree, goes_on_where_it_stopped, bad_records_name_file_and_byte,
+      partition_columns_and_metadata_come_from_the_path, wrong_tables_are_refused,
+      rows_appear_when_their_part_is_closed_by_a_complete_epoch, parts_roll_by_size_and_age, partitions_are_directories,
+      dies_at_every_step, a_late_writer_of_a_dead_attempt_changes_nothing, rescaled_seals_have_one_owner,
+      lost_files_and_bad_seals_are_loud, updates_are_refused)
