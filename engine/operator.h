@@ -136,6 +136,8 @@ struct sink_vtable {
     err_t *(*check)(const table_t *t);
     /* Control side before the first start: topic exists, directory writable, number of partitions; NULL: nothing. */
     err_t *(*prepare)(const table_t *t, const options_t *job_set, int timeout_ms);
+    /* Control side, sinks with lanes: makes what the lanes need elsewhere (Kafka: the ledger topic); names as in the lanes' ids. */
+    err_t *(*prepare_lanes)(const table_t *t, const char *cluster, const char *job, int lanes, int timeout_ms);
     err_t *(*open)(sink_t *s);
     err_t *(*restore)(sink_t *s, slice_t bytes); /* bytes of `seal` of the epoch restored; truncates, may do I/O */
     err_t *(*start)(sink_t *s);

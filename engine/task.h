@@ -38,6 +38,9 @@ typedef struct task_env {
     wake_t wake;                 /* any thread: this task should be stepped */
     void *arg;
     const char *time_zone;
+    /* where connectors are looked up; NULL: source_find, sink_find */
+    const source_vtable_t *(*find_source)(const char *connector);
+    const sink_vtable_t *(*find_sink)(const char *connector);
 } task_env_t;
 
 err_t *task_new(const task_env_t *env, task_t **ret);

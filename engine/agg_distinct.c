@@ -1,0 +1,117 @@
+/* agg_distinct.c: DISTINCT over any aggregate: a set of the values seen, with counts, in front of the accumulator of the
+ * function, which sees a value when it appears first and takes it back when its last copy goes.
+ * NULL is passed through uncounted: every function that skips it skips it here too (ARRAY_AGG keeps one per row). */
+#include "engine/agg_int.h"
+
+typedef struct distinct_acc {
+    vset_t *values; /* the inner accumulator lies behind, 8-aligned */
+} distinct_acc_t;
+
+static void *inner_acc(const void *acc) { return (uint8_t *)(uintptr_t)acc + sizeof(distinct_acc_t); }
+
+/* The inner slot works on blocks: give it pointers so that its own offset lands on the inner accumulator. */
+static void *inner_block(const agg_slot_t *s, void *block) { return (uint8_t *)block + s->off; }
+
+static bool distinct_rows(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
+    const column_t *c = &r->in->cols[s->call->args[0]];
+    agg_slot_t *inner = s->inner;
+    uint8_t tmp[16];
+    slot_scratch(s, r->n);
+    agg_rows_t pass = {r->in, s->sel, 0, s->accs};
+    for (uint32_t k = 0; k < r->n; k++) {
+        uint32_t row = agg_row(r, k);
+        distinct_acc_t *a = slot_acc(s, r->accs[k]);
+        bool edge = true;
+        if (!column_null(c, row)) {
+            int64_t count = vset_add(&a->values, raw_of(s, c, row, &s->bytes, tmp), delta);
+            if (count == VSET_FULL) return false;
+            edge = delta > 0 ? count == 1 : count == 0;
+        }
+        if (!edge) continue;
+        s->sel[pass.n] = row;
+        s->accs[pass.n++] = inner_block(s, r->accs[k]);
+    }
+    if (pass.n == 0) return true;
+    if (delta > 0) return inner->impl->update(inner, &pass);
+    return inner->impl->retract && inner->impl->retract(inner, &pass);
+}
+
+static bool distinct_update(agg_slot_t *s, const agg_rows_t *r) { return distinct_rows(s, r, 1); }
+static bool distinct_retract(agg_slot_t *s, const agg_rows_t *r) { return distinct_rows(s, r, -1); }
+
+/* Feeds the values of a set to the inner accumulator of `block`. */
+static void feed(agg_slot_t *s, void *block, const slice_t *values, uint32_t n) {
+    mem_t *m = mem_new();
+    int nargs = s->call->nargs;
+    int max = 0;
+    for (int i = 0; i < nargs; i++) max = MAX(max, s->call->args[i]);
+    batch_t b = {.n = n, .ncols = max + 1, .cols = mem_zalloc(m, sizeof(column_t) * (size_t)(max + 1)), .mem = m};
+    colbuilder_t *cb = colbuilder_new(s->call->arg_types[0], m);
+    for (uint32_t i = 0; i < n; i++) raw_build(s->cls, values[i], cb);
+    colbuilder_finish(cb, &b.cols[s->call->args[0]]);
+    colbuilder_free(cb);
+    for (int i = 1; i < nargs; i++) { /* LISTAGG's separator, known from the rows already */
+        column_t *sep = &b.cols[s->call->args[i]];
+        column_init(sep, s->call->arg_types[i], m, n);
+        for (uint32_t k = 0; k < n; k++) sep->str[k] = (str_t){s->inner->separator, s->inner->separator_len, 0};
+    }
+    void **accs = mem_alloc(m, sizeof *accs * n);
+    for (uint32_t i = 0; i < n; i++) accs[i] = block;
+    agg_rows_t rows = {&b, NULL, n, accs};
+    s->inner->impl->update(s->inner, &rows);
+    mem_unref(m);
+}
+
+static void distinct_merge(agg_slot_t *s, void *into, const void *from) {
+    distinct_acc_t *a = into;
+    const distinct_acc_t *b = from;
+    slice_t values[256], v;
+    int64_t count;
+    uint32_t n = 0;
+    /* the inner slot adds its own offset to a block: `into` is that of the outer accumulator */
+    for (uint32_t at = 0; vset_next(b->values, &at, &v, &count);) {
+        if (vset_add(&a->values, v, count) != count) continue; /* was there */
+        values[n++] = v;
+        if (n == ARRAY_LEN(values)) {
+            feed(s, into, values, n);
+            n = 0;
+        }
+    }
+    if (n) feed(s, into, values, n);
+}
+
+static void distinct_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
+    void **inner = mem_alloc(m, sizeof *inner * n);
+    for (uint32_t i = 0; i < n; i++) inner[i] = inner_block(s, accs[i]);
+    s->inner->impl->emit(s->inner, inner, n, m, out);
+}
+
+static void distinct_clear(const agg_slot_t *s, void *acc) {
+    vset_free(((distinct_acc_t *)acc)->values);
+    if (s->inner->impl->clear) s->inner->impl->clear(s->inner, inner_acc(acc));
+}
+
+static void distinct_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+    vset_encode(((const distinct_acc_t *)acc)->values, out);
+    s->inner->impl->encode(s->inner, inner_acc(acc), out);
+}
+
+static bool distinct_decode(const agg_slot_t *s, reader_t *r, void *acc) {
+    return vset_decode(r, &((distinct_acc_t *)acc)->values) && s->inner->impl->decode(s->inner, r, inner_acc(acc));
+}
+
+static size_t distinct_heap(const agg_slot_t *s, const void *acc) {
+    return vset_heap(((const distinct_acc_t *)acc)->values) + (s->inner->impl->heap ? s->inner->impl->heap(s->inner, inner_acc(acc)) : 0);
+}
+
+const agg_impl_t agg_impl_distinct = {
+    .size = sizeof(distinct_acc_t),
+    .update = distinct_update,
+    .retract = distinct_retract,
+    .merge = distinct_merge,
+    .clear = distinct_clear,
+    .emit = distinct_emit,
+    .encode = distinct_encode,
+    .decode = distinct_decode,
+    .heap = distinct_heap,
+};

@@ -1,0 +1,113 @@
+/* agg_int.h: the inside of aggregate functions, for agg*.c only.
+ *
+ * A call laid out in a set is a slot: (implementation, offset in the block, argument classes). Implementations are tables
+ * of batched functions; an accumulator starts as zero bytes and everything it points to is freed by clear.
+ * Lifetime of what accumulators point to: malloc'ed, owned by the accumulator alone. */
+#pragma once
+#include "engine/agg.h"
+#include "engine/decimal.h"
+
+typedef i128 i128_a8 __attribute__((aligned(8))); /* blocks are 8-aligned */
+
+/* Physical classes of arguments. */
+typedef enum agg_class {
+    CLASS_INT, /* BOOLEAN, integers, DATE, TIME, TIMESTAMP*, intervals: as int64 */
+    CLASS_FLOAT,
+    CLASS_DOUBLE,
+    CLASS_DEC,
+    CLASS_STR,
+    CLASS_NESTED
+} agg_class_t;
+agg_class_t agg_class(const type_t *t);
+
+typedef struct agg_slot agg_slot_t;
+
+/* The rows of one update: row(k) of `in` belongs to the group with block accs[k]. */
+typedef struct agg_rows {
+    const batch_t *in;
+    const uint32_t *sel; /* NULL: all */
+    uint32_t n;
+    void **accs;
+} agg_rows_t;
+static inline uint32_t agg_row(const agg_rows_t *r, uint32_t k) { return r->sel ? r->sel[k] : k; }
+
+typedef struct agg_impl {
+    uint32_t size;
+    bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: overflow or limit, see s->err */
+    bool (*retract)(agg_slot_t *s, const agg_rows_t *r); /* NULL: cannot */
+    void (*merge)(agg_slot_t *s, void *into, const void *from);
+    void (*clear)(const agg_slot_t *s, void *acc); /* NULL: owns nothing */
+    int npartial;                                  /* 0: no combiner */
+    void (*partial)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
+    bool (*merge_partial)(agg_slot_t *s, const column_t *cols, const agg_rows_t *r);
+    void (*emit)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
+    void (*encode)(const agg_slot_t *s, const void *acc, buf_t *out);
+    bool (*decode)(const agg_slot_t *s, reader_t *r, void *acc);
+    size_t (*heap)(const agg_slot_t *s, const void *acc);
+} agg_impl_t;
+
+struct agg_slot {
+    const agg_impl_t *impl;
+    uint32_t off;      /* of this accumulator in the block */
+    const agg_call_t *call;
+    agg_class_t cls;   /* of args[0] */
+    int width;         /* of CLASS_INT values */
+    int kind;          /* what an implementation shared by several functions does, its own enum */
+    bool single_precision;
+    const type_t *partial_types[4];
+    struct agg_slot *inner; /* DISTINCT: what sees each value once */
+    /* scratch, grown once */
+    buf_t bytes;
+    uint32_t *sel;
+    void **accs;
+    uint32_t cap;
+    bool flag;         /* LISTAGG: the separator is known */
+    char *separator;
+    uint32_t separator_len;
+};
+static inline void *slot_acc(const agg_slot_t *s, void *block) { return (uint8_t *)block + s->off; }
+static inline const void *slot_acc_const(const agg_slot_t *s, const void *block) { return (const uint8_t *)block + s->off; }
+void slot_scratch(agg_slot_t *s, uint32_t n);
+
+struct agg_fn {
+    const char *name;
+    int min_args, max_args;
+    /* result type and casts; NULL ret: an error was made */
+    err_t *(*bind)(arena_t *a, const agg_fn_t *fn, expr_t **args, int nargs, const type_t **ret);
+    /* chooses the implementation by argument types */
+    const agg_impl_t *(*impl)(const agg_slot_t *s, bool retracting);
+    int kind;
+    bool combines, retracts;
+};
+
+/* Partial column types of an implementation, in order (npartial of them). */
+void agg_partial_list(arena_t *a, const agg_slot_t *s, const type_t **ret);
+
+extern const agg_impl_t agg_impl_count, agg_impl_sum_int, agg_impl_sum_float, agg_impl_sum_double, agg_impl_sum_dec,
+    agg_impl_var, agg_impl_min_int, agg_impl_max_int, agg_impl_min_double, agg_impl_max_double, agg_impl_min_dec,
+    agg_impl_max_dec, agg_impl_min_str, agg_impl_max_str, agg_impl_extreme_retract, agg_impl_first, agg_impl_last, agg_impl_list,
+    agg_impl_collect, agg_impl_distinct;
+
+/* kinds */
+enum { SUM_SUM, SUM_AVG };
+enum { VAR_POP, VAR_SAMP, STDDEV_POP, STDDEV_SAMP };
+enum { LIST_FIRST, LIST_LAST, LIST_AGG, LIST_ARRAY };
+
+/* ---- one value as raw bytes, canonical for its class: the form in which accumulators keep values */
+slice_t raw_of(const agg_slot_t *s, const column_t *c, uint32_t i, buf_t *scratch, uint8_t tmp[static 16]);
+int raw_compare(agg_class_t cls, slice_t a, slice_t b);
+void raw_build(agg_class_t cls, slice_t v, colbuilder_t *b); /* appends it to a column of the argument's type */
+int64_t raw_int(const column_t *c, int width, uint32_t i);
+void int_store(column_t *c, int width, uint32_t i, int64_t v);
+
+/* ---- vset: a set of raw values with a count each; compact, iterates in order of insertion */
+typedef struct vset vset_t;
+#define VSET_FULL INT64_MIN
+int64_t vset_add(vset_t **set, slice_t v, int64_t delta); /* returns the new count, entries at 0 are gone; VSET_FULL at 4 GB */
+int64_t vset_get(const vset_t *set, slice_t v);
+uint32_t vset_len(const vset_t *set);                  /* values with a count other than 0 */
+bool vset_next(const vset_t *set, uint32_t *at, slice_t *ret, int64_t *ret_count);
+void vset_free(vset_t *set);
+size_t vset_heap(const vset_t *set);
+void vset_encode(const vset_t *set, buf_t *out);
+bool vset_decode(reader_t *r, vset_t **ret);

@@ -1,0 +1,240 @@
+/* agg_vset.c: values in their raw form: how a column's value becomes bytes and back, their order, and a compact set
+ * of them with a count each.
+ *
+ * The set: entries in order of insertion with their bytes in one buffer; an index of open addressing appears above
+ * eight entries. An entry whose count falls to zero stays as a hole until the set is packed, which keeps the order. */
+#include "engine/agg_int.h"
+#include "engine/decimal.h"
+#include <stdlib.h>
+
+slice_t raw_of(const agg_slot_t *s, const column_t *c, uint32_t i, buf_t *scratch, uint8_t tmp[static 16]) {
+    switch (s->cls) {
+    case CLASS_INT: {
+        int64_t v = raw_int(c, s->width, i);
+        memcpy(tmp, &v, 8);
+        return slice_of(tmp, 8);
+    }
+    case CLASS_FLOAT:
+    case CLASS_DOUBLE: {
+        double v = s->cls == CLASS_FLOAT ? (double)c->f32[i] : c->f64[i];
+        if (v != v) v = __builtin_nan("");
+        memcpy(tmp, &v, 8);
+        return slice_of(tmp, 8);
+    }
+    case CLASS_DEC: memcpy(tmp, &c->dec[i], 16); return slice_of(tmp, 16);
+    case CLASS_STR: return slice_of(c->str[i].p, c->str[i].len);
+    case CLASS_NESTED:
+        buf_clear(scratch);
+        value_encode(scratch, c, i);
+        return buf_slice(scratch);
+    }
+    UNREACHABLE();
+}
+
+static int64_t raw_i64(slice_t v) {
+    int64_t x = 0;
+    memcpy(&x, v.p, MIN(v.len, (size_t)8)); /* the length comes from a checkpoint */
+    return x;
+}
+static double raw_f64(slice_t v) {
+    double x = 0;
+    memcpy(&x, v.p, MIN(v.len, (size_t)8));
+    return x;
+}
+static i128 raw_dec(slice_t v) {
+    i128 x = 0;
+    memcpy(&x, v.p, MIN(v.len, (size_t)16));
+    return x;
+}
+
+int raw_compare(agg_class_t cls, slice_t a, slice_t b) {
+    switch (cls) {
+    case CLASS_INT: {
+        int64_t x = raw_i64(a), y = raw_i64(b);
+        return (x > y) - (x < y);
+    }
+    case CLASS_FLOAT:
+    case CLASS_DOUBLE: {
+        double x = raw_f64(a), y = raw_f64(b);
+        return (x > y) - (x < y);
+    }
+    case CLASS_DEC: {
+        i128 x = raw_dec(a), y = raw_dec(b);
+        return (x > y) - (x < y);
+    }
+    default: {
+        size_t n = MIN(a.len, b.len);
+        int c = n ? memcmp(a.p, b.p, n) : 0;
+        return c ? c : (a.len > b.len) - (a.len < b.len);
+    }
+    }
+}
+
+void raw_build(agg_class_t cls, slice_t v, colbuilder_t *b) {
+    switch (cls) {
+    case CLASS_INT: colbuilder_i64(b, raw_i64(v)); break;
+    case CLASS_FLOAT:
+    case CLASS_DOUBLE: colbuilder_f64(b, raw_f64(v)); break;
+    case CLASS_DEC: colbuilder_dec(b, raw_dec(v)); break;
+    case CLASS_STR: colbuilder_str(b, (const char *)v.p, v.len); break;
+    case CLASS_NESTED: {
+        reader_t r = reader_of(v);
+        if (!value_decode(&r, b)) return; /* appended a NULL: the bytes came from a checkpoint that was not ours */
+        break;
+    }
+    }
+}
+
+/* ---------------------------------------------------------------- set */
+typedef struct ventry {
+    uint32_t off, len, hash;
+    uint32_t pad_;
+    int64_t count; /* 0: a hole */
+} ventry_t;
+
+struct vset {
+    uint32_t n, live, cap;
+    uint32_t mask; /* of index; 0: none */
+    ventry_t *entries;
+    uint32_t *index; /* entry + 1 */
+    uint8_t *bytes;
+    size_t used, room;
+};
+
+#define VSET_SMALL 8
+
+static slice_t entry_bytes(const vset_t *v, const ventry_t *e) { return slice_of(v->bytes + e->off, e->len); }
+
+static void vset_index(vset_t *v) {
+    uint32_t want = 32;
+    while (want < v->n * 2 + 2) want *= 2;
+    free(v->index);
+    v->index = xcalloc(want, sizeof *v->index);
+    v->mask = want - 1;
+    for (uint32_t i = 0; i < v->n; i++) {
+        uint32_t at = v->entries[i].hash & v->mask;
+        while (v->index[at]) at = (at + 1) & v->mask;
+        v->index[at] = i + 1;
+    }
+}
+
+static ventry_t *vset_find(const vset_t *v, slice_t key, uint32_t hash) {
+    if (!v->mask) {
+        for (uint32_t i = 0; i < v->n; i++)
+            if (v->entries[i].hash == hash && slice_eq(entry_bytes(v, &v->entries[i]), key)) return &v->entries[i];
+        return NULL;
+    }
+    for (uint32_t at = hash & v->mask; v->index[at]; at = (at + 1) & v->mask) {
+        ventry_t *e = &v->entries[v->index[at] - 1];
+        if (e->hash == hash && slice_eq(entry_bytes(v, e), key)) return e;
+    }
+    return NULL;
+}
+
+/* Drops the holes; the order stays. */
+static void vset_pack(vset_t *v) {
+    uint32_t n = 0;
+    size_t used = 0;
+    for (uint32_t i = 0; i < v->n; i++) {
+        ventry_t e = v->entries[i];
+        if (e.count == 0) continue;
+        if (e.len) memmove(v->bytes + used, v->bytes + e.off, e.len);
+        e.off = (uint32_t)used;
+        used += e.len;
+        v->entries[n++] = e;
+    }
+    v->n = n;
+    v->used = used;
+    if (v->mask) vset_index(v);
+}
+
+static void vset_insert(vset_t *v, slice_t key, uint32_t hash, int64_t count) {
+    if (v->n == v->cap && v->live < v->n / 2) vset_pack(v);
+    if (v->n == v->cap) {
+        v->cap = v->cap ? v->cap * 2 : 4;
+        v->entries = xrealloc(v->entries, sizeof *v->entries * v->cap);
+    }
+    if (v->used + key.len > v->room) {
+        v->room = MAX(v->room * 2, MAX(v->used + key.len, (size_t)32));
+        v->bytes = xrealloc(v->bytes, v->room);
+    }
+    if (key.len) memcpy(v->bytes + v->used, key.p, key.len);
+    v->entries[v->n++] = (ventry_t){(uint32_t)v->used, (uint32_t)key.len, hash, 0, count};
+    v->used += key.len;
+    v->live++;
+    if (v->n <= VSET_SMALL) return;
+    if (!v->mask || v->n * 2 > v->mask) {
+        vset_index(v);
+        return;
+    }
+    uint32_t at = hash & v->mask;
+    while (v->index[at]) at = (at + 1) & v->mask;
+    v->index[at] = v->n;
+}
+
+int64_t vset_add(vset_t **set, slice_t key, int64_t delta) {
+    vset_t *v = *set;
+    if (!v) v = *set = xcalloc(1, sizeof *v);
+    uint32_t hash = (uint32_t)(hash_bytes(key.p, key.len) >> 32);
+    ventry_t *e = vset_find(v, key, hash);
+    if (!e) {
+        if (v->used + key.len >= UINT32_MAX) return VSET_FULL;
+        vset_insert(v, key, hash, delta);
+        return delta;
+    }
+    v->live += (e->count == 0) - (e->count + delta == 0);
+    return e->count += delta;
+}
+
+int64_t vset_get(const vset_t *v, slice_t key) {
+    if (!v) return 0;
+    ventry_t *e = vset_find(v, key, (uint32_t)(hash_bytes(key.p, key.len) >> 32));
+    return e ? e->count : 0;
+}
+
+uint32_t vset_len(const vset_t *v) { return v ? v->live : 0; }
+
+bool vset_next(const vset_t *v, uint32_t *at, slice_t *ret, int64_t *ret_count) {
+    for (; v && *at < v->n; ++*at) {
+        if (v->entries[*at].count == 0) continue;
+        *ret = entry_bytes(v, &v->entries[*at]);
+        *ret_count = v->entries[*at].count;
+        ++*at;
+        return true;
+    }
+    return false;
+}
+
+void vset_free(vset_t *v) {
+    if (!v) return;
+    free(v->entries);
+    free(v->index);
+    free(v->bytes);
+    free(v);
+}
+
+size_t vset_heap(const vset_t *v) {
+    return v ? sizeof *v + v->cap * sizeof *v->entries + v->room + (v->mask ? (v->mask + 1) * sizeof *v->index : 0) : 0;
+}
+
+void vset_encode(const vset_t *v, buf_t *out) {
+    buf_put_varint(out, vset_len(v));
+    slice_t key;
+    int64_t count;
+    for (uint32_t at = 0; vset_next(v, &at, &key, &count);) {
+        buf_put_bytes(out, key);
+        buf_put_zigzag(out, count);
+    }
+}
+
+bool vset_decode(reader_t *r, vset_t **ret) {
+    uint64_t n = read_varint(r);
+    if (r->bad || n > reader_left(r)) return false;
+    for (uint64_t i = 0; i < n; i++) {
+        slice_t key = read_bytes(r);
+        int64_t count = read_zigzag(r);
+        if (r->bad || count == 0) return false;
+        vset_add(ret, key, count);
+    }
+    return true;
+}

@@ -1,0 +1,382 @@
+/* group_agg.c: GROUP BY without a window. SELECT DISTINCT is one without aggregates.
+ *
+ * Streaming: a batch is applied as a whole. For every group it touches, the result before and after are compared:
+ *   no rows before, some after: +I | some before, none after: -D | both, and the result differs: -U, +U | else nothing.
+ * So the changelog is that of Flink's mini-batch mode: its result is the same, intermediate results within a batch
+ * are left out. A row that takes back what was never there (its group is absent) is dropped, as Flink does.
+ * Batch mode: nothing is emitted before the end, then +I for every group. A global aggregate (no keys) over no rows
+ * gives one row there, and none in streaming mode until rows come, as in Flink.
+ *
+ * State: one block per key (rows, last access, accumulators). With a TTL a group untouched for that long is
+ * forgotten when it is met again, and by a sweep that walks over the table a part at a time. */
+#include "engine/op/op_int.h"
+#include <stdlib.h>
+
+typedef struct touched {
+    agg_head_t *value;
+    slice_t key;
+    bool before; /* a result had been emitted */
+} touched_t;
+
+typedef struct group_agg {
+    agg_set_t *set;
+    kstate_t *ks;
+    keyed_t keyed;
+    keys_t keys;
+    bool partial, retracting, batch;
+    void **accs;
+    uint32_t *sel;
+    touched_t *groups; /* of the batch at hand, in order of appearance */
+    void **before;     /* accs of those with `before` */
+    uint32_t cap;
+    uint32_t round;    /* of the batch at hand: marks the groups it touched */
+    /* end of a batch job */
+    uint64_t cursor;
+    bool any_group;    /* a global aggregate saw rows */
+    bool emitted_end;  /* kept in every epoch: the result went out */
+    /* TTL sweep */
+    uint64_t sweep;
+    int64_t swept_at;
+} group_agg_t;
+
+static err_t *group_agg_open(op_t *op) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    g->partial = p->partial_input;
+    g->retracting = op->env.stage->ops[p->inputs[0]]->retracts;
+    g->batch = op->env.plan->batch;
+    g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
+    kstate_codec_t codec = agg_codec(g->set);
+    TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
+                    key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
+    keyed_init(&g->keyed, g->ks);
+    return NULL;
+}
+
+static err_t *group_agg_restore(op_t *op, slice_t bytes) {
+    group_agg_t *g = op->self;
+    reader_t r = reader_of(bytes);
+    bool emitted = read_u8(&r) != 0;
+    if (r.bad) return err_new(ERR_CORRUPT, "the flag of a group aggregate is malformed");
+    g->emitted_end |= emitted;
+    return NULL;
+}
+
+static err_t *group_agg_seal(op_t *op, epoch_t epoch, buf_t *bytes) {
+    group_agg_t *g = op->self;
+    if (g->emitted_end) buf_put_u8(bytes, 1);
+    return NULL;
+}
+
+static void room(group_agg_t *g, uint32_t n) {
+    if (g->cap >= n) return;
+    g->cap = n;
+    g->accs = xrealloc(g->accs, sizeof *g->accs * n);
+    g->sel = xrealloc(g->sel, sizeof *g->sel * n);
+    g->groups = xrealloc(g->groups, sizeof *g->groups * n);
+    g->before = xrealloc(g->before, sizeof *g->before * n);
+}
+
+/* Forgets what a group held if its time to live is over. */
+static void expire(op_t *op, agg_head_t *h) {
+    group_agg_t *g = op->self;
+    int64_t ttl = op->env.op->state_ttl_ms, now = op->env.eval->now_ms;
+    if (ttl > 0 && h->rows > 0 && now - h->touched >= ttl) {
+        agg_set_clear(g->set, agg_accs(h));
+        agg_set_init(g->set, agg_accs(h));
+        h->rows = 0;
+    }
+}
+
+/* A retraction for a group that has no rows is dropped with no trace: also not from the accumulators. */
+static bool is_orphan(const agg_head_t *h, row_kind_t kind) {
+    return h->rows <= 0 && (kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE);
+}
+
+/* Finds the groups of the rows, remembers which are touched; rows that count go to sel / accs. The results before the
+ * batch are needed as columns before anything is updated: rows are counted into `delta` by the caller's second pass. */
+static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_rows, uint32_t *ret_groups) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    uint32_t n = 0, ngroups = 0;
+    room(g, b->n);
+    keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
+    keyed_begin(&g->keyed);
+    g->round++;
+    for (uint32_t i = 0; i < b->n; i++) {
+        void *value;
+        bool created;
+        TRY(keyed_get(&g->keyed, 0, g->keys.hash[i], keys_at(&g->keys, i), &created, &value));
+        agg_head_t *h = value;
+        if (h->round != g->round || h->index >= ngroups || g->groups[h->index].value != h) {
+            expire(op, h);
+            g->groups[ngroups] = (touched_t){h, kstate_key(g->ks, h), h->rows > 0};
+            h->round = g->round;
+            h->index = ngroups++;
+        }
+        g->sel[n] = i;
+        g->accs[n++] = h;
+    }
+    *ret_rows = n;
+    *ret_groups = ngroups;
+    return NULL;
+}
+
+static err_t *apply(op_t *op, const batch_t *b, uint32_t n) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        agg_head_t *h = g->accs[i];
+        row_kind_t kind = batch_kind(b, g->sel[i]);
+        if (is_orphan(h, kind)) continue;
+        h->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
+        h->touched = p->state_ttl_ms > 0 ? op->env.eval->now_ms : 0;
+        g->sel[kept] = g->sel[i];
+        g->accs[kept++] = agg_accs(h);
+    }
+    const uint32_t *sel = kept == b->n ? NULL : g->sel;
+    return g->partial ? agg_set_merge_partial(g->set, b, p->nkeys, sel, kept, g->accs) : agg_set_update(g->set, b, sel, kept, g->accs);
+}
+
+/* ---------------------------------------------------------------- what changed */
+static bool rows_equal(const column_t *a, uint32_t i, const column_t *b, uint32_t k, int n, buf_t *x, buf_t *y) {
+    for (int c = 0; c < n; c++) {
+        bool na = column_null(&a[c], i), nb = column_null(&b[c], k);
+        if (na != nb) return false;
+        if (na) continue;
+        int width = type_width(a[c].type);
+        if (width && width <= 16 && !type_is_strlike(a[c].type) && !type_is_nested(a[c].type)) {
+            if (memcmp((uint8_t *)a[c].data + (size_t)i * (size_t)width, (uint8_t *)b[c].data + (size_t)k * (size_t)width, (size_t)width)) return false;
+            continue;
+        }
+        buf_clear(x);
+        buf_clear(y);
+        value_encode(x, &a[c], i);
+        value_encode(y, &b[c], k);
+        if (!slice_eq(buf_slice(x), buf_slice(y))) return false;
+    }
+    return true;
+}
+
+/* Rows of two columns: numbers below na are of a, the others of b behind it. Strings and children stay shared. */
+static void gather2(column_t *dst, const column_t *a, uint32_t na, const column_t *b, const uint32_t *sel, uint32_t n, mem_t *m) {
+    if (!b) {
+        column_gather(dst, a, sel, n, m);
+        return;
+    }
+    if (type_is_nested(a->type)) { /* their children cannot be shared between two columns */
+        colbuilder_t *cb = colbuilder_new(a->type, m);
+        for (uint32_t i = 0; i < n; i++) {
+            const column_t *c = sel[i] < na ? a : b;
+            uint32_t row = sel[i] < na ? sel[i] : sel[i] - na;
+            if (column_null(c, row)) colbuilder_null(cb);
+            else colbuilder_row(cb, c, row);
+        }
+        colbuilder_finish(cb, dst);
+        colbuilder_free(cb);
+        return;
+    }
+    column_init(dst, a->type, m, n);
+    size_t width = (size_t)type_width(a->type);
+    for (uint32_t i = 0; i < n; i++) {
+        const column_t *c = sel[i] < na ? a : b;
+        uint32_t row = sel[i] < na ? sel[i] : sel[i] - na;
+        if (column_null(c, row)) column_need_nulls(dst, m, n)[i] = 1;
+        else memcpy((uint8_t *)dst->data + i * width, (uint8_t *)c->data + row * width, width);
+    }
+}
+
+typedef struct emission {
+    uint32_t *from; /* row of the combined columns (before rows, then after rows) */
+    uint8_t *kinds;
+    uint32_t n;
+} emission_t;
+
+static void emit_row(emission_t *e, uint32_t from, row_kind_t kind) {
+    e->from[e->n] = from;
+    e->kinds[e->n++] = (uint8_t)kind;
+}
+
+/* Two result sets, one of groups that had a result and one of all touched groups, become change rows. */
+static err_t *emit_changes(op_t *op, batch_t *old, uint32_t ngroups, out_t *out) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    batch_t *now = batch_new(p->schema->n);
+    now->n = ngroups;
+    slice_t *keys = mem_alloc(now->mem, sizeof *keys * ngroups);
+    void **accs = mem_alloc(now->mem, sizeof *accs * ngroups);
+    for (uint32_t i = 0; i < ngroups; i++) {
+        keys[i] = g->groups[i].key;
+        accs[i] = agg_accs(g->groups[i].value);
+    }
+    bool ok = keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols);
+    err_t *e = ok ? agg_set_emit(g->set, accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    buf_t x = buf_make(BUF_MAX_DEFAULT), y = buf_make(BUF_MAX_DEFAULT);
+    emission_t dead = {mem_alloc(now->mem, sizeof(uint32_t) * ngroups * 2), mem_alloc(now->mem, ngroups * 2), 0};
+    uint32_t at = 0; /* row of `old` */
+    for (uint32_t i = 0; !e && i < ngroups; i++) {
+        bool after = g->groups[i].value->rows > 0, before = g->groups[i].before;
+        uint32_t prev = at;
+        at += before;
+        if (before && after && rows_equal(old->cols, prev, now->cols + p->nkeys, i, p->naggs, &x, &y)) continue;
+        /* rows of `old` are numbered behind those of `now` */
+        if (before) emit_row(&dead, ngroups + prev, after ? ROW_UPDATE_BEFORE : ROW_DELETE);
+        if (after) emit_row(&dead, i, before ? ROW_UPDATE_AFTER : ROW_INSERT);
+    }
+    buf_free(&x);
+    buf_free(&y);
+    if (e || dead.n == 0) {
+        batch_free(now);
+        return e;
+    }
+    batch_t *b = batch_new(p->schema->n);
+    b->n = dead.n;
+    mem_link(b->mem, now->mem);
+    if (old) mem_link(b->mem, old->mem);
+    uint32_t *group_of = mem_alloc(b->mem, sizeof *group_of * b->n); /* the key columns of an old row are the group's */
+    uint32_t *old_group = mem_alloc(b->mem, sizeof *old_group * ngroups);
+    for (uint32_t i = 0, k = 0; i < ngroups; i++)
+        if (g->groups[i].before) old_group[k++] = i;
+    for (uint32_t i = 0; i < b->n; i++) group_of[i] = dead.from[i] < ngroups ? dead.from[i] : old_group[dead.from[i] - ngroups];
+    for (int c = 0; c < p->nkeys; c++) column_gather(&b->cols[c], &now->cols[c], group_of, b->n, b->mem);
+    for (int c = 0; c < p->naggs; c++)
+        gather2(&b->cols[p->nkeys + c], &now->cols[p->nkeys + c], ngroups, old ? &old->cols[c] : NULL, dead.from, b->n, b->mem);
+    for (int c = p->nkeys; c < p->schema->n; c++) b->cols[c].type = p->schema->fields[c].type;
+    bool inserts = true;
+    for (uint32_t i = 0; i < b->n; i++) inserts &= dead.kinds[i] == ROW_INSERT;
+    b->kinds = inserts ? NULL : dead.kinds;
+    batch_free(now);
+    out_batch(out, b);
+    return NULL;
+}
+
+static err_t *results_before(op_t *op, uint32_t ngroups, batch_t **ret) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ngroups; i++)
+        if (g->groups[i].before) g->before[n++] = agg_accs(g->groups[i].value);
+    *ret = NULL;
+    if (n == 0) return NULL;
+    *ret = batch_new(p->naggs);
+    (*ret)->n = n;
+    return agg_set_emit(g->set, g->before, n, (*ret)->mem, (*ret)->cols);
+}
+
+static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {
+    group_agg_t *g = op->self;
+    uint32_t n, ngroups;
+    AUTO(batch_freep) batch_t *old = NULL;
+    if (out_full(out)) return OP_MORE;
+    if ((*reterr = find_groups(op, b, &n, &ngroups))) return OP_FAIL;
+    if (!g->batch && (*reterr = results_before(op, ngroups, &old))) return OP_FAIL;
+    if ((*reterr = apply(op, b, n))) return OP_FAIL;
+    if (!g->batch && (*reterr = emit_changes(op, old, ngroups, out))) return OP_FAIL;
+    for (uint32_t i = 0; i < ngroups; i++)
+        if (g->groups[i].value->rows <= 0) kstate_delete(g->ks, g->groups[i].value);
+    return OP_DONE;
+}
+
+/* ---------------------------------------------------------------- end of a batch job */
+static err_t *emit_final(op_t *op, const slice_t *keys, void **accs, uint32_t n, out_t *out) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    batch_t *b = batch_new(p->schema->n);
+    b->n = n;
+    err_t *e = keys_decode(keys, n, p->schema, p->nkeys, b->mem, b->cols) ? agg_set_emit(g->set, accs, n, b->mem, b->cols + p->nkeys)
+                                                                       : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    if (e) {
+        batch_free(b);
+        return e;
+    }
+    for (int c = p->nkeys; c < p->schema->n; c++) b->cols[c].type = p->schema->fields[c].type;
+    out_batch(out, b);
+    return NULL;
+}
+
+static err_t *emit_empty(op_t *op, out_t *out) {
+    group_agg_t *g = op->self;
+    uint64_t *block = xcalloc(1, MAX(agg_set_size(g->set), 8u));
+    agg_set_init(g->set, block);
+    void *accs = block;
+    slice_t none = {0};
+    err_t *e = emit_final(op, &none, &accs, 1, out);
+    agg_set_clear(g->set, block);
+    free(block);
+    return e;
+}
+
+static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
+    group_agg_t *g = op->self;
+    if (!g->batch || g->emitted_end) return OP_DONE;
+    slice_t keys[1024];
+    void *values[1024];
+    uint32_t n, live = 0;
+    for (;; live = 0) {
+        if (out_full(out)) return OP_MORE;
+        if ((*reterr = kstate_scan(g->ks, 0, &g->cursor, values, ARRAY_LEN(values), &n))) return OP_FAIL;
+        if (n == 0) break;
+        for (uint32_t i = 0; i < n; i++) {
+            if (((agg_head_t *)values[i])->rows <= 0) continue;
+            keys[live] = kstate_key(g->ks, values[i]);
+            values[live++] = agg_accs(values[i]);
+        }
+        g->any_group |= live > 0;
+        if (live && (*reterr = emit_final(op, keys, values, live, out))) return OP_FAIL;
+    }
+    /* Subtask 0 answers for a global aggregate over nothing: its key group is there or nowhere. */
+    if (op->env.op->nkeys == 0 && !g->any_group && op->env.subtask == 0 && (*reterr = emit_empty(op, out))) return OP_FAIL;
+    g->emitted_end = true;
+    kstate_drop_ns(g->ks, 0);
+    return OP_DONE;
+}
+
+/* ---------------------------------------------------------------- time to live */
+#define SWEEP_EVERY_MS 1000
+
+static op_status_t group_agg_tick(op_t *op, int64_t now_ms, out_t *out, err_t **reterr) {
+    group_agg_t *g = op->self;
+    void *values[512];
+    uint32_t n;
+    g->swept_at = now_ms;
+    if ((*reterr = kstate_scan(g->ks, 0, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
+    if (n == 0) g->sweep = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (now_ms - ((agg_head_t *)values[i])->touched >= op->env.op->state_ttl_ms) kstate_delete(g->ks, values[i]);
+    return OP_DONE;
+}
+
+static int64_t group_agg_next_tick(op_t *op) {
+    group_agg_t *g = op->self;
+    if (op->env.op->state_ttl_ms <= 0 || g->batch || kstate_entries(g->ks) == 0) return INT64_MAX;
+    return g->swept_at + SWEEP_EVERY_MS;
+}
+
+static kstate_t *group_agg_state(op_t *op, int slot) { return slot == 0 ? ((group_agg_t *)op->self)->ks : NULL; }
+
+static void group_agg_close(op_t *op) {
+    group_agg_t *g = op->self;
+    keyed_free(&g->keyed);
+    kstate_close(g->ks);
+    agg_set_free(g->set);
+    keys_free(&g->keys);
+    free(g->accs);
+    free(g->sel);
+    free(g->groups);
+    free(g->before);
+}
+
+const op_vtable_t op_group_agg = {
+    .name = "GROUP_AGG",
+    .state_size = sizeof(group_agg_t),
+    .open = group_agg_open,
+    .restore = group_agg_restore,
+    .process = group_agg_process,
+    .tick = group_agg_tick,
+    .next_tick_ms = group_agg_next_tick,
+    .end = group_agg_end,
+    .seal = group_agg_seal,
+    .close = group_agg_close,
+    .state = group_agg_state,
+};

@@ -1,0 +1,121 @@
+/* keys.c: the keys of a batch, encoded once. The bytes are row_encode's (frozen); the two commonest shapes, one text
+ * column and one integer column, have a loop of their own. */
+#include "engine/op/op_int.h"
+#include <stdlib.h>
+
+static size_t put_varint(uint8_t *p, uint64_t v) {
+    size_t n = 0;
+    while (v >= 0x80) {
+        p[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    p[n++] = (uint8_t)v;
+    return n;
+}
+
+static void encode_text(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
+    size_t total = 0;
+    for (uint32_t i = 0; i < n; i++) total += c->str[sel ? sel[i] : i].len;
+    ASSERT(buf_reserve(&k->bytes, total + (size_t)n * 6));
+    uint8_t *p = k->bytes.data;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t row = sel ? sel[i] : i;
+        k->off[i] = (uint32_t)(p - k->bytes.data);
+        uint8_t *start = p;
+        if (column_null(c, row)) {
+            *p++ = 0;
+        } else {
+            str_t s = c->str[row];
+            *p++ = 1;
+            p += put_varint(p, s.len);
+            if (s.len) memcpy(p, s.p, s.len);
+            p += s.len;
+        }
+        k->hash[i] = hash_bytes(start, (size_t)(p - start));
+    }
+    k->off[n] = (uint32_t)(p - k->bytes.data);
+    k->bytes.len = k->off[n];
+}
+
+static inline int64_t int_at(const column_t *c, int width, uint32_t i) {
+    switch (width) {
+    case 1: return c->i8[i];
+    case 2: return c->i16[i];
+    case 4: return c->i32[i];
+    default: return c->i64[i];
+    }
+}
+
+static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
+    int width = type_width(c->type);
+    ASSERT(buf_reserve(&k->bytes, (size_t)n * 11));
+    uint8_t *p = k->bytes.data;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t row = sel ? sel[i] : i;
+        k->off[i] = (uint32_t)(p - k->bytes.data);
+        uint8_t *start = p;
+        if (column_null(c, row)) {
+            *p++ = 0;
+        } else {
+            int64_t v = int_at(c, width, row);
+            *p++ = 1;
+            p += put_varint(p, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
+        }
+        k->hash[i] = hash_bytes(start, (size_t)(p - start));
+    }
+    k->off[n] = (uint32_t)(p - k->bytes.data);
+    k->bytes.len = k->off[n];
+}
+
+void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const uint32_t *sel, uint32_t n) {
+    if (k->cap < n + 1) {
+        k->cap = n + 1;
+        k->off = xrealloc(k->off, sizeof *k->off * k->cap);
+        k->hash = xrealloc(k->hash, sizeof *k->hash * k->cap);
+    }
+    k->bytes.max = UINT32_MAX;
+    buf_clear(&k->bytes);
+    if (ncols == 1 && type_is_strlike(b->cols[cols[0]].type)) {
+        encode_text(k, &b->cols[cols[0]], sel, n);
+        return;
+    }
+    type_kind_t kind = ncols == 1 ? b->cols[cols[0]].type->kind : TYPE_NULL;
+    if ((kind >= TYPE_TINYINT && kind <= TYPE_BIGINT) || (kind >= TYPE_DATE && kind <= TYPE_TIMESTAMP_LTZ)) {
+        encode_int(k, &b->cols[cols[0]], sel, n);
+        return;
+    }
+    const column_t *list[64];
+    ASSERT(ncols <= (int)ARRAY_LEN(list));
+    for (int i = 0; i < ncols; i++) list[i] = &b->cols[cols[i]];
+    for (uint32_t i = 0; i < n; i++) {
+        k->off[i] = (uint32_t)k->bytes.len;
+        row_encode(&k->bytes, list, ncols, sel ? sel[i] : i);
+    }
+    k->off[n] = (uint32_t)k->bytes.len;
+    for (uint32_t i = 0; i < n; i++) k->hash[i] = hash_bytes(k->bytes.data + k->off[i], k->off[i + 1] - k->off[i]);
+}
+
+void keys_free(keys_t *k) {
+    buf_free(&k->bytes);
+    free(k->off);
+    free(k->hash);
+    *k = (keys_t){0};
+}
+
+bool keys_decode(const slice_t *keys, uint32_t n, const schema_t *s, int nkeys, mem_t *m, column_t *out) {
+    if (nkeys == 0) return true;
+    ASSERT(nkeys <= 64);
+    colbuilder_t *cb[64];
+    bool ok = true;
+    for (int c = 0; c < nkeys; c++) cb[c] = colbuilder_new(s->fields[c].type, m);
+    for (uint32_t i = 0; i < n && ok; i++) {
+        reader_t r = reader_of(keys[i]);
+        for (int c = 0; c < nkeys && ok; c++) ok = value_decode(&r, cb[c]);
+        ok = ok && reader_left(&r) == 0;
+    }
+    for (int c = 0; c < nkeys; c++) {
+        if (ok) colbuilder_finish(cb[c], &out[c]);
+        colbuilder_free(cb[c]);
+    }
+    return ok;
+}

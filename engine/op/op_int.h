@@ -1,0 +1,132 @@
+/* op_int.h: what operators share with each other and with the task that runs them; nobody else includes it. */
+#pragma once
+#include "engine/operator.h"
+
+/* ---- the instances' tables, one file each */
+extern const op_vtable_t op_calc, op_watermark, op_union, op_values, op_window_assign, op_window_local, op_window_agg,
+    op_session_agg, op_group_local, op_group_agg, op_upsert_keys, op_sink;
+
+/* Says downstream that this operator holds no time back until its next batch or watermark; implemented by the task. */
+void out_idle(out_t *o);
+
+/* ---- watermark.c: bound by the task to the source whose rows it sees, so that event time is kept per split. */
+void watermark_op_bind(op_t *op, source_t *s); /* before open; the source outlives it */
+void watermark_op_initial(op_t *op, int64_t wm_ms, out_t *out); /* after a restore: what was emitted before */
+void watermark_op_split(op_t *op, int split);  /* of the rows of the next process call; -1 unknown */
+void watermark_op_split_end(op_t *op, int split, out_t *out);
+void watermark_op_busy(op_t *op, int64_t now_ms); /* rows may be on their way: idleness does not count */
+/* Writes the watermark and idleness of each split into `l`, positions of which were copied at the same barrier. */
+void watermark_op_seal(const op_t *op, split_list_t *l);
+int watermark_op_holder(const op_t *op); /* index of the split that holds time, -1 none */
+int64_t watermark_op_current(const op_t *op);
+
+/* ---- values.c */
+err_t *values_next(op_t *op, batch_t **ret); /* NULL at the end */
+
+/* ---- sink_op.c */
+err_t *sink_op_bind(op_t *op, const sink_vtable_t *vt); /* before open */
+op_status_t sink_op_seal(op_t *op, epoch_t epoch, buf_t *bytes, buf_t *segment, uint64_t *ret_rows, err_t **reterr);
+err_t *sink_op_complete(op_t *op, epoch_t epoch);
+
+/* ---- exchange.c: splits the rows of a batch by the owner of their key group */
+typedef struct partitioner partitioner_t;
+partitioner_t *partitioner_new(const int *keys, int nkeys, int targets);
+void partitioner_free(partitioner_t *p);
+void partitioner_run(partitioner_t *p, const batch_t *b);
+const uint32_t *partitioner_target(const partitioner_t *p, int target, uint32_t *ret_n); /* rows in order; until the next run */
+
+/* ---- keys.c: the keys of a batch as bytes, encoded once and hashed */
+typedef struct keys {
+    buf_t bytes;
+    uint32_t *off;   /* n + 1 offsets into bytes */
+    uint64_t *hash;
+    uint32_t cap;
+} keys_t;
+void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const uint32_t *sel, uint32_t n);
+void keys_free(keys_t *k);
+static inline slice_t keys_at(const keys_t *k, uint32_t i) { return slice_of(k->bytes.data + k->off[i], k->off[i + 1] - k->off[i]); }
+/* Key columns of n encoded keys, of the types of schema columns 0..nkeys. False: malformed. */
+bool keys_decode(const slice_t *keys, uint32_t n, const schema_t *s, int nkeys, mem_t *m, column_t *out);
+
+/* ---- groups.c: a hash table from (namespace, key) to a flat block, for combiners: no persistence, cleared as a whole */
+typedef struct groups groups_t;
+groups_t *groups_new(uint32_t block_size);
+void groups_free(groups_t *g);
+/* The block of the key, made and zeroed if absent; stays where it is until groups_clear. */
+void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_created);
+uint32_t groups_count(const groups_t *g);
+size_t groups_bytes(const groups_t *g);
+/* Group i in the order of creation. */
+void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key);
+void groups_clear(groups_t *g);
+
+/* ---- windows.c: arithmetic of windows in milliseconds of their own time line (wall time of the session zone for
+ * TIMESTAMP_LTZ). A slice is the largest span every window contains wholly or not at all; it is named by its end. */
+typedef struct window_math {
+    window_kind_t kind;
+    int64_t size, slide, offset, slice;
+} window_math_t;
+window_math_t window_math(const window_spec_t *w);
+int64_t window_slice_end(const window_math_t *w, int64_t ts);
+int64_t window_start_of(const window_math_t *w, int64_t end);     /* of the window that ends there */
+int64_t window_first_end(const window_math_t *w, int64_t slice_end); /* first window that contains the slice */
+int64_t window_last_end(const window_math_t *w, int64_t slice_end);
+int64_t window_next_end(const window_math_t *w, int64_t end);     /* the next window after the one that ends there */
+/* The windows of one instant, in the order Flink assigns them. Returns their number, at most max. */
+uint32_t window_assign(const window_math_t *w, int64_t ts, int64_t *starts, int64_t *ends, uint32_t max);
+
+/* Milliseconds of a time attribute's row. */
+static inline int64_t us_to_ms(int64_t us) { return us / 1000 - (us % 1000 < 0); }
+
+/* ---- where a window's time line lies against watermarks (which are UTC for TIMESTAMP_LTZ) */
+typedef struct zone zone_t;
+err_t *zone_open(const char *name, bool shifted, zone_t **ret); /* !shifted or UTC: identity */
+void zone_free(zone_t *z);
+int64_t zone_to_wall_ms(const zone_t *z, int64_t utc_ms);
+int64_t zone_to_utc_ms(const zone_t *z, int64_t wall_ms); /* saturates */
+
+/* ---- window_time.c: the slices of a batch's rows, for every windowed operator */
+typedef struct window_time {
+    window_math_t math;
+    int time_col;   /* of the input; -1 */
+    int end_col;    /* attached windows or slices of a combiner: their end; -1 */
+    bool end_is_ms; /* BIGINT ms of a combiner, not a TIMESTAMP */
+    bool attached;  /* every row is of one whole window, named by its end: slices are not shared */
+    bool proctime;
+    zone_t *zone;
+    int64_t lo, hi; /* last slice, [lo, hi) */
+} window_time_t;
+err_t *window_time_open(const op_env_t *env, window_time_t *ret);
+void window_time_close(window_time_t *w);
+/* Slice end of rows 0..n. ERR_DATA when the time attribute is NULL. */
+err_t *window_time_slices(window_time_t *w, const batch_t *b, int64_t now_ms, int64_t *ret);
+/* The watermark (or clock) at which the window that ends there fires. */
+static inline int64_t window_trigger(const window_time_t *w, int64_t end) {
+    return zone_to_utc_ms(w->zone, end == INT64_MIN ? end : end - 1);
+}
+
+/* ---- keyed.c: blocks of the rows of a batch in a kstate: one look-up per distinct (namespace, key) in a row */
+typedef struct keyed {
+    kstate_t *ks;
+    struct keyed_slot {
+        uint64_t hash;
+        int64_t ns;
+        void *value;
+        uint32_t round;
+    } *cache;
+    uint32_t round;
+} keyed_t;
+void keyed_init(keyed_t *k, kstate_t *ks);
+void keyed_free(keyed_t *k); /* not the kstate */
+void keyed_begin(keyed_t *k); /* before the rows of a batch: what was cached may have gone */
+/* The value, marked dirty. */
+err_t *keyed_get(keyed_t *k, int64_t ns, uint64_t hash, slice_t key, bool *ret_created, void **ret);
+
+/* The codec of a block: a head and an agg_set's accumulators behind it. */
+kstate_codec_t agg_codec(agg_set_t *set);
+#define AGG_HEAD 24
+typedef struct agg_head {
+    int64_t rows, touched; /* rows in the group; last access in ms, 0 without a time to live */
+    uint32_t round, index; /* not kept: the batch that touched it last, and its place among the groups of that batch */
+} agg_head_t;
+static inline void *agg_accs(void *value) { return (uint8_t *)value + AGG_HEAD; }
