@@ -38,11 +38,17 @@ err_t *base_meta_decode(slice_t bytes, base_meta_t *ret) {
     uint16_t version = read_u16(&r);
     if (version != VERSION)
         return err_new(ERR_VERSION, "base description of version %d: this build reads version %d", version, VERSION);
-    base_meta_t m = {.nranges = read_u16(&r), .job = read_u64(&r), .attempt = read_u64(&r), .epoch = read_u64(&r)};
+    base_meta_t m = {0};
+    m.nranges = read_u16(&r);
+    m.job = read_u64(&r);
+    m.attempt = read_u64(&r);
+    m.epoch = read_u64(&r);
     m.worker = read_cstr(&r);
     m.ranges = xcalloc((size_t)m.nranges + 1, sizeof *m.ranges);
     for (int i = 0; i < m.nranges && !r.bad; i++) {
-        m.ranges[i] = (base_range_t){read_u64(&r), read_u16(&r), read_u16(&r)};
+        m.ranges[i].fingerprint = read_u64(&r);
+        m.ranges[i].kg_lo = read_u16(&r);
+        m.ranges[i].kg_hi = read_u16(&r);
         if (m.ranges[i].kg_lo > m.ranges[i].kg_hi || m.ranges[i].kg_hi > 1024) r.bad = true;
     }
     if (!r.bad && reader_left(&r) == 0) {

@@ -31,7 +31,8 @@ bool change_begin(reader_t *r) { return read_u8(r) == CHANGE_VERSION && !r->bad;
 
 bool change_next(reader_t *r, change_t *ret) {
     if (r->bad || reader_left(r) == 0) return false;
-    change_t c = {.kind = read_u8(r), .ns = read_zigzag(r)};
+    change_t c = {.kind = read_u8(r)};
+    c.ns = read_zigzag(r);
     switch (c.kind) {
     case CHANGE_PUT:
         c.key = read_bytes(r);

@@ -35,8 +35,9 @@ struct restore {
     bool extent_newest; /* the last one of its writer: has its latest operator bytes */
     attempt_t attempt;
     epoch_t epoch, lanes_from;
-    int stage, subtask;
-    bool told; /* task() was called for (stage, subtask) */
+    int stage, subtask;           /* whose records are read */
+    int told_stage, told_subtask; /* whom the sink was told of */
+    bool told;
     buf_t filtered;
 };
 
@@ -157,14 +158,13 @@ static err_t *replay_task(void *arg, int stage, int subtask, int64_t watermark, 
     restore_t *r = arg;
     r->stage = stage;
     r->subtask = subtask;
-    r->told = false;
     return NULL;
 }
 
 static err_t *tell_task(restore_t *r, int stage, int subtask) {
-    if (r->told && r->stage == stage && r->subtask == subtask) return NULL;
-    r->stage = stage;
-    r->subtask = subtask;
+    if (r->told && r->told_stage == stage && r->told_subtask == subtask) return NULL;
+    r->told_stage = stage;
+    r->told_subtask = subtask;
     r->told = true;
     return r->sink->task ? r->sink->task(r->sink->arg, stage, subtask) : NULL;
 }

@@ -26,7 +26,7 @@ typedef struct restore_conf {
 /* Where records go; NULL slots are skipped. An error stops. */
 typedef struct restore_sink {
     void *arg;
-    /* before the records of each old task; to tell whose operator bytes follow */
+    /* before records of another old task than those before; to tell whose operator bytes follow */
     err_t *(*task)(void *arg, int stage, int subtask);
     /* slot >= 0: kstate changes, only of key groups in the ranges (offer them to every task of the operator: kstate_apply takes
      * its own). slot -1: operator bytes of the last epoch of the old task, after all changes, each old task's once. */

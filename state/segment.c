@@ -110,9 +110,15 @@ err_t *segment_header_read(slice_t bytes, segment_header_t *ret) {
         return err_new(ERR_CORRUPT, "byte %zu: a segment header of %d bytes is cut", bytes.len, SEGMENT_HEADER);
     if (memcmp(bytes.p, MAGIC, 4) != 0) return err_new(ERR_CORRUPT, "byte 0: no segment begins here");
     reader_t r = reader_of(slice_of(bytes.p + 4, SEGMENT_HEADER - 4));
-    segment_header_t h = {.version = read_u16(&r), .flags = read_u16(&r), .job = read_u64(&r), .incarnation = read_u64(&r),
-                          .attempt = read_u64(&r), .epoch = read_u64(&r), .raw_len = read_u64(&r),
-                          .stored_len = read_u64(&r), .crc = read_u32(&r)};
+    segment_header_t h = {.version = read_u16(&r)}; /* one by one: the order of initializers is not fixed */
+    h.flags = read_u16(&r);
+    h.job = read_u64(&r);
+    h.incarnation = read_u64(&r);
+    h.attempt = read_u64(&r);
+    h.epoch = read_u64(&r);
+    h.raw_len = read_u64(&r);
+    h.stored_len = read_u64(&r);
+    h.crc = read_u32(&r);
     if (read_u32(&r) != crc32c(0, bytes.p, SEGMENT_HEADER - 4))
         return err_new(ERR_CORRUPT, "byte %d: wrong checksum of the segment header", SEGMENT_HEADER - 4);
     if (h.version != VERSION || (h.flags & ~FLAG_LZ4))
@@ -133,7 +139,8 @@ static int small(reader_t *r) {
 }
 
 static err_t *visit_task(reader_t *r, const segment_visitor_t *v) {
-    int stage = small(r), subtask = small(r);
+    int stage = small(r);
+    int subtask = small(r);
     int64_t watermark = read_zigzag(r);
     uint8_t ended = read_u8(r);
     read_varint(r); /* rows since: for people */
@@ -152,7 +159,8 @@ static err_t *visit_state(reader_t *r, const segment_visitor_t *v) {
 
 static err_t *visit_sink(reader_t *r, const segment_visitor_t *v) {
     uint64_t fingerprint = read_u64(r);
-    int op = small(r), lane = small(r);
+    int op = small(r);
+    int lane = small(r);
     uint64_t rows = read_varint(r);
     slice_t segment = read_bytes(r);
     return r->bad || !v->sink ? NULL : v->sink(v->arg, fingerprint, op, lane, rows, segment);

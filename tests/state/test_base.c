@@ -1,0 +1,336 @@
+/* Hot tables over a base: eviction never loses, resurrects or reads ahead; the same story for RocksDB and for the ordered map. */
+#include "state/applier.h"
+#include "state/coalesce.h"
+#include "tests/state/fakes.h"
+#include "tests/state/model.h"
+
+#define FP 0xfeed
+
+typedef struct world { tmp_t tmp; disk_t *disk; bool rocks; int opened; kstate_env_t *env; char live[128]; } world_t;
+
+static err_t *open_base(void *arg, base_db_t **ret) {
+    world_t *w = arg;
+    if (!w->rocks) {
+        *ret = base_new_memory();
+        return NULL;
+    }
+    snprintf(w->live, sizeof w->live, "%s/live-%d", w->tmp.path, w->opened++);
+    return base_open_rocks(w->live, 16 << 20, true, ret);
+}
+static world_t *world_new(bool rocks, size_t memory) {
+    world_t *w = xcalloc(1, sizeof *w);
+    w->tmp = tmp_new();
+    w->rocks = rocks;
+    ck_ok(disk_open_posix(w->tmp.path, false, &w->disk));
+    kstate_env_conf_t conf = {memory, open_base, w};
+    w->env = kstate_env_new(&conf);
+    return w;
+}
+static void world_free(world_t *w) {
+    kstate_env_free(w->env);
+    w->disk->free(w->disk);
+    tmp_free(&w->tmp);
+    free(w);
+}
+static const base_range_t whole = {FP, 0, 1024};
+static applier_t *applier_make(world_t *w) {
+    applier_conf_t c = {w->env, w->disk, {1, 1, 1, 1, "w"}, w->tmp.path, 1, &whole};
+    return applier_new(&c);
+}
+static void add_changes(applier_t *a, epoch_t epoch, slice_t changes) {
+    task_seal_t *s = seal_new(epoch, 0, 0);
+    buf_t *b = seal_state(s, FP, 0, 0);
+    buf_put(b, changes.p, changes.len);
+    buf_puts(seal_state(s, FP, 0, -1), "operator bytes are not for the base");
+    changelog_id_t id = {1, 1, 1, 1, "w"};
+    buf_t segment = buf_make(1 << 26);
+    ck_ok(segment_build(&id, epoch, &s, 1, true, &segment));
+    applier_add(a, epoch, buf_slice(&segment));
+    buf_free(&segment);
+    task_seal_free(s);
+}
+
+/* Random work with little memory; epochs complete late, the base is further behind still, eviction after every few steps. */
+static void eviction_model(bool rocks, uint64_t seed) {
+    world_t *w = world_new(rocks, 256 << 10);
+    applier_t *a = applier_make(w);
+    model_t *m = xcalloc(1, sizeof *m);
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    rng_t rng;
+    rng_seed(&rng, seed);
+    epoch_t sealed = 0;
+    uint64_t evicted_most = 0;
+    for (int i = 0; i < 60000; i++) {
+        model_step(m, ks, &rng);
+        if (i % 100 == 0) ck_ok(kstate_evict(ks));
+        evicted_most = MAX(evicted_most, kstate_evicted(ks));
+        uint64_t what = rng_below(&rng, 2000);
+        if (what < 10) {
+            buf_t b = buf_make(1 << 26);
+            kstate_seal(ks, ++sealed, &b);
+            add_changes(a, sealed, buf_slice(&b));
+            buf_free(&b);
+        } else if (what < 14 && sealed > 1) {
+            applier_complete(a, sealed - rng_below(&rng, 2)); /* the last one may be in flight */
+            ck_ok(applier_apply(a, UINT64_MAX));
+        } else if (what == 14) {
+            model_check(m, ks, 0, 1024); /* loads everything back */
+        }
+    }
+    ck_assert_msg(evicted_most > 500, "only %d entries were ever evicted", (int)evicted_most);
+    model_check(m, ks, 0, 1024);
+    /* the base alone, at the last epoch, is the table */
+    buf_t b = buf_make(1 << 26);
+    kstate_seal(ks, ++sealed, &b);
+    add_changes(a, sealed, buf_slice(&b));
+    applier_complete(a, sealed);
+    ck_ok(applier_apply(a, sealed));
+    kstate_close(ks);
+    for (int part = 0; part < 2; part++) {
+        ck_ok(kstate_open(w->env, FP, 0, part ? 100 : 0, part ? 1024 : 100, &val_codec, &ks));
+        model_check(m, ks, part ? 100 : 0, part ? 1024 : 100);
+        kstate_close(ks);
+    }
+    ck_assert_uint_eq(kstate_env_used(w->env), 0);
+    buf_free(&b);
+    applier_free(a);
+    free(m);
+    world_free(w);
+}
+START_TEST(eviction_equals_the_model_over_the_ordered_map) {
+    for (uint64_t seed = 1; seed <= 2; seed++) eviction_model(false, seed);
+}
+END_TEST
+START_TEST(eviction_equals_the_model_over_rocksdb) { eviction_model(true, 9); }
+END_TEST
+
+/* k is evicted as of epoch 1, read back, changed and deleted in 2; the base has 1 only. A miss must not bring it back. */
+START_TEST(a_deleted_value_does_not_rise_again_from_the_base) {
+    world_t *w = world_new(false, 1);
+    applier_t *a = applier_make(w);
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    val_t *v;
+    for (int k = 1; k <= 100; k++) ck_ok(ks_get(ks, 9, k, true, NULL, &v));
+    buf_t b = buf_make(1 << 20);
+    kstate_seal(ks, 1, &b);
+    add_changes(a, 1, buf_slice(&b));
+    ck_ok(kstate_evict(ks));
+    ck_assert_uint_eq(kstate_evicted(ks), 0); /* epoch 1 is not in the base yet */
+    applier_complete(a, 1);
+    ck_ok(applier_apply(a, 1));
+    ck_ok(kstate_evict(ks));
+    ck_ok(kstate_evict(ks));
+    ck_assert_uint_gt(kstate_evicted(ks), 90);
+    ck_assert_uint_eq(kstate_entries(ks), 100);
+    ck_ok(ks_get(ks, 9, 5, false, NULL, &v));
+    ck_assert_ptr_nonnull(v);
+    kstate_delete(ks, v);
+    buf_clear(&b);
+    kstate_seal(ks, 2, &b); /* sealed, in flight */
+    add_changes(a, 2, buf_slice(&b));
+    ck_ok(kstate_evict(ks));
+    ck_ok(ks_get(ks, 9, 5, false, NULL, &v));
+    ck_assert_ptr_null(v);
+    kstate_drop_ns(ks, model_ns(9)); /* and a dropped namespace stays empty while the base still has it */
+    ck_ok(ks_get(ks, 9, 6, false, NULL, &v));
+    ck_assert_ptr_null(v);
+    buf_clear(&b);
+    kstate_seal(ks, 3, &b);
+    add_changes(a, 3, buf_slice(&b));
+    ck_ok(ks_get(ks, 9, 7, false, NULL, &v));
+    ck_assert_ptr_null(v);
+    ck_assert_uint_eq(kstate_entries(ks), 0);
+    applier_complete(a, 3);
+    ck_ok(applier_apply(a, 3));
+    kstate_close(ks);
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    ck_assert_uint_eq(kstate_entries(ks), 0);
+    kstate_close(ks);
+    buf_free(&b);
+    applier_free(a);
+    world_free(w);
+}
+END_TEST
+
+/* The base holds complete epochs only, whatever has been handed over. */
+START_TEST(the_base_never_holds_an_incomplete_epoch) {
+    for (int rocks = 0; rocks < 2; rocks++) {
+        world_t *w = world_new(rocks, 0);
+        applier_t *a = applier_make(w);
+        buf_t b = buf_make(1 << 16), got = buf_make(1 << 16);
+        for (epoch_t e = 1; e <= 3; e++) {
+            buf_clear(&b);
+            change_header(&b);
+            char text[8];
+            snprintf(text, sizeof text, "v%d", (int)e);
+            change_put(&b, 0, slice_str("key"), slice_str(text));
+            add_changes(a, e, buf_slice(&b));
+        }
+        ck_ok(applier_apply(a, 3));
+        ck_assert_ptr_null(kstate_env_base(w->env));
+        applier_complete(a, 2);
+        ck_assert_uint_gt(applier_pending(a), 0);
+        ck_ok(applier_apply(a, 3));
+        ck_assert_uint_eq(applier_pending(a), 0);
+        ck_assert_uint_eq(kstate_env_applied(w->env), 2);
+        base_db_t *db = kstate_env_base(w->env);
+        bool found;
+        int kg = (int)(hash_bytes("key", 3) % 1024);
+        ck_ok(db->get(db, FP, 0, kg, 0, slice_str("key"), &got, &found));
+        ck_assert(found && slice_eq(buf_slice(&got), slice_str("v2")));
+        base_t base;
+        ck_fails(applier_checkpoint(a, 1, &base), ERR_INVALID, "epoch 2 has been applied");
+        ck_fails(applier_checkpoint(a, 3, &base), ERR_INVALID, "it is not complete");
+        buf_free(&b);
+        buf_free(&got);
+        applier_free(a);
+        world_free(w);
+    }
+}
+END_TEST
+
+static void put_range(buf_t *b, int from, int to, const char *value) {
+    buf_clear(b);
+    change_header(b);
+    for (int k = from; k < to; k++) change_put(b, k % 3, slice_of(&k, sizeof k), slice_str(value));
+}
+static err_t *count_one(void *arg, int64_t ns, slice_t key, slice_t value) {
+    ++*(int *)arg;
+    return NULL;
+}
+static int count(base_db_t *db, uint64_t fp, int lo, int hi, const int64_t *ns) {
+    int n = 0;
+    ck_ok(db->scan(db, fp, 0, lo, hi, ns, count_one, &n));
+    return n;
+}
+
+START_TEST(a_base_drops_loads_parts_and_survives_as_checkpoint) {
+    for (int rocks = 0; rocks < 2; rocks++) {
+        world_t *w = world_new(rocks, 0);
+        base_db_t *db, *other;
+        ck_ok(kstate_env_need_base(w->env, &db));
+        ck_ok(open_base(w, &other));
+        buf_t b = buf_make(1 << 22);
+        put_range(&b, 0, 6000, "value");
+        ck_ok(db->apply(db, FP, 0, buf_slice(&b)));
+        ck_ok(db->apply(db, 77, 0, buf_slice(&b)));
+        ck_assert_int_eq(count(db, FP, 0, 1024, NULL), 6000);
+        int64_t ns = 1;
+        ck_assert_int_eq(count(db, FP, 0, 1024, &ns), 2000);
+        buf_clear(&b);
+        change_header(&b);
+        change_drop_range(&b, 1, 0, 1024);
+        int k = 1;
+        change_put(&b, 1, slice_of(&k, sizeof k), slice_str("back"));
+        ck_ok(db->apply(db, FP, 0, buf_slice(&b)));
+        ck_assert_int_eq(count(db, FP, 0, 1024, &ns), 1);
+        ck_assert_int_eq(count(db, FP, 0, 1024, NULL), 4001);
+        char dir[160];
+        snprintf(dir, sizeof dir, "%s/cp", w->tmp.path);
+        ck_ok(db->checkpoint(db, dir));
+        put_range(&b, 6000, 7000, "after the checkpoint");
+        ck_ok(db->apply(db, FP, 0, buf_slice(&b)));
+        ck_ok(other->load_op(other, dir, FP, 0, 300)); /* one operator, some key groups */
+        int part = count(other, FP, 0, 1024, NULL);
+        ck_assert_int_eq(part, count(other, FP, 0, 300, NULL));
+        ck_assert(part > 800 && part < 1600);
+        ck_assert_int_eq(count(other, 77, 0, 1024, NULL), 0);
+        ck_ok(other->load(other, dir, 0, 1024));
+        ck_assert_int_eq(count(other, FP, 0, 1024, NULL), 4001);
+        ck_assert_int_eq(count(other, 77, 0, 1024, NULL), 6000);
+        db->discard(db, dir);
+        err_t *e = other->load(other, dir, 0, 1024);
+        ck_assert_ptr_nonnull(e);
+        err_free(e);
+        if (rocks) ck_fails(base_open_rocks(w->live, 1 << 20, true, &db), ERR_EXISTS, "holds a state base already");
+        other->close(other);
+        buf_free(&b);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* The second checkpoint stores what is new; a full disk leaves nothing half done. */
+START_TEST(checkpoints_are_incremental_and_repeatable) {
+    world_t *w = world_new(true, 0);
+    bad_disk_t bad = bad_disk(w->disk, 0, ERR_NO_SPACE);
+    applier_conf_t c = {w->env, &bad.vt, {1, 1, 1, 1, "w"}, w->tmp.path, 1, &whole};
+    applier_t *a = applier_new(&c);
+    buf_t b = buf_make(1 << 24);
+    put_range(&b, 0, 100000, "a value of some length that is the same for all");
+    add_changes(a, 1, buf_slice(&b));
+    applier_complete(a, 1);
+    base_t one = {0}, two = {0};
+    for (bad.at = 1;; bad.at++) { /* every call fails once */
+        bad.calls = 0;
+        err_t *e = applier_checkpoint(a, 1, &one);
+        if (!e) break;
+        ck_assert_int_eq(err_code(e), ERR_NO_SPACE);
+        err_free(e);
+        ck_assert_int_lt(bad.at, 50);
+    }
+    ck_assert_int_gt(bad.at, 1);
+    bad.at = 0;
+    uint64_t first = applier_stored_bytes(a);
+    put_range(&b, 5, 10, "changed");
+    add_changes(a, 2, buf_slice(&b));
+    applier_complete(a, 2);
+    ck_ok(applier_checkpoint(a, 2, &two));
+    uint64_t second = applier_stored_bytes(a) - first;
+    ck_assert_msg(second * 10 < first, "%d bytes after %d", (int)second, (int)first);
+    int shared = 0;
+    for (int i = 0; i < one.nfiles; i++)
+        for (int j = 0; j < two.nfiles; j++) shared += strcmp(one.files[i].path, two.files[j].path) == 0;
+    ck_assert_int_ge(shared, 1);
+    base_meta_t meta;
+    ck_ok(base_meta_read(w->disk, 1, &two, &meta));
+    ck_assert(meta.epoch == 2 && meta.attempt == 1 && meta.nranges == 1 && meta.ranges[0].kg_hi == 1024);
+    base_meta_done(&meta);
+    base_done(&one);
+    base_done(&two);
+    buf_free(&b);
+    applier_free(a);
+    world_free(w);
+}
+END_TEST
+
+static err_t *hear(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
+    reader_t r = reader_of(changes);
+    ck_assert(change_begin(&r));
+    change_t c;
+    while (change_next(&r, &c))
+        buf_printf(arg, "%s%d%.*s%s%.*s ", c.kind == CHANGE_PUT ? "+" : c.kind == CHANGE_DEL ? "-" : "x", (int)c.ns, (int)c.key.len,
+                   (const char *)c.key.p, c.kind == CHANGE_PUT ? "=" : "", (int)c.value.len, (const char *)c.value.p);
+    return NULL;
+}
+START_TEST(coalescing_keeps_the_last_word_of_each_key) {
+    coalesce_t *c = coalesce_new();
+    buf_t b = buf_make(4096), heard = buf_make(4096);
+    change_header(&b);
+    change_put(&b, 1, slice_str("a"), slice_str("1"));
+    change_put(&b, 2, slice_str("b"), slice_str("1"));
+    change_put(&b, 2, slice_str("c"), slice_str("1"));
+    change_del(&b, 1, slice_str("a"));
+    ck_ok(coalesce_add(c, FP, 0, buf_slice(&b)));
+    buf_clear(&b);
+    change_header(&b);
+    change_drop(&b, 2);
+    change_put(&b, 2, slice_str("c"), slice_str("2"));
+    change_drop(&b, 9);
+    ck_ok(coalesce_add(c, FP, 0, buf_slice(&b)));
+    ck_ok(coalesce_write(c, hear, &heard));
+    ck_assert(strncmp(buf_cstr(&heard), "x2 x9 ", 6) == 0);
+    ck_assert(strstr((char *)heard.data, "-1a ") && strstr((char *)heard.data, "+2c=2 "));
+    ck_assert_uint_eq(heard.len, strlen("x2 x9 -1a +2c=2 "));
+    coalesce_free(c);
+    buf_free(&b);
+    buf_free(&heard);
+}
+END_TEST
+
+TESTS("base", eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
+      a_deleted_value_does_not_rise_again_from_the_base, the_base_never_holds_an_incomplete_epoch,
+      a_base_drops_loads_parts_and_survives_as_checkpoint, checkpoints_are_incremental_and_repeatable,
+      coalescing_keeps_the_last_word_of_each_key)

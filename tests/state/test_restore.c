@@ -1,0 +1,381 @@
+/* Recovery and rescale on the real changelog, base, manifest and disk: workers live, die, and others begin from the manifest. */
+#include "state/restore.h"
+#include "tests/state/fakes.h"
+#include "tests/state/model.h"
+
+#define FP 0xfeed
+#define SINK 0x51
+#define JOB 1
+
+/* One worker in one attempt, with one task of the operator over [lo, hi). */
+typedef struct worker {
+    const char *name;
+    char dir[128];
+    attempt_t attempt;
+    base_range_t range;
+    bool rocks;
+    int opened;
+    disk_t *disk;
+    kstate_env_t *env;
+    kstate_t *ks;
+    changelog_t *log;
+    applier_t *applier;
+    int subtask;
+    buf_t heard; /* operator bytes and lane segments given back by a restore */
+} worker_t;
+
+static err_t *open_base(void *arg, base_db_t **ret) {
+    worker_t *w = arg;
+    if (!w->rocks) {
+        *ret = base_new_memory();
+        return NULL;
+    }
+    AUTO(auto_free) char *live = xprintf("%s/live-%d", w->dir, (int)w->attempt);
+    ck_ok(base_wipe(live));
+    return base_open_rocks(live, 16 << 20, true, ret);
+}
+
+static err_t *on_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
+    worker_t *w = arg;
+    if (slot >= 0) return kstate_apply(w->ks, bytes);
+    buf_printf(&w->heard, "op:%.*s ", (int)bytes.len, (const char *)bytes.p);
+    return NULL;
+}
+static err_t *on_task(void *arg, int stage, int subtask) {
+    buf_printf(&((worker_t *)arg)->heard, "<%d>", subtask);
+    return NULL;
+}
+static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t epoch, uint64_t rows, slice_t segment) {
+    buf_printf(&((worker_t *)arg)->heard, "%d@%d:%.*s ", lane, (int)epoch, (int)segment.len, (const char *)segment.p);
+    return NULL;
+}
+
+static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool rocks, const char *name, int subtask,
+                           attempt_t attempt, int lo, int hi, const manifest_t *m) {
+    *w = (worker_t){.name = name, .attempt = attempt, .range = {FP, lo, hi}, .rocks = rocks, .disk = disk, .subtask = subtask};
+    snprintf(w->dir, sizeof w->dir, "%s/%s-%d", root, name, (int)attempt);
+    AUTO(auto_free) char *mk = xprintf("mkdir -p %s", w->dir);
+    ck_assert_int_eq(system(mk), 0);
+    kstate_env_conf_t conf = {0, open_base, w};
+    w->env = kstate_env_new(&conf);
+    w->heard = buf_make(1 << 20);
+    changelog_id_t id = {JOB, 7, 1, attempt, name};
+    w->log = changelog_new(disk, &id);
+    applier_conf_t ac = {w->env, disk, id, w->dir, 1, &w->range};
+    err_t *e = NULL;
+    restore_t *r = NULL;
+    if (m) {
+        restore_conf_t rc = {m, disk, w->dir, w->env, 1, &w->range};
+        r = restore_new(&rc);
+        e = restore_bases(r);
+    }
+    w->applier = applier_new(&ac);
+    if (!e) e = kstate_open(w->env, FP, 0, lo, hi, &val_codec, &w->ks);
+    restore_sink_t sink = {w, on_task, on_state, on_sink};
+    if (!e && m) e = restore_replay(r, w->applier, &sink);
+    restore_free(r);
+    return e;
+}
+static void worker_die(worker_t *w) {
+    kstate_close(w->ks);
+    applier_free(w->applier);
+    changelog_free(w->log);
+    kstate_env_free(w->env);
+    buf_free(&w->heard);
+}
+
+/* Seals and writes epoch e; into the manifest only if it completes. */
+static void worker_seal(worker_t *w, epoch_t e, manifest_t *m) {
+    task_seal_t *s = seal_new(e, 1, w->subtask);
+    kstate_seal(w->ks, e, seal_state(s, FP, 4, 0));
+    buf_printf(seal_state(s, FP, 4, -1), "%s%d", w->name, (int)e);
+    AUTO(auto_free) char *rows = xprintf("%s%d", w->name, (int)e);
+    seal_sink(s, SINK, w->subtask, rows);
+    changelog_id_t id = {JOB, 7, 1, w->attempt, w->name};
+    buf_t b = buf_make(1 << 26);
+    ck_ok(segment_build(&id, e, &s, 1, true, &b));
+    extent_t x;
+    ck_ok(changelog_append(w->log, e, buf_slice(&b), &x));
+    applier_add(w->applier, e, buf_slice(&b));
+    if (m) {
+        manifest_add_extent(m, &x);
+        m->epoch = e;
+        m->attempt = w->attempt;
+        applier_complete(w->applier, e);
+        manifest_lane(m, SINK, w->subtask, true)->last_rows = e;
+    }
+    free(x.path);
+    buf_free(&b);
+    task_seal_free(s);
+}
+static void worker_base(worker_t *w, manifest_t *m) {
+    base_t b;
+    ck_ok(applier_checkpoint(w->applier, m->epoch, &b));
+    manifest_set_base(m, &b);
+    manifest_trim(m);
+    base_done(&b);
+}
+
+static void set(worker_t *w, int n, int k, uint64_t number) {
+    val_t *v;
+    ck_ok(ks_get(w->ks, n, k, true, NULL, &v));
+    kstate_dirty(w->ks, v);
+    val_set(v, number);
+}
+static uint64_t get(worker_t *w, int n, int k) {
+    val_t *v;
+    ck_ok(ks_get(w->ks, n, k, false, NULL, &v));
+    return v ? v->number : 0;
+}
+static manifest_t *reload(manifest_t *m) { /* as it comes from the coordinator */
+    buf_t b = buf_make(1 << 20);
+    m->job = JOB;
+    manifest_print(&b, m);
+    manifest_t *back;
+    ck_ok(manifest_parse(buf_slice(&b), &back));
+    buf_free(&b);
+    return back;
+}
+
+/* Hazard A2. Manifest 10 is last; 11 and 12 are sealed, durable in storage, not complete. Attempt 1 dies. Attempt 2 restores 10,
+ * seals 13, which completes. What 11 and 12 said is in storage, between good epochs, and must never be heard of again. */
+START_TEST(dead_epochs_are_never_replayed) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    manifest_t *m = manifest_new();
+    worker_t w;
+    ck_ok(worker_start(&w, d, t.path, false, "w", 0, 1, 0, 1024, NULL));
+    for (epoch_t e = 1; e <= 12; e++) {
+        set(&w, 9, 1, e);
+        if (e == 11) set(&w, 9, 2, 1111);
+        worker_seal(&w, e, e <= 10 ? m : NULL);
+    }
+    worker_die(&w);
+    manifest_lane(m, SINK, 0, true)->published = 8;
+    manifest_t *ten = reload(m);
+    ck_ok(worker_start(&w, d, t.path, false, "w", 0, 2, 0, 1024, ten));
+    ck_assert_uint_eq(get(&w, 9, 1), 10);
+    ck_assert_uint_eq(get(&w, 9, 2), 0);
+    ck_assert_str_eq(buf_cstr(&w.heard), "<0>0@9:w9 0@10:w10 <0>op:w10 ");
+    set(&w, 9, 3, 13);
+    worker_seal(&w, 13, m);
+    worker_die(&w);
+    manifest_t *thirteen = reload(m);
+    ck_assert_int_eq(thirteen->nextents, 2);
+    ck_ok(worker_start(&w, d, t.path, false, "w", 0, 3, 0, 1024, thirteen));
+    ck_assert_uint_eq(get(&w, 9, 1), 10);
+    ck_assert_uint_eq(get(&w, 9, 2), 0);
+    ck_assert_uint_eq(get(&w, 9, 3), 13);
+    ck_assert_str_eq(buf_cstr(&w.heard), "<0>0@9:w9 0@10:w10 0@13:w13 <0>op:w13 ");
+    worker_die(&w);
+    manifest_free(m);
+    manifest_free(ten);
+    manifest_free(thirteen);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
+/* a and b share the key groups; a dies and c takes its part and some of b's; c makes a base, b does not. Now the manifest has old
+ * bases, old extents over them, a new base and new extents: of each key group the right ones must count. */
+static void mixed_bases(bool rocks) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    manifest_t *m = manifest_new(), *now;
+    worker_t a, b, c;
+    ck_ok(worker_start(&a, d, t.path, rocks, "a", 0, 1, 0, 512, NULL));
+    ck_ok(worker_start(&b, d, t.path, rocks, "b", 1, 1, 512, 1024, NULL));
+    model_t *want = xcalloc(1, sizeof *want);
+    rng_t rng;
+    rng_seed(&rng, 4);
+    worker_t *live[2] = {&a, &b};
+#define CHANGE(count)                                                                              \
+    for (int i_ = 0; i_ < (count); i_++) {                                                         \
+        int n = (int)rng_below(&rng, MODEL_NS), k = (int)rng_below(&rng, MODEL_KEYS);              \
+        char buf[2048];                                                                            \
+        slice_t key = model_key(k, buf);                                                           \
+        int kg = (int)(hash_bytes(key.p, key.len) % 1024);                                         \
+        worker_t *w = kg >= live[0]->range.kg_lo && kg < live[0]->range.kg_hi ? live[0] : live[1]; \
+        if (rng_below(&rng, 5)) {                                                                  \
+            set(w, n, k, want->number[n][k] = rng_next(&rng) >> 9);                                \
+            want->present[n][k] = true;                                                            \
+        } else if (want->present[n][k]) {                                                          \
+            val_t *v;                                                                              \
+            ck_ok(ks_get(w->ks, n, k, false, NULL, &v));                                           \
+            ck_assert_ptr_nonnull(v);                                                              \
+            kstate_delete(w->ks, v);                                                               \
+            want->present[n][k] = false;                                                           \
+        }                                                                                          \
+    }
+#define SEAL(e)                                                                                    \
+    do {                                                                                           \
+        if ((e) % 7 == 3)                                                                          \
+            for (int i_ = 0; i_ < 2; i_++) kstate_drop_ns(live[i_]->ks, model_ns((e) % MODEL_NS)); \
+        if ((e) % 7 == 3) memset(want->present[(e) % MODEL_NS], 0, sizeof want->present[0]);       \
+        for (int i_ = 0; i_ < 2; i_++) worker_seal(live[i_], (e), m);                              \
+    } while (0)
+    for (epoch_t e = 1; e <= 20; e++) {
+        CHANGE(300);
+        SEAL(e);
+        if (e == 8) worker_base(&a, m);
+        if (e == 15) worker_base(&b, m);
+    }
+    CHANGE(50); /* never sealed by b; sealed as 21 by a, dead */
+    memset(want, 0, sizeof *want);
+    worker_seal(&a, 21, NULL);
+    for (int n = 0; n < MODEL_NS; n++)
+        for (int k = 0; k < MODEL_KEYS; k++) want->present[n][k] = false;
+    worker_die(&a);
+    worker_die(&b);
+    now = reload(m);
+    ck_ok(worker_start(&b, d, t.path, rocks, "b", 0, 2, 700, 1024, now));
+    ck_ok(worker_start(&c, d, t.path, rocks, "c", 1, 2, 0, 700, now));
+    live[0] = &b;
+    live[1] = &c;
+    /* what they have now is the model from here on; that it is right is checked by an independent replay below */
+    for (int n = 0; n < MODEL_NS; n++)
+        for (int k = 0; k < MODEL_KEYS; k++) {
+            val_t *v[2];
+            ck_ok(ks_get(b.ks, n, k, false, NULL, &v[0]));
+            ck_ok(ks_get(c.ks, n, k, false, NULL, &v[1]));
+            ck_assert(!v[0] || !v[1]);
+            val_t *x = v[0] ? v[0] : v[1];
+            want->present[n][k] = x != NULL;
+            want->number[n][k] = x ? x->number : 0;
+        }
+    manifest_free(now);
+    for (epoch_t e = 23; e <= 40; e++) {
+        CHANGE(300);
+        SEAL(e);
+        if (e == 30) worker_base(&c, m); /* b has none in this attempt */
+        if (e == 34 && rocks) worker_base(&c, m);
+    }
+    ck_assert_int_ge(m->nbases, 3); /* a's and b's of attempt 1 are needed for b's key groups */
+    worker_die(&b);
+    worker_die(&c);
+    now = reload(m);
+    ck_ok(worker_start(&a, d, t.path, rocks, "a", 0, 3, 0, 1024, now)); /* one takes all */
+    model_check(want, a.ks, 0, 1024);
+    manifest_free(now);
+    /* its base takes what was replayed, too */
+    worker_seal(&a, 42, m);
+    worker_base(&a, m);
+    ck_assert_int_eq(m->nbases, 1);
+    worker_die(&a);
+    for (int i = 0; i < m->nlanes; i++) m->lanes[i].published = m->lanes[i].last_rows;
+    manifest_trim(m);
+    ck_assert_int_eq(m->nextents, 1);
+    now = reload(m);
+    ck_ok(worker_start(&c, d, t.path, rocks, "c", 0, 4, 100, 900, now));
+    model_check(want, c.ks, 100, 900);
+    ck_assert_str_eq(buf_cstr(&c.heard), "<0>op:a42 ");
+    worker_die(&c);
+    manifest_free(now);
+    manifest_free(m);
+    free(want);
+    d->free(d);
+    tmp_free(&t);
+}
+START_TEST(after_rescales_each_key_group_comes_from_its_youngest_base) { mixed_bases(false); }
+END_TEST
+START_TEST(the_same_over_rocksdb) { mixed_bases(true); }
+END_TEST
+
+/* One worker, random life, crashes at any time, bases now and then, over several attempts: always the last complete epoch. */
+START_TEST(a_long_life_with_crashes_equals_the_model) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    manifest_t *m = manifest_new();
+    model_t *now = xcalloc(1, sizeof *now), *complete = xcalloc(1, sizeof *complete);
+    worker_t w;
+    rng_t rng;
+    rng_seed(&rng, 8);
+    attempt_t attempt = 1;
+    epoch_t e = 0;
+    ck_ok(worker_start(&w, d, t.path, false, "w", 0, attempt, 0, 1024, NULL));
+    worker_seal(&w, ++e, m);
+    for (int i = 0; i < 300; i++) {
+        for (int j = (int)rng_below(&rng, 200); j > 0; j--) model_step(now, w.ks, &rng);
+        uint64_t what = rng_below(&rng, 20);
+        if (what < 14) {
+            worker_seal(&w, ++e, m);
+            *complete = *now;
+        } else if (what < 16) { /* sealed, never complete, and the process dies */
+            worker_seal(&w, ++e, NULL);
+            what = 19;
+        } else if (what < 18) {
+            worker_base(&w, m);
+            manifest_lane(m, SINK, 0, true)->published = m->epoch;
+        }
+        if (what < 18) continue;
+        worker_die(&w);
+        *now = *complete;
+        manifest_t *back = reload(m);
+        ck_ok(worker_start(&w, d, t.path, false, "w", 0, ++attempt, 0, 1024, back));
+        manifest_free(back);
+        model_check(now, w.ks, 0, 1024);
+        worker_seal(&w, ++e, m);
+    }
+    ck_assert_int_gt((int)attempt, 20);
+    worker_die(&w);
+    free(now);
+    free(complete);
+    manifest_free(m);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
+static void flip(const char *root, const char *path) {
+    AUTO(auto_free) char *full = xprintf("%s/%s", root, path);
+    FILE *f = fopen(full, "r+");
+    ck_assert_ptr_nonnull(f);
+    fseek(f, 20, SEEK_SET);
+    int c = fgetc(f);
+    fseek(f, 20, SEEK_SET);
+    fputc(c ^ 1, f);
+    fclose(f);
+}
+
+/* A damaged or missing file of base or changelog stops the restore and is named. */
+START_TEST(damage_is_named) {
+    for (int what = 0; what < 4; what++) {
+        tmp_t t = tmp_new();
+        disk_t *d;
+        ck_ok(disk_open_posix(t.path, false, &d));
+        manifest_t *m = manifest_new();
+        worker_t w;
+        ck_ok(worker_start(&w, d, t.path, true, "w", 0, 1, 0, 1024, NULL));
+        for (epoch_t e = 1; e <= 3; e++) {
+            for (int k = 0; k < 100; k++) set(&w, 9, k, e);
+            worker_seal(&w, e, m);
+            if (e == 2) worker_base(&w, m);
+        }
+        worker_die(&w);
+        const base_file_t *meta = base_meta_file(&m->bases[0]), *table = NULL;
+        for (int i = 0; i < m->bases[0].nfiles; i++)
+            if (strstr(m->bases[0].files[i].name, ".sst")) table = &m->bases[0].files[i];
+        ck_assert(meta && table);
+        const char *bad = what == 0 ? m->extents[0].path : what == 1 ? meta->path : table->path;
+        if (what < 3) flip(t.path, bad);
+        else ck_ok(d->remove(d, bad));
+        manifest_t *back = reload(m);
+        err_t *e = worker_start(&w, d, t.path, true, "w", 0, 2, 0, 1024, back);
+        ck_assert_ptr_nonnull(e);
+        ck_assert_int_eq(err_code(e), what < 3 ? ERR_CORRUPT : ERR_NOT_FOUND);
+        ck_assert_msg(strstr(err_text(e), bad), "%s does not name %s", err_text(e), bad);
+        err_free(e);
+        worker_die(&w);
+        manifest_free(back);
+        manifest_free(m);
+        d->free(d);
+        tmp_free(&t);
+    }
+}
+END_TEST
+
+TESTS("restore", dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
+      the_same_over_rocksdb, a_long_life_with_crashes_equals_the_model, damage_is_named)
