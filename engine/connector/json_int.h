@@ -12,7 +12,7 @@ typedef struct json_decoder {
     scalar_rules_t rules;
     buf_t scratch; /* a string without its escapes */
     json_template_t *templates[JSON_TEMPLATES]; /* most recent first */
-    uint32_t misses, hits;
+    uint64_t misses, hits; /* records that no template took while four are kept; records one took */
     bool templates_off; /* for tests: general parser only */
     uint8_t cached_date[10]; /* last date seen by the fast path, and its days */
     int64_t cached_days;

@@ -257,6 +257,7 @@ bool json_template_row(json_in_t *in) {
     for (int k = 0; k < JSON_TEMPLATES && j->templates[k]; k++) {
         json_template_t *t = j->templates[k];
         if (!run(in, t)) continue;
+        j->hits++;
         if (k) {
             memmove(&j->templates[1], &j->templates[0], sizeof *j->templates * (size_t)k);
             j->templates[0] = t;

@@ -1,0 +1,403 @@
+/* kafka_source.c: reads this subtask's partitions through one librdkafka consumer.
+ *
+ * Messages are decoded inside librdkafka's consume callback, straight into growing columns, one decoder pair per partition (rows of one batch come from
+ * one partition, because event time is kept per partition). The message is gone when the callback returns, so strings are copied once there.
+ *
+ * Invariants
+ *  1. A split's position is the offset after its last row that was EMITTED; rows decoded but not yet emitted lie behind it, so a barrier never
+ *     covers a row that did not leave (hazards A23). The callback yields when a decoder is full.
+ *  2. Offsets of a partition only grow; a message at or below the last one is dropped and counted: librdkafka can deliver stale ones after a seek (A24).
+ *  3. An offset the broker does not have any more is an error by name, never a silent jump (A8): auto.offset.reset=error.
+ *  4. A bounded split has ended when its end offset was passed; behind trailing control records only PARTITION_EOF shows that.
+ * Thread: the task's; librdkafka's threads only call env.wake. */
+#include "common/clock.h"
+#include "engine/connector/kafka_table.h"
+#include <stdlib.h>
+
+#define BATCH_STRING_BYTES ((size_t)1 << 20)
+
+typedef struct meta_cols { /* arrays of the batch being decoded, grown together */
+    uint32_t cap;
+    int64_t *offset, *timestamp;
+    uint8_t *timestamp_type;
+} meta_cols_t;
+
+typedef struct part {
+    char *topic;
+    int partition;
+    decoder_t *value, *key;
+    int64_t next;   /* offset after the last decoded message */
+    int64_t eof;    /* offset of the last PARTITION_EOF, -1 none since a message */
+    bool tombstones;
+    uint8_t *deletes; /* upsert: 1 = tombstone, per row; cap as meta */
+    meta_cols_t meta;
+} part_t;
+
+typedef struct kafka_source {
+    arena_t *arena;
+    kafka_table_t table;
+    kafka_client_t *client;
+    rd_kafka_queue_t *queue;
+    part_t *parts;
+    int nparts, turn;
+    int *from;             /* scan column -> value decoder column, nvalue_scan + key decoder column, or -1 - metadata */
+    int nvalue_scan, nkey_scan;
+    bool need_meta, filled; /* filled: some decoder is full */
+    source_t *source;
+    kafka_idle_t *idle;
+    uint64_t stale;
+    err_t *error;
+} kafka_source_t;
+
+static err_t *kafka_source_check(const table_t *t) { return kafka_table_check(t, true); }
+
+/* ---- messages */
+
+static part_t *find_part(kafka_source_t *k, const rd_kafka_message_t *m) {
+    for (int i = 0; i < k->nparts; i++) /* few partitions a task; the last one first would gain nothing measurable */
+        if (k->parts[i].partition == m->partition && (k->nparts == 1 || !strcmp(k->parts[i].topic, rd_kafka_topic_name(m->rkt)))) return &k->parts[i];
+    return NULL;
+}
+
+static void grow_meta(part_t *p, uint32_t rows) {
+    if (rows <= p->meta.cap) return;
+    uint32_t cap = MAX(p->meta.cap * 2, (uint32_t)1024);
+    while (cap < rows) cap *= 2;
+    p->meta.offset = xrealloc(p->meta.offset, cap * sizeof *p->meta.offset);
+    p->meta.timestamp = xrealloc(p->meta.timestamp, cap * sizeof *p->meta.timestamp);
+    p->meta.timestamp_type = xrealloc(p->meta.timestamp_type, cap);
+    p->deletes = xrealloc(p->deletes, cap);
+    p->meta.cap = cap;
+}
+
+static void add_meta(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m, uint32_t from, uint32_t to) {
+    grow_meta(p, to);
+    rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    int64_t ms = k->need_meta ? rd_kafka_message_timestamp(m, &type) : 0;
+    for (uint32_t i = from; i < to; i++) {
+        p->meta.offset[i] = m->offset;
+        p->meta.timestamp[i] = ms * 1000;
+        p->meta.timestamp_type[i] = (uint8_t)type;
+        p->deletes[i] = !m->payload;
+    }
+}
+
+/* The key is decoded once per row of the value, so that both decoders hold the same rows. */
+static err_t *decode_key(part_t *p, slice_t key, bool present, uint32_t rows) {
+    for (uint32_t i = 0; i < rows; i++) {
+        if (!present) {
+            decoder_null_row(p->key);
+            continue;
+        }
+        uint32_t before = decoder_rows(p->key);
+        TRY(err_wrap(decoder_message(p->key, key), "key"));
+        if (decoder_rows(p->key) == before) decoder_null_row(p->key); /* the format skipped what it could not read */
+    }
+    return NULL;
+}
+
+static err_t *decode(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m) {
+    uint32_t before = decoder_rows(p->value);
+    if (m->payload) TRY(decoder_message(p->value, slice_of(m->payload, m->len)));
+    else if (k->table.upsert) decoder_null_row(p->value);
+    uint32_t rows = decoder_rows(p->value) - before;
+    if (p->key) TRY(decode_key(p, slice_of(m->key, m->key_len), m->key != NULL, rows));
+    if (k->need_meta || k->table.upsert) add_meta(k, p, m, before, before + rows);
+    p->tombstones |= rows && !m->payload;
+    return NULL;
+}
+
+static void on_error_message(kafka_source_t *k, part_t *p, rd_kafka_message_t *m) {
+    if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (p) p->eof = m->offset;
+        return;
+    }
+    err_code_t code = kafka_error_code(m->err);
+    if (code == ERR_UNAVAILABLE || k->error) return; /* librdkafka reconnects by itself; the job waits and says so */
+    if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+        k->error = err_hint(err_new(ERR_DATA, "%s/%d: offset %" PRId64 " does not exist any more (deleted by retention, or the topic was made anew)",
+                                    p ? p->topic : "?", m->partition, p ? p->next : m->offset), "what was in between is lost: start a new job at earliest-offset");
+    else k->error = kafka_error(k->client, m->err, "reading %s/%d", p ? p->topic : "?", m->partition);
+}
+
+static void on_message(rd_kafka_message_t *m, void *opaque) {
+    kafka_source_t *k = opaque;
+    part_t *p = m->rkt ? find_part(k, m) : NULL;
+    if (UNLIKELY(m->err || !p)) {
+        if (m->err) on_error_message(k, p, m);
+        if (k->error) rd_kafka_yield(k->client->rk);
+        return;
+    }
+    split_t *split = &k->source->splits.items[p - k->parts];
+    if (UNLIKELY(m->offset < p->next)) {
+        k->stale++;
+        return;
+    }
+    if (UNLIKELY(split->end >= 0 && m->offset >= split->end)) {
+        p->next = MAX(p->next, split->end);
+        return;
+    }
+    err_t *e = decode(k, p, m);
+    if (UNLIKELY(e != NULL)) {
+        k->error = err_hint(err_wrap(e, "%s/%d offset %" PRId64, p->topic, p->partition, m->offset),
+                            "'json.ignore-parse-errors' = 'true' skips such records");
+        rd_kafka_yield(k->client->rk);
+        return;
+    }
+    p->next = m->offset + 1;
+    p->eof = -1;
+    k->source->bytes_in += m->len;
+    if (UNLIKELY(decoder_rows(p->value) >= BATCH_ROWS_MAX || decoder_bytes(p->value) >= BATCH_STRING_BYTES)) {
+        k->filled = true;
+        rd_kafka_yield(k->client->rk); /* the rest goes back to the head of the queue */
+    }
+}
+
+/* ---- open */
+
+static void on_queue_event(rd_kafka_t *rk, void *opaque) {
+    source_t *s = opaque;
+    s->env.wake(s->env.wake_arg);
+}
+
+static err_t *plan_columns(kafka_source_t *k, source_t *s) {
+    const plan_op_t *op = s->env.op;
+    const table_t *t = op->table;
+    int *value_scan = ARENA_ARRAY(k->arena, int, op->nscan + 1), *key_scan = ARENA_ARRAY(k->arena, int, op->nscan + 1);
+    k->from = ARENA_ARRAY(k->arena, int, op->nscan + 1);
+    for (int i = 0; i < op->nscan; i++) {
+        int col = op->scan[i];
+        if (col >= t->physical->n) {
+            kafka_meta_t m;
+            TRY(kafka_meta_of(t, col - t->physical->n, true, &m));
+            k->from[i] = -1 - (int)m;
+            k->need_meta = true;
+            continue;
+        }
+        k->from[i] = INT32_MAX;
+        for (int j = 0; j < k->table.nkey; j++) /* the key wins: a tombstone has no value */
+            if (k->table.key_cols[j] == col) k->from[i] = -1000 - k->nkey_scan, key_scan[k->nkey_scan++] = j;
+        for (int j = 0; j < k->table.nvalue && k->from[i] == INT32_MAX; j++)
+            if (k->table.value_cols[j] == col) k->from[i] = k->nvalue_scan, value_scan[k->nvalue_scan++] = j;
+    }
+    for (int i = 0; i < op->nscan; i++) /* key columns lie behind the value's */
+        if (k->from[i] <= -1000) k->from[i] = k->nvalue_scan + (-1000 - k->from[i]);
+    k->table.value.scan = value_scan;
+    k->table.value.nscan = k->nvalue_scan;
+    k->table.key.scan = key_scan;
+    k->table.key.nscan = k->nkey_scan;
+    return NULL;
+}
+
+static err_t *add_part(kafka_source_t *k, const split_t *split) {
+    if ((k->nparts & (k->nparts - 1)) == 0) k->parts = xrealloc(k->parts, sizeof *k->parts * (size_t)(k->nparts ? k->nparts * 2 : 1));
+    part_t *p = &k->parts[k->nparts];
+    *p = (part_t){.next = split->position, .eof = -1};
+    int len = kafka_split_parse(split->id, &p->partition);
+    if (p->partition < 0) return err_new(ERR_CORRUPT, "split '%s' names no partition", split->id);
+    p->topic = xstrndup(split->id, (size_t)len);
+    k->nparts++;
+    TRY(decoder_new(&k->table.value, &p->value));
+    return k->nkey_scan ? decoder_new(&k->table.key, &p->key) : NULL;
+}
+
+static rd_kafka_topic_partition_list_t *assignment(const kafka_source_t *k, const split_list_t *splits, int from) {
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(splits->n);
+    for (int i = from; i < splits->n; i++)
+        if (!splits->items[i].ended) rd_kafka_topic_partition_list_add(l, k->parts[i].topic, k->parts[i].partition)->offset = k->parts[i].next;
+    return l;
+}
+
+static err_t *kafka_source_open(source_t *s) {
+    kafka_source_t *k = s->self;
+    k->source = s;
+    k->arena = arena_new();
+    TRY(kafka_table_read(k->arena, s->env.op->table, &k->table));
+    TRY(plan_columns(k, s));
+    for (int i = 0; i < s->splits.n; i++) TRY(add_part(k, &s->splits.items[i]));
+    if (!s->splits.n) return NULL; /* nothing to read: no connection */
+    kafka_setting_t defaults[] = {{"group.id", "tidegate"}, {"fetch.message.max.bytes", "200000"}, {"queued.min.messages", "10000000"},
+                                  {"queued.max.messages.kbytes", "16384"}, {"fetch.wait.max.ms", "500"}, {"fetch.error.backoff.ms", "50"}, {0}};
+    kafka_setting_t ours[] = {{"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
+                              {"auto.offset.reset", "error"}, {"allow.auto.create.topics", "false"}, {0}};
+    TRY(kafka_client_new(s->env.op->table, RD_KAFKA_CONSUMER, defaults, ours, 0, &k->client));
+    rd_kafka_poll_set_consumer(k->client->rk);
+    k->queue = rd_kafka_queue_get_consumer(k->client->rk);
+    rd_kafka_queue_cb_event_enable(k->queue, on_queue_event, s);
+    rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, 0);
+    rd_kafka_resp_err_t code = rd_kafka_assign(k->client->rk, l);
+    rd_kafka_topic_partition_list_destroy(l);
+    return code ? kafka_error(k->client, code, "assigning partitions") : NULL;
+}
+
+/* ---- batches */
+
+static void text_column(column_t *c, mem_t *m, uint32_t n, const char *text) {
+    char *copy = mem_alloc(m, strlen(text) + 1);
+    memcpy(copy, text, strlen(text) + 1);
+    for (uint32_t i = 0; i < n; i++) c->str[i] = (str_t){copy, (uint32_t)strlen(text), 0};
+}
+
+static void meta_column(column_t *c, const type_t *t, mem_t *m, const part_t *p, kafka_meta_t kind, uint32_t n) {
+    static const char *const types[] = {"NoTimestampType", "CreateTime", "LogAppendTime"};
+    column_init(c, t, m, n);
+    switch (kind) {
+    case META_TOPIC: text_column(c, m, n, p->topic); break;
+    case META_PARTITION:
+        for (uint32_t i = 0; i < n; i++) c->i32[i] = p->partition;
+        break;
+    case META_OFFSET: memcpy(c->i64, p->meta.offset, n * sizeof *c->i64); break;
+    case META_TIMESTAMP: memcpy(c->i64, p->meta.timestamp, n * sizeof *c->i64); break;
+    case META_TIMESTAMP_TYPE: text_column(c, m, n, types[MIN(p->meta.timestamp_type[0], (uint8_t)2)]); break;
+    case META_LEADER_EPOCH: memset(column_need_nulls(c, m, n), 1, n); break; /* librdkafka 2.0 does not tell */
+    case META_KINDS: UNREACHABLE();
+    }
+}
+
+static batch_t *take(kafka_source_t *k, part_t *p) {
+    const plan_op_t *op = k->source->env.op;
+    batch_t *value = NULL, *key = NULL, *b = batch_new(op->nscan);
+    uint32_t n = decoder_rows(p->value);
+    decoder_take(p->value, &value);
+    if (p->key) decoder_take(p->key, &key);
+    b->n = n;
+    mem_link(b->mem, value->mem);
+    if (key) mem_link(b->mem, key->mem);
+    for (int i = 0; i < op->nscan; i++) {
+        int from = k->from[i];
+        if (from < 0) meta_column(&b->cols[i], op->schema->fields[i].type, b->mem, p, (kafka_meta_t)(-1 - from), n);
+        else b->cols[i] = from < k->nvalue_scan ? value->cols[from] : key->cols[from - k->nvalue_scan];
+    }
+    if (p->tombstones) {
+        b->kinds = mem_zalloc(b->mem, n);
+        for (uint32_t i = 0; i < n; i++) b->kinds[i] = p->deletes[i] ? ROW_DELETE : ROW_INSERT;
+        p->tombstones = false;
+    }
+    batch_free(value);
+    batch_free(key);
+    return b;
+}
+
+/* A split with an end has ended when it was passed, or when the partition's end is known to lie at or behind it. */
+static bool note_ends(kafka_source_t *k) {
+    bool all = true;
+    for (int i = 0; i < k->nparts; i++) {
+        part_t *p = &k->parts[i];
+        split_t *s = &k->source->splits.items[i];
+        if (!s->ended && s->end >= 0 && !decoder_rows(p->value) && (p->next >= s->end || p->eof >= s->end)) {
+            s->ended = true;
+            s->position = s->end;
+        }
+        all &= s->ended;
+        if (k->idle) kafka_idle_at_end(k->idle, i, decoder_rows(p->value) ? -1 : p->eof);
+    }
+    return all && k->nparts;
+}
+
+static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret_split, err_t **reterr) {
+    kafka_source_t *k = s->self;
+    *ret_batch = NULL;
+    if (k->client && !k->filled) {
+        int served;
+        do {
+            served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
+        } while (served > 0 && !k->filled && !k->error);
+    }
+    for (int i = 0; i < k->nparts; i++) { /* in turn, so that no partition waits for ever */
+        int at = (k->turn + i) % k->nparts;
+        part_t *p = &k->parts[at];
+        if (!decoder_rows(p->value)) continue;
+        *ret_batch = take(k, p);
+        *ret_split = at;
+        s->rows_out += (*ret_batch)->n;
+        s->splits.items[at].position = p->next;
+        k->turn = at + 1;
+        k->filled = false;
+        return SRC_MORE;
+    }
+    k->filled = false;
+    if (k->error) {
+        *reterr = err_wrap(TAKE(k->error), "table %s", s->env.op->table->name);
+        return SRC_FAIL;
+    }
+    for (int i = 0; i < k->nparts; i++) /* skipped records move the position too */
+        if (!s->splits.items[i].ended) s->splits.items[i].position = k->parts[i].next;
+    if (note_ends(k)) return SRC_ENDED;
+    return k->nparts ? SRC_WAIT : SRC_ENDED;
+}
+
+static err_t *kafka_source_add_splits(source_t *s, const split_list_t *more) {
+    kafka_source_t *k = s->self;
+    int before = s->splits.n;
+    for (int i = 0; i < more->n; i++) {
+        TRY(add_part(k, &more->items[i]));
+        split_list_add(&s->splits, &more->items[i]);
+    }
+    kafka_idle_free(TAKE(k->idle)); /* made anew, with all partitions, when it is next asked */
+    if (!k->client) return err_new(ERR_INTERNAL, "a task without partitions cannot take new ones in place");
+    rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, before);
+    rd_kafka_error_t *ke = rd_kafka_incremental_assign(k->client->rk, l);
+    rd_kafka_topic_partition_list_destroy(l);
+    if (!ke) return NULL;
+    err_t *e = kafka_error(k->client, rd_kafka_error_code(ke), "assigning new partitions: %s", rd_kafka_error_string(ke));
+    rd_kafka_error_destroy(ke);
+    return e;
+}
+
+/* For other tools to see how far we are; we never read it back except as 'group-offsets'. A failure is theirs, not ours. */
+static void kafka_source_complete(source_t *s, epoch_t epoch, const split_list_t *sealed) {
+    kafka_source_t *k = s->self;
+    if (!k->client || !options_get(&s->env.op->table->options, "properties.group.id")) return;
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(sealed->n);
+    for (int i = 0; i < sealed->n; i++) {
+        int partition, len = kafka_split_parse(sealed->items[i].id, &partition);
+        char *topic AUTO(auto_free) = xstrndup(sealed->items[i].id, (size_t)len);
+        rd_kafka_topic_partition_list_add(l, topic, partition)->offset = sealed->items[i].position;
+    }
+    rd_kafka_commit(k->client->rk, l, 1);
+    rd_kafka_topic_partition_list_destroy(l);
+}
+
+static bool kafka_source_caught_up(source_t *s, int split) {
+    kafka_source_t *k = s->self;
+    if (!k->client) return true;
+    if (!k->idle) {
+        err_t *e = kafka_idle_new(s->env.op->table, &s->splits, &k->idle);
+        err_free(e); /* without answers it is not idle */
+        if (!k->idle) return false;
+        note_ends(k);
+    }
+    return kafka_idle_confirmed(k->idle, split);
+}
+
+static void kafka_source_close(source_t *s) {
+    kafka_source_t *k = s->self;
+    kafka_idle_free(k->idle);
+    if (k->queue) {
+        rd_kafka_queue_cb_event_enable(k->queue, NULL, NULL); /* no wake reaches the task from here on */
+        rd_kafka_queue_destroy(k->queue);
+    }
+    kafka_client_free(k->client);
+    for (int i = 0; i < k->nparts; i++) {
+        part_t *p = &k->parts[i];
+        decoder_free(p->value);
+        decoder_free(p->key);
+        free(p->topic);
+        free(p->deletes);
+        free(p->meta.offset);
+        free(p->meta.timestamp);
+        free(p->meta.timestamp_type);
+    }
+    free(k->parts);
+    err_free(k->error);
+    if (k->arena) arena_free(k->arena);
+}
+
+#define KAFKA_SOURCE(name)                                                                                                  \
+    {                                                                                                                       \
+        .connector = name, .state_size = sizeof(kafka_source_t), .check = kafka_source_check, .enumerate = kafka_enumerate, \
+        .open = kafka_source_open, .poll = kafka_source_poll, .add_splits = kafka_source_add_splits,                        \
+        .complete = kafka_source_complete, .caught_up = kafka_source_caught_up, .close = kafka_source_close,                \
+    }
+const source_vtable_t kafka_source = KAFKA_SOURCE("kafka");
+const source_vtable_t upsert_kafka_source = KAFKA_SOURCE("upsert-kafka");
