@@ -1,0 +1,246 @@
+/* base.c: see base.h. */
+#include "worker/base.h"
+#include "common/clock.h"
+#include "common/mailbox.h"
+#include <pthread.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef enum order_kind { ORD_ADD, ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
+typedef struct order {
+    order_kind_t kind;
+    base_job_t job;
+    extent_t extent;
+    uint64_t bytes;
+    epoch_t epoch;
+    bool asked;
+} order_t;
+
+typedef struct based_job {
+    struct based_job *next;
+    base_job_t j;
+    epoch_t complete, based;  /* last complete epoch; that of the last base */
+    uint64_t bytes;           /* changelog since the last base */
+    bool asked;
+    epoch_t unaccepted;       /* the last base, while no manifest names it */
+    int64_t tried_ms;
+    char *waiting;            /* under the lock */
+} based_job_t;
+
+struct base_worker {
+    base_conf_t conf;
+    mailbox_t *mail;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of jobs' `waiting` and of the list against base_waiting */
+    based_job_t *jobs;
+};
+
+bool base_due(const base_need_t *n, int64_t interval_ms) {
+    if (n->bytes == 0) return false;
+    if (n->unaccepted) return n->bytes >= 2 * BASE_CHANGELOG_MAX;
+    if (n->asked || n->bytes >= BASE_CHANGELOG_MAX) return true;
+    if (n->since_ms < interval_ms) return n->memory_short && n->since_ms >= interval_ms / 30;
+    return n->memory_short || n->bytes >= BASE_CHANGELOG_MIN;
+}
+
+char *base_directory(const char *data_dir, job_id_t job, attempt_t attempt) {
+    return xprintf("%s/base/%016" PRIx64 "/%" PRIu64, data_dir, job, attempt);
+}
+
+/* ---------------------------------------------------------------- any thread */
+static void order_free(void *msg) {
+    order_t *o = msg;
+    free(o->extent.path);
+    free(o);
+}
+static void ask(base_worker_t *b, order_t o) {
+    order_t *copy = xmalloc(sizeof *copy);
+    *copy = o;
+    bool ok = mailbox_send(b->mail, copy);
+    ASSERT(ok); /* bounded by epochs in flight; a thread that does not return ends the process long before */
+}
+void base_add(base_worker_t *b, const base_job_t *j) { ask(b, (order_t){.kind = ORD_ADD, .job = *j}); }
+void base_extent(base_worker_t *b, job_id_t job, attempt_t attempt, const extent_t *x, uint64_t bytes) {
+    order_t o = {.kind = ORD_EXTENT, .job = {.job = job, .attempt = attempt}, .extent = *x, .bytes = bytes};
+    o.extent.path = xstrdup(x->path);
+    ask(b, o);
+}
+void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch, bool asked) {
+    ask(b, (order_t){.kind = ORD_COMPLETE, .job = {.job = job, .attempt = attempt}, .epoch = epoch, .asked = asked});
+}
+void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch) {
+    ask(b, (order_t){.kind = ORD_ACCEPTED, .job = {.job = job, .attempt = attempt}, .epoch = epoch});
+}
+void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt) {
+    ask(b, (order_t){.kind = ORD_DROP, .job = {.job = job, .attempt = attempt}});
+}
+void base_forget(base_worker_t *b, job_id_t job) { ask(b, (order_t){.kind = ORD_FORGET, .job = {.job = job}}); }
+
+static based_job_t **find(base_worker_t *b, job_id_t job, attempt_t attempt) {
+    based_job_t **at = &b->jobs;
+    while (*at && ((*at)->j.job != job || (*at)->j.attempt != attempt)) at = &(*at)->next;
+    return at;
+}
+
+char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt) {
+    pthread_mutex_lock(&b->lock);
+    based_job_t *j = *find(b, job, attempt);
+    char *text = j && j->waiting ? xstrdup(j->waiting) : NULL;
+    pthread_mutex_unlock(&b->lock);
+    return text;
+}
+
+/* ---------------------------------------------------------------- the base thread */
+static void say(base_worker_t *b, based_job_t *j, err_t *e) {
+    pthread_mutex_lock(&b->lock);
+    free(j->waiting);
+    j->waiting = e ? xprintf("base checkpoint: %s", err_text(e)) : NULL;
+    pthread_mutex_unlock(&b->lock);
+    err_free(e);
+}
+
+static void make(base_worker_t *b, based_job_t *j) {
+    base_t *base = xcalloc(1, sizeof *base);
+    uint64_t bytes = j->bytes;
+    j->tried_ms = clock_mono_ms();
+    err_t *e = applier_checkpoint(j->j.applier, j->complete, base);
+    if (e) {
+        free(base);
+    } else {
+        j->asked = false;
+        j->bytes -= bytes;
+        j->based = j->unaccepted = j->complete;
+        b->conf.done(b->conf.arg, j->j.job, j->j.attempt, j->complete, base);
+    }
+    say(b, j, e);
+}
+
+/* Between bases the local base follows in large steps, so that hot tables find clean entries to evict. */
+static void follow(base_worker_t *b, based_job_t *j) {
+    size_t pending = applier_pending(j->j.applier);
+    if (pending >= BASE_APPLY_BYTES || (pending && kstate_env_over(j->j.env))) say(b, j, applier_apply(j->j.applier, j->complete));
+}
+
+static void on_complete(based_job_t *j, const order_t *o) {
+    j->complete = MAX(j->complete, o->epoch);
+    j->asked = j->asked || o->asked;
+    applier_complete(j->j.applier, o->epoch);
+}
+
+static void on_add(base_worker_t *b, const order_t *o) {
+    based_job_t *j = xcalloc(1, sizeof *j);
+    j->j = o->job;
+    j->tried_ms = clock_mono_ms();
+    j->complete = o->job.restored;
+    j->bytes = o->job.replayed;
+    pthread_mutex_lock(&b->lock);
+    j->next = b->jobs;
+    b->jobs = j;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void job_free(based_job_t *j) {
+    free(j->waiting);
+    free(j);
+}
+
+static void on_drop(base_worker_t *b, const order_t *o) {
+    pthread_mutex_lock(&b->lock);
+    based_job_t **at = find(b, o->job.job, o->job.attempt), *j = *at;
+    if (j) *at = j->next;
+    pthread_mutex_unlock(&b->lock);
+    if (j) job_free(j);
+    b->conf.gone(b->conf.arg, o->job.job, o->job.attempt);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *f) {
+    remove(path);
+    return 0;
+}
+void base_remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+static void forget(base_worker_t *b, job_id_t job) {
+    AUTO(auto_free) char *dir = xprintf("%s/base/%016" PRIx64, b->conf.data_dir, job);
+    base_remove_tree(dir);
+}
+
+static void obey(base_worker_t *b, order_t *o) {
+    based_job_t *j = *find(b, o->job.job, o->job.attempt);
+    switch (o->kind) {
+    case ORD_ADD: on_add(b, o); break;
+    case ORD_EXTENT:
+        if (!j) break;
+        applier_add_extent(j->j.applier, &o->extent);
+        j->bytes += o->bytes;
+        break;
+    case ORD_COMPLETE:
+        if (j) on_complete(j, o);
+        break;
+    case ORD_ACCEPTED:
+        if (j && j->unaccepted && o->epoch >= j->unaccepted) j->unaccepted = 0;
+        break;
+    case ORD_DROP: on_drop(b, o); break;
+    case ORD_FORGET: forget(b, o->job.job); break;
+    case ORD_QUIT: break;
+    }
+}
+
+static void make_what_is_due(base_worker_t *b) {
+    int64_t now = clock_mono_ms();
+    for (based_job_t *j = b->jobs; j; j = j->next) {
+        if (j->complete <= j->based || j->complete <= j->j.restored) continue;
+        follow(b, j);
+        base_need_t n = {j->asked, kstate_env_over(j->j.env), j->unaccepted != 0, j->bytes, now - j->tried_ms};
+        bool again = j->waiting && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
+        if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
+    }
+}
+
+static void *base_run(void *arg) {
+    base_worker_t *b = arg;
+    for (;;) {
+        order_t *o = mailbox_receive(b->mail);
+        if (!o) {
+            make_what_is_due(b);
+            mailbox_wait(b->mail, 1000);
+            continue;
+        }
+        bool quit = o->kind == ORD_QUIT;
+        obey(b, o);
+        order_free(o);
+        if (quit) return NULL;
+    }
+}
+
+err_t *base_worker_new(const base_conf_t *conf, base_worker_t **ret) {
+    base_worker_t *b = xcalloc(1, sizeof *b);
+    b->conf = *conf;
+    b->mail = mailbox_new((size_t)1 << 20, order_free);
+    pthread_mutex_init(&b->lock, NULL);
+    int rc = pthread_create(&b->thread, NULL, base_run, b);
+    if (rc) {
+        mailbox_free(b->mail);
+        pthread_mutex_destroy(&b->lock);
+        free(b);
+        return err_from_errno(rc, "cannot start the base thread");
+    }
+    pthread_setname_np(b->thread, "base");
+    *ret = b;
+    return NULL;
+}
+
+void base_worker_free(base_worker_t *b) {
+    if (!b) return;
+    ask(b, (order_t){.kind = ORD_QUIT});
+    pthread_join(b->thread, NULL);
+    while (b->jobs) {
+        based_job_t *j = b->jobs;
+        b->jobs = j->next;
+        job_free(j);
+    }
+    mailbox_free(b->mail);
+    pthread_mutex_destroy(&b->lock);
+    free(b);
+}

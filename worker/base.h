@@ -1,0 +1,60 @@
+/* base.h: base checkpoints: one thread that applies complete epochs to each job's RocksDB and brings checkpoints of it to storage.
+ *
+ * Invariants
+ *  1. Only extents of complete epochs are applied, in order, as absolute values (hazards A5).
+ *  2. A checkpoint is taken while nothing is applied; it holds exactly the state as of the last applied epoch.
+ *  3. A base is due when the last BARRIER_BASE asks for it; when the changelog since the last base passed BASE_CHANGELOG_MAX; or
+ *     after the interval, if the changelog since then is worth it (BASE_CHANGELOG_MIN): a small job pays for no RocksDB, its replay
+ *     is cheap, and it is bounded by bytes. While one waits to be accepted none is begun, but for a bound passed twice.
+ *  4. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
+#pragma once
+#include "state/disk.h"
+#include "state/applier.h"
+
+#define BASE_CHANGELOG_MIN ((uint64_t)4 << 20)
+#define BASE_CHANGELOG_MAX ((uint64_t)256 << 20)
+#define BASE_APPLY_BYTES ((size_t)32 << 20)
+#define BASE_INTERVAL_MS 30000
+
+/* The rule of invariant 3, pure. */
+typedef struct base_need {
+    bool asked;            /* BARRIER_BASE was completed */
+    bool memory_short;     /* hot tables are over budget and nothing can be evicted */
+    bool unaccepted;       /* the last base is not in a manifest yet */
+    uint64_t bytes;        /* changelog complete since the last base */
+    int64_t since_ms;      /* since the last base, or the last try */
+} base_need_t;
+bool base_due(const base_need_t *n, int64_t interval_ms);
+
+typedef struct base_worker base_worker_t;
+typedef struct base_conf {
+    const char *worker, *data_dir;
+    disk_t *storage;
+    int64_t interval_ms;
+    void (*done)(void *arg, job_id_t job, attempt_t attempt, epoch_t epoch, base_t *base); /* takes base; the base thread */
+    void (*gone)(void *arg, job_id_t job, attempt_t attempt);                             /* nothing of the attempt follows */
+    void *arg;
+} base_conf_t;
+err_t *base_worker_new(const base_conf_t *conf, base_worker_t **ret);
+void base_worker_free(base_worker_t *b); /* joins */
+
+/* Any thread, in order per attempt. env and applier live until `gone`; the applier is the base thread's from base_add to then. */
+typedef struct base_job {
+    job_id_t job;
+    attempt_t attempt;
+    kstate_env_t *env;
+    applier_t *applier;
+    epoch_t restored;    /* epoch the attempt began with */
+    uint64_t replayed;   /* bytes of changelog that were replayed then: they count towards the next base */
+} base_job_t;
+void base_add(base_worker_t *b, const base_job_t *j);
+void base_extent(base_worker_t *b, job_id_t job, attempt_t attempt, const extent_t *x, uint64_t bytes); /* durable; copies */
+void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch, bool asked);
+void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch);
+void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt);
+char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt); /* why the last base failed, malloc'ed, or NULL */
+void base_forget(base_worker_t *b, job_id_t job); /* deletes the job's local files */
+/* Where the base of an attempt lives: a directory per attempt, never one that was open before (a starting process takes the last
+ * checkpoint from storage, hazards A5). */
+char *base_directory(const char *data_dir, job_id_t job, attempt_t attempt);
+void base_remove_tree(const char *path);

@@ -1,0 +1,346 @@
+/* driver.c: the control thread: notes in, agent events, actions out. See driver.h. */
+#include "worker/driver.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/driver_int.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SLOT_STUCK_MS 30000 /* a step that lasts longer than this will not return (hazards B5) */
+#define LOOP_MS_MAX 1000
+#define BUSY_LOOK_MS 20 /* how soon a job that was quiet is noticed to have work for an epoch */
+#define WIND_UP_MS 20000
+
+void note_free(void *note) {
+    note_t *n = note;
+    ctl_free(n->msg);
+    err_free(n->error);
+    if (n->seal) task_seal_free(n->seal);
+    free(n->where);
+    err_free(n->done.error);
+    free(n->done.extent.path);
+    checkpoint_seals_free(n->done.seals, n->done.nseals);
+    err_free(n->answer.error);
+    if (n->base) {
+        ctl_msg_t *m = ctl_new(CTL_BASE_DONE); /* its release knows a base's parts */
+        m->base_done.base = *n->base;
+        free(n->base);
+        ctl_free(m);
+    }
+    free(n);
+}
+
+void worker_post(worker_t *w, note_t n) {
+    note_t *copy = xmalloc(sizeof *copy);
+    *copy = n;
+    if (!mailbox_send(w->mail, copy)) note_free(copy); /* closed: the worker is going away */
+}
+
+runtime_t *worker_runtime(worker_t *w, job_id_t job, attempt_t attempt) {
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next)
+        if (rt->job == job && rt->attempt == attempt) return rt;
+    return NULL;
+}
+
+void worker_event(worker_t *w, agent_event_t *ev) {
+    ev->now_ms = clock_mono_ms();
+    ev->wall_ms = clock_wall_ms();
+    agent_step(w->agent, ev, &w->actions);
+}
+
+/* ---------------------------------------------------------------- links */
+static void link_message(void *arg, link_t *l, ctl_msg_t *m) {
+    link_slot_t *s = arg;
+    worker_post(s->w, (note_t){.kind = NOTE_MESSAGE, .link = s->generation, .msg = m});
+}
+static void link_closed(void *arg, link_t *l, err_t *why) {
+    link_slot_t *s = arg;
+    worker_post(s->w, (note_t){.kind = NOTE_CLOSED, .link = s->generation, .error = why});
+}
+
+static void do_connect(worker_t *w, const agent_action_t *x) {
+    link_slot_t *s = xcalloc(1, sizeof *s);
+    s->w = w;
+    s->generation = x->link;
+    link_handler_t h = {link_message, link_closed, s};
+    err_t *e = w->conf.connect(w->conf.arg, x->n, &h, &s->link);
+    if (e) {
+        log_line(LOG_DEBUG, "no coordinator", "worker=%s error=\"%s\"", w->conf.name, err_text(e));
+        free(s);
+        worker_event(w, &(agent_event_t){.kind = AGENT_EV_UNLINKED, .link = x->link, .error = e});
+        return;
+    }
+    s->next = w->links;
+    w->links = s;
+    w->link = s->link;
+    w->link_generation = x->link;
+    worker_event(w, &(agent_event_t){.kind = AGENT_EV_LINKED, .link = x->link});
+}
+
+static void do_close(worker_t *w, uint32_t generation) {
+    for (link_slot_t *s = w->links; s; s = s->next) {
+        if (s->generation != generation) continue;
+        if (w->link == s->link) w->link = NULL;
+        s->link->close(s->link);
+    }
+}
+
+static void on_link_closed(worker_t *w, note_t *n) {
+    for (link_slot_t **at = &w->links; *at; at = &(*at)->next) {
+        link_slot_t *s = *at;
+        if (s->generation != n->link) continue;
+        *at = s->next;
+        if (w->link == s->link) w->link = NULL;
+        s->link->free(s->link);
+        free(s);
+        break;
+    }
+    if (n->error) log_line(LOG_INFO, "coordinator lost", "worker=%s error=\"%s\"", w->conf.name, err_text(n->error));
+    worker_event(w, &(agent_event_t){.kind = AGENT_EV_UNLINKED, .link = n->link, .error = TAKE(n->error)});
+}
+
+static void do_send(worker_t *w, ctl_msg_t *m) {
+    if (w->link) w->link->send(w->link, m);
+    else ctl_free(m);
+}
+
+/* ---------------------------------------------------------------- actions */
+static void do_build(worker_t *w, ctl_msg_t *deploy) {
+    if (w->quit) { /* nothing begins any more */
+        ctl_free(deploy);
+        return;
+    }
+    runtime_t *rt = runtime_new(w, deploy);
+    rt->next = w->runtimes;
+    w->runtimes = rt;
+    builder_ask(w, rt);
+}
+
+static void do_write(worker_t *w, runtime_t *rt, agent_action_t *x) {
+    changelog_id_t id = {rt->job, rt->incarnation, rt->leader, rt->attempt, w->conf.name};
+    if (x->flags & BARRIER_BASE) rt->base_asked = x->epoch;
+    checkpoint_write(w->checkpoint, &id, x->epoch, TAKE(x->seals), x->n);
+    x->n = 0;
+}
+
+static void do_exit(worker_t *w, err_t *why) {
+    if (w->exited) {
+        err_free(why);
+        return;
+    }
+    w->exited = true;
+    w->conf.exited(w->conf.arg, why);
+}
+
+static void do_teardown(worker_t *w, runtime_t *rt, const agent_action_t *x) {
+    if (rt) runtime_teardown(rt);
+    else worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = x->job, .attempt = x->attempt});
+}
+
+static void perform(worker_t *w, agent_action_t *x) {
+    runtime_t *rt = worker_runtime(w, x->job, x->attempt);
+    switch (x->kind) {
+    case AGENT_DO_CONNECT: do_connect(w, x); return;
+    case AGENT_DO_CLOSE: do_close(w, x->link); return;
+    case AGENT_DO_SEND: do_send(w, TAKE(x->msg)); return;
+    case AGENT_DO_HEARTBEAT: do_send(w, worker_heartbeat(w)); return;
+    case AGENT_DO_BUILD: do_build(w, TAKE(x->msg)); return;
+    case AGENT_DO_TEARDOWN: do_teardown(w, rt, x); return;
+    case AGENT_DO_FORGET: base_forget(w->base, x->job); return;
+    case AGENT_DO_EXIT: do_exit(w, TAKE(x->error)); return;
+    default: break;
+    }
+    if (!rt) return;
+    switch (x->kind) {
+    case AGENT_DO_START: runtime_start(rt); break;
+    case AGENT_DO_INJECT: runtime_inject(rt, x->epoch, x->flags); break;
+    case AGENT_DO_WRITE: do_write(w, rt, x); break;
+    case AGENT_DO_WRITE_AGAIN: checkpoint_again(w->checkpoint, rt->job, rt->attempt, x->epoch); break;
+    case AGENT_DO_COMPLETE: runtime_complete(rt, x->epoch); break;
+    case AGENT_DO_BASE_ACCEPTED: base_accepted(w->base, rt->job, rt->attempt, x->epoch); break;
+    case AGENT_DO_CONFIRM:
+        if (rt->lanes && !rt->building && !rt->tearing) lanes_confirm(rt->lanes);
+        break;
+    case AGENT_DO_ADD_SPLITS: runtime_add_splits(rt, x->msg); break;
+    default: UNREACHABLE();
+    }
+}
+
+/* Performing an action may raise events that append more: go on until the list is worked off. */
+static void perform_all(worker_t *w) {
+    for (int i = 0; i < w->actions.n; i++) {
+        agent_action_t x = w->actions.items[i]; /* the array may move meanwhile */
+        w->actions.items[i] = (agent_action_t){0};
+        perform(w, &x);
+        agent_actions_t one = {1, 1, &x};
+        agent_actions_clear(&one);
+    }
+    w->actions.n = 0;
+}
+
+/* ---------------------------------------------------------------- notes */
+static void on_built(worker_t *w, note_t *n) {
+    runtime_t *rt = n->rt;
+    err_t *e = TAKE(n->error);
+    bool torn = rt->tearing;
+    if (!e && !torn) {
+        rt->building = false;
+        e = runtime_launch(rt);
+    }
+    if (e && !torn) log_line(LOG_WARN, "attempt not built", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", w->conf.name,
+                             rt->job, rt->attempt, err_text(e));
+    worker_event(w, &(agent_event_t){.kind = AGENT_EV_BUILT, .job = rt->job, .attempt = rt->attempt, .error = e, .stage = -1, .subtask = -1,
+                                     .where = rt->culprit});
+    runtime_built(rt);
+}
+
+static void on_failed(worker_t *w, note_t *n) {
+    log_line(LOG_WARN, "attempt failed", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " stage=%d subtask=%d error=\"%s\"", w->conf.name,
+             n->job, n->attempt, n->stage, n->subtask, err_text(n->error));
+    worker_event(w, &(agent_event_t){.kind = AGENT_EV_FAILED, .job = n->job, .attempt = n->attempt, .stage = n->stage,
+                                     .subtask = n->subtask, .where = n->where, .error = TAKE(n->error)});
+}
+
+static void on_written(worker_t *w, note_t *n) {
+    runtime_t *rt = worker_runtime(w, n->done.job, n->done.attempt);
+    agent_event_t ev = {.kind = AGENT_EV_WRITTEN, .job = n->done.job, .attempt = n->done.attempt, .epoch = n->done.epoch,
+                        .bytes = n->done.bytes, .error = TAKE(n->done.error)};
+    if (rt) {
+        if (!ev.error) runtime_written(rt, &n->done);
+        ev.want_base = rt->state && kstate_env_over(rt->state);
+    }
+    ev.extent = n->done.extent;
+    n->done.extent.path = NULL;
+    worker_event(w, &ev);
+}
+
+static void on_answered(worker_t *w, const note_t *n) {
+    runtime_t *rt = worker_runtime(w, n->job, n->attempt);
+    if (rt) runtime_answered(rt);
+}
+
+static void handle(worker_t *w, note_t *n) {
+    switch (n->kind) {
+    case NOTE_MESSAGE:
+        worker_event(w, &(agent_event_t){.kind = AGENT_EV_MESSAGE, .link = n->link, .msg = TAKE(n->msg)});
+        break;
+    case NOTE_CLOSED: on_link_closed(w, n); break;
+    case NOTE_BUILT: on_built(w, n); break;
+    case NOTE_SEALED:
+        worker_event(w, &(agent_event_t){.kind = AGENT_EV_SEALED, .job = n->rt->job, .attempt = n->rt->attempt, .epoch = n->seal->epoch,
+                                         .seal = TAKE(n->seal)});
+        break;
+    case NOTE_FAILED: on_failed(w, n); break;
+    case NOTE_ENDED:
+        worker_event(w, &(agent_event_t){.kind = AGENT_EV_ENDED, .job = n->rt->job, .attempt = n->rt->attempt, .stage = n->stage,
+                                         .subtask = n->subtask});
+        break;
+    case NOTE_REMOVED: runtime_answered(n->rt); break;
+    case NOTE_WRITTEN: on_written(w, n); break;
+    case NOTE_DROPPED:
+    case NOTE_BASE_GONE: on_answered(w, n); break;
+    case NOTE_LANE:
+        lanes_answer(n->rt->lanes, n->entry, n->answer);
+        n->answer.error = NULL;
+        break;
+    case NOTE_BASED:
+        worker_event(w, &(agent_event_t){.kind = AGENT_EV_BASED, .job = n->job, .attempt = n->attempt, .epoch = n->epoch, .base = TAKE(n->base)});
+        break;
+    case NOTE_FREED:
+        w->discarding--;
+        worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt});
+        break;
+    case NOTE_LEAVE: worker_event(w, &(agent_event_t){.kind = AGENT_EV_LEAVE}); break;
+    case NOTE_QUIT: w->quit = true; break;
+    }
+}
+
+void worker_slot_release(worker_t *w, const runtime_task_t *t) {
+    if (t->slot) atomic_fetch_sub(&w->slot_load[t->slot_index], 1);
+}
+
+/* What has been torn down is freed by the builder, since closing a base takes time; then the agent hears of it. */
+static void reap(worker_t *w) {
+    for (runtime_t **at = &w->runtimes; *at;) {
+        runtime_t *rt = *at;
+        if (!rt->torn) {
+            at = &rt->next;
+            continue;
+        }
+        *at = rt->next;
+        for (int i = 0; i < rt->ntasks; i++) worker_slot_release(w, &rt->tasks[i]);
+        w->discarding++;
+        builder_ask(w, rt);
+    }
+}
+
+/* A slot that does not return cannot be taken back: the process has to go. */
+static void watch_slots(worker_t *w) {
+    for (int i = 0; i < w->nslots; i++) {
+        int64_t ms = slot_stuck_ms(w->slots[i]);
+        if (ms >= SLOT_STUCK_MS) do_exit(w, err_new(ERR_INTERNAL, "slot %d has been in one step for %" PRId64 " s", i, ms / 1000));
+    }
+}
+
+/* A job that was quiet and has work now says so at once: the coordinator injects no epoch into quiet jobs (hazards B15). */
+static bool look_for_busy(worker_t *w) {
+    bool quiet = false, turned = false;
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
+        if (!rt->started || rt->tearing || rt->busy_reported) continue;
+        quiet = true;
+        turned = turned || runtime_busy(rt);
+    }
+    if (turned && agent_here(w->agent)) do_send(w, worker_heartbeat(w));
+    return quiet;
+}
+
+static int loop_wait_ms(worker_t *w) {
+    int64_t at = agent_next_tick_ms(w->agent), max = look_for_busy(w) ? BUSY_LOOK_MS : LOOP_MS_MAX;
+    if (at == INT64_MAX) return (int)max;
+    return (int)MAX(MIN(at - clock_mono_ms(), max), (int64_t)0);
+}
+
+/* One round: notes, then what follows from them. */
+static void turn(worker_t *w) {
+    for (note_t *n; (n = mailbox_receive(w->mail)) != NULL;) {
+        handle(w, n);
+        note_free(n);
+        perform_all(w);
+        reap(w);
+        perform_all(w);
+    }
+    perform_all(w);
+    reap(w);
+    perform_all(w);
+}
+
+/* Stopping without a word: attempts end, links close; both answer by notes. */
+static void wind_up(worker_t *w) {
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) runtime_teardown(rt);
+    for (link_slot_t *s = w->links; s; s = s->next) s->link->close(s->link);
+    w->link = NULL;
+    w->exited = true;
+    int64_t until = clock_mono_ms() + WIND_UP_MS;
+    while (w->runtimes || w->links || w->discarding) {
+        turn(w);
+        if (w->runtimes || w->links || w->discarding) mailbox_wait(w->mail, 100);
+        if (clock_mono_ms() < until) continue;
+        log_line(LOG_ERROR, "worker does not end", "worker=%s: a thread does not return, the process gives up", w->conf.name);
+        _exit(70); /* its threads cannot be taken back, and their memory must not be freed under them (hazards B5) */
+    }
+}
+
+void *worker_control(void *arg) {
+    worker_t *w = arg;
+    while (!w->quit) {
+        if (clock_mono_ms() >= agent_next_tick_ms(w->agent)) {
+            worker_event(w, &(agent_event_t){.kind = AGENT_EV_TICK});
+            watch_slots(w);
+        }
+        turn(w);
+        if (!w->quit) mailbox_wait(w->mail, loop_wait_ms(w));
+    }
+    wind_up(w);
+    mailbox_close(w->mail);
+    return NULL;
+}

@@ -1,0 +1,175 @@
+/* driver_int.h: private to the files of the driver: driver*.c and runtime*.c. Everything is the control thread's unless it says otherwise. */
+#pragma once
+#include "common/mailbox.h"
+#include "state/kstate_env.h"
+#include "worker/agent.h"
+#include "worker/base.h"
+#include "worker/checkpoint.h"
+#include "worker/driver.h"
+#include "worker/lanes.h"
+#include "worker/shuffle/endpoint.h"
+#include "worker/slot.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct runtime runtime_t;
+
+/* ---- messages into the control thread */
+typedef enum note_kind {
+    NOTE_MESSAGE,   /* link -> : msg, link */
+    NOTE_CLOSED,    /* link -> : error, link */
+    NOTE_BUILT,     /* builder -> : rt, error */
+    NOTE_SEALED,    /* slot -> : rt, seal */
+    NOTE_FAILED,    /* slot, data port, lanes, base -> : job, attempt, stage, subtask, where, error */
+    NOTE_ENDED,     /* slot -> : rt, stage, subtask */
+    NOTE_REMOVED,   /* slot -> : rt */
+    NOTE_WRITTEN,   /* checkpoint -> : done */
+    NOTE_DROPPED,   /* checkpoint -> : job, attempt */
+    NOTE_LANE,      /* lane driver -> : rt, entry, answer */
+    NOTE_BASED,     /* base -> : job, attempt, epoch, base */
+    NOTE_BASE_GONE, /* base -> : job, attempt */
+    NOTE_FREED,     /* builder -> : job, attempt: nothing is left of it */
+    NOTE_LEAVE,     /* anyone -> */
+    NOTE_QUIT,      /* worker_free -> */
+} note_kind_t;
+typedef struct note {
+    note_kind_t kind;
+    runtime_t *rt;
+    job_id_t job;
+    attempt_t attempt;
+    epoch_t epoch;
+    uint32_t link;
+    ctl_msg_t *msg;
+    err_t *error;
+    task_seal_t *seal;
+    int stage, subtask;
+    char *where;
+    checkpoint_done_t done;
+    lanes_entry_t *entry;
+    lane_answer_t answer;
+    base_t *base;
+} note_t;
+void worker_post(worker_t *w, note_t n); /* any thread; takes what n owns */
+void note_free(void *note);
+
+/* ---- an attempt on this worker */
+typedef struct runtime_task {
+    runtime_t *rt;
+    int stage, subtask;
+    slot_task_t *slot;
+    int slot_index;
+    task_t *task;          /* built and not yet given to the slot */
+    bool added, source;
+    slot_task_stats_t last; /* as of the last heartbeat, for rates */
+} runtime_task_t;
+
+typedef struct runtime_ring { /* the consumer's end of a ring until its task is built */
+    struct runtime_ring *next;
+    int edge, from, to;
+    channel_in_t *in;
+} runtime_ring_t;
+
+struct runtime {
+    runtime_t *next;
+    worker_t *w;
+    ctl_msg_t *deploy;
+    job_id_t job;
+    attempt_t attempt;
+    uint64_t incarnation, leader;
+    /* the builder's until NOTE_BUILT, then the control thread's */
+    plan_t *plan;
+    int ntasks;
+    runtime_task_t *tasks;
+    runtime_ring_t *rings;
+    char *dir;             /* of the local base; removed with the runtime */
+    kstate_env_t *state;
+    applier_t *applier;    /* the base thread's while base_open */
+    uint64_t replayed;
+    lanes_t *lanes;
+    bool base_open;        /* base_add was called */
+    char *culprit;         /* of a failed build: a peer, a path */
+
+    atomic_bool cancel;    /* the builder may give up */
+    atomic_int_fast64_t clock_ms; /* processing time, never decreasing (hazards A9); any thread */
+    bool building, started, tearing, torn; /* torn: given to the builder to be freed */
+    int waiting;           /* answers a teardown still waits for */
+    bool busy_reported;    /* by the last heartbeat */
+    uint64_t progress_injected; /* runtime_progress as of the last INJECT */
+    epoch_t base_asked;    /* BARRIER_BASE came with this epoch; 0: not */
+    int64_t tearing_since_ms;
+};
+
+/* runtime.c: builder's thread, except where it says otherwise */
+runtime_t *runtime_new(worker_t *w, ctl_msg_t *deploy);   /* control thread; takes deploy */
+err_t *runtime_build(runtime_t *rt);
+err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t);
+/* runtime_channels.c */
+err_t *runtime_open_channels(runtime_t *rt, runtime_task_t *t, task_env_t *env);
+void runtime_rings_free(runtime_t *rt);
+/* runtime_restore.c: state and lanes out of the manifest */
+err_t *runtime_restore(runtime_t *rt);
+/* runtime_life.c: control thread */
+err_t *runtime_launch(runtime_t *rt); /* hands tasks to slots (not started), opens lanes */
+void runtime_start(runtime_t *rt);
+void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags);
+void runtime_complete(runtime_t *rt, epoch_t epoch);
+void runtime_written(runtime_t *rt, checkpoint_done_t *d); /* takes the seals; feeds lanes and base */
+void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m);
+void runtime_teardown(runtime_t *rt);
+void runtime_built(runtime_t *rt);     /* the builder is done with it */
+void runtime_answered(runtime_t *rt);  /* one of what the teardown waits for came */
+void runtime_free(runtime_t *rt);      /* torn; the builder's thread: closing a base takes time */
+int64_t runtime_now_ms(runtime_t *rt); /* any thread */
+
+/* ---- the worker */
+typedef struct builder { /* a thread that runs runtime_build, one after the other */
+    pthread_t thread;
+    mailbox_t *mail;
+    atomic_bool quit;
+} builder_t;
+
+typedef struct link_slot { /* a link of ours until its on_closed was handled */
+    struct link_slot *next;
+    worker_t *w;
+    uint32_t generation;
+    link_t *link;
+} link_slot_t;
+
+struct worker {
+    worker_conf_t conf;
+    char *address;
+    int lock_fd;
+    mailbox_t *mail;
+    pthread_t thread;
+    builder_t builder;
+    agent_t *agent;
+    agent_actions_t actions;
+    int nslots;
+    slot_t **slots;
+    atomic_int *slot_load; /* tasks placed on each; any thread */
+    endpoint_t *endpoint;
+    checkpoint_t *checkpoint;
+    base_worker_t *base;
+    runtime_t *runtimes;
+    int discarding;        /* runtimes the builder still has to free */
+    link_slot_t *links;
+    link_t *link;          /* of the current generation; NULL: none */
+    uint32_t link_generation;
+    bool quit, exited;
+    int64_t heartbeat_ns;  /* when the last one was made */
+    pthread_mutex_t status_lock;
+    buf_t status;          /* JSON, made with each heartbeat */
+};
+runtime_t *worker_runtime(worker_t *w, job_id_t job, attempt_t attempt);
+void worker_event(worker_t *w, agent_event_t *ev); /* stamps the time, steps the agent */
+err_t *builder_start(worker_t *w);
+void builder_stop(worker_t *w);
+void builder_ask(worker_t *w, runtime_t *rt);
+
+void *worker_control(void *arg);      /* the control thread */
+void worker_slot_release(worker_t *w, const runtime_task_t *t);
+
+/* driver_report.c */
+ctl_msg_t *worker_heartbeat(worker_t *w);
+uint64_t runtime_progress(const runtime_t *rt); /* grows with everything that moves */
+bool runtime_busy(const runtime_t *rt);         /* worth an epoch */

@@ -1,0 +1,179 @@
+/* driver_report.c: what a worker says about itself: heartbeats and the status document. The control thread, but for worker_status. */
+#include "common/clock.h"
+#include "common/json.h"
+#include "worker/driver_int.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+uint64_t process_rss(void) {
+    char text[128] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    unsigned long long size = 0, resident = 0;
+    if (n <= 0 || sscanf(text, "%llu %llu", &size, &resident) != 2) return 0;
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint32_t permille(uint64_t ns, int64_t span_ns) {
+    return span_ns <= 0 ? 0 : (uint32_t)MIN(ns * 1000 / (uint64_t)span_ns, (uint64_t)1000);
+}
+
+static task_report_t report_task(runtime_task_t *t, int64_t span_ns) {
+    slot_task_stats_t s;
+    slot_task_stats(t->slot, &s);
+    task_report_t r = {
+        .stage = t->stage,
+        .subtask = t->subtask,
+        .rows_in = s.task.rows_in,
+        .rows_out = s.task.rows_out,
+        .late_rows = s.task.late_rows,
+        .bad_records = s.task.bad_records,
+        .bytes_in = s.task.bytes_in,
+        .state_entries = s.task.state_entries,
+        .state_bytes = s.task.state_bytes,
+        .watermark = s.task.watermark,
+        .busy_permille = permille(s.busy_ns - t->last.busy_ns, span_ns),
+        .blocked_permille = permille(s.task.blocked_ns - t->last.task.blocked_ns, span_ns),
+        .holds_time = s.holds_time[0] ? xstrdup(s.holds_time) : NULL,
+    };
+    t->last = s;
+    return r;
+}
+
+uint64_t runtime_progress(const runtime_t *rt) {
+    uint64_t n = 0;
+    for (int i = 0; i < rt->ntasks; i++) {
+        slot_task_stats_t s;
+        slot_task_stats(rt->tasks[i].slot, &s);
+        n += s.task.rows_in + s.task.rows_out + s.task.bad_records + s.ended;
+        n += s.task.watermark == WATERMARK_NONE ? 0 : (uint64_t)s.task.watermark;
+    }
+    return n;
+}
+
+/* Statistics lag a little behind: what is counted as new may lie in the last epoch already, never the other way round. */
+bool runtime_busy(const runtime_t *rt) {
+    if (!rt->started || rt->tearing || !rt->lanes) return false;
+    return runtime_progress(rt) != rt->progress_injected || lanes_unpublished(rt->lanes) > 0;
+}
+
+static bool reported(const runtime_t *rt) { return !rt->building && !rt->tearing && rt->lanes; }
+
+static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
+    job_report_t r = {.job = rt->job, .attempt = rt->attempt};
+    r.tasks = xcalloc((size_t)rt->ntasks + 1, sizeof *r.tasks);
+    r.ntasks = rt->ntasks;
+    for (int i = 0; i < rt->ntasks; i++) r.tasks[i] = report_task(&rt->tasks[i], span_ns);
+    lanes_report(rt->lanes, &r.nlanes, &r.lanes);
+    const char *waiting = agent_waiting(w->agent, rt->job);
+    r.waiting = waiting ? xstrdup(waiting) : base_waiting(w->base, rt->job, rt->attempt);
+    r.busy = rt->busy_reported = runtime_busy(rt);
+    return r;
+}
+
+/* ---------------------------------------------------------------- the status document */
+static void status_task(json_writer_t *j, const task_report_t *t) {
+    jw_object(j);
+    jw_kv_i64(j, "stage", t->stage);
+    jw_kv_i64(j, "subtask", t->subtask);
+    jw_kv_u64(j, "rows_in", t->rows_in);
+    jw_kv_u64(j, "rows_out", t->rows_out);
+    jw_kv_u64(j, "late_rows", t->late_rows);
+    jw_kv_u64(j, "bad_records", t->bad_records);
+    jw_kv_u64(j, "bytes_in", t->bytes_in);
+    jw_kv_u64(j, "state_entries", t->state_entries);
+    jw_kv_u64(j, "state_bytes", t->state_bytes);
+    jw_name(j, "watermark");
+    if (t->watermark == WATERMARK_NONE || t->watermark == WATERMARK_END) jw_null(j);
+    else jw_i64(j, t->watermark);
+    jw_kv_i64(j, "busy_permille", t->busy_permille);
+    jw_kv_i64(j, "blocked_permille", t->blocked_permille);
+    if (t->holds_time) jw_kv_str(j, "holds_time", t->holds_time);
+    jw_end_object(j);
+}
+
+static void status_job(json_writer_t *j, const job_report_t *r) {
+    jw_object(j);
+    jw_kv_u64(j, "job", r->job);
+    jw_kv_u64(j, "attempt", r->attempt);
+    jw_kv_bool(j, "busy", r->busy);
+    jw_kv_str(j, "waiting", r->waiting);
+    jw_name(j, "tasks");
+    jw_array(j);
+    for (int i = 0; i < r->ntasks; i++) status_task(j, &r->tasks[i]);
+    jw_end_array(j);
+    jw_name(j, "lanes");
+    jw_array(j);
+    for (int i = 0; i < r->nlanes; i++) {
+        jw_object(j);
+        jw_kv_i64(j, "lane", r->lanes[i].lane);
+        jw_kv_str(j, "state", r->lanes[i].state);
+        jw_kv_u64(j, "published", r->lanes[i].published);
+        jw_kv_u64(j, "pending_bytes", r->lanes[i].pending_bytes);
+        jw_kv_str(j, "waits_for", r->lanes[i].waits_for);
+        jw_end_object(j);
+    }
+    jw_end_array(j);
+    jw_end_object(j);
+}
+
+static void write_status(worker_t *w, const ctl_msg_t *m) {
+    endpoint_stats_t e;
+    endpoint_stats(w->endpoint, &e);
+    pthread_mutex_lock(&w->status_lock);
+    buf_clear(&w->status);
+    json_writer_t j = json_writer(&w->status);
+    jw_object(&j);
+    jw_kv_str(&j, "worker", w->conf.name);
+    jw_kv_str(&j, "address", w->address);
+    jw_kv_str(&j, "coordinator", agent_here(w->agent) ? agent_coordinator(w->agent) : NULL);
+    jw_kv_u64(&j, "leader", agent_leader(w->agent));
+    jw_kv_i64(&j, "slots", w->nslots);
+    jw_kv_u64(&j, "memory", w->conf.memory);
+    jw_kv_u64(&j, "rss", m->heartbeat.rss);
+    jw_name(&j, "shuffle");
+    jw_object(&j);
+    jw_kv_u64(&j, "frames_in", e.frames_in);
+    jw_kv_u64(&j, "frames_out", e.frames_out);
+    jw_kv_u64(&j, "bytes_in", e.bytes_in);
+    jw_kv_u64(&j, "bytes_out", e.bytes_out);
+    jw_kv_u64(&j, "fenced_frames", e.fenced);
+    jw_kv_u64(&j, "rejected_connections", e.rejected);
+    jw_kv_i64(&j, "connections", e.connections);
+    jw_end_object(&j);
+    jw_name(&j, "jobs");
+    jw_array(&j);
+    for (int i = 0; i < m->heartbeat.njobs; i++) status_job(&j, &m->heartbeat.jobs[i]);
+    jw_end_array(&j);
+    jw_end_object(&j);
+    pthread_mutex_unlock(&w->status_lock);
+}
+
+void worker_status(worker_t *w, buf_t *out) {
+    pthread_mutex_lock(&w->status_lock);
+    if (w->status.len) buf_put(out, w->status.data, w->status.len);
+    else buf_puts(out, "{}");
+    pthread_mutex_unlock(&w->status_lock);
+}
+
+ctl_msg_t *worker_heartbeat(worker_t *w) {
+    ctl_msg_t *m = ctl_new(CTL_HEARTBEAT);
+    m->leader = agent_leader(w->agent);
+    int64_t now = clock_mono_ns(), span = w->heartbeat_ns ? now - w->heartbeat_ns : 0;
+    w->heartbeat_ns = now;
+    int n = 0;
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) n++;
+    m->heartbeat.jobs = xcalloc((size_t)n + 1, sizeof *m->heartbeat.jobs);
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
+        m->heartbeat.slots_used += rt->ntasks;
+        if (reported(rt)) m->heartbeat.jobs[m->heartbeat.njobs++] = report_job(w, rt, span);
+    }
+    m->heartbeat.slots_used = MIN(m->heartbeat.slots_used, w->nslots);
+    m->heartbeat.rss = process_rss();
+    write_status(w, m);
+    return m;
+}

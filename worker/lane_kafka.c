@@ -1,0 +1,334 @@
+#include "worker/lane_kafka.h"
+#include "common/clock.h"
+#include "engine/connector/kafka_ledger.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define INIT_FIRST_MS 40
+#define INIT_TOTAL_MS 20000
+#define READ_MS 10000
+#define SEND_MS 10000
+#define COMMIT_SLICE_MS 500
+#define PACE_MAX_MS 1000
+#define TXN_TIMEOUT "15000"
+
+struct lane_handle {
+    lane_spec_t spec;
+    void (*answer)(void *arg, lane_answer_t a);
+    void *arg;
+    char *base, *ledger_topic, *id, *topic;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool has_action, closing; /* guarded */
+    lane_action_t action;
+    /* the thread's own */
+    kafka_client_t *client;
+    rd_kafka_queue_t *queue;
+    rd_kafka_topic_t *data, *ledger;
+    int partitions, rotate, init_ms;
+    int64_t pace_ms;
+    uint64_t unacked;
+    rd_kafka_resp_err_t delivery_error;
+};
+
+static bool is_closing(void *arg) {
+    lane_handle_t *h = arg;
+    pthread_mutex_lock(&h->lock);
+    bool closing = h->closing;
+    pthread_mutex_unlock(&h->lock);
+    return closing;
+}
+
+static void drop_producer(lane_handle_t *h) {
+    if (h->data) rd_kafka_topic_destroy(h->data);
+    if (h->ledger) rd_kafka_topic_destroy(h->ledger);
+    if (h->queue) rd_kafka_queue_destroy(h->queue);
+    kafka_client_free(h->client);
+    h->data = h->ledger = NULL;
+    h->queue = NULL;
+    h->client = NULL;
+    h->unacked = 0;
+    h->delivery_error = RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* ---- answers */
+
+static lane_answer_t ok(lane_answer_kind_t kind) { return (lane_answer_t){.kind = kind}; }
+
+static bool poisonous(err_code_t code) {
+    return code == ERR_LIMIT || code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_INVALID || code == ERR_CORRUPT;
+}
+
+static lane_answer_t trouble(err_t *e) {
+    lane_answer_kind_t kind = err_code(e) == ERR_FENCED ? LANE_ANSWER_FENCED : poisonous(err_code(e)) ? LANE_ANSWER_POISON : LANE_ANSWER_DOUBT;
+    return (lane_answer_t){.kind = kind, .error = e};
+}
+
+static err_t *take_error(lane_handle_t *h, rd_kafka_error_t *k, const char *what) {
+    rd_kafka_resp_err_t code = rd_kafka_error_code(k);
+    if (code == RD_KAFKA_RESP_ERR__FATAL) { /* the reason is behind it */
+        char text[256];
+        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(h->client->rk, text, sizeof text);
+        if (fatal) code = fatal;
+    }
+    err_t *e = kafka_error(h->client, code, "lane %s: %s: %s", h->id, what, rd_kafka_error_string(k));
+    rd_kafka_error_destroy(k);
+    return e;
+}
+
+/* ---- init */
+
+static err_t *new_producer(lane_handle_t *h) {
+    kafka_setting_t defaults[] = {{"linger.ms", "0"}, {"retry.backoff.ms", "5"}, {"batch.num.messages", "100000"}, {"batch.size", "1000000"},
+                                  {"queue.buffering.max.messages", "10000000"}, {"queue.buffering.max.kbytes", "1000000"},
+                                  {"message.max.bytes", "100000000"}, {"transaction.timeout.ms", TXN_TIMEOUT}, {0}};
+    kafka_setting_t ours[] = {{"transactional.id", h->id}, {"enable.idempotence", "true"}, {0}};
+    TRY(kafka_client_new(h->spec.op->table, RD_KAFKA_PRODUCER, defaults, ours, RD_KAFKA_EVENT_DR, &h->client));
+    h->queue = rd_kafka_queue_get_main(h->client->rk);
+    h->data = rd_kafka_topic_new(h->client->rk, h->topic, NULL);
+    h->ledger = rd_kafka_topic_new(h->client->rk, h->ledger_topic, NULL);
+    return NULL;
+}
+
+static lane_answer_t do_init(lane_handle_t *h) {
+    int64_t until = clock_mono_ms() + INIT_TOTAL_MS;
+    for (int slice = INIT_FIRST_MS;; slice = MIN(slice * 2, 5000)) {
+        drop_producer(h);
+        err_t *e = new_producer(h);
+        if (e) return trouble(e);
+        rd_kafka_error_t *k = rd_kafka_init_transactions(h->client->rk, slice);
+        if (!k) break;
+        bool again = rd_kafka_error_is_retriable(k) || rd_kafka_error_code(k) == RD_KAFKA_RESP_ERR__TIMED_OUT;
+        e = take_error(h, k, "init_transactions");
+        if (!again || clock_mono_ms() > until) return trouble(e);
+        err_free(e);
+        if (is_closing(h)) return trouble(err_new(ERR_CANCELLED, "lane %s is closing", h->id));
+    }
+    err_t *e = kafka_partitions(h->client, h->topic, 5000, &h->partitions);
+    return e ? trouble(e) : ok(LANE_ANSWER_INITIALISED);
+}
+
+static lane_answer_t do_read(lane_handle_t *h) {
+    lane_answer_t a = ok(LANE_ANSWER_LEDGER);
+    err_t *e = kafka_ledger_read(h->spec.op->table, h->ledger_topic, h->spec.lane, READ_MS, is_closing, h, &a.pos);
+    if (e && err_code(e) == ERR_NOT_FOUND) /* "was deleted" is for the lane core to judge, not a missing data topic */
+        e = err_wrap(e, "lane %s", h->id);
+    return e ? trouble(e) : a;
+}
+
+/* ---- send */
+
+static void take_reports(lane_handle_t *h, int timeout_ms) {
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(h->queue, timeout_ms);
+    for (; ev; ev = rd_kafka_queue_poll(h->queue, 0)) {
+        const rd_kafka_message_t *m;
+        while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
+            h->unacked--;
+            if (m->err && !h->delivery_error) h->delivery_error = m->err;
+        }
+        rd_kafka_event_destroy(ev);
+    }
+}
+
+/* Murmur2 as the Java client's default partitioner uses it. */
+static uint32_t murmur2(const uint8_t *p, size_t len) {
+    const uint32_t m = 0x5bd1e995;
+    uint32_t h = 0x9747b28cu ^ (uint32_t)len;
+    for (; len >= 4; p += 4, len -= 4) {
+        uint32_t k;
+        memcpy(&k, p, 4);
+        k *= m;
+        k ^= k >> 24;
+        h = (h * m) ^ (k * m);
+    }
+    if (len == 3) h ^= (uint32_t)p[2] << 16;
+    if (len >= 2) h ^= (uint32_t)p[1] << 8;
+    if (len >= 1) h = (h ^ p[0]) * m;
+    h ^= h >> 13;
+    h *= m;
+    return h ^ h >> 15;
+}
+
+/* A lane serves the partitions p with p mod lanes = lane, so that a partition has one writer and a key one order. */
+static int32_t choose_partition(const lane_handle_t *h, const lane_record_t *r) {
+    if (r->partition >= 0) return r->partition;
+    int own = (h->partitions - h->spec.lane + h->spec.lanes - 1) / h->spec.lanes;
+    if (h->spec.lane >= h->partitions || own <= 0) return h->spec.lane % h->partitions; /* more lanes than partitions: shared */
+    int k = r->has_key ? (int)((murmur2(r->key.p, r->key.len) & 0x7fffffff) % (uint32_t)own) : h->rotate % own;
+    return h->spec.lane + k * h->spec.lanes;
+}
+
+static err_t *produce(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, slice_t key, bool has_key, slice_t value, bool has_value,
+                      int flags, int64_t until) {
+    while (rd_kafka_produce(t, partition, flags, has_value ? (void *)value.p : NULL, has_value ? value.len : 0, has_key ? key.p : NULL,
+                            has_key ? key.len : 0, NULL) != 0) {
+        rd_kafka_resp_err_t code = rd_kafka_last_error();
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return kafka_error(h->client, code, "lane %s: produce", h->id);
+        if (clock_mono_ms() > until) return err_new(ERR_TIMEOUT, "lane %s: the broker took nothing for %d s", h->id, SEND_MS / 1000);
+        take_reports(h, 10);
+    }
+    h->unacked++;
+    return NULL;
+}
+
+static err_t *produce_all(lane_handle_t *h, const lane_action_t *a, int64_t until) {
+    for (int i = 0; i < a->nparts; i++) {
+        reader_t r = a->parts[i].records;
+        lane_record_t rec;
+        for (uint64_t k = 0; k < a->parts[i].rows; k++) {
+            if (!segment_next(&r, &rec)) return err_new(ERR_CORRUPT, "lane %s: epoch %" PRIu64 " is cut short", h->id, a->parts[i].epoch);
+            TRY(produce(h, h->data, choose_partition(h, &rec), rec.key, rec.has_key, rec.value, rec.has_value, 0, until));
+            if ((k & 1023) == 1023) take_reports(h, 0);
+        }
+    }
+    h->rotate++;
+    buf_t text = buf_make(256);
+    char key[16];
+    int n = snprintf(key, sizeof key, "%d", h->spec.lane);
+    ledger_encode(&text, &a->ledger);
+    err_t *e = produce(h, h->ledger, h->spec.lane, slice_of(key, (size_t)n), true, buf_slice(&text), true, RD_KAFKA_MSG_F_COPY, until);
+    buf_free(&text);
+    return e;
+}
+
+static err_t *await_reports(lane_handle_t *h, int64_t until) {
+    while (h->unacked) {
+        take_reports(h, 50);
+        if (h->delivery_error) return kafka_error(h->client, h->delivery_error, "lane %s: topic '%s'", h->id, h->topic);
+        if (clock_mono_ms() > until) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
+        if (is_closing(h)) return err_new(ERR_CANCELLED, "lane %s is closing", h->id);
+    }
+    return NULL;
+}
+
+static err_t *commit(lane_handle_t *h, int64_t until) {
+    for (;;) {
+        rd_kafka_error_t *k = rd_kafka_commit_transaction(h->client->rk, COMMIT_SLICE_MS);
+        if (!k) return NULL;
+        bool again = rd_kafka_error_is_retriable(k) && !rd_kafka_error_txn_requires_abort(k);
+        err_t *e = take_error(h, k, "commit");
+        if (!again || clock_mono_ms() > until || is_closing(h)) return e;
+        err_free(e);
+    }
+}
+
+static lane_answer_t do_send(lane_handle_t *h, const lane_action_t *a) {
+    int64_t until = clock_mono_ms() + SEND_MS;
+    rd_kafka_error_t *k = rd_kafka_begin_transaction(h->client->rk);
+    if (k) return trouble(take_error(h, k, "begin"));
+    err_t *e = produce_all(h, a, until);
+    if (!e) e = await_reports(h, until);
+    if (e) { /* give the readers their last stable offset back at once; whether it worked does not matter */
+        rd_kafka_purge(h->client->rk, RD_KAFKA_PURGE_F_QUEUE);
+        k = rd_kafka_abort_transaction(h->client->rk, 1000);
+        if (k) rd_kafka_error_destroy(k);
+        return trouble(e);
+    }
+    e = commit(h, until);
+    if (e) return trouble(e);
+    lane_answer_t done = ok(LANE_ANSWER_COMMITTED);
+    done.pos = a->ledger;
+    return done;
+}
+
+/* ---- the thread */
+
+/* Waits before an answer that makes the lane try again. */
+static void pace(lane_handle_t *h) {
+    h->pace_ms = MIN(h->pace_ms ? h->pace_ms * 2 : 20, (int64_t)PACE_MAX_MS);
+    int64_t until = clock_mono_ms() + h->pace_ms;
+    while (clock_mono_ms() < until && !is_closing(h)) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        t.tv_nsec += 50000000;
+        if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+        pthread_mutex_lock(&h->lock);
+        if (!h->closing) pthread_cond_timedwait(&h->wake, &h->lock, &t);
+        pthread_mutex_unlock(&h->lock);
+    }
+}
+
+static void carry_out(lane_handle_t *h, const lane_action_t *action) {
+    lane_answer_t a = action->kind == LANE_DO_INIT ? do_init(h) : action->kind == LANE_DO_READ ? do_read(h) : do_send(h, action);
+    if (a.error) drop_producer(h); /* before the answer: the segment's bytes are borrowed until then */
+    if (a.kind == LANE_ANSWER_DOUBT) pace(h);
+    else h->pace_ms = 0;
+    if (is_closing(h)) err_free(a.error); /* CLOSED takes the answer's place */
+    else h->answer(h->arg, a);
+}
+
+static void *lane_thread(void *arg) {
+    lane_handle_t *h = arg;
+    pthread_mutex_lock(&h->lock);
+    while (!h->closing) {
+        if (!h->has_action) {
+            pthread_cond_wait(&h->wake, &h->lock); /* for an action or the end: both come from the control thread */
+            continue;
+        }
+        h->has_action = false;
+        lane_action_t action = h->action;
+        pthread_mutex_unlock(&h->lock);
+        carry_out(h, &action);
+        pthread_mutex_lock(&h->lock);
+    }
+    pthread_mutex_unlock(&h->lock);
+    drop_producer(h);
+    void (*answer)(void *, lane_answer_t) = h->answer;
+    void *to = h->arg;
+    pthread_detach(pthread_self());
+    pthread_mutex_destroy(&h->lock);
+    pthread_cond_destroy(&h->wake);
+    free(h->base);
+    free(h->ledger_topic);
+    free(h->id);
+    free(h->topic);
+    free(h);
+    answer(to, ok(LANE_ANSWER_CLOSED));
+    return NULL;
+}
+
+static err_t *driver_open(lane_driver_t *d, const lane_spec_t *spec, void (*answer)(void *arg, lane_answer_t a), void *arg,
+                          lane_handle_t **ret) {
+    const char *topic = options_get(&spec->op->table->options, "topic");
+    if (!topic) return err_new(ERR_INVALID, "table '%s': option 'topic' is missing", spec->op->table->name);
+    lane_handle_t *h = xcalloc(1, sizeof *h);
+    h->spec = *spec;
+    h->answer = answer;
+    h->arg = arg;
+    h->topic = xstrdup(topic);
+    h->base = kafka_lane_base(spec->op->table, spec->cluster, spec->job);
+    h->ledger_topic = kafka_ledger_topic(h->base);
+    h->id = xprintf("%s/%d", h->base, spec->lane);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->wake, NULL);
+    int rc = pthread_create(&h->thread, NULL, lane_thread, h);
+    ASSERT(rc == 0);
+    *ret = h;
+    return NULL;
+}
+
+static void driver_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t *action) {
+    pthread_mutex_lock(&h->lock);
+    ASSERT(!h->has_action);
+    h->action = *action;
+    h->has_action = true;
+    pthread_cond_signal(&h->wake);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void driver_close(lane_driver_t *d, lane_handle_t *h) {
+    pthread_mutex_lock(&h->lock);
+    h->closing = true;
+    pthread_cond_signal(&h->wake);
+    pthread_mutex_unlock(&h->lock);
+}
+
+lane_driver_t *lane_kafka_new(void) {
+    lane_driver_t *d = xcalloc(1, sizeof *d);
+    *d = (lane_driver_t){driver_open, driver_start, driver_close};
+    return d;
+}
+
+void lane_kafka_free(lane_driver_t *d) { free(d); }

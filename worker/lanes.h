@@ -1,0 +1,34 @@
+/* lanes.h: the lanes one attempt owns on this worker: pure lanes (engine/lane.h) joined with a lane driver.
+ *
+ * Thread: one, the worker's control thread; the driver's answers are posted to it and come in through lanes_answer.
+ * Order: lanes_add and lanes_feed of what was restored; lanes_open; then feed (a segment that is durable), complete, answer as they come;
+ * lanes_close; after `closed` was called lanes_free. A segment is fed only once it is durable: an ack promises it, and a lane must not
+ * publish what recovery could not reproduce. */
+#pragma once
+#include "proto/control.h"
+#include "worker/lane_driver.h"
+
+typedef struct lanes lanes_t;
+typedef struct lanes_entry lanes_entry_t;
+typedef struct lanes_handler {
+    void (*post)(void *arg, lanes_entry_t *entry, lane_answer_t a);  /* any thread: bring it to the owner, who calls lanes_answer */
+    void (*published)(void *arg, uint64_t fingerprint, int lane, epoch_t epoch); /* the ledger shows it */
+    void (*stopped)(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e); /* takes e; once per lane */
+    void (*closed)(void *arg);
+    void *arg;
+} lanes_handler_t;
+
+lanes_t *lanes_new(lane_driver_t *driver, const lanes_handler_t *h); /* driver NULL: lanes_add refuses */
+void lanes_free(lanes_t *l);
+err_t *lanes_add(lanes_t *l, const lane_spec_t *spec, epoch_t bound, bool has_bound); /* copies spec; its pointers are borrowed */
+bool lanes_has(const lanes_t *l, uint64_t fingerprint, int lane);
+void lanes_feed(lanes_t *l, uint64_t fingerprint, int lane, epoch_t epoch, buf_t *segment); /* takes its content; ERR: unknown lane is dropped */
+err_t *lanes_open(lanes_t *l);
+void lanes_complete(lanes_t *l, epoch_t epoch);
+void lanes_confirm(lanes_t *l); /* the coordinator named our attempt: fenced lanes may try again */
+void lanes_answer(lanes_t *l, lanes_entry_t *entry, lane_answer_t a);
+void lanes_close(lanes_t *l);   /* `closed` follows, perhaps before it returns */
+int lanes_count(const lanes_t *l);
+size_t lanes_unpublished(const lanes_t *l); /* bytes */
+/* One report per lane, malloc'ed: what a heartbeat says. */
+void lanes_report(const lanes_t *l, int *ret_n, lane_report_t **ret);

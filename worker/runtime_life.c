@@ -1,0 +1,130 @@
+/* runtime_life.c: an attempt from launch to its end. The control thread. */
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/driver_int.h"
+#include <stdlib.h>
+
+err_t *runtime_launch(runtime_t *rt) {
+    base_job_t j = {rt->job, rt->attempt, rt->state, rt->applier, rt->deploy->deploy.manifest->epoch, rt->replayed};
+    base_add(rt->w->base, &j);
+    rt->base_open = true;
+    for (int i = 0; i < rt->ntasks; i++) {
+        rt->tasks[i].added = true;
+        slot_add(rt->tasks[i].slot, &slot_work_task, TAKE(rt->tasks[i].task));
+    }
+    if (rt->deploy->deploy.manifest->epoch > 0) lanes_complete(rt->lanes, rt->deploy->deploy.manifest->epoch);
+    return lanes_open(rt->lanes);
+}
+
+void runtime_start(runtime_t *rt) {
+    if (rt->started || rt->tearing) return;
+    rt->started = true;
+    for (int i = 0; i < rt->ntasks; i++) slot_start(rt->tasks[i].slot);
+}
+
+void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
+    if (rt->tearing) return;
+    rt->progress_injected = runtime_progress(rt);
+    rt->busy_reported = false;
+    for (int i = 0; i < rt->ntasks; i++)
+        if (rt->tasks[i].source) slot_inject(rt->tasks[i].slot, epoch, flags);
+}
+
+void runtime_complete(runtime_t *rt, epoch_t epoch) {
+    if (rt->tearing) return;
+    for (int i = 0; i < rt->ntasks; i++) slot_complete(rt->tasks[i].slot, epoch);
+    lanes_complete(rt->lanes, epoch);
+    base_complete(rt->w->base, rt->job, rt->attempt, epoch, rt->base_asked && epoch >= rt->base_asked);
+    if (rt->base_asked && epoch >= rt->base_asked) rt->base_asked = 0;
+}
+
+void runtime_written(runtime_t *rt, checkpoint_done_t *d) {
+    if (!rt->tearing) {
+        for (int i = 0; i < d->nseals; i++)
+            for (int k = 0; k < d->seals[i]->nsinks; k++) {
+                sink_seal_t *s = &d->seals[i]->sinks[k];
+                lanes_feed(rt->lanes, s->fingerprint, s->lane, d->epoch, &s->segment);
+                s->segment = (buf_t){0};
+            }
+        if (d->extent.path) base_extent(rt->w->base, rt->job, rt->attempt, &d->extent, d->bytes);
+    }
+    checkpoint_seals_free(TAKE(d->seals), d->nseals);
+    d->nseals = 0;
+}
+
+static bool has_source(const plan_stage_t *s, uint64_t fingerprint) {
+    for (int i = 0; i < s->nops; i++)
+        if (s->ops[i]->kind == OP_SOURCE && s->ops[i]->fingerprint == fingerprint) return true;
+    return false;
+}
+
+void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m) {
+    for (int k = 0; k < m->add_splits.nsplits && !rt->tearing; k++) {
+        const ctl_split_t *s = &m->add_splits.splits[k];
+        for (int i = 0; i < rt->ntasks; i++) {
+            runtime_task_t *t = &rt->tasks[i];
+            if (t->subtask != s->subtask || !has_source(rt->plan->stages[t->stage], s->fingerprint)) continue;
+            split_list_t one = {1, (split_t *)&s->split};
+            slot_add_splits(t->slot, s->fingerprint, &one);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- the end
+ * 1. The data port forgets the attempt: nothing more comes in, sends go nowhere. 2. Slots free the tasks. 3. The writer, the base thread and
+ * the lanes let go. When all have answered nothing refers to the attempt and it is freed. A build under way is waited for first. */
+static void teardown_begin(runtime_t *rt) {
+    endpoint_drop(rt->w->endpoint, rt->job, rt->attempt);
+    rt->waiting = 2; /* the writer, and one for ourselves */
+    for (int i = 0; i < rt->ntasks; i++) {
+        if (!rt->tasks[i].added) continue;
+        rt->waiting++;
+        slot_remove(rt->tasks[i].slot);
+    }
+    checkpoint_drop(rt->w->checkpoint, rt->job, rt->attempt);
+    if (rt->base_open) {
+        rt->waiting++;
+        base_drop(rt->w->base, rt->job, rt->attempt);
+    }
+    if (rt->lanes) {
+        rt->waiting++;
+        lanes_close(rt->lanes);
+    }
+    runtime_answered(rt);
+}
+
+void runtime_teardown(runtime_t *rt) {
+    if (rt->tearing) return;
+    rt->tearing = true;
+    rt->tearing_since_ms = clock_mono_ms();
+    atomic_store(&rt->cancel, true);
+    if (!rt->building) teardown_begin(rt);
+}
+
+void runtime_built(runtime_t *rt) {
+    rt->building = false;
+    if (rt->tearing) teardown_begin(rt);
+}
+
+void runtime_answered(runtime_t *rt) {
+    ASSERT(rt->waiting > 0);
+    if (--rt->waiting == 0) rt->torn = true; /* the loop frees it: we may be inside one of its calls */
+}
+
+void runtime_free(runtime_t *rt) {
+    for (int i = 0; i < rt->ntasks; i++) {
+        task_free(rt->tasks[i].task);
+        if (rt->tasks[i].slot) slot_task_free(rt->tasks[i].slot);
+    }
+    runtime_rings_free(rt);
+    free(rt->tasks);
+    lanes_free(rt->lanes);
+    if (rt->applier) applier_free(rt->applier);
+    if (rt->state) kstate_env_free(rt->state);
+    if (rt->dir) base_remove_tree(rt->dir);
+    free(rt->dir);
+    if (rt->plan) plan_free(rt->plan);
+    ctl_free(rt->deploy);
+    free(rt->culprit);
+    free(rt);
+}
