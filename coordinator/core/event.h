@@ -131,7 +131,7 @@ typedef enum coord_action_kind {
     ACT_CLOSE,        /* close the link; what was sent before still goes out; EV_CLOSED may follow and is ignored */
     ACT_RESOLVE,      /* compile; with `enumerate` list splits with resolved positions and prepare sinks; read `from` */
     ACT_PUT_JOB,      /* write the job record */
-    ACT_RAISE,        /* transaction: compare leader; attempt + 1; answer attempt, floor and last manifest */
+    ACT_RAISE,        /* transaction: compare leader; attempt = max(attempt, above) + 1; answer attempt, floor, last manifest */
     ACT_PUT_MANIFEST, /* transaction: compare leader, attempt and previous manifest; then it has happened */
     ACT_DELETE_FILES,
     ACT_FIND_SPLITS,  /* list splits of all sources as of now */
@@ -152,6 +152,7 @@ typedef struct coord_action {
         ctl_msg_t *message;                                                /* SEND */
         struct { job_spec_t spec; char *from; bool enumerate; } resolve;
         job_record_t *record;                                              /* PUT_JOB */
+        struct { attempt_t above; } raise; /* attempts of the savepoint it begins from lie below all of its own */
         struct { manifest_t *manifest; uint64_t previous_leader; attempt_t previous_attempt; epoch_t previous_epoch;
                  bool first; /* there must be no manifest yet */ } put;    /* PUT_MANIFEST */
         struct { int n; char **paths; } files;                             /* DELETE_FILES */

@@ -86,7 +86,9 @@ void restart_running(coord_t *c, job_t *j) {
 static void raise_attempt(coord_t *c, job_t *j) {
     if (j->raising || c->now_ms < j->raise_retry_ms) return;
     j->raising = true;
-    coord_actions_add(c->out, ACT_RAISE)->job = j->id;
+    coord_action_t *a = coord_actions_add(c->out, ACT_RAISE);
+    a->job = j->id;
+    a->raise.above = j->from ? j->from->attempt : 0;
 }
 
 void restart_raised(coord_t *c, job_t *j, coord_event_t *e) {
@@ -128,6 +130,10 @@ static void resolve(coord_t *c, job_t *j, bool enumerate) {
 static bool first_manifest(coord_t *c, job_t *j) {
     if (j->ep.put != PUT_NONE) {
         epoch_put_retry(c, j);
+        return false;
+    }
+    if (j->from && j->attempt <= j->from->attempt) { /* raised before the savepoint was known: a new coordinator */
+        j->raised = false;
         return false;
     }
     err_t *e = NULL;

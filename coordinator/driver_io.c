@@ -1,0 +1,290 @@
+/* driver_io.c: the actions that touch storage, as tasks of the work queues. Every task answers by one event, whatever happens. */
+#include "coordinator/driver_int.h"
+#include "coordinator/savepoint_files.h"
+#include "common/clock.h"
+#include <stdlib.h>
+
+#define CAMPAIGN_RETRY_MS 1000
+
+typedef struct task {
+    work_task_t work;
+    coord_driver_t *d;
+    coord_action_t a;      /* the action, with what it owned */
+    meta_pointer_t pointer; /* PUT_MANIFEST: ours; RAISE: the last */
+    meta_attempt_t attempt;
+} task_t;
+
+static void task_free(task_t *t) {
+    coord_action_done(&t->a);
+    meta_pointer_done(&t->pointer);
+    free(t);
+}
+static void task_drop(work_task_t *w) { task_free(CONTAINER_OF(w, task_t, work)); }
+static task_t *task_of(work_task_t *w) { return CONTAINER_OF(w, task_t, work); }
+
+static task_t *task_new(coord_driver_t *d, coord_action_t *a, void (*run)(work_task_t *)) {
+    task_t *t = xcalloc(1, sizeof *t);
+    t->work = (work_task_t){run, task_drop};
+    t->d = d;
+    if (!a) return t;
+    t->a = *a;
+    *a = (coord_action_t){0};
+    return t;
+}
+
+static coord_event_t answer(coord_event_kind_t kind, job_id_t job, meta_result_t *r) {
+    return (coord_event_t){.kind = kind, .job = job, .outcome = r->outcome, .error = TAKE(r->error)};
+}
+
+/* ---- leadership */
+static void campaign_run(work_task_t *w);
+
+static void leader_lost(void *arg, err_t *why) {
+    coord_driver_t *d = arg;
+    driver_post_event(d, (coord_event_t){.kind = EV_LEADER_LOST, .error = why});
+}
+
+static void parse_records(coord_driver_t *d, meta_result_t *r, coord_event_t *ev) {
+    ev->leading.jobs = xcalloc((size_t)r->njobs + 1, sizeof(job_record_t *));
+    for (int i = 0; i < r->njobs; i++) {
+        job_record_t *record = NULL;
+        err_t *e = job_record_parse(slice_str(r->records[i]), &record);
+        if (!e) ev->leading.jobs[ev->leading.njobs++] = record;
+        else d->conf.log(d->conf.log_arg, COORD_ERROR, err_text(e));
+        err_free(e);
+    }
+}
+
+static void retry_campaign(coord_driver_t *d, err_t *why) {
+    d->conf.log(d->conf.log_arg, COORD_ERROR, err_text(why));
+    driver_post_event(d, (coord_event_t){.kind = EV_LEADER_LOST, .error = why});
+}
+
+static void loaded(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    coord_event_t ev = {.kind = EV_LEADING};
+    ev.leading.leader = t->attempt.floor; /* the leader epoch, kept over the load */
+    if (r->outcome == STORE_OK) {
+        parse_records(t->d, r, &ev);
+        driver_post_event(t->d, ev);
+    } else {
+        retry_campaign(t->d, TAKE(r->error));
+    }
+    meta_result_done(r);
+    task_free(t);
+}
+static void load_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    t->d->conf.meta->load(t->d->conf.meta, (meta_done_t){loaded, t});
+}
+static void won(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    if (r->outcome == STORE_OK) {
+        t->attempt.floor = r->leader;
+        t->work.run = load_run;
+        work_queue_add(t->d->io, &t->work);
+    } else {
+        retry_campaign(t->d, TAKE(r->error));
+        task_free(t);
+    }
+    meta_result_done(r);
+}
+static void campaign_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    meta_store_t *m = t->d->conf.meta;
+    m->campaign(m, leader_lost, t->d, (meta_done_t){won, t});
+}
+void io_campaign(coord_driver_t *d) { work_queue_add(d->io, &task_new(d, NULL, campaign_run)->work); }
+
+static void resign_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    t->d->conf.meta->resign(t->d->conf.meta);
+    task_free(t);
+}
+void io_resign(coord_driver_t *d) { work_queue_add(d->io, &task_new(d, NULL, resign_run)->work); }
+
+/* ---- resolve */
+static void resolve_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    coord_event_t ev = {.kind = EV_RESOLVED, .job = t->a.job};
+    job_shape_t *shape = NULL;
+    manifest_t *from = NULL;
+    ev.error = resolve_job(&t->d->resolver, &t->a.resolve.spec, t->a.resolve.enumerate, &shape);
+    if (!ev.error && t->a.resolve.from) ev.error = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, &from);
+    if (ev.error) {
+        job_shape_free(shape);
+    } else {
+        ev.resolved.shape = shape;
+        ev.resolved.from = from;
+    }
+    driver_post_event(t->d, ev);
+    task_free(t);
+}
+void io_resolve(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->resolve, &task_new(d, a, resolve_run)->work); }
+
+static void find_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    coord_event_t ev = {.kind = EV_SPLITS_FOUND, .job = t->a.job};
+    ev.error = resolve_new_splits(&t->d->resolver, &t->a.find.spec, &ev.splits_found.n, &ev.splits_found.items);
+    driver_post_event(t->d, ev);
+    task_free(t);
+}
+void io_find_splits(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->resolve, &task_new(d, a, find_run)->work); }
+
+/* ---- records and attempts */
+static void job_put(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    driver_post_event(t->d, answer(EV_JOB_STORED, t->a.job, r));
+    meta_result_done(r);
+    task_free(t);
+}
+static void put_job_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
+    job_record_print(&text, t->a.record);
+    t->d->conf.meta->put_job(t->d->conf.meta, t->a.job, buf_slice(&text), (meta_done_t){job_put, t});
+}
+void io_put_job(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->io, &task_new(d, a, put_job_run)->work); }
+
+static void forgotten(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    driver_post_event(t->d, answer(EV_FORGOTTEN, t->a.job, r));
+    meta_result_done(r);
+    task_free(t);
+}
+static void forget_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    t->d->conf.meta->delete_job(t->d->conf.meta, t->a.job, (meta_done_t){forgotten, t});
+}
+void io_forget(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->io, &task_new(d, a, forget_run)->work); }
+
+/* The body whose pointer the store has; when it changes, the old body is garbage (io thread). */
+static void body_is(coord_driver_t *d, job_id_t job, const char *path) {
+    body_t *b = NULL;
+    for (int i = 0; i < d->nbodies; i++)
+        if (d->bodies[i].job == job) b = &d->bodies[i];
+    if (!b) {
+        d->bodies = xrealloc(d->bodies, (size_t)(d->nbodies + 1) * sizeof *d->bodies);
+        b = &d->bodies[d->nbodies++];
+        *b = (body_t){.job = job};
+    }
+    if (b->path && strcmp(b->path, path) != 0) {
+        err_t *e = d->conf.storage->remove(d->conf.storage, b->path);
+        err_free(e); /* an orphan of a few kB */
+    }
+    free(b->path);
+    b->path = xstrdup(path);
+}
+
+static err_t *read_body(disk_t *disk, const meta_pointer_t *p, manifest_t **ret) {
+    AUTO(buf_free) buf_t b = buf_make((size_t)256 << 20);
+    TRY(err_wrap(disk->read(disk, p->path, 0, UINT64_MAX, &b), "last manifest"));
+    if (crc32c(0, b.data, b.len) != p->crc)
+        return err_hint(err_new(ERR_CORRUPT, "manifest %s in %s is damaged (checksum)", p->path, disk->where(disk)),
+                        "restore the file, or submit the job anew from a savepoint");
+    return err_wrap(manifest_parse(buf_slice(&b), ret), "%s", p->path);
+}
+
+static void read_last_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    coord_event_t ev = {.kind = EV_RAISED, .job = t->a.job};
+    manifest_t *last = NULL;
+    ev.error = read_body(t->d->conf.storage, &t->pointer, &last);
+    ev.outcome = ev.error ? STORE_FAILED : STORE_OK;
+    ev.raised.attempt = t->attempt.attempt;
+    ev.raised.floor = t->attempt.floor;
+    ev.raised.last = last;
+    if (last) body_is(t->d, t->a.job, t->pointer.path);
+    driver_post_event(t->d, ev);
+    task_free(t);
+}
+static void raised(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    t->attempt = r->attempt;
+    if (r->outcome == STORE_OK && r->has_last) {
+        t->pointer = meta_pointer_copy(&r->last);
+        t->work.run = read_last_run;
+        work_queue_add(t->d->io, &t->work);
+    } else {
+        coord_event_t ev = answer(EV_RAISED, t->a.job, r);
+        ev.raised.attempt = r->attempt.attempt;
+        ev.raised.floor = r->attempt.floor;
+        driver_post_event(t->d, ev);
+        task_free(t);
+    }
+    meta_result_done(r);
+}
+static void raise_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    t->d->conf.meta->raise_attempt(t->d->conf.meta, t->a.job, t->a.raise.above, (meta_done_t){raised, t});
+}
+void io_raise(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->io, &task_new(d, a, raise_run)->work); }
+
+/* ---- manifests: the body first, then the pointer; "durable" is the pointer */
+static void body_stored_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    body_is(t->d, t->a.job, t->pointer.path);
+    task_free(t);
+}
+static void post_manifest_stored(task_t *t, store_outcome_t outcome, err_t *e) {
+    coord_event_t ev = {.kind = EV_MANIFEST_STORED, .job = t->a.job, .outcome = outcome, .error = e};
+    ev.manifest_stored.attempt = t->pointer.attempt;
+    ev.manifest_stored.epoch = t->pointer.epoch;
+    driver_post_event(t->d, ev);
+}
+static void manifest_put(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    bool ok = r->outcome == STORE_OK;
+    post_manifest_stored(t, r->outcome, TAKE(r->error));
+    meta_result_done(r);
+    if (ok) {
+        t->work.run = body_stored_run;
+        work_queue_add(t->d->io, &t->work);
+    } else {
+        task_free(t);
+    }
+}
+static void put_manifest_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    const manifest_t *m = t->a.put.manifest;
+    disk_t *disk = t->d->conf.storage;
+    AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
+    manifest_print(&text, m);
+    t->pointer = (meta_pointer_t){m->incarnation, m->leader, m->attempt, m->epoch, crc32c(0, text.data, text.len),
+                                  xprintf("jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job,
+                                          m->incarnation, m->leader, m->attempt, m->epoch)};
+    err_t *e = disk->put(disk, t->pointer.path, buf_slice(&text));
+    if (e) {
+        post_manifest_stored(t, STORE_FAILED, err_wrap(e, "checkpoint storage"));
+        task_free(t);
+        return;
+    }
+    meta_pointer_t previous = {m->incarnation, t->a.put.previous_leader, t->a.put.previous_attempt, t->a.put.previous_epoch, 0, NULL};
+    meta_store_t *meta = t->d->conf.meta;
+    meta->put_manifest(meta, t->a.job, t->a.put.first ? NULL : &previous, &t->pointer, (meta_done_t){manifest_put, t});
+}
+void io_put_manifest(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->io, &task_new(d, a, put_manifest_run)->work); }
+
+/* ---- files */
+static void delete_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    disk_t *disk = t->d->conf.storage;
+    for (int i = 0; i < t->a.files.n; i++) {
+        err_t *e = disk->remove(disk, t->a.files.paths[i]);
+        if (e) t->d->conf.log(t->d->conf.log_arg, COORD_WARN, err_text(e));
+        err_free(e);
+    }
+    task_free(t);
+}
+void io_delete_files(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, delete_run)->work); }
+
+static void save_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    coord_event_t ev = {.kind = EV_SAVED, .job = t->a.job};
+    ev.saved.epoch = t->a.save.manifest->epoch;
+    ev.error = savepoint_copy(t->d->conf.storage, t->a.save.manifest, t->a.save.target);
+    ev.saved.target = TAKE(t->a.save.target);
+    driver_post_event(t->d, ev);
+    task_free(t);
+}
+void io_save(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, save_run)->work); }

@@ -1,0 +1,17 @@
+/* resolve.h: from the text of a job to what the core must know: compile, list splits with resolved positions, prepare sinks. Waits for
+ * brokers, at most timeout_ms for each table. Any thread. */
+#pragma once
+#include "coordinator/core/event.h"
+#include "engine/plan.h"
+
+typedef err_t *(*compile_fn)(void *arg, const job_spec_t *spec, plan_t **ret);
+typedef struct resolver {
+    compile_fn compile; /* NULL: sql_compile without bare SELECTs, as every process of a cluster does */
+    void *arg;
+    int timeout_ms;
+} resolver_t;
+
+/* `enumerate` false: the shape only, no I/O. */
+err_t *resolve_job(const resolver_t *r, const job_spec_t *spec, bool enumerate, job_shape_t **ret);
+/* Splits of all sources that can grow, at their earliest position (A8). */
+err_t *resolve_new_splits(const resolver_t *r, const job_spec_t *spec, int *ret_n, found_split_t **ret);
