@@ -1,0 +1,77 @@
+/* physical_sink.c: sinks: which stage they run in, lanes, the order of keys. */
+#include "engine/operator.h"
+#include "sql/physical_int.h"
+
+static bool is_kafka(const table_t *t) {
+    return strcmp(t->connector, "kafka") == 0 || strcmp(t->connector, "upsert-kafka") == 0;
+}
+
+static bool exactly_once(const table_t *t) {
+    const char *g = options_get(&t->options, "sink.delivery-guarantee");
+    return is_kafka(t) && g && strcmp(g, "exactly-once") == 0;
+}
+
+/* Columns of the record key: the PRIMARY KEY, or 'key.fields'. The connector has checked them. */
+static const int *key_columns(phys_t *p, const table_t *t, int *ret_n) {
+    *ret_n = 0;
+    if (!is_kafka(t)) return NULL;
+    if (strcmp(t->connector, "upsert-kafka") == 0) {
+        *ret_n = t->nprimary;
+        return t->primary;
+    }
+    const char *fields = options_get(&t->options, "key.fields");
+    if (!fields) return NULL;
+    int *cols = ARENA_ARRAY(p->arena, int, t->physical->n + 1);
+    char *list = arena_strdup(p->arena, fields), *save = NULL;
+    for (char *f = strtok_r(list, ";", &save); f; f = strtok_r(NULL, ";", &save)) {
+        while (*f == ' ') f++;
+        for (size_t n = strlen(f); n && f[n - 1] == ' '; n--) f[n - 1] = '\0';
+        int at = schema_find(t->physical, f);
+        if (at >= 0 && *ret_n < t->physical->n) cols[(*ret_n)++] = at;
+    }
+    return cols;
+}
+
+/* One task must own a key: then its records keep their order. As sets: the order of columns does not matter here. */
+static bool spread_by_key(const pop_t *in, const int *key, int n) {
+    if (in->nhash < 1) return false;
+    for (int i = 0; i < in->nhash; i++) {
+        bool found = false;
+        for (int j = 0; j < n && !found; j++) found = in->hash[i] == key[j];
+        if (!found) return false;
+    }
+    return true;
+}
+
+/* The input in a stage of as many tasks as the sink has lanes, each key in one of them. */
+static pop_t *to_lanes(phys_t *p, pop_t *in, const int *key, int nkey, int lanes) {
+    bool same = pstage_parallelism(p, pstage_of(in)) == lanes;
+    if (same && (nkey == 0 || spread_by_key(in, key, nkey))) return in;
+    if (nkey) return pop_exchange(p, in, EXCHANGE_HASH, key, nkey, lanes);
+    return pop_exchange(p, in, EXCHANGE_REBALANCE, NULL, 0, lanes);
+}
+
+pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in) {
+    const table_t *t = r->sink.table;
+    int nkey, lanes = 0;
+    const int *key = key_columns(p, t, &nkey);
+    bool upsert = strcmp(t->connector, "upsert-kafka") == 0;
+    if (exactly_once(t)) {
+        lanes = p->o->lanes ? p->o->lanes : MIN(p->o->parallelism, LANES_MAX);
+        /* a result of a single task needs a single lane */
+        if (pstage_of(in)->fixed == 1 && nkey == 0 && !p->o->lanes) lanes = 1;
+        in = to_lanes(p, in, key, nkey, lanes);
+    } else if (upsert && !spread_by_key(in, key, nkey) && pstage_parallelism(p, pstage_of(in)) > 1) {
+        in = pop_exchange(p, in, EXCHANGE_HASH, key, nkey, 0);
+    }
+    pop_t *o = pop_after(p, OP_SINK, in, r->schema);
+    o->op->table = t;
+    o->op->lanes_max = lanes;
+    o->op->sink_upsert = upsert;
+    o->op->sink_print = r->sink.print;
+    o->op->label = t->name;
+    o->op->line = r->line;
+    o->op->retracts = p->changes[r->inputs[0]->id].updates;
+    phys_identity(p, o->op, r->identity);
+    return o;
+}
