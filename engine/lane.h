@@ -20,7 +20,8 @@
  *  4. A segment is released only after a positive commit or a ledger record that covers it.
  *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
  *     behind its bound stops the lane loudly.
- *  6. A lane without rows in an epoch opens no transaction. */
+ *  6. A lane without rows in an epoch opens no transaction. The one exception: a new incarnation's first transaction holds only a start record
+ *     (epoch 0), so that an older incarnation that still runs sees in the ledger that it was taken over. */
 #pragma once
 #include "common/buf.h"
 #include "common/err.h"
@@ -60,19 +61,24 @@ typedef enum lane_action_kind {
     LANE_DO_NOTHING,
     LANE_DO_INIT,    /* destroy the producer if any, make a new one, init_transactions; answer lane_initialised or lane_doubt */
     LANE_DO_READ,    /* read the ledger to its end as of now; answer lane_ledger or lane_doubt */
-    LANE_DO_SEND,    /* begin, produce records [from_row, to_row) of the segment, then `ledger`, commit; lane_committed or lane_doubt */
-    LANE_DO_STOP     /* report *err, release nothing */
+    LANE_DO_SEND,    /* begin, produce the parts' records, then `ledger`, commit; answer lane_committed, lane_doubt, lane_fenced or lane_poison */
+    LANE_DO_STOP     /* lane_error says why; nothing is released; comes once */
 } lane_action_kind_t;
+#define LANE_GROUP 32 /* epochs in one transaction */
+typedef struct lane_part {
+    epoch_t epoch;
+    reader_t records;           /* at the first record to send; borrowed, alive until answered */
+    uint64_t rows;              /* to send from there */
+} lane_part_t;
 typedef struct lane_action {
     lane_action_kind_t kind;
-    epoch_t epoch;
-    slice_t segment;            /* borrowed, alive until answered */
-    size_t at;                  /* byte of the first record to send, relative to the first record */
-    uint64_t from_row, to_row;
-    ledger_pos_t ledger;        /* to write last */
+    int nparts;                 /* SEND: epochs behind go as a group; 0: only the ledger record (a new incarnation's start) */
+    lane_part_t parts[LANE_GROUP];
+    ledger_pos_t ledger;        /* SEND: to write last */
 } lane_action_t;
 
-lane_t *lane_new(uint64_t incarnation, epoch_t bound /* last epoch known published by this incarnation, 0 none */, bool has_bound);
+/* has_bound: a ledger record of this incarnation is known to exist, of epoch `bound` or later (0: its start record). */
+lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound);
 void lane_free(lane_t *l);
 void lane_open(lane_t *l);                                         /* FRESH -> FENCING */
 void lane_segment(lane_t *l, epoch_t epoch, buf_t *segment);       /* takes the content of *segment; epochs ascending */
@@ -81,13 +87,14 @@ void lane_complete(lane_t *l, epoch_t epoch);                      /* cumulative
 void lane_next(lane_t *l, lane_action_t *ret);
 void lane_initialised(lane_t *l);
 void lane_ledger(lane_t *l, const ledger_pos_t *pos);
-void lane_committed(lane_t *l, const ledger_pos_t *pos);
-void lane_doubt(lane_t *l, const err_t *why);                      /* time-out, disconnect, retriable: start over at FENCING */
+void lane_committed(lane_t *l, const ledger_pos_t *pos);          /* of the outstanding SEND; pos: the ledger record written */
+void lane_doubt(lane_t *l);                                        /* time-out, disconnect, retriable: start over at FENCING */
 void lane_fenced(lane_t *l);                                       /* somebody else owns it: wait for lane_confirm */
 void lane_confirm(lane_t *l);                                      /* the coordinator confirmed our attempt: may init again */
 void lane_poison(lane_t *l, err_t *why);                           /* cannot ever be published: STOPPED; takes why */
 lane_state_t lane_state(const lane_t *l);
 const err_t *lane_error(const lane_t *l);                          /* of STOPPED */
+bool lane_started(const lane_t *l);        /* a ledger record of this incarnation exists */
 epoch_t lane_published(const lane_t *l);   /* every epoch <= this is published (epochs without rows count as soon as complete) */
 size_t lane_unpublished_bytes(const lane_t *l);
 const char *lane_state_name(lane_state_t s);

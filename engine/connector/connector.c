@@ -1,9 +1,10 @@
 /* connector.c: the one table of connectors, and the check of option keys. */
 #include "engine/connector/connector.h"
+#include "engine/connector/kafka_table.h"
 #include <stdio.h>
 
-static const source_vtable_t *const sources[] = {&filesystem_source, &datagen_source};
-static const sink_vtable_t *const sinks[] = {&filesystem_sink, &print_sink, &blackhole_sink};
+static const source_vtable_t *const sources[] = {&kafka_source, &upsert_kafka_source, &filesystem_source, &datagen_source};
+static const sink_vtable_t *const sinks[] = {&kafka_sink, &upsert_kafka_sink, &filesystem_sink, &print_sink, &blackhole_sink};
 
 const source_vtable_t *source_find(const char *connector) {
     for (size_t i = 0; i < ARRAY_LEN(sources); i++)

@@ -208,14 +208,9 @@ static rd_kafka_topic_partition_list_t *assignment(const kafka_source_t *k, cons
     return l;
 }
 
-static err_t *kafka_source_open(source_t *s) {
+/* Splits from `from` on are what this client is assigned. */
+static err_t *connect_client(source_t *s, int from) {
     kafka_source_t *k = s->self;
-    k->source = s;
-    k->arena = arena_new();
-    TRY(kafka_table_read(k->arena, s->env.op->table, &k->table));
-    TRY(plan_columns(k, s));
-    for (int i = 0; i < s->splits.n; i++) TRY(add_part(k, &s->splits.items[i]));
-    if (!s->splits.n) return NULL; /* nothing to read: no connection */
     kafka_setting_t defaults[] = {{"group.id", "tidegate"}, {"fetch.message.max.bytes", "200000"}, {"queued.min.messages", "10000000"},
                                   {"queued.max.messages.kbytes", "16384"}, {"fetch.wait.max.ms", "500"}, {"fetch.error.backoff.ms", "50"}, {0}};
     kafka_setting_t ours[] = {{"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
@@ -224,10 +219,20 @@ static err_t *kafka_source_open(source_t *s) {
     rd_kafka_poll_set_consumer(k->client->rk);
     k->queue = rd_kafka_queue_get_consumer(k->client->rk);
     rd_kafka_queue_cb_event_enable(k->queue, on_queue_event, s);
-    rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, 0);
+    rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, from);
     rd_kafka_resp_err_t code = rd_kafka_assign(k->client->rk, l);
     rd_kafka_topic_partition_list_destroy(l);
     return code ? kafka_error(k->client, code, "assigning partitions") : NULL;
+}
+
+static err_t *kafka_source_open(source_t *s) {
+    kafka_source_t *k = s->self;
+    k->source = s;
+    k->arena = arena_new();
+    TRY(kafka_table_read(k->arena, s->env.op->table, &k->table));
+    TRY(plan_columns(k, s));
+    for (int i = 0; i < s->splits.n; i++) TRY(add_part(k, &s->splits.items[i]));
+    return s->splits.n ? connect_client(s, 0) : NULL; /* nothing to read: no connection */
 }
 
 /* ---- batches */
@@ -323,7 +328,8 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
     for (int i = 0; i < k->nparts; i++) /* skipped records move the position too */
         if (!s->splits.items[i].ended) s->splits.items[i].position = k->parts[i].next;
     if (note_ends(k)) return SRC_ENDED;
-    return k->nparts ? SRC_WAIT : SRC_ENDED;
+    const char *bounded = options_get(&s->env.op->table->options, "scan.bounded.mode");
+    return !k->nparts && bounded && strcmp(bounded, "unbounded") ? SRC_ENDED : SRC_WAIT;
 }
 
 static err_t *kafka_source_add_splits(source_t *s, const split_list_t *more) {
@@ -334,7 +340,7 @@ static err_t *kafka_source_add_splits(source_t *s, const split_list_t *more) {
         split_list_add(&s->splits, &more->items[i]);
     }
     kafka_idle_free(TAKE(k->idle)); /* made anew, with all partitions, when it is next asked */
-    if (!k->client) return err_new(ERR_INTERNAL, "a task without partitions cannot take new ones in place");
+    if (!k->client) return connect_client(s, before);
     rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, before);
     rd_kafka_error_t *ke = rd_kafka_incremental_assign(k->client->rk, l);
     rd_kafka_topic_partition_list_destroy(l);

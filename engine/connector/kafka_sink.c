@@ -1,0 +1,227 @@
+/* kafka_sink.c: rows into a topic, as lane segments (exactly-once) or at once (at-least-once, none).
+ *
+ * Lane mode encodes each row when it comes; the segment of an epoch is published by the lane after the epoch is complete (engine/lane.h). Direct mode
+ * produces at once; an epoch is acked only when every record before its barrier has its delivery report (hazards A15), so nothing that a
+ * restored job believes written is missing. A record that can never be written (too large) fails before its barrier (B1).
+ *
+ * upsert-kafka: +I and +U write key and value, -D writes a tombstone, -U nothing.
+ * Thread: the task's; librdkafka's threads only call env.wake. */
+#include "common/clock.h"
+#include "engine/connector/kafka_ledger.h"
+#include "engine/connector/kafka_table.h"
+#include <stdlib.h>
+
+#define RECORD_MAX_DEFAULT 1000000 /* below the broker's default max.message.bytes of 1048588 */
+#define SEGMENT_MAX ((size_t)1 << 30)
+
+typedef struct kafka_sink {
+    arena_t *arena;
+    kafka_table_t table;
+    encoder_t *value, *key;
+    buf_t value_bytes, key_bytes;
+    int timestamp_col; /* column of the input, -1 none */
+    int64_t record_max;
+    bool lane;
+    buf_t segment;
+    uint64_t rows; /* in the segment */
+    /* direct mode */
+    kafka_client_t *client;
+    rd_kafka_queue_t *queue;
+    rd_kafka_topic_t *topic;
+    uint64_t unacked;
+    uint32_t at; /* row to go on with */
+    rd_kafka_resp_err_t failed;
+} kafka_sink_t;
+
+static err_t *kafka_sink_check(const table_t *t) { return kafka_table_check(t, false); }
+
+static err_t *kafka_sink_prepare(const table_t *t, const options_t *job_set, int timeout_ms) {
+    kafka_client_t *c;
+    int n;
+    kafka_setting_t ours[] = {{"group.id", "tidegate"}, {"allow.auto.create.topics", "false"}, {0}};
+    TRY(kafka_client_new(t, RD_KAFKA_CONSUMER, NULL, ours, 0, &c));
+    err_t *e = kafka_partitions(c, options_get(&t->options, "topic"), timeout_ms, &n);
+    kafka_client_free(c);
+    return err_wrap(e, "table %s", t->name);
+}
+
+static err_t *kafka_sink_prepare_lanes(const table_t *t, const char *cluster, const char *job, int lanes, int timeout_ms) {
+    char *base AUTO(auto_free) = kafka_lane_base(t, cluster, job);
+    char *ledger AUTO(auto_free) = kafka_ledger_topic(base);
+    return err_wrap(kafka_ledger_prepare(t, ledger, lanes, timeout_ms), "table %s", t->name);
+}
+
+static void on_reports(rd_kafka_t *rk, void *opaque) {
+    sink_t *s = opaque;
+    s->env.wake(s->env.wake_arg);
+}
+
+static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
+    kafka_setting_t defaults[] = {{"linger.ms", "1"}, {"batch.num.messages", "100000"}, {"queue.buffering.max.messages", "500000"},
+                                  {"queue.buffering.max.kbytes", "65536"}, {"message.timeout.ms", "120000"},
+                                  {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"}, {0}};
+    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, NULL, RD_KAFKA_EVENT_DR, &k->client));
+    k->queue = rd_kafka_queue_get_main(k->client->rk);
+    rd_kafka_queue_cb_event_enable(k->queue, on_reports, s);
+    k->topic = rd_kafka_topic_new(k->client->rk, options_get(&k->table.t->options, "topic"), NULL);
+    return k->topic ? NULL : kafka_error(k->client, rd_kafka_last_error(), "topic");
+}
+
+static err_t *kafka_sink_open(sink_t *s) {
+    kafka_sink_t *k = s->self;
+    const table_t *t = s->env.op->table;
+    k->arena = arena_new();
+    k->lane = s->env.op->lanes_max > 0;
+    k->segment = buf_make(SEGMENT_MAX);
+    k->value_bytes = buf_make(0);
+    k->key_bytes = buf_make(0);
+    k->timestamp_col = -1;
+    TRY(kafka_table_read(k->arena, t, &k->table));
+    for (int i = 0; i < t->metadata->n; i++)
+        if (!strcmp(t->metadata_keys[i], "timestamp") && t->physical->n + i < s->env.op->schema->n) k->timestamp_col = t->physical->n + i;
+    /* what the client was told, else the broker's default */
+    const char *size = options_get(&t->options, "properties.message.max.bytes") ? "properties.message.max.bytes" : "properties.max.request.size";
+    TRY(options_i64(&t->options, size, RECORD_MAX_DEFAULT, 1, INT32_MAX, &k->record_max));
+    k->table.value.scan = k->table.value_cols; /* the encoder reads columns of the table's rows */
+    k->table.value.nscan = k->table.nvalue;
+    k->table.value.fields = t->physical;
+    k->table.key.scan = k->table.key_cols;
+    k->table.key.nscan = k->table.nkey;
+    TRY(encoder_new(&k->table.value, &k->value));
+    if (k->table.nkey) {
+        schema_t *names = schema_new(k->arena, t->physical->n); /* key fields may lose their prefix */
+        memcpy(names->fields, t->physical->fields, sizeof *names->fields * (size_t)t->physical->n);
+        for (int i = 0; i < k->table.nkey; i++) names->fields[k->table.key_cols[i]].name = k->table.key_schema->fields[i].name;
+        k->table.key.fields = names;
+        TRY(encoder_new(&k->table.key, &k->key));
+    }
+    if (k->lane) segment_begin(&k->segment);
+    else TRY(open_producer(s, k));
+    return NULL;
+}
+
+/* Encodes row i; *ret_skip: it is not written (-U). */
+static err_t *encode(kafka_sink_t *k, const batch_t *b, uint32_t i, lane_record_t *r, bool *ret_skip) {
+    row_kind_t kind = batch_kind(b, i);
+    *ret_skip = k->table.upsert && kind == ROW_UPDATE_BEFORE;
+    if (*ret_skip) return NULL;
+    *r = (lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = !k->table.upsert || kind != ROW_DELETE, .has_key = k->key != NULL};
+    buf_clear(&k->value_bytes);
+    buf_clear(&k->key_bytes);
+    if (r->has_value) TRY(encoder_row(k->value, b, i, &k->value_bytes));
+    if (k->key) TRY(encoder_row(k->key, b, i, &k->key_bytes));
+    r->value = buf_slice(&k->value_bytes);
+    r->key = buf_slice(&k->key_bytes);
+    if (k->timestamp_col >= 0 && !column_null(&b->cols[k->timestamp_col], i)) r->timestamp_ms = b->cols[k->timestamp_col].i64[i] / 1000;
+    if ((int64_t)(r->value.len + r->key.len + 100) > k->record_max)
+        return err_hint(err_new(ERR_LIMIT, "table %s: a record of %zu bytes, topic '%s' takes %" PRId64, k->table.t->name, r->value.len + r->key.len,
+                                options_get(&k->table.t->options, "topic"), k->record_max),
+                        "raise max.message.bytes of the topic and 'properties.message.max.bytes' of the table, or write less");
+    return NULL;
+}
+
+static void take_reports(kafka_sink_t *k) {
+    rd_kafka_event_t *ev;
+    while ((ev = rd_kafka_queue_poll(k->queue, 0)) != NULL) {
+        const rd_kafka_message_t *m;
+        while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
+            k->unacked--;
+            if (m->err && !k->failed) k->failed = m->err;
+        }
+        rd_kafka_event_destroy(ev);
+    }
+}
+
+static err_t *delivery_error(kafka_sink_t *k) {
+    if (!k->failed || k->table.guarantee == GUARANTEE_NONE) return NULL;
+    return kafka_error(k->client, k->failed, "table %s: topic '%s'", k->table.t->name, options_get(&k->table.t->options, "topic"));
+}
+
+/* OP_MORE: the queue is full. */
+static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **reterr) {
+    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->topic},
+                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA},
+                           {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {r->has_key ? (void *)r->key.p : NULL, r->has_key ? r->key.len : 0}},
+                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0}},
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)}};
+    rd_kafka_error_t *e = rd_kafka_produceva(k->client->rk, vus, ARRAY_LEN(vus));
+    if (!e) {
+        k->unacked++;
+        return OP_DONE;
+    }
+    rd_kafka_resp_err_t code = rd_kafka_error_code(e);
+    rd_kafka_error_destroy(e);
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) return OP_MORE;
+    *reterr = kafka_error(k->client, code, "table %s", k->table.t->name);
+    return OP_FAIL;
+}
+
+static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr) {
+    kafka_sink_t *k = s->self;
+    if (k->client) {
+        take_reports(k);
+        if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
+    }
+    for (; k->at < b->n; k->at++) {
+        lane_record_t r;
+        bool skip;
+        if ((*reterr = encode(k, b, k->at, &r, &skip)) != NULL) return OP_FAIL;
+        if (skip) continue;
+        if (k->lane) {
+            segment_add(&k->segment, &r);
+            k->rows++;
+            if (k->segment.overflow) {
+                *reterr = err_hint(err_new(ERR_LIMIT, "table %s: an epoch's output passes 1 GB in one lane", k->table.t->name), "shorten execution.checkpointing.interval");
+                return OP_FAIL;
+            }
+        } else {
+            op_status_t st = produce(k, &r, reterr);
+            if (st != OP_DONE) return st;
+        }
+        s->bytes_out += r.value.len + r.key.len;
+    }
+    k->at = 0;
+    return OP_DONE;
+}
+
+static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t *segment, err_t **reterr) {
+    kafka_sink_t *k = s->self;
+    if (k->lane) {
+        if (!k->rows) return OP_DONE;
+        segment_finish(&k->segment, 0, k->rows);
+        buf_put(segment, k->segment.data, k->segment.len);
+        buf_clear(&k->segment);
+        segment_begin(&k->segment);
+        k->rows = 0;
+        return OP_DONE;
+    }
+    take_reports(k);
+    if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
+    return k->unacked && k->table.guarantee != GUARANTEE_NONE ? OP_MORE : OP_DONE;
+}
+
+static void kafka_sink_close(sink_t *s) {
+    kafka_sink_t *k = s->self;
+    if (k->queue) {
+        rd_kafka_queue_cb_event_enable(k->queue, NULL, NULL);
+        rd_kafka_queue_destroy(k->queue);
+    }
+    if (k->topic) rd_kafka_topic_destroy(k->topic);
+    kafka_client_free(k->client);
+    encoder_free(k->value);
+    encoder_free(k->key);
+    buf_free(&k->value_bytes);
+    buf_free(&k->key_bytes);
+    buf_free(&k->segment);
+    if (k->arena) arena_free(k->arena);
+}
+
+#define KAFKA_SINK(name)                                                                                                        \
+    {                                                                                                                           \
+        .connector = name, .state_size = sizeof(kafka_sink_t), .check = kafka_sink_check, .prepare = kafka_sink_prepare,        \
+        .prepare_lanes = kafka_sink_prepare_lanes, .open = kafka_sink_open, .write = kafka_sink_write, .seal = kafka_sink_seal, \
+        .close = kafka_sink_close,                                                                                              \
+    }
+const sink_vtable_t kafka_sink = KAFKA_SINK("kafka");
+const sink_vtable_t upsert_kafka_sink = KAFKA_SINK("upsert-kafka");

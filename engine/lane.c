@@ -1,0 +1,267 @@
+#include "engine/lane.h"
+#include <stdlib.h>
+
+typedef struct pending {
+    epoch_t epoch;
+    buf_t bytes;
+    reader_t records; /* at the first record not yet published */
+    uint64_t rows;    /* of the whole segment */
+    uint64_t done;    /* rows published */
+    uint32_t part;    /* transactions of this epoch so far */
+} pending_t;
+
+struct lane {
+    uint64_t incarnation;
+    epoch_t bound;
+    bool has_bound;
+    lane_state_t state;
+    epoch_t completed;
+    pending_t *queue; /* ascending epochs; head first */
+    size_t n, cap;
+    size_t bytes;
+    bool outstanding;   /* an action waits for its answer */
+    bool need_start;    /* the ledger has no record of ours yet */
+    bool wait_confirm;  /* fenced: nothing until the coordinator confirms us */
+    bool stop_reported;
+    lane_action_t sent; /* the outstanding SEND */
+    err_t *error;
+};
+
+static const char *const names[] = {"fresh", "fencing", "reading its ledger", "ready", "sending", "stopped"};
+const char *lane_state_name(lane_state_t s) { return names[s]; }
+
+/* The only writer of state. */
+static void lane_set_state(lane_t *l, lane_state_t to) {
+    static const uint8_t allowed[] = {
+        [LANE_FRESH] = 1 << LANE_FENCING | 1 << LANE_STOPPED,
+        [LANE_FENCING] = 1 << LANE_FENCING | 1 << LANE_READING | 1 << LANE_STOPPED,
+        [LANE_READING] = 1 << LANE_FENCING | 1 << LANE_READY | 1 << LANE_STOPPED,
+        [LANE_READY] = 1 << LANE_FENCING | 1 << LANE_SENDING | 1 << LANE_STOPPED,
+        [LANE_SENDING] = 1 << LANE_FENCING | 1 << LANE_READY | 1 << LANE_STOPPED,
+        [LANE_STOPPED] = 1 << LANE_STOPPED,
+    };
+    ASSERT(allowed[l->state] & 1 << to);
+    l->state = to;
+}
+
+static void stop(lane_t *l, err_t *why) {
+    lane_set_state(l, LANE_STOPPED);
+    if (l->error) err_free(why);
+    else l->error = why;
+}
+
+lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound) {
+    lane_t *l = xcalloc(1, sizeof *l);
+    l->incarnation = incarnation;
+    l->bound = bound;
+    l->has_bound = has_bound;
+    return l;
+}
+
+void lane_free(lane_t *l) {
+    if (!l) return;
+    for (size_t i = 0; i < l->n; i++) buf_free(&l->queue[i].bytes);
+    free(l->queue);
+    err_free(l->error);
+    free(l);
+}
+
+void lane_open(lane_t *l) {
+    if (l->state == LANE_FRESH) lane_set_state(l, LANE_FENCING);
+}
+
+void lane_segment(lane_t *l, epoch_t epoch, buf_t *segment) {
+    pending_t p = {.epoch = epoch, .bytes = *segment};
+    *segment = (buf_t){.max = segment->max};
+    err_t *e = segment_open(buf_slice(&p.bytes), &p.records, &p.rows);
+    ASSERT(!l->n || l->queue[l->n - 1].epoch < epoch);
+    if (e || !p.rows) {
+        buf_free(&p.bytes);
+        if (e && l->state != LANE_STOPPED) stop(l, err_wrap(e, "epoch %" PRIu64, epoch));
+        else err_free(e);
+        return;
+    }
+    if (l->n == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 4;
+        l->queue = xrealloc(l->queue, l->cap * sizeof *l->queue);
+    }
+    l->bytes += p.bytes.len;
+    l->queue[l->n++] = p;
+}
+
+void lane_complete(lane_t *l, epoch_t epoch) { l->completed = MAX(l->completed, epoch); }
+
+static void drop_head(lane_t *l, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        l->bytes -= l->queue[i].bytes.len;
+        buf_free(&l->queue[i].bytes);
+    }
+    l->n -= n;
+    if (n) memmove(l->queue, l->queue + n, l->n * sizeof *l->queue);
+}
+
+/* Fills parts until the transaction is full; the ledger says where the last part ends. */
+static bool plan_send(lane_t *l, lane_action_t *a) {
+    size_t bytes = 0;
+    a->nparts = 0;
+    for (size_t i = 0; i < l->n && a->nparts < LANE_GROUP && bytes < LANE_TXN_BYTES; i++) {
+        pending_t *p = &l->queue[i];
+        if (p->epoch > l->completed) break;
+        reader_t r = p->records;
+        lane_record_t rec;
+        uint64_t rows = 0;
+        const uint8_t *from = r.p;
+        while (p->done + rows < p->rows && (bytes + (size_t)(r.p - from) < LANE_TXN_BYTES)) {
+            if (!segment_next(&r, &rec)) {
+                stop(l, err_new(ERR_CORRUPT, "epoch %" PRIu64 ": output segment ends after %" PRIu64 " of %" PRIu64 " rows", p->epoch, p->done + rows, p->rows));
+                return false;
+            }
+            rows++;
+        }
+        bytes += (size_t)(r.p - from);
+        a->parts[a->nparts++] = (lane_part_t){p->epoch, p->records, rows};
+        a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = p->epoch, .part = p->part,
+                                   .next_row = p->done + rows, .epoch_done = p->done + rows == p->rows};
+    }
+    if (a->nparts) return true;
+    a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch_done = true};
+    return l->need_start;
+}
+
+void lane_next(lane_t *l, lane_action_t *ret) {
+    ret->kind = LANE_DO_NOTHING;
+    ret->nparts = 0;
+    if (l->outstanding) return;
+    switch (l->state) {
+    case LANE_FRESH: return;
+    case LANE_FENCING:
+        if (l->wait_confirm) return;
+        ret->kind = LANE_DO_INIT;
+        break;
+    case LANE_READING: ret->kind = LANE_DO_READ; break;
+    case LANE_READY:
+        if (!plan_send(l, ret)) break;
+        ret->kind = LANE_DO_SEND;
+        l->sent = *ret;
+        lane_set_state(l, LANE_SENDING);
+        break;
+    case LANE_SENDING: UNREACHABLE(); /* a SEND is always outstanding in it */
+    case LANE_STOPPED: break;
+    }
+    if (l->state == LANE_STOPPED) {
+        ret->kind = l->stop_reported ? LANE_DO_NOTHING : LANE_DO_STOP;
+        l->stop_reported = true;
+        return;
+    }
+    l->outstanding = ret->kind != LANE_DO_NOTHING;
+}
+
+void lane_initialised(lane_t *l) {
+    if (l->state != LANE_FENCING) return;
+    l->outstanding = false;
+    lane_set_state(l, LANE_READING);
+}
+
+static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
+    if (!pos->present && l->has_bound)
+        return err_hint(err_new(ERR_CORRUPT, "the ledger is empty although epoch %" PRIu64 " was published", l->bound),
+                        "was the ledger topic deleted or its retention changed? output may be lost or doubled if the job goes on");
+    if (!pos->present || (pos->incarnation != l->incarnation && !l->has_bound)) return NULL; /* ours to take */
+    if (pos->incarnation != l->incarnation)
+        return err_new(ERR_FENCED, "taken over by incarnation %016" PRIx64 " of the job", pos->incarnation);
+    if (l->has_bound && pos->epoch < l->bound)
+        return err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but epoch %" PRIu64 " was published", pos->epoch, l->bound);
+    if (pos->epoch > l->completed)
+        return err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but the last complete epoch is %" PRIu64, pos->epoch, l->completed);
+    return NULL;
+}
+
+/* Rows of the segment the ledger shows as published are skipped. */
+static err_t *skip_rows(pending_t *p, const ledger_pos_t *pos) {
+    lane_record_t rec;
+    if (pos->next_row > p->rows) return err_new(ERR_CORRUPT, "the ledger says row %" PRIu64 " of epoch %" PRIu64 ", which has %" PRIu64, pos->next_row, p->epoch, p->rows);
+    while (p->done < pos->next_row) {
+        if (!segment_next(&p->records, &rec)) return err_new(ERR_CORRUPT, "epoch %" PRIu64 ": output segment is too short", p->epoch);
+        p->done++;
+    }
+    p->part = pos->part + 1;
+    return NULL;
+}
+
+void lane_ledger(lane_t *l, const ledger_pos_t *pos) {
+    if (l->state != LANE_READING) return;
+    l->outstanding = false;
+    err_t *e = check_ledger(l, pos);
+    if (e) {
+        stop(l, e);
+        return;
+    }
+    bool ours = pos->present && pos->incarnation == l->incarnation;
+    l->need_start = !ours;
+    size_t gone = 0;
+    while (ours && gone < l->n && (l->queue[gone].epoch < pos->epoch || (l->queue[gone].epoch == pos->epoch && pos->epoch_done))) gone++;
+    drop_head(l, gone);
+    if (ours && !pos->epoch_done) {
+        if (!l->n || l->queue[0].epoch != pos->epoch)
+            e = err_new(ERR_CORRUPT, "epoch %" PRIu64 " is published up to row %" PRIu64 ", but the rest of it is not in the checkpoint", pos->epoch, pos->next_row);
+        else e = skip_rows(&l->queue[0], pos);
+    }
+    if (ours) {
+        l->has_bound = true;
+        l->bound = MAX(l->bound, pos->epoch_done ? pos->epoch : pos->epoch ? pos->epoch - 1 : 0);
+    }
+    if (e) stop(l, e);
+    else lane_set_state(l, LANE_READY);
+}
+
+void lane_committed(lane_t *l, const ledger_pos_t *pos) {
+    if (l->state != LANE_SENDING) return;
+    ASSERT(pos->epoch == l->sent.ledger.epoch && pos->next_row == l->sent.ledger.next_row);
+    l->outstanding = false;
+    l->need_start = false;
+    l->has_bound = true;
+    size_t gone = 0;
+    for (int i = 0; i < l->sent.nparts; i++) {
+        pending_t *p = &l->queue[i];
+        lane_record_t rec;
+        ASSERT(p->epoch == l->sent.parts[i].epoch);
+        for (uint64_t k = 0; k < l->sent.parts[i].rows; k++) {
+            bool ok = segment_next(&p->records, &rec);
+            ASSERT(ok); /* walked over before it was sent */
+        }
+        p->done += l->sent.parts[i].rows;
+        p->part++;
+        if (p->done < p->rows) break;
+        l->bound = p->epoch;
+        gone++;
+    }
+    drop_head(l, gone);
+    lane_set_state(l, LANE_READY);
+}
+
+void lane_doubt(lane_t *l) {
+    if (l->state == LANE_STOPPED || l->state == LANE_FRESH) return;
+    l->outstanding = false;
+    lane_set_state(l, LANE_FENCING);
+}
+
+void lane_fenced(lane_t *l) {
+    lane_doubt(l);
+    l->wait_confirm = true;
+}
+
+void lane_confirm(lane_t *l) { l->wait_confirm = false; }
+
+void lane_poison(lane_t *l, err_t *why) {
+    l->outstanding = false;
+    stop(l, why);
+}
+
+lane_state_t lane_state(const lane_t *l) { return l->state; }
+const err_t *lane_error(const lane_t *l) { return l->error; }
+size_t lane_unpublished_bytes(const lane_t *l) { return l->bytes; }
+bool lane_started(const lane_t *l) { return l->has_bound; }
+
+epoch_t lane_published(const lane_t *l) {
+    return l->n ? MIN(l->queue[0].epoch - 1, l->completed) : l->completed;
+}

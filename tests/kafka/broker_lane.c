@@ -1,0 +1,159 @@
+/* The Kafka lane driver against the real broker named by BOOTSTRAP (integration/test_lane.py runs it): commits, fences, reads its ledger, resumes.
+ * argv: data topic (exists). */
+#include "common/clock.h"
+#include "common/mailbox.h"
+#include "engine/connector/kafka_ledger.h"
+#include "tests/helpers/test.h"
+#include "worker/lane_kafka.h"
+#include <stdio.h>
+
+static const char *topic;
+static table_t table;
+static plan_op_t op;
+
+static void on_answer(void *arg, lane_answer_t a) {
+    lane_answer_t *copy = xmalloc(sizeof a);
+    *copy = a;
+    ck_assert(mailbox_send(arg, copy));
+}
+
+static lane_answer_t next(mailbox_t *m) {
+    int64_t until = clock_mono_ms() + 30000;
+    for (;;) {
+        lane_answer_t *p = mailbox_receive(m);
+        if (p) {
+            lane_answer_t a = *p;
+            free(p);
+            return a;
+        }
+        ck_assert_msg(clock_mono_ms() < until, "no answer for 30 s");
+        mailbox_wait(m, 1000);
+    }
+}
+
+typedef struct owner {
+    lane_driver_t *d;
+    lane_handle_t *h;
+    mailbox_t *box;
+    lane_t *lane;
+    int inits;
+    int64_t init_ms;
+} owner_t;
+
+static owner_t owner(uint64_t incarnation, epoch_t bound, bool has_bound) {
+    owner_t o = {.d = lane_kafka_new(), .box = mailbox_new(10, NULL), .lane = lane_new(incarnation, bound, has_bound)};
+    lane_spec_t spec = {.cluster = "test", .job = topic, .incarnation = incarnation, .op = &op, .lane = 1, .lanes = 2};
+    ck_ok(o.d->open(o.d, &spec, on_answer, o.box, &o.h));
+    lane_open(o.lane);
+    return o;
+}
+
+static void feed(owner_t *o, epoch_t e, int rows) {
+    buf_t b = buf_make(0);
+    segment_begin(&b);
+    for (int i = 0; i < rows; i++) {
+        char v[64];
+        int n = snprintf(v, sizeof v, "%d.%d", (int)e, i);
+        segment_add(&b, &(lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = true, .value = slice_of(v, (size_t)n)});
+    }
+    segment_finish(&b, 0, (uint64_t)rows);
+    lane_segment(o->lane, e, &b);
+    buf_free(&b);
+}
+
+/* Until the lane rests, or (with stop_before_answer) the answer of a SEND came but was not told to the core. */
+static void drive(owner_t *o, bool lose_answer) {
+    for (;;) {
+        lane_action_t a;
+        lane_next(o->lane, &a);
+        if (a.kind == LANE_DO_NOTHING || a.kind == LANE_DO_STOP) return;
+        int64_t start = clock_mono_ms();
+        o->d->start(o->d, o->h, &a);
+        lane_answer_t r = next(o->box);
+        switch (r.kind) {
+        case LANE_ANSWER_INITIALISED:
+            o->inits++;
+            o->init_ms = clock_mono_ms() - start;
+            lane_initialised(o->lane);
+            break;
+        case LANE_ANSWER_LEDGER: lane_ledger(o->lane, &r.pos); break;
+        case LANE_ANSWER_COMMITTED:
+            if (lose_answer && a.nparts) return;
+            lane_committed(o->lane, &r.pos);
+            break;
+        case LANE_ANSWER_DOUBT: lane_doubt(o->lane); break;
+        case LANE_ANSWER_FENCED: lane_fenced(o->lane); break;
+        default: ck_abort_msg("answer %d: %s", r.kind, err_text(r.error));
+        }
+        err_free(r.error);
+    }
+}
+
+static void let_go(owner_t *o) {
+    o->d->close(o->d, o->h);
+    while (next(o->box).kind != LANE_ANSWER_CLOSED) {}
+    lane_free(o->lane);
+    mailbox_free(o->box);
+    lane_kafka_free(o->d);
+}
+
+START_TEST(publishes_and_resumes_from_its_ledger) {
+    char *base = kafka_lane_base(&table, "test", topic), *ledger = kafka_ledger_topic(base);
+    ck_ok(kafka_ledger_prepare(&table, ledger, 2, 30000));
+    ck_ok(kafka_ledger_prepare(&table, ledger, 2, 30000)); /* again: no harm */
+    ck_fails(kafka_ledger_prepare(&table, ledger, 3, 30000), ERR_INVALID, "2 partitions");
+    owner_t a = owner(11, 0, false);
+    drive(&a, false); /* start record */
+    for (epoch_t e = 1; e <= 5; e++) {
+        feed(&a, e, 100);
+        lane_complete(a.lane, e);
+        drive(&a, false);
+        ck_assert_uint_eq(lane_published(a.lane), e);
+    }
+    feed(&a, 6, 50);
+    lane_complete(a.lane, 6);
+    drive(&a, true); /* committed, but we die before we hear it */
+    owner_t b = owner(11, 5, true);
+    feed(&b, 6, 50);
+    feed(&b, 7, 10);
+    lane_complete(b.lane, 7);
+    drive(&b, false);
+    ck_assert_uint_eq(lane_published(b.lane), 7);
+    printf("init_transactions %d ms\n", (int)b.init_ms);
+    lane_doubt(a.lane); /* the zombie: its producer is fenced, whatever it tries */
+    lane_free(a.lane);
+    a.lane = lane_new(12, 0, false); /* a newer incarnation takes over */
+    lane_open(a.lane);
+    drive(&a, false);
+    feed(&b, 8, 10);
+    lane_complete(b.lane, 8);
+    drive(&b, false);
+    lane_confirm(b.lane);
+    drive(&b, false);
+    ck_assert_int_eq(lane_state(b.lane), LANE_STOPPED);
+    ck_assert_int_eq(err_code(lane_error(b.lane)), ERR_FENCED);
+    let_go(&a);
+    let_go(&b);
+    free(base);
+    free(ledger);
+}
+END_TEST
+
+int main(int argc, char **argv) {
+    const char *keys[] = {"connector", "topic", "properties.bootstrap.servers"};
+    const char *values[] = {"kafka", argc > 1 ? argv[1] : "lane-test", getenv("BOOTSTRAP") ? getenv("BOOTSTRAP") : "127.0.0.1:9092"};
+    topic = values[1];
+    table = (table_t){.name = "results", .connector = "kafka", .options = {3, keys, values}};
+    op = (plan_op_t){.table = &table};
+    Suite *s = suite_create("broker_lane");
+    TCase *c = tcase_create("broker_lane");
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, publishes_and_resumes_from_its_ledger);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
