@@ -5,6 +5,7 @@
  * their text), a duplicate key's last value wins, unknown keys are skipped. Containers nest at most JSON_DEPTH_MAX deep.
  * A message is one object, or an array of objects: so many rows. An empty message has none. */
 #include "engine/connector/json_int.h"
+#include "common/map.h"
 #include "engine/number.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,28 +329,50 @@ static bool store_array(json_in_t *in, rcol_t *c, uint32_t i) {
     return true;
 }
 
-/* A key seen before in this map: its entry is overwritten. */
-static uint32_t map_entry(json_in_t *in, rcol_t *c, uint32_t off, slice_t key) {
+/* A key seen before in this map: its entry is overwritten. Small maps are searched, larger ones get an index, so that
+ * hostile input cannot make this quadratic. */
+#define MAP_SEARCH_MAX 32
+
+static uint32_t map_entry(json_in_t *in, rcol_t *c, uint32_t off, slice_t key, map_t **index) {
     rcol_t *k = &c->child[0];
-    for (uint32_t e = off; e < k->n; e++)
-        if (k->str[e].len == key.len && memcmp(k->str[e].p, key.p, key.len) == 0) return e;
+    if (k->n - off >= MAP_SEARCH_MAX && !*index) {
+        *index = map_new();
+        for (uint32_t e = off; e < k->n; e++)
+            map_put(*index, slice_of(k->str[e].p, k->str[e].len), (void *)(uintptr_t)(e - off + 1));
+    }
+    if (*index) {
+        void *found = map_get(*index, key);
+        if (found) return off + (uint32_t)(uintptr_t)found - 1;
+    } else {
+        for (uint32_t e = off; e < k->n; e++)
+            if (k->str[e].len == key.len && memcmp(k->str[e].p, key.p, key.len) == 0) return e;
+    }
     uint32_t e = rcol_append(in->rows, k), v = rcol_append(in->rows, &c->child[1]);
     ASSERT(e == v);
     rcol_str(in->rows, k, e, key.p, key.len);
+    if (*index) map_put(*index, key, (void *)(uintptr_t)(e - off + 1));
     return e;
+}
+
+static bool map_entries(json_in_t *in, rcol_t *c, uint32_t off, map_t **index) {
+    bool end = empty_container(in, '}');
+    while (!end) {
+        slice_t key;
+        if (!at_key(in) || !json_text(in, &key)) return false;
+        uint32_t at = map_entry(in, c, off, key, index);
+        if (!lex_colon(in) || !json_value(in, &c->child[1], at) || !next_member(in, '}', &end)) return false;
+    }
+    return true;
 }
 
 static bool store_map(json_in_t *in, rcol_t *c, uint32_t i) {
     if (*in->p != '{') return json_fail(in, false, in->p, "is not an object");
     if (!enter(in)) return false;
     uint32_t off = c->child[0].n;
-    bool end = empty_container(in, '}');
-    while (!end) {
-        slice_t key;
-        if (!at_key(in) || !json_text(in, &key)) return false;
-        uint32_t at = map_entry(in, c, off, key);
-        if (!lex_colon(in) || !json_value(in, &c->child[1], at) || !next_member(in, '}', &end)) return false;
-    }
+    map_t *index = NULL;
+    bool ok = map_entries(in, c, off, &index);
+    map_free(index, NULL);
+    if (!ok) return false;
     c->nulls[i] = 0;
     c->span[i] = (span_t){off, c->child[0].n - off};
     return true;

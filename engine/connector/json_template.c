@@ -133,27 +133,31 @@ found:
     return p + 1;
 }
 
-static inline int two(const uint8_t *p) {
-    uint8_t a = (uint8_t)(p[0] - '0'), b = (uint8_t)(p[1] - '0');
-    return a < 10 && b < 10 ? a * 10 + b : 100;
+/* "HH:mm:ss" in one word: seconds of the day, or -1. */
+static inline int64_t quick_clock(const uint8_t *p) {
+    uint64_t t = load8(p) ^ 0x30303A30303A3030ULL; /* digits become 0..9, colons 0 */
+    if ((t & 0xF0F0FFF0F0FFF0F0ULL) || ((t + 0x0606000606000606ULL) & 0xF0F000F0F000F0F0ULL)) return -1;
+    int64_t h = (int64_t)((t & 15) * 10 + (t >> 8 & 15)), m = (int64_t)((t >> 24 & 15) * 10 + (t >> 32 & 15)),
+            s = (int64_t)((t >> 48 & 15) * 10 + (t >> 56));
+    return h > 23 || m > 59 || s > 59 ? -1 : (h * 60 + m) * 60 + s;
 }
 
 /* "yyyy-MM-dd HH:mm:ss[.f{1,6}][Z]"; the day number of the last date is remembered. */
-static const uint8_t *quick_timestamp(json_decoder_t *j, const rcol_t *c, const uint8_t *p, const uint8_t *end,
-                                      int64_t *ret) {
+static inline const uint8_t *quick_timestamp(json_decoder_t *j, const rcol_t *c, const uint8_t *p, const uint8_t *end,
+                                             int64_t *ret) {
     static const int32_t scale[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
     if (end - p < 22 || *p != '"') return NULL;
     p++;
-    if (memcmp(p, j->cached_date, 10) != 0) {
+    if (load8(p) != load8(j->cached_date) || p[8] != j->cached_date[8] || p[9] != j->cached_date[9]) {
         int32_t days;
         if (!date_parse_strict((const char *)p, 10, &days)) return NULL;
         memcpy(j->cached_date, p, 10);
         j->cached_days = days;
     }
-    int h = two(p + 11), m = two(p + 14), s = two(p + 17);
-    if (p[10] != (j->rules.iso ? 'T' : ' ') || p[13] != ':' || p[16] != ':' || h > 23 || m > 59 || s > 59) return NULL;
+    int64_t s = quick_clock(p + 11);
+    if (s < 0 || p[10] != (j->rules.iso ? 'T' : ' ')) return NULL;
     p += 19;
-    int64_t us = (((int64_t)h * 60 + m) * 60 + s) * US_PER_SECOND;
+    int64_t us = s * US_PER_SECOND;
     if (*p == '.') {
         uint64_t f = 0;
         const uint8_t *dot = ++p;
@@ -168,6 +172,36 @@ static const uint8_t *quick_timestamp(json_decoder_t *j, const rcol_t *c, const 
     if (*p != '"') return NULL;
     *ret = j->cached_days * US_PER_DAY + us;
     return p + 1;
+}
+
+/* Literals are a few words long: no call to memcmp for them. */
+static inline bool literal_at(const step_t *s, const uint8_t *p, const uint8_t *end) {
+    uint32_t n = s->lit_len;
+    if (UNLIKELY((size_t)(end - p) < n)) return false;
+    const uint8_t *l = s->lit;
+    if (n < 8) {
+        for (uint32_t k = 0; k < n; k++)
+            if (p[k] != l[k]) return false;
+        return true;
+    }
+    uint32_t k = 0;
+    for (; k + 8 <= n; k += 8)
+        if (load8(p + k) != load8(l + k)) return false;
+    return load8(p + n - 8) == load8(l + n - 8);
+}
+
+/* Short strings are copied as two words when both sides have room for them. */
+static inline void quick_store(rowstore_t *rows, rcol_t *c, uint32_t i, slice_t str, const uint8_t *end) {
+    if (LIKELY(str.len <= 16 && end - str.p >= 16 && rows->s_end - rows->s >= 16)) {
+        char *to = rows->s;
+        memcpy(to, str.p, 16);
+        rows->s += str.len;
+        rows->bytes += str.len;
+        c->nulls[i] = 0;
+        c->str[i] = (str_t){to, (uint32_t)str.len, 0};
+    } else {
+        rcol_str(rows, c, i, str.p, str.len);
+    }
 }
 
 /* ------------------------------------------------------------------ running a template */
@@ -207,7 +241,7 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
     case STEP_STR:
         next = quick_string(p, end, &str, &high);
         if (!next || (high && !utf8_valid(str.p, str.len))) return false;
-        rcol_str(in->rows, c, i, str.p, str.len);
+        quick_store(in->rows, c, i, str, end);
         break;
     case STEP_TIMESTAMP:
         next = quick_timestamp(in->j, c, p, end, &v);
@@ -236,7 +270,7 @@ static bool run(json_in_t *in, const json_template_t *t) {
     const uint8_t *p = in->start, *end = in->end;
     uint32_t i = rowstore_begin(in->rows);
     for (const step_t *s = t->steps;; s++) {
-        if ((size_t)(end - p) < s->lit_len || memcmp(p, s->lit, s->lit_len) != 0) goto no;
+        if (!literal_at(s, p, end)) goto no;
         p += s->lit_len;
         if (s->kind == STEP_END) break;
         if (UNLIKELY(!quick_value(in, s, &p, i)) && !general(in, s, p, i, &p)) goto no;

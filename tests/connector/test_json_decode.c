@@ -128,6 +128,29 @@ START_TEST(a_failed_record_leaves_nothing_behind) {
 }
 END_TEST
 
+START_TEST(large_maps_keep_the_last_of_equal_keys) {
+    fixture_t f = fixture_new();
+    fixture_column(&f, "m", type_map(f.arena, &type_string, &type_int, true));
+    enum { KEYS = 100000 };
+    buf_t msg = buf_make(BUF_MAX_DEFAULT);
+    buf_puts(&msg, "{\"m\":{");
+    for (int i = 0; i < 2 * KEYS; i++) buf_printf(&msg, "%s\"key%d\":%d", i ? "," : "", i % KEYS, i);
+    buf_puts(&msg, "}}");
+    decoder_t *d;
+    ck_ok(fixture_decoder(&f, "json", &d));
+    ck_ok(decoder_message(d, buf_slice(&msg)));
+    batch_t *b;
+    decoder_take(d, &b);
+    ck_ok(batch_validate(b, f.table.physical));
+    ck_assert_uint_eq(b->cols[0].span[0].len, KEYS);
+    for (int i = 0; i < KEYS; i++) ck_assert_int_eq(b->cols[0].child[1].i32[i], i + KEYS);
+    batch_free(b);
+    decoder_free(d);
+    buf_free(&msg);
+    fixture_free(&f);
+}
+END_TEST
+
 START_TEST(all_types) {
     fixture_t f = fixture_new();
     arena_t *a = f.arena;
@@ -321,6 +344,6 @@ END_TEST
 
 TESTS("json_decode", reads_rows_in_any_key_order, values_are_lenient_as_in_flink, duplicate_keys_the_last_wins,
       strings_with_escapes_and_surrogates, errors_name_column_byte_and_reason, hostile_input_is_refused,
-      a_failed_record_leaves_nothing_behind, all_types, iso_timestamps, ignore_parse_errors_as_flink,
+      a_failed_record_leaves_nothing_behind, large_maps_keep_the_last_of_equal_keys, all_types, iso_timestamps, ignore_parse_errors_as_flink,
       fail_on_missing_field_and_not_null, options_are_checked, tombstones_and_projection, shapes_that_change_all_the_time,
       alike_records_are_read_fast)
