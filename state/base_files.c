@@ -92,6 +92,7 @@ err_t *rocks_each_family(const char *dir, const uint64_t *fingerprint,
     size_t n = 0;
     char **names = rocksdb_list_column_families(o, dir, &n, &text);
     if (text) {
+        rocksdb_list_column_families_destroy(names, n);
         rocksdb_options_destroy(o);
         return rocks_error(text, dir, "cannot open the checkpoint");
     }

@@ -358,7 +358,10 @@ static err_t *open_existing(rocks_t *r) {
     char *text = NULL;
     size_t n = 0;
     char **names = rocksdb_list_column_families(r->options, r->dir, &n, &text);
-    TRY(rocks_error(text, r->dir, "cannot open the base"));
+    if (text) {
+        rocksdb_list_column_families_destroy(names, n);
+        return rocks_error(text, r->dir, "cannot open the base");
+    }
     rocksdb_column_family_handle_t **cfs = xcalloc(n, sizeof *cfs);
     const rocksdb_options_t **opts = xcalloc(n, sizeof *opts);
     for (size_t i = 0; i < n; i++) opts[i] = r->options;

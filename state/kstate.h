@@ -56,7 +56,9 @@ err_t *kstate_apply(kstate_t *ks, slice_t sealed);                   /* restore:
 uint64_t kstate_entries(const kstate_t *ks);
 uint64_t kstate_evicted(const kstate_t *ks);                         /* those of them that only the base holds */
 size_t kstate_bytes(const kstate_t *ks);
-/* A hint before a batch of kstate_get calls: fetches the first slot the key would be looked for in. */
+/* Hints before a batch of kstate_get calls, each in a loop of its own over the batch: first the slot the key would be looked for
+ * in, then, when that has arrived, the entry it points to. They pay once the table is larger than the cache. */
 void kstate_prefetch(const kstate_t *ks, int64_t ns, uint64_t hash);
+void kstate_prefetch_entry(const kstate_t *ks, int64_t ns, uint64_t hash);
 /* Called by the task between batches: frees memory down to its share by evicting clean applied entries. */
 err_t *kstate_evict(kstate_t *ks);

@@ -3,6 +3,7 @@
  * Namespaces lie in an ascending list of blocks of at most NS_BLOCK_MAX: windows are appended at the end and leave at the
  * front, timers come anywhere; both cost at most one short memmove. */
 #include "state/kstate_int.h"
+#include <assert.h>
 #include <stdlib.h>
 
 #define NS_BLOCK_MAX 256
@@ -31,7 +32,10 @@ static void ns_position(const kstate_t *ks, int64_t ns, int *ret_block, int *ret
     *ret_at = l;
 }
 
-static inline unsigned cache_index(int64_t ns) { return (unsigned)(hash_mix((uint64_t)ns) % KSTATE_NS_CACHE); }
+static inline unsigned cache_index(int64_t ns) {
+    return (unsigned)((uint64_t)ns * 0x9e3779b97f4a7c15ULL >> 61);
+}
+static_assert(KSTATE_NS_CACHE == 8, "cache_index gives three bits");
 
 ks_ns_t *ks_ns_find(const kstate_t *ks, int64_t ns) {
     unsigned i = cache_index(ns);
@@ -139,14 +143,26 @@ void ks_ns_changed(kstate_t *ks, ks_ns_t *n) {
 }
 
 /* ---------------------------------------------------------------- table */
+/* Keys are short: two overlapping words instead of a call. */
+static inline bool key_equal(const uint8_t *a, const uint8_t *b, size_t len) {
+    uint64_t x, y, u, v;
+    if (LIKELY(len >= 8 && len <= 16)) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        memcpy(&u, a + len - 8, 8);
+        memcpy(&v, b + len - 8, 8);
+        return ((x ^ y) | (u ^ v)) == 0;
+    }
+    return len == 0 || memcmp(a, b, len) == 0;
+}
+
 entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {
     if (UNLIKELY(n->cap == 0)) return NULL;
     uint64_t mask = n->cap - 1;
     for (uint64_t i = hash >> n->shift;; i = (i + 1) & mask) {
         const slot_t *s = &n->slots[i];
         if (!s->e) return NULL;
-        if (s->hash == hash && s->e->key_len == key.len &&
-            (key.len == 0 || memcmp((const uint8_t *)s->e + s->e->key_at, key.p, key.len) == 0))
+        if (s->hash == hash && s->e->key_len == key.len && key_equal((const uint8_t *)s->e + s->e->key_at, key.p, key.len))
             return s->e;
     }
 }
