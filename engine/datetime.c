@@ -106,7 +106,12 @@ size_t date_print(char *p, int32_t days) {
 size_t time_print(char *p, int32_t ms, int precision) {
     ms = (int32_t)floor_mod(ms, MS_PER_DAY);
     char *at = put_time(p, ms / 3600000, ms / 60000 % 60, ms / 1000 % 60);
-    at = put_fraction(at, ms % 1000 * 1000, precision > 3 ? 3 : precision);
+    if (precision > 0) *at++ = '.';
+    for (int rest = ms % 1000; precision > 0; precision--) { /* as Flink: ends with the last digit that counts */
+        *at++ = (char)('0' + rest / 100);
+        rest = rest % 100 * 10;
+        if (rest == 0) break;
+    }
     return (size_t)(at - p);
 }
 
@@ -239,7 +244,8 @@ static bool eat_blank_number(cursor_t *c, int max, int *ret) {
 }
 
 bool date_parse(const char *p, size_t n, int32_t *ret_days) {
-    cursor_t c = {p, p + n};
+    const char *blank = n ? memchr(p, ' ', n) : NULL; /* the time of a timestamp does not matter */
+    cursor_t c = {p, blank && blank > p ? blank : p + n};
     int y, m = 1, d = 1;
     if (!eat_blank_number(&c, 9, &y)) return false;
     if (eat(&c, '-')) {

@@ -27,7 +27,7 @@ int64_t timestamp_add_months(int64_t us, int64_t months); /* the day is cut to t
 /* ---- text. Printers as in number.h; room DATETIME_TEXT_MAX. */
 #define DATETIME_TEXT_MAX 40
 size_t date_print(char *p, int32_t days);                       /* 2020-01-31 */
-size_t time_print(char *p, int32_t ms, int precision);          /* 12:34:56[.fff] */
+size_t time_print(char *p, int32_t ms, int precision); /* 12:34:56[.fff]; no zeros behind the last digit that counts */
 size_t timestamp_print(char *p, int64_t us, int precision, char separator); /* precision 0..6: so many digits */
 /* As Flink's JSON and CSV formats write: fraction digits without trailing zeros, none when zero. The ISO form has 'T';
  * utc appends 'Z'. */
@@ -44,12 +44,15 @@ bool timestamp_parse(const char *p, size_t n, int64_t *ret_us);
 bool date_parse(const char *p, size_t n, int32_t *ret_days);
 bool time_parse(const char *p, size_t n, int32_t *ret_ms);
 
-/* ---- patterns of java.time's DateTimeFormatter / SimpleDateFormat: "yyyy-MM-dd HH:mm:ss.SSS" */
+/* ---- patterns of java.time's DateTimeFormatter and of SimpleDateFormat (simple): "yyyy-MM-dd HH:mm:ss.SSS". Names of
+ * months and days are English. */
 typedef struct date_pattern date_pattern_t;
-err_t *date_pattern_compile(const char *p, size_t n, date_pattern_t **ret);
+err_t *date_pattern_compile(const char *p, size_t n, bool simple, date_pattern_t **ret); /* ERR_UNSUPPORTED, ERR_INVALID */
 void date_pattern_free(date_pattern_t *p);
-void date_pattern_print(const date_pattern_t *p, int64_t us, int32_t zone_offset_s, const char *zone, char *out,
-                        size_t room, size_t *ret_n); /* cut at room */
+/* Prints wall time us; offset_s and zone are for the letters that name the zone. Returns the bytes, cut at room. */
+size_t date_pattern_print(const date_pattern_t *p, int64_t us, int32_t offset_s, const char *zone, char *out, size_t room);
+/* Fields that are missing are those of 1970-01-01 00:00. A simple pattern is lenient: 32 January is 1 February, and
+ * what follows is ignored; otherwise the whole text must match, and 31 February is the last of February. */
 bool date_pattern_parse(const date_pattern_t *p, const char *text, size_t n, int64_t *ret_us);
 
 /* ---- time zones: the system's database, "UTC", "Z", "GMT+8", "+08:00". Immutable after opening. */

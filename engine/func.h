@@ -9,6 +9,12 @@
  *   "CASE"(when1, then1, .., [else]) "ROW" "ARRAY" "MAP" "ITEM"(array or map, index or key) "FIELD"(row, symbol name)
  *   "EXTRACT"(symbol, x) "FLOOR"(x[, symbol]) "CEIL" "TRIM"(symbol BOTH|LEADING|TRAILING, what, x) "SUBSTRING" "POSITION"
  *   "OVERLAY" "TIMESTAMPADD"(symbol, n, x) "TIMESTAMPDIFF"(symbol, a, b) "CAST" and "TRY_CAST" by cast_bind only.
+ *   "IS JSON VALUE" "IS JSON OBJECT" "IS JSON ARRAY" "IS JSON SCALAR" (x)
+ *   "JSON_EXISTS"(x, path[, symbol TRUE|FALSE|UNKNOWN|ERROR])
+ *   "JSON_QUERY"(x, path[, symbol WITHOUT|CONDITIONAL|UNCONDITIONAL wrapper, symbol NULL|ERROR|EMPTY ARRAY|EMPTY OBJECT
+ *     on empty, the same on error])
+ *   "JSON_VALUE"(x, path) gives STRING; with clauses all seven: (x, path, NULL literal of the RETURNING type, symbol
+ *     NULL|ERROR|DEFAULT on empty, its default or NULL, symbol on error, its default or NULL)
  * NOT x LIKE y and the like are "NOT" over the positive form. */
 #pragma once
 #include "engine/expr.h"

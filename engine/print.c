@@ -20,7 +20,9 @@ static size_t interval_second_print(char *p, int64_t v) {
     *at++ = v < 0 ? '-' : '+';
     at += u64_print(at, ms / (uint64_t)MS_PER_DAY);
     *at++ = ' ';
-    at += time_print(at, (int32_t)(ms % (uint64_t)MS_PER_DAY), 3);
+    at += time_print(at, (int32_t)(ms % (uint64_t)MS_PER_DAY), 0);
+    *at++ = '.';
+    at += u64_print_padded(at, ms % 1000, 3);
     return (size_t)(at - p);
 }
 

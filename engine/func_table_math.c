@@ -1,0 +1,40 @@
+/* func_table_math.c: mathematical functions. */
+#include "engine/func_tables.h"
+#include "engine/rules.h"
+
+#define CHEAP (FUNC_SAFE | FUNC_FULL)
+const func_t func_table_math[] = {
+    {"SQRT", "d>d", NULL, kernel_sqrt, CHEAP, "SQRT(x)", "Square root."},
+    {"EXP", "d>d", NULL, kernel_exp, CHEAP, "EXP(x)", "e raised to x."},
+    {"LN", "d>d", NULL, kernel_ln, CHEAP, "LN(x)", "Natural logarithm."},
+    {"LOG10", "d>d", NULL, kernel_log10, CHEAP, "LOG10(x)", "Logarithm with base 10."},
+    {"LOG2", "d>d", NULL, kernel_log2, CHEAP, "LOG2(x)", "Logarithm with base 2."},
+    {"SIN", "d>d", NULL, kernel_sin, CHEAP, "SIN(x)", "Sine."},
+    {"COS", "d>d", NULL, kernel_cos, CHEAP, "COS(x)", "Cosine."},
+    {"TAN", "d>d", NULL, kernel_tan, CHEAP, "TAN(x)", "Tangent."},
+    {"COT", "d>d", NULL, kernel_cot, CHEAP, "COT(x)", "Cotangent."},
+    {"ASIN", "d>d", NULL, kernel_asin, CHEAP, "ASIN(x)", "Arc sine."},
+    {"ACOS", "d>d", NULL, kernel_acos, CHEAP, "ACOS(x)", "Arc cosine."},
+    {"ATAN", "d>d", NULL, kernel_atan, CHEAP, "ATAN(x)", "Arc tangent."},
+    {"SINH", "d>d", NULL, kernel_sinh, CHEAP, "SINH(x)", "Hyperbolic sine."},
+    {"COSH", "d>d", NULL, kernel_cosh, CHEAP, "COSH(x)", "Hyperbolic cosine."},
+    {"TANH", "d>d", NULL, kernel_tanh, CHEAP, "TANH(x)", "Hyperbolic tangent."},
+    {"DEGREES", "d>d", NULL, kernel_degrees, CHEAP, "DEGREES(x)", "Radians in degrees."},
+    {"RADIANS", "d>d", NULL, kernel_radians, CHEAP, "RADIANS(x)", "Degrees in radians."},
+    {"POWER", "dd>d", NULL, kernel_power, CHEAP, "POWER(x, y)", "x raised to y."},
+    {"ATAN2", "dd>d", NULL, kernel_atan2, CHEAP, "ATAN2(y, x)", "Angle of the point (x, y)."},
+    {"LOG", "dd?>d", NULL, kernel_log, CHEAP, "LOG([base, ]x)", "Logarithm, natural without a base."},
+    {"PI", ">d.", NULL, kernel_pi, CHEAP, "PI()", "The number pi."},
+    {"E", ">d.", NULL, kernel_e, CHEAP, "E()", "The number e."},
+    {"ABS", "n>=", NULL, kernel_abs, CHEAP, "ABS(x)", "Absolute value."},
+    {"SIGN", "n>=", NULL, kernel_sign, FUNC_SAFE, "SIGN(x)", "-1, 0 or 1."},
+    {"FLOOR", "ns?>r|cs>r|n>r", rule_floor, kernel_floor, FUNC_SAFE, "FLOOR(x) or FLOOR(time TO unit)", "The number or time rounded down."},
+    {"CEIL", "ns?>r|cs>r|n>r", rule_floor, kernel_ceil, FUNC_SAFE, "CEIL(x) or CEIL(time TO unit)", "The number or time rounded up."},
+    {"CEILING", "ns?>r|cs>r|n>r", rule_floor, kernel_ceil, FUNC_SAFE, "CEILING(x)", "As CEIL."},
+    {"ROUND", "ni?>r", rule_round, kernel_round, FUNC_SAFE, "ROUND(x[, digits])", "Rounded half up to so many digits behind the point (negative: before)."},
+    {"TRUNCATE", "ni?>r", rule_round, kernel_truncate, FUNC_SAFE, "TRUNCATE(x[, digits])", "Cut to so many digits behind the point."},
+    {"BIN", "I>t", NULL, kernel_bin, FUNC_SAFE, "BIN(x)", "Binary digits."},
+    {"HEX", "I>t|t>t|y>t", NULL, kernel_hex, FUNC_SAFE, "HEX(x)", "Hexadecimal digits of an integer or of a text's bytes."},
+    {"UNHEX", "t>y!", NULL, kernel_unhex, FUNC_SAFE, "UNHEX(text)", "The bytes the hexadecimal digits name; NULL when malformed."},
+    {0},
+};

@@ -1,0 +1,36 @@
+/* func_table_time.c: functions on times. */
+#include "engine/func_tables.h"
+#include "engine/rules.h"
+
+const func_t func_table_time[] = {
+    {"YEAR", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "YEAR(time)", "The year."},
+    {"QUARTER", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "QUARTER(time)", "The quarter."},
+    {"MONTH", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "MONTH(time)", "The month."},
+    {"WEEK", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "WEEK(time)", "The ISO week."},
+    {"DAYOFYEAR", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "DAYOFYEAR(time)", "The day of the year."},
+    {"DAYOFMONTH", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "DAYOFMONTH(time)", "The day of the month."},
+    {"DAYOFWEEK", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "DAYOFWEEK(time)", "The day of the week, Sunday being 1."},
+    {"HOUR", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "HOUR(time)", "The hour."},
+    {"MINUTE", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "MINUTE(time)", "The minute."},
+    {"SECOND", "c>r|k>r|t>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "SECOND(time)", "The second."},
+    {"EXTRACT", "sc>r|sk>r|st>r", rule_extract, kernel_extract, FUNC_CTX | FUNC_SAFE, "EXTRACT(unit FROM time)", "A part of a time or interval."},
+    {"TIMESTAMPADD", "slc>r|slt>r", rule_timestampadd, kernel_timestampadd, 0, "TIMESTAMPADD(unit, n, time)", "The time n units later."},
+    {"TIMESTAMPDIFF", "scc>r|sct>r|stc>r|stt>r", rule_timestampdiff, kernel_timestampdiff, FUNC_CTX | FUNC_SAFE, "TIMESTAMPDIFF(unit, from, to)", "Whole units between two times."},
+    {"DATE_FORMAT", "Pt>r|Zt>r|Dt>r|tt>r", rule_date_format, kernel_date_format, FUNC_CTX, "DATE_FORMAT(time, pattern)", "The time as text.", patterns_free},
+    {"TO_TIMESTAMP", "tt?>P!", NULL, kernel_to_timestamp, 0, "TO_TIMESTAMP(s[, pattern])", "The TIMESTAMP(3) of a text, NULL when it is none.", patterns_free},
+    {"TO_DATE", "tt?>D!", NULL, kernel_to_date, 0, "TO_DATE(s[, pattern])", "The DATE of a text, NULL when it is none.", patterns_free},
+    {"TO_TIMESTAMP_LTZ", "aa?a?>r", rule_to_ltz, kernel_to_ltz, 0, "TO_TIMESTAMP_LTZ(n[, 0|3]) or TO_TIMESTAMP_LTZ(s[, pattern[, zone]])", "The instant of an epoch number (seconds: 0, milliseconds: 3) or of a text.", patterns_free},
+    {"FROM_UNIXTIME", "lt?>t", NULL, kernel_from_unixtime, FUNC_CTX, "FROM_UNIXTIME(seconds[, pattern])", "Epoch seconds as text in the session's zone.", patterns_free},
+    {"UNIX_TIMESTAMP", "t?t?>l", NULL, kernel_unix_now, FUNC_NOW, "UNIX_TIMESTAMP([s[, pattern]])", "Epoch seconds of a text in the session's zone, or of now.", patterns_free},
+    {"CONVERT_TZ", "ttt>t!", NULL, kernel_convert_tz, 0, "CONVERT_TZ(s, from zone, to zone)", "'yyyy-MM-dd HH:mm:ss' moved from one zone to another.", patterns_free},
+    {"CURRENT_TIMESTAMP", ">r", rule_now, kernel_now, FUNC_NOW, "CURRENT_TIMESTAMP", "Now."},
+    {"NOW", ">r", rule_now, kernel_now, FUNC_NOW, "NOW()", "Now."},
+    {"CURRENT_ROW_TIMESTAMP", ">r", rule_now, kernel_now, FUNC_NOW, "CURRENT_ROW_TIMESTAMP()", "Now."},
+    {"PROCTIME", ">r", rule_now, kernel_now, FUNC_NOW, "PROCTIME()", "Processing time."},
+    {"LOCALTIMESTAMP", ">r", rule_now, kernel_localtimestamp, FUNC_NOW, "LOCALTIMESTAMP", "Now, in the session's zone."},
+    {"CURRENT_DATE", ">r", rule_now, kernel_current_date, FUNC_NOW, "CURRENT_DATE", "Today."},
+    {"CURRENT_TIME", ">r", rule_now, kernel_current_time, FUNC_NOW, "CURRENT_TIME", "The time of day."},
+    {"LOCALTIME", ">r", rule_now, kernel_current_time, FUNC_NOW, "LOCALTIME", "The time of day."},
+    {"CURRENT_WATERMARK", "P>r|Z>r", rule_watermark, kernel_watermark, FUNC_NOW | FUNC_NULLS, "CURRENT_WATERMARK(rowtime)", "The watermark, NULL before the first."},
+    {0},
+};
