@@ -253,7 +253,7 @@ err_t *coord_driver_new(const coord_driver_conf_t *conf, coord_driver_t **ret) {
     d->conf = *conf;
     if (!d->conf.log) d->conf.log = default_log;
     d->address = xstrdup(conf->address ? conf->address : "");
-    d->resolver = (resolver_t){conf->compile, conf->compile_arg, conf->resolve_timeout_ms ? conf->resolve_timeout_ms : 10000};
+    d->resolver = (resolver_t){conf->compile, conf->compile_arg, conf->resolve_timeout_ms ? conf->resolve_timeout_ms : 10000, d->conf.core.cluster};
     d->core = coord_new(&conf->core);
     d->box = mailbox_new(MAILBOX_MAX, post_free);
     atomic_store(&d->next_id, 1);

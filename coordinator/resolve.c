@@ -74,11 +74,15 @@ static job_shape_t *shape_of(const plan_t *p) {
 
 static err_t *of_table(err_t *e, const table_t *t) { return e ? err_at(err_wrap(e, "table %s", t->name), t->line, 1) : NULL; }
 
+static err_t *prepare_sink(const resolver_t *r, const plan_t *p, const plan_op_t *op) {
+    const sink_vtable_t *v = sink_find(op->table->connector);
+    if (v && v->prepare) TRY(of_table(v->prepare(op->table, &p->set, r->timeout_ms), op->table));
+    if (!v || !v->prepare_lanes || !op->lanes_max) return NULL;
+    return of_table(v->prepare_lanes(op->table, r->cluster ? r->cluster : "tidegate", p->job_name, op->lanes_max, r->timeout_ms), op->table);
+}
+
 static err_t *enumerate_op(const resolver_t *r, const plan_t *p, const plan_op_t *op, job_shape_t *s) {
-    if (op->kind == OP_SINK) {
-        const sink_vtable_t *v = sink_find(op->table->connector);
-        return v && v->prepare ? of_table(v->prepare(op->table, &p->set, r->timeout_ms), op->table) : NULL;
-    }
+    if (op->kind == OP_SINK) return prepare_sink(r, p, op);
     if (op->kind != OP_SOURCE) return NULL;
     for (int i = 0; i < s->nsources; i++) {
         if (s->sources[i].fingerprint != op->fingerprint || s->sources[i].splits.n) continue;

@@ -9,6 +9,7 @@ typedef struct resolver {
     compile_fn compile; /* NULL: sql_compile without bare SELECTs, as every process of a cluster does */
     void *arg;
     int timeout_ms;
+    const char *cluster; /* in the names of what lanes need elsewhere */
 } resolver_t;
 
 /* `enumerate` false: the shape only, no I/O. */

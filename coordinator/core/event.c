@@ -3,8 +3,8 @@
 
 /* ---- shape */
 job_settings_t job_settings_default(void) {
-    return (job_settings_t){.interval_ms = 100, .epoch_timeout_ms = 60000, .base_interval_ms = 30000, .discovery_interval_ms = 30000,
-                            .restart_delay_ms = 100, .restart_delay_max_ms = 30000, .restart_max = 10,
+    return (job_settings_t){.interval_ms = 100, .epoch_timeout_ms = 600000, .base_interval_ms = 30000, .discovery_interval_ms = 30000,
+                            .restart_delay_ms = 1000, .restart_delay_max_ms = 60000, .restart_max = 10,
                             .unpublished_max = (uint64_t)1 << 30};
 }
 
@@ -74,6 +74,7 @@ void coord_event_done(coord_event_t *e) {
     case EV_SAVED: free(e->saved.target); break;
     default: break;
     }
+    *e = (coord_event_t){.kind = e->kind};
 }
 
 /* ---- actions */

@@ -123,7 +123,7 @@ typedef struct coord_event {
         struct { epoch_t epoch; char *target; } saved;                       /* target borrowed */
     };
 } coord_event_t;
-void coord_event_done(coord_event_t *e); /* frees what was not taken; not e */
+void coord_event_done(coord_event_t *e); /* frees what was not taken; not e; may be called again */
 
 /* ---- actions */
 typedef enum coord_action_kind {

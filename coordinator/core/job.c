@@ -194,9 +194,18 @@ static void terminal_serve(coord_t *c, job_t *j) {
 }
 
 /* ---- events of the job */
+/* Never accepted: the client hears why and nothing remains. */
+static void turn_away(coord_t *c, job_t *j, const err_t *why) {
+    for (int i = 0; i < j->nwaiters; i++) coord_reply(c, j->waiters[i].call, 0, err_copy(why));
+    j->nwaiters = 0;
+    j->gone = true;
+}
+
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     j->resolving = false;
     if (job_state_terminal(j->state) || j->closing) return;
+    if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
+        e->error = client_name_taken(c, e->resolved.shape->name, j);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {
@@ -204,10 +213,8 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
             j->resolve_retry_ms = c->now_ms + 1000;
         } else if (j->persisted) {
             job_fail(c, j, TAKE(e->error));
-        } else { /* never accepted: the client hears why and nothing remains */
-            for (int i = 0; i < j->nwaiters; i++) coord_reply(c, j->waiters[i].call, 0, err_copy(e->error));
-            j->nwaiters = 0;
-            j->gone = true;
+        } else {
+            turn_away(c, j, e->error);
         }
         return;
     }

@@ -56,6 +56,7 @@ typedef struct story {
     store_outcome_t put_outcome; /* of the next puts; STORE_OK by default */
     manifest_t *held_put;
     bool held_raise, held_job, held_save;
+    attempt_t held_above;
     call_id_t calls;
     call_id_t last_reply;
     err_t *reply_error;
@@ -215,9 +216,9 @@ __attribute__((unused)) static void release_put(story_t *s, store_outcome_t outc
     ck_assert_ptr_nonnull(s->held_put);
     answer_put(s, TAKE(s->held_put), outcome);
 }
-static void answer_raise(story_t *s, job_id_t job) {
+static void answer_raise(story_t *s, job_id_t job, attempt_t above) {
     s->floor = s->attempt == 0 ? 0 : MAX(s->floor, s->stored ? s->stored->epoch : 0) + EPOCHS_IN_FLIGHT_MAX;
-    s->attempt++;
+    s->attempt = MAX(s->attempt, above) + 1;
     coord_event_t e = story_event(s, EV_RAISED);
     e.job = job;
     e.raised.attempt = s->attempt;
@@ -230,7 +231,7 @@ static void answer_raise(story_t *s, job_id_t job) {
 __attribute__((unused)) static void release_raise(story_t *s) {
     ck_assert(s->held_raise);
     s->held_raise = false;
-    answer_raise(s, s->job);
+    answer_raise(s, s->job, s->held_above);
 }
 static void answer_job(story_t *s) {
     coord_event_t e = story_event(s, EV_JOB_STORED);
@@ -328,8 +329,9 @@ static void perform(story_t *s, coord_action_t *a) {
         else answer_job(s);
         break;
     case ACT_RAISE:
+        s->held_above = a->raise.above;
         if (s->hold_raise) s->held_raise = true;
-        else answer_raise(s, a->job);
+        else answer_raise(s, a->job, a->raise.above);
         break;
     case ACT_PUT_MANIFEST:
         if (s->hold_put) {
@@ -399,6 +401,7 @@ static story_t *story_new(void) {
     s->settings = job_settings_default();
     s->settings.discovery_interval_ms = 0;
     s->settings.base_interval_ms = 0;
+    s->settings.restart_delay_ms = 100;
     return s;
 }
 static void story_free(story_t *s) {

@@ -211,6 +211,7 @@ START_TEST(A4_every_submit_and_restore_draws_an_incarnation) {
     expect_state(s, JOB_RUNNING);
     ck_assert_uint_ne(s->stored->incarnation, first);
     ck_assert_uint_eq(s->stored->epoch, at);
+    ck_assert_uint_gt(s->stored->attempt, s->from_manifest->attempt); /* files of the savepoint are of older attempts */
     ck_assert_uint_eq(s->stored->started, at); /* no lane has a bound in the new incarnation */
     for (int i = 0; i < s->stored->nlanes; i++) ck_assert_uint_eq(s->stored->lanes[i].last_rows, 0);
     forget_trace(s);

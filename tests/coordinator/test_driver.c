@@ -1,0 +1,327 @@
+/* test_driver.c: the driver with real threads, a real directory and fake workers: a job from submit to its end, over a worker's death
+ * and a new coordinator on the same directory. */
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/mailbox.h"
+#include "coordinator/driver.h"
+#include "tests/helpers/test.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* ---- a worker that obeys: answers come from its own thread, as over a network */
+typedef struct fake {
+    link_t link;
+    mailbox_t *in;
+    pthread_t thread;
+    char name[16];
+    int slots;
+    uint64_t leader, incarnation;
+    attempt_t attempt;
+    job_id_t job;
+    bool busy, end_soon, cut, ended_sent;
+    uint64_t rows;
+    int deploys;
+    epoch_t restored, completed;
+} fake_t;
+static void free_msg(void *m) { ctl_free(m); }
+static void link_send(link_t *l, ctl_msg_t *m) {
+    fake_t *f = CONTAINER_OF(l, fake_t, link);
+    if (!mailbox_send(f->in, m)) ctl_free(m);
+}
+static void link_close(link_t *l) {
+    fake_t *f = CONTAINER_OF(l, fake_t, link);
+    __atomic_store_n(&f->cut, true, __ATOMIC_RELEASE);
+    mailbox_wake(f->in);
+}
+static void link_free(link_t *l) {}
+static const char *link_peer(link_t *l) { return "fake"; }
+static void say(fake_t *f, ctl_msg_t *m) {
+    m->leader = f->leader;
+    f->link.handler.on_message(f->link.handler.arg, &f->link, m);
+}
+static ctl_msg_t *of_job(fake_t *f, ctl_kind_t kind, epoch_t epoch) {
+    ctl_msg_t *m = ctl_new(kind);
+    m->job = f->job;
+    m->incarnation = f->incarnation;
+    m->attempt = f->attempt;
+    m->epoch = epoch;
+    return m;
+}
+static void ack(fake_t *f, epoch_t epoch) {
+    ctl_msg_t *m = of_job(f, CTL_ACK, epoch);
+    m->ack.rows = f->rows;
+    m->ack.ended = f->ended_sent;
+    say(f, m);
+}
+static void hear(fake_t *f, ctl_msg_t *m) {
+    switch (m->kind) {
+    case CTL_WELCOME: f->leader = m->leader; break;
+    case CTL_DEPLOY:
+        f->job = m->job;
+        f->incarnation = m->incarnation;
+        f->attempt = m->attempt;
+        f->restored = m->deploy.manifest->epoch;
+        f->deploys++;
+        say(f, of_job(f, CTL_DEPLOYED, 0));
+        break;
+    case CTL_INJECT: ack(f, m->epoch); break;
+    case CTL_COMPLETE: f->completed = m->epoch; break;
+    case CTL_STOP: say(f, of_job(f, CTL_STOPPED, 0)); break;
+    default: break;
+    }
+}
+static void heartbeat(fake_t *f) {
+    ctl_msg_t *m = ctl_new(CTL_HEARTBEAT);
+    if (f->job) {
+        m->heartbeat.njobs = 1;
+        m->heartbeat.jobs = xcalloc(1, sizeof(job_report_t));
+        m->heartbeat.jobs[0] = (job_report_t){.job = f->job, .attempt = f->attempt, .busy = f->busy};
+    }
+    say(f, m);
+}
+static void *fake_loop(void *arg) {
+    fake_t *f = arg;
+    ctl_msg_t *r = ctl_new(CTL_REGISTER);
+    r->reg.name = xstrdup(f->name);
+    r->reg.address = xstrdup("127.0.0.1:1");
+    r->reg.slots = f->slots;
+    r->reg.version_min = r->reg.version_max = 1;
+    say(f, r);
+    bool closed = false;
+    while (!closed && !__atomic_load_n(&f->cut, __ATOMIC_ACQUIRE)) {
+        mailbox_wait(f->in, 50);
+        for (ctl_msg_t *m; (m = mailbox_receive(f->in)) != NULL; ctl_free(m)) {
+            if (m->kind == CTL_GOODBYE) closed = true;
+            hear(f, m);
+        }
+        if (f->end_soon && !f->ended_sent && f->deploys) {
+            f->ended_sent = true;
+            say(f, of_job(f, CTL_ENDED, 0));
+        }
+        if (f->leader) heartbeat(f);
+    }
+    f->link.handler.on_closed(f->link.handler.arg, &f->link, NULL);
+    return NULL;
+}
+static void fake_start(fake_t *f, const char *name, int slots, coord_driver_t *d) {
+    *f = (fake_t){.link = {link_send, link_close, link_free, link_peer, {0}}, .slots = slots, .busy = true, .rows = 3};
+    snprintf(f->name, sizeof f->name, "%s", name);
+    f->in = mailbox_new(4096, free_msg);
+    coord_driver_accept(d, &f->link);
+    pthread_create(&f->thread, NULL, fake_loop, f);
+}
+static void fake_join(fake_t *f) {
+    pthread_join(f->thread, NULL);
+    mailbox_free(f->in);
+}
+static void fake_kill(fake_t *f) { __atomic_store_n(&f->cut, true, __ATOMIC_RELEASE); }
+
+/* ---- a client that waits */
+typedef struct waiting { pthread_mutex_t lock; pthread_cond_t cond; bool done; client_reply_t reply; } waiting_t;
+static void answered(void *arg, client_reply_t *r) {
+    waiting_t *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->reply = *r;
+    *r = (client_reply_t){0};
+    w->done = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+static client_reply_t call(coord_driver_t *d, client_op_t op, job_id_t job, const char *sql) {
+    waiting_t w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, {0}};
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = op;
+    r->job = job;
+    if (sql) r->spec = (job_spec_t){.sql = xstrdup(sql), .parallelism = 2};
+    coord_driver_call(d, r, answered, &w);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 30;
+    pthread_mutex_lock(&w.lock);
+    while (!w.done) ck_assert_int_eq(pthread_cond_timedwait(&w.cond, &w.lock, &until), 0);
+    pthread_mutex_unlock(&w.lock);
+    return w.reply;
+}
+static char *job_field(coord_driver_t *d, job_id_t job, const char *name) {
+    client_reply_t r = call(d, CLIENT_JOB, job, NULL);
+    if (r.error) ck_abort_msg("job: %s", err_text(r.error));
+    AUTO(arena_freep) arena_t *a = arena_new();
+    json_t *o = NULL;
+    ck_ok(json_parse(a, buf_slice(&r.json), &o));
+    const json_t *v = json_get(json_get(o, "job"), name);
+    char *s = xstrdup(v && v->text ? v->text : "");
+    client_reply_free(&r);
+    return s;
+}
+static void wait_state(coord_driver_t *d, job_id_t job, const char *state) {
+    for (int i = 0; i < 600; i++) {
+        AUTO(auto_free) char *now = job_field(d, job, "state");
+        if (strcmp(now, state) == 0) return;
+        usleep(20000);
+    }
+    AUTO(auto_free) char *now = job_field(d, job, "state");
+    ck_abort_msg("job is %s, not %s", now, state);
+}
+static uint64_t number(coord_driver_t *d, job_id_t job, const char *name) {
+    AUTO(auto_free) char *s = job_field(d, job, name);
+    return strtoull(s, NULL, 10);
+}
+static void wait_epoch(coord_driver_t *d, job_id_t job, epoch_t least) {
+    for (int i = 0; i < 600 && number(d, job, "epoch") < least; i++) usleep(20000);
+    ck_assert_uint_ge(number(d, job, "epoch"), least);
+}
+
+/* ---- a plan by hand: one stage without sources and sinks */
+static err_t *compile(void *arg, const job_spec_t *spec, plan_t **ret) {
+    if (strstr(spec->sql, "wrong")) return err_at(err_new(ERR_SYNTAX, "unexpected 'wrong'"), 1, 8);
+    arena_t *a = arena_new();
+    plan_t *p = ARENA_NEW(a, plan_t);
+    p->arena = a;
+    p->job_name = "orders";
+    p->parallelism = spec->parallelism;
+    p->hash = 42;
+    p->nstages = 1;
+    p->stages = ARENA_ARRAY(a, plan_stage_t *, 1);
+    p->stages[0] = ARENA_NEW(a, plan_stage_t);
+    p->stages[0]->label = "only";
+    static const char *keys[] = {"execution.checkpointing.interval"}, *values[] = {"20 ms"};
+    p->set = (options_t){1, keys, values};
+    *ret = p;
+    return NULL;
+}
+static void quiet(void *arg, coord_log_level_t level, const char *text) {}
+
+typedef struct place { char path[64]; disk_t *disk; } place_t;
+static place_t place_new(void) {
+    place_t p = {"/tmp/tidegate-test-XXXXXX", NULL};
+    ck_assert_ptr_nonnull(mkdtemp(p.path));
+    AUTO(auto_free) char *storage = xprintf("%s/storage", p.path);
+    ck_ok(disk_open_posix(storage, true, &p.disk));
+    return p;
+}
+static void place_free(place_t *p) {
+    p->disk->free(p->disk);
+    AUTO(auto_free) char *command = xprintf("rm -rf '%s'", p->path);
+    ck_assert_int_eq(system(command), 0);
+}
+static coord_driver_t *start(place_t *p) {
+    AUTO(auto_free) char *meta = xprintf("%s/meta", p->path);
+    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = p->disk, .address = "here", .compile = compile, .log = quiet};
+    conf.core.heartbeat_timeout_ms = 5000;
+    conf.core.settle_ms = 100;
+    ck_ok(meta_store_dir_open(meta, &conf.meta));
+    coord_driver_t *d = NULL;
+    ck_ok(coord_driver_new(&conf, &d));
+    for (int i = 0; i < 500 && !coord_driver_leading(d); i++) usleep(10000);
+    ck_assert(coord_driver_leading(d));
+    return d;
+}
+static job_id_t submit(coord_driver_t *d) {
+    client_reply_t r = call(d, CLIENT_SUBMIT, 0, "INSERT");
+    if (r.error) ck_abort_msg("submit: %s", err_text(r.error));
+    AUTO(arena_freep) arena_t *a = arena_new();
+    json_t *o = NULL;
+    ck_ok(json_parse(a, buf_slice(&r.json), &o));
+    job_id_t id = (job_id_t)json_i64(json_get(o, "job"), "id", 0);
+    ck_assert_str_eq(json_str(json_get(o, "job"), "state", ""), "RUNNING");
+    client_reply_free(&r);
+    ck_assert_uint_ne(id, 0);
+    return id;
+}
+
+START_TEST(submit_run_lose_a_worker_finish) {
+    place_t p = place_new();
+    coord_driver_t *d = start(&p);
+    static fake_t w1, w2;
+    fake_start(&w1, "w1", 2, d);
+    fake_start(&w2, "w2", 2, d);
+    usleep(100000);
+    client_reply_t bad = call(d, CLIENT_SUBMIT, 0, "SELECT wrong");
+    ck_assert_int_eq(err_code(bad.error), ERR_SYNTAX);
+    ck_assert_int_eq(err_col(bad.error), 8);
+    client_reply_free(&bad);
+    job_id_t job = submit(d);
+    wait_epoch(d, job, 3);
+    bad = call(d, CLIENT_SUBMIT, 0, "INSERT");
+    ck_assert_int_eq(err_code(bad.error), ERR_EXISTS);
+    client_reply_free(&bad);
+    fake_kill(&w1);
+    fake_join(&w1);
+    wait_state(d, job, "RUNNING");
+    epoch_t at = w2.restored;
+    ck_assert_int_eq(w2.deploys, 2);
+    ck_assert_uint_ge(at, 3);
+    wait_epoch(d, job, at + 6);
+    ck_assert_uint_eq(number(d, job, "restarts"), 1);
+    client_reply_t m = call(d, CLIENT_MANIFEST, job, NULL);
+    ck_assert_ptr_null(m.error);
+    manifest_t *manifest = NULL;
+    ck_ok(manifest_parse(buf_slice(&m.json), &manifest));
+    ck_assert_uint_eq(manifest->attempt, 2);
+    manifest_free(manifest);
+    client_reply_free(&m);
+    w2.end_soon = true;
+    wait_state(d, job, "FINISHED");
+    coord_driver_free(d);
+    fake_join(&w2);
+    place_free(&p);
+}
+END_TEST
+
+static void count_file(void *arg, const char *name, uint64_t size) { ++*(int *)arg; }
+
+START_TEST(a_new_coordinator_goes_on_from_the_last_manifest) {
+    place_t p = place_new();
+    coord_driver_t *d = start(&p);
+    static fake_t w1, w2;
+    fake_start(&w1, "w1", 2, d);
+    usleep(100000);
+    job_id_t job = submit(d);
+    wait_epoch(d, job, 5);
+    epoch_t before = number(d, job, "epoch");
+    coord_driver_free(d);
+    fake_join(&w1);
+    d = start(&p);
+    fake_start(&w2, "w2", 2, d);
+    wait_state(d, job, "RUNNING");
+    ck_assert_uint_ge(w2.restored, before);
+    ck_assert_uint_eq(w2.leader, 2);
+    wait_epoch(d, job, w2.restored + 6);
+    int bodies = 0;
+    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64 "/manifest", job);
+    ck_ok(p.disk->list(p.disk, dir, count_file, &bodies));
+    ck_assert_int_le(bodies, 3); /* old bodies go with their pointers */
+    client_reply_t r = call(d, CLIENT_STOP, job, NULL);
+    if (r.error) ck_abort_msg("stop: %s", err_text(r.error));
+    client_reply_free(&r);
+    AUTO(auto_free) char *savepoint = job_field(d, job, "savepoint");
+    AUTO(auto_free) char *body = xprintf("%s/MANIFEST.json", savepoint);
+    AUTO(buf_free) buf_t b = buf_make(1 << 20);
+    ck_ok(p.disk->read(p.disk, body, 0, UINT64_MAX, &b));
+    coord_driver_free(d);
+    fake_join(&w2);
+    place_free(&p);
+}
+END_TEST
+
+START_TEST(open_calls_are_answered_at_the_end) {
+    place_t p = place_new();
+    coord_driver_t *d = start(&p);
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_SUBMIT;
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .parallelism = 2};
+    waiting_t w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, {0}};
+    coord_driver_call(d, r, answered, &w); /* no workers: it waits */
+    usleep(200000);
+    ck_assert(!w.done);
+    coord_driver_free(d);
+    ck_assert(w.done);
+    ck_assert_int_eq(err_code(w.reply.error), ERR_CANCELLED);
+    client_reply_free(&w.reply);
+    place_free(&p);
+}
+END_TEST
+
+TESTS("coordinator/driver", submit_run_lose_a_worker_finish, a_new_coordinator_goes_on_from_the_last_manifest,
+      open_calls_are_answered_at_the_end)
