@@ -10,6 +10,7 @@
 #define LOOP_MS_MAX 1000
 #define BUSY_LOOK_MS 20 /* how soon a job that was quiet is noticed to have work for an epoch */
 #define WIND_UP_MS 20000
+#define NOTES_PER_TURN 256 /* then the clock is looked at: no flood of notes may hold heartbeats back */
 
 void note_free(void *note) {
     note_t *n = note;
@@ -222,6 +223,13 @@ static void on_answered(worker_t *w, const note_t *n) {
 static void handle(worker_t *w, note_t *n) {
     switch (n->kind) {
     case NOTE_MESSAGE:
+        if (n->msg->kind == CTL_WELCOME && w->conf.welcomed) {
+            err_t *e = w->conf.welcomed(w->conf.arg, n->msg->welcome.storage);
+            if (e) {
+                do_exit(w, e);
+                break;
+            }
+        }
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_MESSAGE, .link = n->link, .msg = TAKE(n->msg)});
         break;
     case NOTE_CLOSED: on_link_closed(w, n); break;
@@ -302,7 +310,8 @@ static int loop_wait_ms(worker_t *w) {
 
 /* One round: notes, then what follows from them. */
 static void turn(worker_t *w) {
-    for (note_t *n; (n = mailbox_receive(w->mail)) != NULL;) {
+    note_t *n;
+    for (int i = 0; i < NOTES_PER_TURN && (n = mailbox_receive(w->mail)) != NULL; i++) {
         handle(w, n);
         note_free(n);
         perform_all(w);

@@ -32,6 +32,9 @@ typedef struct worker_conf {
     const source_vtable_t *(*find_source)(const char *connector);
     const sink_vtable_t *(*find_sink)(const char *connector);
     lane_driver_t *lane_driver;/* NULL: exactly-once sinks are refused */
+    /* A coordinator took us in and named its checkpoint storage (NULL: it did not): the chance to open it. An error ends the session (`exited`).
+     * Control thread; NULL: nothing to do. */
+    err_t *(*welcomed)(void *arg, const char *storage_uri);
     /* The session is over: drained (NULL), refused, or a slot is stuck (ERR_INTERNAL: the process should exit). Takes why. Control thread;
      * must not call worker_free. */
     void (*exited)(void *arg, err_t *why);

@@ -5,7 +5,7 @@ START_TEST(one_worker_runs_a_job_to_its_end) {
     cluster_t c;
     cluster_start(&c, 1, 2, 5000);
     cluster_deploy(&c);
-    ctl_free(await(&c.m[0], CTL_ENDED));
+    await_ended(&c);
     cluster_epoch(&c, BARRIER_FINAL);
     expect_once(&c, 10000);
     cluster_end(&c);
@@ -13,4 +13,264 @@ START_TEST(one_worker_runs_a_job_to_its_end) {
 }
 END_TEST
 
-TESTS("worker/driver", one_worker_runs_a_job_to_its_end)
+START_TEST(two_workers_exchange_rows_and_agree_on_epochs) {
+    cluster_t c;
+    cluster_start(&c, 2, 4, 20000);
+    cluster_deploy(&c);
+    uint64_t rows = 0;
+    for (int i = 0; i < 5; i++) rows += cluster_epoch(&c, 0);
+    await_ended(&c);
+    rows += cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 80000);
+    ck_assert_uint_ge(rows, 80000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* An attempt dies between two epochs; the next restores the last manifest, and the ledger says what was published (A2). */
+START_TEST(a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice) {
+    cluster_t c;
+    cluster_start(&c, 2, 2, 30000);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    cluster_epoch(&c, 0);
+    c.epoch++; /* sealed and durable, never complete: garbage of a dead attempt */
+    tell_all(&c, CTL_INJECT, c.epoch, 0);
+    for (int i = 0; i < 2; i++) ctl_free(await(&c.m[i], CTL_ACK));
+    cluster_deploy(&c); /* in place: workers tear the old attempt down first */
+    cluster_epoch(&c, 0);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 60000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* The manifest is durable and nothing of it published: lanes take their segments from the changelog. */
+START_TEST(output_of_a_complete_epoch_is_published_by_the_next_attempt) {
+    cluster_t c;
+    cluster_start(&c, 2, 2, 10000);
+    c.topic.hold = true;
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    usleep(50000);
+    ck_assert_uint_eq(topic_records(&c.topic), 0);
+    ctl_msg_t *h = await(&c.m[0], CTL_HEARTBEAT);
+    while (h->heartbeat.njobs == 0 || h->heartbeat.jobs[0].nlanes == 0 || !h->heartbeat.jobs[0].lanes[0].waits_for) {
+        ctl_free(h);
+        h = await(&c.m[0], CTL_HEARTBEAT);
+    }
+    ck_assert_str_eq(h->heartbeat.jobs[0].lanes[0].waits_for, "the broker is away");
+    ck_assert(h->heartbeat.jobs[0].lanes[0].pending_bytes > 0);
+    ck_assert(h->heartbeat.jobs[0].busy); /* unpublished output is worth an epoch */
+    ctl_free(h);
+    cluster_end(&c);
+    pthread_mutex_lock(&c.topic.lock);
+    c.topic.hold = false;
+    pthread_mutex_unlock(&c.topic.lock);
+    cluster_deploy(&c);
+    expect_once(&c, 20000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* Hazards A6: a peer that dies ends the attempt by name; the others stay and take the next attempt. */
+START_TEST(a_dead_peer_fails_the_attempt_with_its_name) {
+    cluster_t c;
+    cluster_start(&c, 3, 3, -1);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    member_stop(&c.m[2]);
+    for (int i = 0; i < 2; i++) {
+        ctl_msg_t *f = NULL;
+        for (int64_t until = clock_mono_ms() + 10000; clock_mono_ms() < until && !(f && f->kind == CTL_FAILED);) {
+            ctl_free(f);
+            f = mailbox_receive(c.m[i].in);
+            if (!f) mailbox_wait(c.m[i].in, 100);
+        }
+        ck_assert(f && f->kind == CTL_FAILED);
+        ck_assert_str_eq(f->failed.where, "w3");
+        ck_assert(!err_deterministic(f->error));
+        ctl_free(f);
+    }
+    c.n = 2; /* goes on with two: the same path as after any failure */
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    for (uint64_t v = 0; v < TOPIC_MAX; v++) ck_assert(c.topic.seen[v] <= 1);
+    cluster_stop(&c);
+}
+END_TEST
+
+START_TEST(a_lost_coordinator_leaves_the_job_running) {
+    cluster_t c;
+    cluster_start(&c, 1, 2, -1);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    c.epoch++;
+    tell_all(&c, CTL_INJECT, c.epoch, 0);
+    ctl_free(await(&c.m[0], CTL_ACK));
+    pthread_mutex_lock(&c.lock);
+    link_t *l = &c.m[0].link->link;
+    pthread_mutex_unlock(&c.lock);
+    l->handler.on_closed(l->handler.arg, l, err_new(ERR_UNAVAILABLE, "killed"));
+    ctl_free(await(&c.m[0], CTL_REGISTER));
+    c.leader++;
+    ctl_msg_t *welcome = ctl_new(CTL_WELCOME);
+    welcome->leader = c.leader;
+    member_tell(&c.m[0], welcome);
+    cluster_gather(&c, c.epoch); /* the ack the old coordinator may never have seen */
+    tell_all(&c, CTL_COMPLETE, c.epoch, 0);
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+START_TEST(another_plan_is_refused) {
+    cluster_t c;
+    cluster_start(&c, 1, 2, 10);
+    ctl_msg_t *m = order_for(&c, CTL_DEPLOY, 0);
+    m->attempt = c.attempt = 1;
+    m->deploy.spec.name = xstrdup("count");
+    m->deploy.spec.parallelism = 2;
+    m->deploy.plan_hash = 12345;
+    m->deploy.manifest = manifest_new();
+    member_tell(&c.m[0], m);
+    ctl_msg_t *f = NULL;
+    while (!f || f->kind != CTL_FAILED) {
+        ctl_free(f);
+        f = mailbox_receive(c.m[0].in);
+        if (!f) mailbox_wait(c.m[0].in, 100);
+    }
+    ck_assert_int_eq(err_code(f->error), ERR_VERSION);
+    ck_assert(strstr(err_text(f->error), "compiles job 'count' to another plan"));
+    ctl_free(f);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+START_TEST(two_workers_on_one_directory_are_refused) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, 10);
+    worker_conf_t conf = member_conf(&c, &c.m[0]);
+    worker_t *second;
+    ck_fails(worker_start(&conf, &second), ERR_EXISTS, "another worker runs on the data directory");
+    cluster_stop(&c);
+}
+END_TEST
+
+START_TEST(a_worker_leaves_after_its_jobs_were_taken) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, -1);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    worker_leave(c.m[0].w);
+    ctl_free(await(&c.m[0], CTL_DRAIN));
+    cluster_end(&c);
+    ctl_msg_t *bye = ctl_new(CTL_GOODBYE);
+    member_tell(&c.m[0], bye);
+    for (int i = 0; i < 5000 && !atomic_load(&c.m[0].exited); i++) usleep(1000);
+    ck_assert(atomic_load(&c.m[0].exited));
+    ck_assert_ptr_null(c.m[0].why);
+    cluster_stop(&c);
+}
+END_TEST
+
+START_TEST(an_idle_job_is_not_busy_and_says_so_when_it_is) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, 100);
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, 0);
+    expect_once(&c, 100);
+    cluster_epoch(&c, 0);
+    bool busy = true;
+    for (int i = 0; i < 100 && busy; i++) {
+        ctl_msg_t *h = await(&c.m[0], CTL_HEARTBEAT);
+        busy = h->heartbeat.njobs == 0 || h->heartbeat.jobs[0].busy;
+        if (!busy) {
+            ck_assert_uint_eq(h->heartbeat.jobs[0].ntasks, 2);
+            ck_assert_uint_eq(h->heartbeat.jobs[0].tasks[0].rows_in, 100);
+            ck_assert(h->heartbeat.rss > 0);
+        }
+        ctl_free(h);
+    }
+    ck_assert(!busy);
+    buf_t status = buf_make(1 << 20);
+    worker_status(c.m[0].w, &status);
+    ck_assert(strstr(buf_cstr(&status), "\"worker\":\"w1\""));
+    buf_free(&status);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* A base is made of complete epochs, named by a manifest, and the next attempt begins with it instead of the changelog. */
+START_TEST(a_base_is_made_accepted_and_restored) {
+    cluster_t c;
+    cluster_start(&c, 2, 2, 30000);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    cluster_epoch(&c, BARRIER_BASE);
+    for (int i = 0; i < 2; i++) {
+        ctl_msg_t *b = await(&c.m[i], CTL_BASE_DONE);
+        ck_assert_uint_eq(b->epoch, 2);
+        ck_assert_str_eq(b->base_done.base.worker, c.m[i].name);
+        ck_assert_int_gt(b->base_done.base.nfiles, 0);
+        c.manifest->bases = xrealloc(c.manifest->bases, (size_t)(c.manifest->nbases + 1) * sizeof(base_t));
+        c.manifest->bases[c.manifest->nbases++] = b->base_done.base;
+        b->base_done.base = (base_t){0};
+        ctl_free(b);
+    }
+    tell_all(&c, CTL_BASE_ACCEPTED, 2, 0);
+    cluster_epoch(&c, 0);
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 60000);
+    cluster_end(&c);
+    tell_all(&c, CTL_RELEASE, 0, 0);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* Hazards A1 with a real full disk: the epoch waits, the job says so, and nothing is lost when space returns. */
+START_TEST(a_full_disk_makes_the_epoch_wait) {
+    cluster_t c;
+    cluster_start(&c, 1, 2, 10000);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    atomic_store(&disk_full, true);
+    c.epoch++;
+    tell_all(&c, CTL_INJECT, c.epoch, BARRIER_FINAL);
+    bool said = false;
+    for (int i = 0; i < 200 && !said; i++) {
+        ctl_msg_t *h = await(&c.m[0], CTL_HEARTBEAT);
+        for (int k = 0; k < h->heartbeat.njobs; k++)
+            said = said || (h->heartbeat.jobs[k].waiting && strstr(h->heartbeat.jobs[k].waiting, "no space left"));
+        ctl_free(h);
+    }
+    ck_assert(said);
+    atomic_store(&disk_full, false);
+    cluster_gather(&c, c.epoch);
+    tell_all(&c, CTL_COMPLETE, c.epoch, 0);
+    cluster_end(&c);
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 20000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+TESTS("worker/driver", a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait, one_worker_runs_a_job_to_its_end, two_workers_exchange_rows_and_agree_on_epochs,
+      a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice, output_of_a_complete_epoch_is_published_by_the_next_attempt,
+      a_dead_peer_fails_the_attempt_with_its_name, a_lost_coordinator_leaves_the_job_running, another_plan_is_refused,
+      two_workers_on_one_directory_are_refused, a_worker_leaves_after_its_jobs_were_taken, an_idle_job_is_not_busy_and_says_so_when_it_is)
