@@ -1,6 +1,7 @@
 /* base_meta.c: magic "TGBS", version u16, count u16, job u64, attempt u64, epoch u64, worker (varint length, bytes), per range
  * fingerprint u64, lo u16, hi u16; crc32c of all before. */
 #include "state/base_meta.h"
+#include "state/changelog.h"
 #include <stdlib.h>
 
 #define MAGIC "TGBS"
@@ -74,7 +75,7 @@ err_t *base_meta_read(disk_t *disk, job_id_t job, const base_t *b, base_meta_t *
     base_meta_t m = {0};
     err_t *e = disk->read(disk, f->path, 0, UINT64_MAX, &bytes);
     if (!e) e = base_meta_decode(buf_slice(&bytes), &m);
-    if (!e && (m.job != job || m.epoch != b->epoch || strcmp(m.worker, b->worker) != 0))
+    if (!e && (m.job != storage_path_job(f->path, job) || m.epoch != b->epoch || strcmp(m.worker, b->worker) != 0))
         e = err_new(ERR_CORRUPT, "describes worker '%s', epoch %" PRIu64 " of job %016" PRIx64, m.worker, m.epoch, m.job);
     buf_free(&bytes);
     if (!e) {

@@ -80,6 +80,15 @@ bool storage_path_parse(const char *path, storage_origin_t *ret) {
     return true;
 }
 
+job_id_t storage_path_job(const char *path, job_id_t job) {
+    if (strncmp(path, "jobs/", 5) != 0 || !isxdigit((unsigned char)path[5])) return job;
+    char *at, *end;
+    job_id_t origin = strtoull(path + 5, &at, 16);
+    if (at != path + 21 || *at != '@' || !isxdigit((unsigned char)at[1])) return job;
+    job_id_t owner = strtoull(at + 1, &end, 16);
+    return end == at + 17 && *end == '/' && owner == job ? origin : job;
+}
+
 static err_t *open_next(changelog_t *c) {
     for (;;) {
         AUTO(auto_free) char *prefix = storage_prefix(&c->id, "log");
@@ -168,6 +177,7 @@ err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const 
         return err_new(ERR_CORRUPT, "%s: extent from byte %" PRIu64 " to %" PRIu64, extent->path, extent->from, extent->to);
     reading_t r = {.disk = disk, .extent = extent, .at = extent->from, .buf = buf_make(SEGMENT_RAW_MAX + SEGMENT_HEADER)};
     err_t *e = NULL;
+    job = storage_path_job(extent->path, job);
     while (!e && r.at < extent->to) e = read_segment(&r, job, v);
     if (!e && r.at > extent->from && (r.last != extent->last || r.last_crc != extent->crc))
         e = err_new(ERR_CORRUPT, "the last segment is not the one the manifest names (epoch %" PRIu64 " instead of %" PRIu64 ")",

@@ -329,6 +329,54 @@ START_TEST(a_long_life_with_crashes_equals_the_model) {
 }
 END_TEST
 
+static char *moved(const char *path, const char *origin) {
+    return xprintf("jobs/%s@%016d/%s", origin, 2, strchr(path + 5, '/') + 1);
+}
+
+/* A savepoint's files come under "jobs/<origin>@<new job>/": the new job reads them although another's id stands in them. */
+START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    manifest_t *m = manifest_new();
+    worker_t w;
+    ck_ok(worker_start(&w, d, t.path, true, "w", 0, 1, 0, 1024, NULL));
+    for (epoch_t e = 1; e <= 3; e++) {
+        for (int k = 0; k < 100; k++) set(&w, 9, k, e);
+        worker_seal(&w, e, m);
+        if (e == 2) worker_base(&w, m);
+    }
+    worker_die(&w);
+    manifest_t *back = reload(m);
+    back->job = 2;
+    err_t *e = worker_start(&w, d, t.path, true, "w", 0, 2, 0, 1024, back); /* not without the name that says so */
+    ck_assert_int_eq(err_code(e), ERR_CORRUPT);
+    err_free(e);
+    worker_die(&w);
+    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d", t.path, JOB, t.path, JOB, 2);
+    ck_assert_int_eq(system(mv), 0);
+    char origin[17];
+    snprintf(origin, sizeof origin, "%016d", JOB);
+    for (int i = 0; i < back->nextents; i++) {
+        char *p = moved(back->extents[i].path, origin);
+        free(back->extents[i].path);
+        back->extents[i].path = p;
+    }
+    for (int i = 0; i < back->bases[0].nfiles; i++) {
+        char *p = moved(back->bases[0].files[i].path, origin);
+        free(back->bases[0].files[i].path);
+        back->bases[0].files[i].path = p;
+    }
+    ck_ok(worker_start(&w, d, t.path, true, "w", 0, 3, 0, 1024, back));
+    ck_assert_uint_eq(get(&w, 9, 50), 3);
+    worker_die(&w);
+    manifest_free(back);
+    manifest_free(m);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
 static void flip(const char *root, const char *path) {
     AUTO(auto_free) char *full = xprintf("%s/%s", root, path);
     FILE *f = fopen(full, "r+");
@@ -378,4 +426,5 @@ START_TEST(damage_is_named) {
 END_TEST
 
 TESTS("restore", dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
-      the_same_over_rocksdb, a_long_life_with_crashes_equals_the_model, damage_is_named)
+      the_same_over_rocksdb, a_long_life_with_crashes_equals_the_model,
+      files_of_a_savepoint_are_read_by_the_new_job, damage_is_named)
