@@ -103,7 +103,8 @@ struct source_vtable {
     err_t *(*enumerate)(const table_t *t, const options_t *job_set, int timeout_ms, split_list_t *ret);
     /* Task side. `splits` are this subtask's, with the positions to start from. */
     err_t *(*open)(source_t *s);
-    /* Emits one batch at most per call, of at most BATCH_ROWS_MAX rows of schema env.op->schema (nscan columns),
+    /* Emits one batch at most per call, of about BATCH_ROWS_MAX rows at most (a message that holds an array of rows is never
+     * split: up to twice as many then) of schema env.op->schema (nscan columns),
      * and updates positions. `split_of` of rows matters for per-split watermarks: a batch holds rows of ONE split;
      * *ret_split is its index. Never waits. */
     src_status_t (*poll)(source_t *s, batch_t **ret_batch, int *ret_split, err_t **reterr);

@@ -92,7 +92,14 @@ void decoder_free(decoder_t *d) {
     free(d);
 }
 
-err_t *decoder_message(decoder_t *d, slice_t msg) { return d->ops->decode(d, msg); }
+err_t *decoder_message(decoder_t *d, slice_t msg) {
+    uint32_t before = d->rows.rows;
+    TRY(d->ops->decode(d, msg));
+    uint32_t rows = d->rows.rows - before;
+    if (LIKELY(rows <= BATCH_ROWS_MAX)) return NULL;
+    rowstore_rollback(&d->rows, before);
+    return err_new(ERR_LIMIT, "one message holds %u rows, at most %d are taken", rows, BATCH_ROWS_MAX);
+}
 
 void decoder_null_row(decoder_t *d) {
     uint32_t i = rowstore_begin(&d->rows);

@@ -34,7 +34,8 @@ const char *const *format_options(const char *format);
 
 err_t *decoder_new(const format_config_t *c, decoder_t **ret);
 void decoder_free(decoder_t *d);
-/* Appends the rows of one message: none, one or several. */
+/* Appends the rows of one message: none, one or (JSON arrays) several; more than BATCH_ROWS_MAX are ERR_LIMIT. Take the
+ * batch at BATCH_ROWS_MAX rows: as a message is never split, a batch may then hold up to twice as many, less one. */
 err_t *decoder_message(decoder_t *d, slice_t msg);
 /* Appends a row of NULLs (a Kafka tombstone). */
 void decoder_null_row(decoder_t *d);

@@ -37,27 +37,36 @@ static char *path_of(const part_t *p, const char *root, const char *before, cons
                    p->incarnation, p->subtask, p->n, after);
 }
 
-err_t *fs_make_dirs(const char *path) {
-    char *copy AUTO(auto_free) = xstrdup(path);
-    for (char *p = copy + 1;; p++) {
-        if (*p && *p != '/') continue;
-        char c = *p;
-        *p = 0;
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST) return err_from_errno(errno, "cannot make directory %s", copy);
-        *p = c;
-        if (!c) break;
-    }
-    struct stat st;
-    if (stat(path, &st) != 0) return err_from_errno(errno, "cannot read %s", path);
-    return S_ISDIR(st.st_mode) ? NULL : err_new(ERR_INVALID, "%s is not a directory", path);
-}
-
 static err_t *sync_dir(const char *dir) {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return err_from_errno(errno, "cannot open %s", dir);
     err_t *e = fsync(fd) != 0 ? err_from_errno(errno, "cannot sync %s", dir) : NULL;
     close(fd);
     return e;
+}
+
+/* A directory that was made is durable on return: its name is synced in its parent. */
+err_t *fs_make_dirs(const char *path) {
+    char *copy AUTO(auto_free) = xstrdup(path), *parent = NULL;
+    for (char *p = copy + 1;; p++) {
+        if (*p && *p != '/') continue;
+        char c = *p;
+        *p = 0;
+        bool made = mkdir(copy, 0777) == 0;
+        if (!made && errno != EEXIST) return err_from_errno(errno, "cannot make directory %s", copy);
+        if (made) {
+            if (parent) *parent = 0;
+            err_t *e = sync_dir(parent ? copy : copy[0] == '/' ? "/" : ".");
+            if (parent) *parent = '/';
+            TRY(e);
+        }
+        *p = c;
+        parent = p;
+        if (!c) break;
+    }
+    struct stat st;
+    if (stat(path, &st) != 0) return err_from_errno(errno, "cannot read %s", path);
+    return S_ISDIR(st.st_mode) ? NULL : err_new(ERR_INVALID, "%s is not a directory", path);
 }
 
 err_t *part_open(part_t *p, const char *root) {

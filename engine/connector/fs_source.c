@@ -23,6 +23,22 @@ static const char *const source_options[] = {
     "source.path.regex-pattern", "sink.*", "partition.*", "auto-compaction", "compaction.*", "scan.parallelism", NULL};
 static const char *const metadata_keys[] = {"file.path", "file.name", "file.size", "file.modification-time"};
 
+static err_t *fs_check_format(const table_t *t) {
+    int *data AUTO(auto_free) = xcalloc((size_t)t->physical->n + 1, sizeof *data);
+    schema_t fields = {table_data_columns(t, data), xcalloc((size_t)t->physical->n + 1, sizeof(field_t))};
+    for (int i = 0; i < fields.n; i++) fields.fields[i] = t->physical->fields[data[i]];
+    format_config_t c = {.options = &t->options, .fields = &fields};
+    err_t *e = format_of_table(t, &c.format, &c.prefix);
+    if (!e) e = err_wrap(format_check(&c, true), "table %s", t->name);
+    free(fields.fields);
+    TRY(e);
+    char key[64];
+    snprintf(key, sizeof key, "%s%s.dead-letter.topic", c.prefix, c.format);
+    if (!options_get(&t->options, key)) return NULL;
+    return err_hint(err_new(ERR_UNSUPPORTED, "table %s: option '%s' is not supported for files", t->name, key),
+                    "use '%s%s.ignore-parse-errors' = 'true', or let bad records fail the job", c.prefix, c.format);
+}
+
 static err_t *fs_source_check(const table_t *t) {
     char *path AUTO(auto_free) = NULL;
     TRY(options_check_known(t, source_options));
@@ -49,14 +65,22 @@ static err_t *fs_source_check(const table_t *t) {
                                     t->metadata_keys[i], t->metadata->fields[i].name),
                             "file.path and file.name are STRING, file.size BIGINT, file.modification-time TIMESTAMP_LTZ(3)");
     }
-    format_config_t c = {.options = &t->options, .fields = t->physical};
-    TRY(format_of_table(t, &c.format, &c.prefix));
-    return err_wrap(format_check(&c, true), "table %s", t->name);
+    return fs_check_format(t);
 }
 
 /* ------------------------------------------------------------------ listing */
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 static int visible(const struct dirent *e) { return e->d_name[0] != '.' && e->d_name[0] != '_'; }
+
+static const char *compression(const char *path) {
+    static const char *const suffixes[] = {".gz", ".gzip", ".bz2", ".xz", ".zst", ".deflate"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        size_t m = strlen(suffixes[i]);
+        if (n > m && strcmp(path + n - m, suffixes[i]) == 0) return suffixes[i];
+    }
+    return NULL;
+}
 
 static err_t *list_path(const char *path, int depth, split_list_t *ret) {
     struct stat st;
@@ -66,6 +90,9 @@ static err_t *list_path(const char *path, int depth, split_list_t *ret) {
     }
     if (S_ISREG(st.st_mode)) {
         if (st.st_size == 0) return NULL;
+        if (compression(path))
+            return err_hint(err_new(ERR_UNSUPPORTED, "%s: files compressed as %s are not read", path, compression(path)),
+                            "unpack it first");
         split_t s = {.id = xprintf("file://%s", path), .position = 0, .end = st.st_size, .watermark = WATERMARK_NONE};
         split_list_add(ret, &s);
         free(s.id);

@@ -238,6 +238,12 @@ START_TEST(wrong_tables_are_refused) {
     fixture_option(&r.f, "source.monitor-interval", "1 s");
     ck_fails(filesystem_source.check(&r.f.table), ERR_UNSUPPORTED, "source.monitor-interval");
     r.f.table.options.n--;
+    fixture_option(&r.f, "json.dead-letter.topic", "bad");
+    ck_fails(filesystem_source.check(&r.f.table), ERR_UNSUPPORTED, "json.dead-letter.topic");
+    r.f.table.options.n--;
+    char *gz = put_file(&d, "x.json.gz", "not unpacked");
+    ck_fails(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l), ERR_UNSUPPORTED, ".gz");
+    free(gz);
     r.f.table.options.values[1] = "s3://bucket/x";
     ck_fails(filesystem_source.check(&r.f.table), ERR_UNSUPPORTED, "s3://");
     r.f.table.options.values[1] = "/no/such/place";
