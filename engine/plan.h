@@ -67,6 +67,7 @@ typedef enum exchange_kind { EXCHANGE_FORWARD, EXCHANGE_HASH, EXCHANGE_REBALANCE
 typedef struct window_spec {
     window_kind_t kind;
     bool proctime;
+    bool zoned;     /* windows lie on the wall time of the session's zone: the attribute is TIMESTAMP_LTZ or processing time */
     int time_col;   /* input column of the time attribute (TIMESTAMP or TIMESTAMP_LTZ); -1 for proctime, and when
                        the input already carries window columns (attached below) */
     int attached_start, attached_end; /* input columns window_start, window_end of an assigned window; -1 */

@@ -33,7 +33,6 @@ bool group_window_kind(const ast_expr_t *e, window_kind_t *ret) {
 static err_t *window_args(expr_ctx_t *x, const ast_expr_t *e, const char *name, window_kind_t kind, rel_window_t *w,
                           int *ret_col) {
     int n = kind == WINDOW_HOP ? 3 : 2;
-    if (kind == WINDOW_SESSION) return refuse(e->pos, "a SESSION window", "use TUMBLE or HOP");
     if (e->args.n != n)
         return err_pos(err_hint(err_new(ERR_TYPE, "%s takes %d arguments, there are %d", name, n, e->args.n),
                                 n == 3 ? "%s(ts, slide, size)" : "%s(ts, size)", name),
@@ -50,6 +49,10 @@ static err_t *window_args(expr_ctx_t *x, const ast_expr_t *e, const char *name, 
     *ret_col = time->column;
     w->kind = kind;
     TRY(bind_window_time(x->scope->rel, time->column, name, e->args.item[0]->pos, x->b->arena, w));
+    if (kind == WINDOW_SESSION) {
+        w->by_group = true;
+        return bind_interval_ms(x->b, e->args.item[1], "gap", false, &w->gap_ms);
+    }
     TRY(bind_interval_ms(x->b, e->args.item[n - 1], "size", false, &w->size_ms));
     if (kind == WINDOW_HOP) TRY(bind_interval_ms(x->b, e->args.item[1], "slide", false, &w->slide_ms));
     return bind_window_check(w, e->pos);
@@ -89,7 +92,7 @@ err_t *bind_group_prop(expr_ctx_t *x, const ast_expr_t *e, bool *ret_is, expr_t 
             int col;
             TRY(window_args(x, e, name, group_windows[i].kind, &w, &col));
             if (w.kind != g->window->kind || w.size_ms != g->window->size_ms || w.slide_ms != g->window->slide_ms ||
-                col != g->window_time_col)
+                w.gap_ms != g->window->gap_ms || col != g->window_time_col)
                 return err_pos(err_hint(err_new(ERR_INVALID, "%s does not match the window of GROUP BY", name),
                                         "repeat its arguments exactly"),
                                e->pos);

@@ -1,6 +1,6 @@
 /* bind_json.c: the JSON functions of SQL, whose clauses become arguments behind the written ones. Where no clause is
  * written there is no argument for it either: JSON_VALUE(doc, path) is a plain call.
- *   JSON_VALUE (doc, path, SYMBOL on empty, default, SYMBOL on error, default)   RETURNING is a cast of the result
+ *   JSON_VALUE (doc, path, NULL of the type of RETURNING, SYMBOL on empty, default, SYMBOL on error, default)
  *   JSON_QUERY (doc, path, SYMBOL wrapper, SYMBOL on empty, SYMBOL on error)
  *   JSON_EXISTS(doc, path, SYMBOL on error)
  *   JSON_OBJECT(SYMBOL on null, key, value, ..)   JSON_ARRAY(SYMBOL on null, element, ..)
@@ -24,7 +24,8 @@ static err_t *bind_default(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
 }
 
 static err_t *value_clauses(expr_ctx_t *x, const ast_json_t *j, expr_t **args, int *n) {
-    if (j->on_empty == AST_JSON_UNSET && j->on_error == AST_JSON_UNSET) return NULL;
+    if (!j->returning && j->on_empty == AST_JSON_UNSET && j->on_error == AST_JSON_UNSET) return NULL;
+    args[(*n)++] = expr_null(x->b->arena, j->returning ? type_nullable(x->b->arena, j->returning->type, true) : &type_string);
     args[(*n)++] = bind_symbol(x->b, on_name(j->on_empty, "NULL"));
     TRY(bind_default(x, j->empty_default, &args[(*n)++]));
     args[(*n)++] = bind_symbol(x->b, on_name(j->on_error, "NULL"));
@@ -41,7 +42,7 @@ static void query_clauses(expr_ctx_t *x, const ast_json_t *j, expr_t **args, int
 
 err_t *bind_json_call(expr_ctx_t *x, const ast_expr_t *e, const char *name, expr_t **ret) {
     const ast_json_t *j = e->call->json;
-    expr_t **args = ARENA_ARRAY(x->b->arena, expr_t *, e->args.n + 6);
+    expr_t **args = ARENA_ARRAY(x->b->arena, expr_t *, e->args.n + 7);
     int n = 0;
     bool constructs = strcmp(name, "JSON_OBJECT") == 0 || strcmp(name, "JSON_ARRAY") == 0;
     if (constructs) args[n++] = bind_symbol(x->b, (j->on_null ? j->on_null == 2 : name[5] == 'A') ? "ABSENT" : "NULL");
@@ -50,8 +51,5 @@ err_t *bind_json_call(expr_ctx_t *x, const ast_expr_t *e, const char *name, expr
     else if (strcmp(name, "JSON_QUERY") == 0) query_clauses(x, j, args, &n);
     else if (strcmp(name, "JSON_EXISTS") == 0 && j->on_error != AST_JSON_UNSET)
         args[n++] = bind_symbol(x->b, on_name(j->on_error, "FALSE"));
-    TRY(bind_function(x, name, e->pos, args, n, ret));
-    if (!j->returning) return NULL;
-    const type_t *to = type_nullable(x->b->arena, j->returning->type, true);
-    return err_pos(cast_bind(x->b->arena, *ret, to, j->on_error == AST_JSON_ERROR ? CAST_EXPLICIT : CAST_TRY, ret), e->pos);
+    return bind_function(x, name, e->pos, args, n, ret);
 }

@@ -1,4 +1,5 @@
 /* bind_query.c: SELECT, VALUES, UNION, WITH. */
+#include "common/map.h"
 #include "sql/bind.h"
 
 /* ---- names of result columns */
@@ -14,17 +15,16 @@ static const char *item_name(bind_t *b, const ast_named_expr_t *item, int index)
 
 /* a, a, a become a, a0, a1. */
 static void unique_names(bind_t *b, const char **names, int n) {
-    for (int i = 1; i < n; i++)
-        for (int j = 0; j < i; j++) {
-            if (strcmp(names[i], names[j]) != 0) continue;
-            const char *base = names[i];
-            for (int k = 0, taken = 1; taken; k++) {
-                names[i] = arena_printf(b->arena, "%s%d", base, k);
-                taken = 0;
-                for (int m = 0; m < n && !taken; m++) taken = m != i && strcmp(names[m], names[i]) == 0;
-            }
-            break;
-        }
+    map_t *taken = map_new(); /* name -> number to try next, plus one */
+    for (int i = 0; i < n; i++) {
+        intptr_t next = (intptr_t)map_get_str(taken, names[i]);
+        const char *base = names[i];
+        while (next > 0 && map_get_str(taken, names[i]))
+            names[i] = arena_printf(b->arena, "%s%d", base, (int)(next++ - 1));
+        if (next > 0) map_put_str(taken, base, (void *)next);
+        map_put_str(taken, names[i], (void *)(intptr_t)1);
+    }
+    map_free(taken, NULL);
 }
 
 rel_t *bind_renamed(bind_t *b, rel_t *r, const char *const *names, int n) {

@@ -1,4 +1,4 @@
-/* bind_window.c: windows as table-valued functions: TUMBLE, HOP, CUMULATE over a time attribute. */
+/* bind_window.c: windows as table-valued functions: TUMBLE, HOP, CUMULATE, SESSION over a time attribute. */
 #include <strings.h>
 
 #include "sql/bind.h"
@@ -98,7 +98,7 @@ static err_t *named_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_
     return NULL;
 }
 
-static err_t *tvf_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_t *out[5]) {
+static err_t *tvf_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_t **out) {
     int n = param_count(t), needed = t->kind == WINDOW_SESSION ? n : n - 1;
     if (call->args.n > 0 && call->args.item[0]->kind == AST_NAMED_ARG) TRY(named_args(t, call, out));
     else if (call->args.n > n)
@@ -108,7 +108,8 @@ static err_t *tvf_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_t 
     for (int i = 0; i < needed; i++)
         if (!out[i])
             return err_pos(err_hint(err_new(ERR_INVALID, "%s: argument %s is missing", t->name, t->params[i]),
-                                    t->kind == WINDOW_TUMBLE ? "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND)"
+                                    t->kind == WINDOW_SESSION  ? "SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), gap)"
+                                    : t->kind == WINDOW_TUMBLE ? "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND)"
                                     : t->kind == WINDOW_HOP  ? "HOP(TABLE t, DESCRIPTOR(ts), slide, size)"
                                                              : "CUMULATE(TABLE t, DESCRIPTOR(ts), step, size)"),
                            call->pos);
@@ -119,7 +120,7 @@ static err_t *tvf_input(bind_t *b, const tvf_t *t, const ast_expr_t *arg, scope_
     if (arg->kind != AST_TABLE_ARG)
         return err_pos(err_hint(err_new(ERR_INVALID, "the first argument of %s is a table", t->name), "write TABLE name"),
                        arg->pos);
-    if (arg->table->partition.n || arg->table->order.n)
+    if ((arg->table->partition.n && t->kind != WINDOW_SESSION) || arg->table->order.n)
         return refuse(arg->pos, "PARTITION BY and ORDER BY of a window's table", "group by those columns instead");
     return bind_from(b, arg->table, ret);
 }
@@ -136,19 +137,21 @@ static err_t *tvf_time(bind_t *b, const tvf_t *t, const ast_expr_t *arg, const s
     return bind_window_time(in->rel, *ret_col, t->name, c->pos, b->arena, w);
 }
 
-err_t *bind_window_tvf(bind_t *b, const ast_table_t *table, scope_t **ret) {
-    const ast_expr_t *call = table->call;
-    const tvf_t *t = tvf_of(call);
-    if (t->kind == WINDOW_SESSION)
-        return refuse(call->pos, "a SESSION window", "use TUMBLE, HOP or CUMULATE");
-    const ast_expr_t *args[5] = {NULL};
-    TRY(tvf_args(t, call, args));
-    scope_t *in;
-    TRY(tvf_input(b, t, args[0], &in));
-    rel_window_t *w = ARENA_NEW(b->arena, rel_window_t);
-    w->kind = t->kind;
-    int time_col;
-    TRY(tvf_time(b, t, args[1], in, &time_col, w));
+/* SESSION(TABLE t PARTITION BY a, b, ..) */
+static err_t *tvf_partition(bind_t *b, const ast_exprs_t *by, const scope_t *in, const int **ret) {
+    int *cols = ARENA_ARRAY(b->arena, int, by->n + 1), parts;
+    for (int i = 0; i < by->n; i++) {
+        const ast_expr_t *e = by->item[i];
+        if (e->kind != AST_COLUMN) return refuse(e->pos, "an expression in PARTITION BY of a window", "compute the column in a view");
+        TRY(scope_find(in, &e->name, &cols[i], &parts));
+        if (parts < e->name.n) return refuse(e->pos, "a field in PARTITION BY of a window", "make it a column in a view");
+    }
+    *ret = cols;
+    return NULL;
+}
+
+static err_t *tvf_sizes(bind_t *b, const tvf_t *t, const ast_expr_t *const *args, ast_pos_t pos, rel_window_t *w) {
+    if (t->kind == WINDOW_SESSION) return bind_interval_ms(b, args[2], "gap", false, &w->gap_ms);
     int size = t->kind == WINDOW_TUMBLE ? 2 : 3;
     TRY(bind_interval_ms(b, args[size], "size", false, &w->size_ms));
     if (size == 3) TRY(bind_interval_ms(b, args[2], t->kind == WINDOW_HOP ? "slide" : "step", false, &w->slide_ms));
@@ -157,8 +160,24 @@ err_t *bind_window_tvf(bind_t *b, const ast_table_t *table, scope_t **ret) {
         return err_pos(err_hint(err_new(ERR_INVALID, "HOP: the size must be a multiple of the slide"),
                                 "slide comes first: HOP(TABLE t, DESCRIPTOR(ts), slide, size)"),
                        args[3]->pos);
-    TRY(bind_window_check(w, call->pos));
+    return bind_window_check(w, pos);
+}
+
+err_t *bind_window_tvf(bind_t *b, const ast_table_t *table, scope_t **ret) {
+    const ast_expr_t *call = table->call;
+    const tvf_t *t = tvf_of(call);
+    const ast_expr_t *args[6] = {NULL};
+    TRY(tvf_args(t, call, args));
+    scope_t *in;
+    TRY(tvf_input(b, t, args[0], &in));
+    rel_window_t *w = ARENA_NEW(b->arena, rel_window_t);
+    w->kind = t->kind;
+    int time_col;
+    TRY(tvf_time(b, t, args[1], in, &time_col, w));
+    TRY(tvf_sizes(b, t, args, call->pos, w));
     rel_t *r = rel_at(rel_window(b->rels, in->rel, w, w->proctime ? -1 : time_col), call->pos.line, call->pos.col);
+    r->window.npartition = args[0]->table->partition.n;
+    TRY(tvf_partition(b, &args[0]->table->partition, in, &r->window.partition));
     *ret = scope_of(b->arena, r, in->nranges == 1 ? in->ranges[0].alias : NULL);
     return NULL;
 }

@@ -134,12 +134,18 @@ static err_t *physical_indexes(arena_t *a, const catalog_entry_t *e, const char 
 /* ---- options */
 err_t *catalog_option_error(err_t *e, const table_t *t, const ast_options_t *options) {
     if (!e) return NULL;
-    for (int i = 0; i < options->n; i++) {
+    const ast_option_t *found = NULL;
+    for (int i = 0; i < options->n && !found; i++) {
         AUTO(auto_free) char *quoted = xprintf("'%s'", options->item[i].key);
-        if (strstr(err_text(e), quoted))
-            return err_wrap(at(e, options->item[i].pos), "table '%s'", t->name);
+        if (strstr(err_text(e), quoted)) found = &options->item[i];
     }
-    return err_wrap(err_at(e, t->line, 1), "table '%s'", t->name);
+    for (int i = 0; i < options->n && !found; i++) {
+        AUTO(auto_free) char *quoted = xprintf("'%s'", options->item[i].value);
+        if (options->item[i].value[0] && strstr(err_text(e), quoted)) found = &options->item[i];
+    }
+    e = found ? at(e, found->pos) : err_at(e, t->line, 1);
+    /* a connector that checked the whole table has named it already */
+    return strncmp(err_text(e), "table ", 6) == 0 ? e : err_wrap(e, "table '%s'", t->name);
 }
 
 static err_t *add_options(arena_t *a, const ast_create_table_t *ct, table_t *t) {

@@ -9,7 +9,8 @@
  *
  * Window time. REL_WINDOW appends window_start, window_end and window_time to its input, one row per window a row lies
  * in. Every window, also one written as GROUP BY TUMBLE(..), is bound as REL_WINDOW under an aggregate whose window columns
- * are attached to the input; the optimiser fuses the two where nothing between them looks at a window column. */
+ * are attached to the input; the optimiser fuses the two where nothing between them looks at a window column.
+ * A SESSION window exists only fused: where it begins and ends depends on the other rows of its key. */
 #pragma once
 #include "common/buf.h"
 #include "engine/plan.h"
@@ -36,6 +37,7 @@ typedef struct rel_window {
     window_kind_t kind;
     bool proctime;
     int64_t size_ms, slide_ms, offset_ms, gap_ms;
+    bool by_group;           /* SESSION of GROUP BY: sessions are per group, whatever the keys are */
     const type_t *time_type; /* of window_time, NOT NULL */
 } rel_window_t;
 
@@ -84,6 +86,8 @@ struct rel {
         struct {
             const rel_window_t *window;
             int time_col; /* -1: processing time */
+            int npartition;       /* SESSION as a table function: input columns by which sessions are kept apart */
+            const int *partition;
         } window;
         struct {
             int nkeys;

@@ -148,7 +148,10 @@ static void identify_node(identify_t *x, rel_t *r) {
     case REL_PROJECT: {
         const schema_t *names = text_schema(x, r->inputs[0]);
         id->text = in->text;
-        for (int i = 0; i < r->schema->n; i++) id->columns[i] = expr_text(x, r->project.exprs[i], names);
+        for (int i = 0; i < r->schema->n; i++) {
+            int from = expr_as_column(r->project.exprs[i]);
+            id->columns[i] = from >= 0 ? in->columns[from] : expr_text(x, r->project.exprs[i], names);
+        }
         return;
     }
     case REL_FILTER: {
@@ -209,6 +212,15 @@ static bool deterministic(const rel_t *r) {
     }
 }
 
+/* Texts say NULL without its type, which may be all that tells two calls apart. */
+static void null_types(buf_t *out, const expr_t *e) {
+    if (e->kind == EXPR_LITERAL && e->value.null) {
+        buf_puts(out, " n");
+        type_print(out, e->type);
+    }
+    for (int i = 0; i < e->nargs; i++) null_types(out, e->args[i]);
+}
+
 /* Everything that tells one node from another, inputs by their number. */
 static const char *node_key(arena_t *a, const rel_t *r) {
     AUTO(buf_free) buf_t b = buf_make(BUF_MAX_DEFAULT);
@@ -218,6 +230,8 @@ static const char *node_key(arena_t *a, const rel_t *r) {
         type_print(&b, r->schema->fields[i].type);
     }
     if (r->kind == REL_SCAN) buf_printf(&b, "@%p", (const void *)r->scan.table);
+    if (r->kind == REL_FILTER) null_types(&b, r->filter.predicate);
+    for (int i = 0; r->kind == REL_PROJECT && i < r->schema->n; i++) null_types(&b, r->project.exprs[i]);
     if (r->kind == REL_AGGREGATE) {
         for (int i = 0; i < r->agg.nkeys; i++) buf_printf(&b, " k%d", r->agg.keys[i]);
         for (int i = 0; i < r->agg.naggs; i++)

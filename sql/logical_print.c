@@ -125,6 +125,8 @@ void rel_print_line(buf_t *out, const rel_t *r) {
     case REL_WINDOW:
         window_print(out, r->window.window);
         if (r->window.time_col >= 0) buf_printf(out, " on %s", in->fields[r->window.time_col].name);
+        for (int i = 0; i < r->window.npartition; i++)
+            buf_printf(out, "%s%s", i ? ", " : " per ", in->fields[r->window.partition[i]].name);
         break;
     case REL_AGGREGATE: aggregate_print(out, r); break;
     case REL_UNION: buf_printf(out, "%d inputs", r->ninputs); break;

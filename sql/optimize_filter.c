@@ -81,6 +81,7 @@ static bool below_columns(arena_t *a, const expr_t *e, int ncols, int limit) {
 rel_t *rule_filter_window(opt_t *x, rel_t *r) {
     if (r->kind != REL_FILTER || r->inputs[0]->kind != REL_WINDOW) return r;
     rel_t *w = r->inputs[0];
+    if (w->window.window->kind == WINDOW_SESSION) return r; /* what is filtered out still holds sessions together */
     const expr_t *c[CONJUNCTS_MAX], *push = NULL, *keep = NULL;
     int n = expr_conjuncts(r->filter.predicate, c, CONJUNCTS_MAX), inner = w->inputs[0]->schema->n;
     for (int i = 0; i < n; i++) {

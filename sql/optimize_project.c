@@ -91,12 +91,25 @@ static bool reads_window(arena_t *a, const expr_t *e, const rel_t *w) {
     return false;
 }
 
+/* Are the groups of a SESSION exactly those by which sessions are kept apart? */
+static bool session_keys(const rel_t *agg, const rel_t *project, const rel_t *w) {
+    if (w->window.window->kind != WINDOW_SESSION || w->window.window->by_group) return true;
+    if (agg->agg.nkeys != w->window.npartition) return false;
+    for (int i = 0; i < agg->agg.nkeys; i++) {
+        int at = expr_as_column(project->project.exprs[agg->agg.keys[i]]);
+        bool found = false;
+        for (int j = 0; j < w->window.npartition; j++) found = found || w->window.partition[j] == at;
+        if (!found) return false;
+    }
+    return true;
+}
+
 /* The aggregate's input: a projection right over its window, whose window columns only the window itself reads. */
 static bool fusible(opt_t *x, const rel_t *agg, const rel_t *project) {
     if (project->kind != REL_PROJECT || project->inputs[0]->kind != REL_WINDOW) return false;
     const rel_t *w = project->inputs[0];
     int n = w->inputs[0]->schema->n;
-    if (w->window.window != agg->agg.window) return false;
+    if (w->window.window != agg->agg.window || !session_keys(agg, project, w)) return false;
     if (expr_as_column(project->project.exprs[agg->agg.start_col]) != n) return false;
     if (expr_as_column(project->project.exprs[agg->agg.end_col]) != n + 1) return false;
     for (int i = 0; i < project->schema->n; i++) {

@@ -33,6 +33,7 @@ static void need_from(prune_t *p, const rel_t *r) {
         break;
     case REL_WINDOW:
         if (r->window.time_col >= 0) in[r->window.time_col] = 1;
+        for (int i = 0; i < r->window.npartition; i++) in[r->window.partition[i]] = 1;
         for (int i = 0; i < r->inputs[0]->schema->n; i++) in[i] |= need[i];
         return;
     case REL_AGGREGATE:
@@ -186,7 +187,12 @@ static rel_t *prune_window(prune_t *p, rel_t *r, rel_t *input) {
     for (int i = 0; i < old; i++) p->place[r->id][i] = p->place[r->inputs[0]->id][i];
     for (int i = 0; i < 3; i++) p->place[r->id][old + i] = now + i;
     int time = r->window.time_col >= 0 ? p->place[r->inputs[0]->id][r->window.time_col] : -1;
-    return rel_at(rel_window(p->x->c, input, r->window.window, time), r->line, r->col);
+    rel_t *n = rel_at(rel_window(p->x->c, input, r->window.window, time), r->line, r->col);
+    int *partition = ARENA_ARRAY(arena_of(p), int, r->window.npartition + 1);
+    for (int i = 0; i < r->window.npartition; i++) partition[i] = p->place[r->inputs[0]->id][r->window.partition[i]];
+    n->window.npartition = r->window.npartition;
+    n->window.partition = partition;
+    return n;
 }
 
 static rel_t *prune_node(prune_t *p, rel_t *r) {

@@ -122,7 +122,8 @@ static pop_t *phys_window(phys_t *p, const rel_t *r) {
     pop_t *o = pop_after(p, OP_WINDOW_ASSIGN, translate(p, r->inputs[0]), r->schema);
     o->op->window = (window_spec_t){.kind = w->kind, .proctime = w->proctime, .time_col = r->window.time_col,
                                     .attached_start = -1, .attached_end = -1, .size_ms = w->size_ms,
-                                    .slide_ms = w->slide_ms, .offset_ms = w->offset_ms, .gap_ms = w->gap_ms};
+                                    .slide_ms = w->slide_ms, .offset_ms = w->offset_ms, .gap_ms = w->gap_ms,
+                                    .zoned = w->time_type->kind == TYPE_TIMESTAMP_LTZ};
     AUTO(buf_free) buf_t b = buf_make(BUF_MAX_DEFAULT);
     window_print(&b, w);
     o->op->label = arena_strdup(p->arena, buf_cstr(&b));
@@ -163,9 +164,16 @@ static pop_t *translate(phys_t *p, const rel_t *r) {
     return p->done[r->id];
 }
 
-static err_t *refuse_attached_proctime(rel_t *const *list, int n) {
+/* What only exists right under its aggregate must have been fused. */
+static err_t *refuse_unfused(rel_t *const *list, int n) {
     for (int i = 0; i < n; i++) {
         const rel_t *r = list[i];
+        bool session = (r->kind == REL_WINDOW && r->window.window->kind == WINDOW_SESSION) ||
+                       (r->kind == REL_AGGREGATE && r->agg.window && r->agg.window->kind == WINDOW_SESSION && r->agg.end_col >= 0);
+        if (session)
+            return err_at(err_hint(err_new(ERR_UNSUPPORTED, "a SESSION window must be grouped right away by its PARTITION BY columns"),
+                                   "GROUP BY window_start, window_end and exactly the columns of PARTITION BY; filter rows in a view before the window"),
+                          r->line, r->col);
         if (r->kind != REL_AGGREGATE || !r->agg.window || !r->agg.window->proctime || r->agg.end_col < 0) continue;
         return err_at(err_hint(err_new(ERR_UNSUPPORTED, "a processing-time window cannot be aggregated a second time, nor after its columns were used"),
                                "aggregate right behind the window, or use event time"),
@@ -177,7 +185,7 @@ static err_t *refuse_attached_proctime(rel_t *const *list, int n) {
 err_t *physical_plan(rel_ctx_t *c, const logical_t *l, const change_info_t *changes, const physical_options_t *o, plan_t *plan) {
     rel_t **list;
     int n = logical_order(c, l, &list);
-    TRY(refuse_attached_proctime(list, n));
+    TRY(refuse_unfused(list, n));
     int *consumers = ARENA_ARRAY(c->arena, int, c->next_id + 1);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < list[i]->ninputs; j++) consumers[list[i]->inputs[j]->id]++;

@@ -5,7 +5,8 @@ static window_spec_t window_spec(const rel_t *r) {
     const rel_window_t *w = r->agg.window;
     return (window_spec_t){.kind = w->kind, .proctime = w->proctime, .time_col = r->agg.time_col,
                            .attached_start = r->agg.start_col, .attached_end = r->agg.end_col, .size_ms = w->size_ms,
-                           .slide_ms = w->slide_ms, .offset_ms = w->offset_ms, .gap_ms = w->gap_ms};
+                           .slide_ms = w->slide_ms, .offset_ms = w->offset_ms, .gap_ms = w->gap_ms,
+                           .zoned = w->time_type->kind == TYPE_TIMESTAMP_LTZ};
 }
 
 static const char *agg_label(phys_t *p, const rel_t *r) {

@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "engine/datetime.h"
 #include "sql/near.h"
 
 typedef enum value_kind { VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_DURATION, VALUE_BYTES, VALUE_MODE, VALUE_ZONE } value_kind_t;
@@ -97,8 +98,13 @@ static err_t *check_value(size_t i, const char *value) {
     case VALUE_DURATION: TRY(options_duration_ms(&one, known[i].key, 0, &v)); break;
     case VALUE_BYTES: TRY(options_bytes(&one, known[i].key, 0, &v)); break;
     case VALUE_MODE: return setting_mode(&one, &mode);
+    case VALUE_ZONE: {
+        tz_t *zone = NULL;
+        TRY(err_wrap(tz_open(value, &zone), "%s", known[i].key));
+        tz_free(zone);
+        return NULL;
+    }
     case VALUE_TEXT:
-    case VALUE_ZONE:
         return *value ? NULL : err_new(ERR_INVALID, "%s is empty", known[i].key);
     }
     if (v < known[i].min || v > known[i].max) return err_new(ERR_INVALID, "%s = '%s' is out of range", known[i].key, value);

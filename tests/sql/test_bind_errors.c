@@ -57,6 +57,7 @@ START_TEST(names) {
         {"INSERT INTO sink SELECT id, 1 FROM other.db.events;", ERR_UNSUPPORTED, 4, 36, "catalog or database 'other'", NULL},
         {"SET 'execution.checkpointing.intervall' = '1 s';", ERR_NOT_FOUND, 4, 5, "is not known", "execution.checkpointing.interval"},
         {"SET 'nonsense' = '1 s';", ERR_NOT_FOUND, 4, 5, "'nonsense' is not known", NULL},
+        {"SET 'table.local-time-zone' = 'Europe/Atlantis';", ERR_INVALID, 4, 5, "Atlantis", NULL},
         {"SET 'execution.runtime-mode' = 'fast';", ERR_INVALID, 4, 5, "'fast'", "streaming, batch or automatic"},
         {"SELECT 1;", ERR_UNSUPPORTED, 4, 1, "a SELECT on its own", "INSERT INTO"},
     };
@@ -110,7 +111,7 @@ START_TEST(grouping) {
         {"INSERT INTO sink SELECT id, COUNT(*) FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(amount), INTERVAL '5' SECOND)) GROUP BY id, window_start, window_end;", ERR_TYPE, 4, 81, "needs a time attribute", NULL},
         {"INSERT INTO sink SELECT id, COUNT(*) FROM TABLE(HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '7' SECOND, INTERVAL '30' SECOND)) GROUP BY id, window_start, window_end;", ERR_INVALID, 4, 104, "multiple of the slide", "slide comes first"},
         {"INSERT INTO sink SELECT id, COUNT(*) FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts))) GROUP BY id, window_start, window_end;", ERR_INVALID, 4, 49, "argument SIZE is missing", NULL},
-        {"INSERT INTO sink SELECT id, COUNT(*) FROM TABLE(SESSION(TABLE events, DESCRIPTOR(ts), INTERVAL '5' SECOND)) GROUP BY id, window_start, window_end;", ERR_UNSUPPORTED, 4, 49, "SESSION", "TUMBLE"},
+        {"INSERT INTO sink SELECT id, COUNT(*) FROM TABLE(SESSION(TABLE events, DESCRIPTOR(ts), INTERVAL '5' SECOND)) GROUP BY id, window_start, window_end;", ERR_UNSUPPORTED, 4, 49, "a SESSION window must be grouped right away", "exactly the columns of PARTITION BY"},
     };
     check_all(list, ARRAY_LEN(list), EVENTS);
 }
