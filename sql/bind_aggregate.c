@@ -65,7 +65,8 @@ static int key_window_prop(const build_t *u, const expr_t *key) {
     if (!u->window || key->kind != EXPR_COLUMN) return -1;
     const col_prop_t *p = &u->input->props[key->column];
     if (p->window != u->window || p->role == ROLE_NONE) return -1;
-    return p->role == ROLE_START ? (int)WINDOW_PROP_START : p->role == ROLE_END ? (int)WINDOW_PROP_END : (int)WINDOW_PROP_TIME;
+    return p->role == ROLE_START ? (int)WINDOW_PROP_START : p->role == ROLE_END ? (int)WINDOW_PROP_END
+        : (int)WINDOW_PROP_TIME;
 }
 
 static err_t *grouping_value(const build_t *u, const grouping_ref_t *r, int set, int64_t *ret) {
@@ -74,7 +75,8 @@ static err_t *grouping_value(const build_t *u, const grouping_ref_t *r, int set,
         int k = 0;
         while (k < u->g->nkeys && !expr_equal(u->g->keys[k], r->args[i])) k++;
         if (k == u->g->nkeys)
-            return err_pos(err_new(ERR_INVALID, "argument %d of GROUPING is not an expression of GROUP BY", i + 1), r->pos);
+            return err_pos(err_new(ERR_INVALID, "argument %d of GROUPING is not an expression of GROUP BY",
+                                   i + 1), r->pos);
         *ret = *ret << 1 | !u->g->in_set[set][k];
     }
     return NULL;
@@ -209,7 +211,8 @@ static void open_window(build_t *u) {
     }
     int n = u->input->schema->n;
     ast_pos_t p = g->window_call->pos;
-    u->input = rel_at(rel_window(u->b->rels, u->input, g->window, g->window->proctime ? -1 : g->window_time_col), p.line, p.col);
+    u->input = rel_at(rel_window(u->b->rels, u->input, g->window, g->window->proctime ? -1
+                                 : g->window_time_col), p.line, p.col);
     u->window = g->window;
     u->start_col = n;
     u->end_col = n + 1;
@@ -238,8 +241,10 @@ static err_t *aggregate_rel(build_t *u) {
     if (u->window) {
         const schema_t *s = u->input->schema;
         spec.agg.window = u->window;
-        spec.agg.start_col = add_column(u, expr_column(u->b->arena, u->start_col, s->fields[u->start_col].type), NULL, true);
-        spec.agg.end_col = add_column(u, expr_column(u->b->arena, u->end_col, s->fields[u->end_col].type), NULL, true);
+        spec.agg.start_col = add_column(u, expr_column(u->b->arena, u->start_col, s->fields[u->start_col].type),
+                                        NULL, true);
+        spec.agg.end_col = add_column(u, expr_column(u->b->arena, u->end_col, s->fields[u->end_col].type), NULL,
+                                      true);
         spec.agg.nprops = 3;
         spec.agg.props = all;
     }

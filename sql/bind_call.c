@@ -17,7 +17,8 @@ static err_t *args_of(expr_ctx_t *x, const ast_exprs_t *in, expr_t ***ret) {
 }
 
 static bool ref_equal(const agg_ref_t *a, const agg_ref_t *b) {
-    if (a->fn != b->fn || a->distinct != b->distinct || a->nargs != b->nargs || !a->filter != !b->filter) return false;
+    if (a->fn != b->fn || a->distinct != b->distinct || a->nargs != b->nargs ||
+        !a->filter != !b->filter) return false;
     for (int i = 0; i < a->nargs; i++)
         if (!expr_equal(a->args[i], b->args[i])) return false;
     return !a->filter || expr_equal(a->filter, b->filter);
@@ -103,8 +104,10 @@ static err_t *refuse_clauses(const ast_expr_t *e, const char *name) {
         return err_pos(err_hint(err_new(ERR_UNSUPPORTED, "%s OVER (..) is not supported", name),
                                 "aggregate over windows (TUMBLE, HOP, CUMULATE) with GROUP BY instead"),
                        e->pos);
-    if (c->within.n) return refuse(e->pos, "WITHIN GROUP (ORDER BY ..)", "leave it out: rows are aggregated as they arrive");
-    if (c->nulls) return refuse(e->pos, "IGNORE NULLS and RESPECT NULLS", "filter the NULLs: f(x) FILTER (WHERE x IS NOT NULL)");
+    if (c->within.n) return refuse(e->pos, "WITHIN GROUP (ORDER BY ..)",
+                                   "leave it out: rows are aggregated as they arrive");
+    if (c->nulls) return refuse(e->pos, "IGNORE NULLS and RESPECT NULLS",
+                                "filter the NULLs: f(x) FILTER (WHERE x IS NOT NULL)");
     return NULL;
 }
 

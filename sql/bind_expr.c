@@ -172,9 +172,12 @@ static err_t *bind_query_expr(const ast_expr_t *e) {
     static const char *const out = "write it as a join or a view; joins come with a later version";
     switch (e->kind) {
     case AST_EXISTS: return refuse(e->pos, "EXISTS (query)", out);
-    case AST_IN_QUERY: return refuse(e->pos, "IN (query)", "list the values: IN (1, 2, 3); sub-queries in conditions come with joins");
-    case AST_QUANTIFIED: return refuse(e->pos, "a comparison with ALL, ANY or SOME", "compare with each value, or with MAX or MIN");
-    case AST_COLLECT: return refuse(e->pos, "ARRAY(query), MULTISET(query) and MAP(query)", "aggregate by ARRAY_AGG or COLLECT in a sub-query in FROM");
+    case AST_IN_QUERY: return refuse(e->pos, "IN (query)",
+                                     "list the values: IN (1, 2, 3); sub-queries in conditions come with joins");
+    case AST_QUANTIFIED: return refuse(e->pos, "a comparison with ALL, ANY or SOME",
+                                       "compare with each value, or with MAX or MIN");
+    case AST_COLLECT: return refuse(e->pos, "ARRAY(query), MULTISET(query) and MAP(query)",
+                                    "aggregate by ARRAY_AGG or COLLECT in a sub-query in FROM");
     default: return refuse(e->pos, "a query as a value", out);
     }
 }
@@ -193,8 +196,10 @@ static err_t *bind_dispatch(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
     case AST_SUBQUERY: case AST_EXISTS: case AST_IN_QUERY: case AST_QUANTIFIED: case AST_COLLECT:
         return bind_query_expr(e);
     case AST_STAR:
-        return err_pos(err_new(ERR_INVALID, "* stands for all columns only in a SELECT list and in COUNT(*)"), e->pos);
-    case AST_DEFAULT: return refuse(e->pos, "DEFAULT", "leave the column out of the INSERT's column list: it becomes NULL");
+        return err_pos(err_new(ERR_INVALID, "* stands for all columns only in a SELECT list and in COUNT(*)"),
+                       e->pos);
+    case AST_DEFAULT: return refuse(e->pos, "DEFAULT",
+                                    "leave the column out of the INSERT's column list: it becomes NULL");
     case AST_NAMED_ARG: return refuse(e->pos, "an argument by name", "give the arguments in order");
     case AST_TABLE_ARG:
     case AST_DESCRIPTOR:
@@ -216,7 +221,8 @@ err_t *bind_expr(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
 
 err_t *bind_predicate(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
     TRY(bind_expr(x, e, ret));
-    if ((*ret)->type->kind == TYPE_NULL) return err_pos(cast_bind(x->b->arena, *ret, &type_boolean, CAST_EXPLICIT, ret), e->pos);
+    if ((*ret)->type->kind == TYPE_NULL) return err_pos(cast_bind(x->b->arena, *ret, &type_boolean,
+            CAST_EXPLICIT, ret), e->pos);
     if ((*ret)->type->kind == TYPE_BOOLEAN) return NULL;
     return err_pos(err_hint(err_new(ERR_TYPE, "%s needs a condition, this is %s", x->clause,
                                     type_text(x->b->arena, (*ret)->type)),

@@ -15,7 +15,8 @@ static err_t *table_options(const ast_hints_t *hints, const ast_options_t **ret)
     for (int i = 0; i < hints->n; i++) {
         const ast_hint_t *h = &hints->item[i];
         if (strcmp(h->name, "OPTIONS") != 0)
-            return err_pos(err_hint(err_new(ERR_UNSUPPORTED, "hint %s is not supported", h->name), "leave it out"), h->pos);
+            return err_pos(err_hint(err_new(ERR_UNSUPPORTED, "hint %s is not supported", h->name),
+                                    "leave it out"), h->pos);
         *ret = &h->options;
     }
     return NULL;
@@ -28,7 +29,8 @@ err_t *bind_table_ref(bind_t *b, const ast_name_t *name, const ast_hints_t *hint
     catalog_entry_t *e = NULL;
     if (!cte) TRY(catalog_find(b->catalog, name, &e));
     if (overrides && (cte || e->is_view))
-        return err_pos(err_new(ERR_INVALID, "OPTIONS apply to tables only, '%s' is a query", name->part[name->n - 1]), name->pos);
+        return err_pos(err_new(ERR_INVALID, "OPTIONS apply to tables only, '%s' is a query",
+                               name->part[name->n - 1]), name->pos);
     if (cte) *ret = cte;
     else if (e->is_view) *ret = e->rel;
     else TRY(bind_table(b, e, overrides, ret));
@@ -36,7 +38,8 @@ err_t *bind_table_ref(bind_t *b, const ast_name_t *name, const ast_hints_t *hint
 }
 
 static err_t *from_name(bind_t *b, const ast_table_t *t, scope_t **ret) {
-    if (t->system_time) return refuse(t->system_time->pos, "FOR SYSTEM_TIME AS OF", "join without it is not there yet either: enrich the stream at its producer");
+    if (t->system_time) return refuse(t->system_time->pos, "FOR SYSTEM_TIME AS OF",
+                                      "join without it is not there yet either: enrich the stream at its producer");
     rel_t *r;
     TRY(bind_table_ref(b, &t->name, &t->hints, &r));
     *ret = scope_of(b->arena, r, t->name.part[t->name.n - 1]);
@@ -64,7 +67,8 @@ err_t *bind_from(bind_t *b, const ast_table_t *t, scope_t **ret) {
     }
     case AST_TABLE_CALL: TRY(from_call(b, t, ret)); break;
     case AST_TABLE_UNNEST: return refuse(t->pos, "UNNEST", "index the elements: arr[1], arr[2]");
-    case AST_TABLE_JOIN: return refuse(t->right->pos, t->join == AST_JOIN_COMMA ? "a list of tables in FROM" : "JOIN", joins);
+    case AST_TABLE_JOIN: return refuse(t->right->pos, t->join == AST_JOIN_COMMA ? "a list of tables in FROM"
+                                       : "JOIN", joins);
     case AST_TABLE_MATCH: return refuse(t->match->pos, "MATCH_RECOGNIZE", "patterns are not part of this version");
     }
     if (t->columns.n) {

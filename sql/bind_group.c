@@ -81,7 +81,8 @@ err_t *bind_group_prop(expr_ctx_t *x, const ast_expr_t *e, bool *ret_is, expr_t 
     for (size_t i = 0; i < ARRAY_LEN(group_windows); i++)
         for (size_t j = 0; j < ARRAY_LEN(props); j++) {
             size_t len = strlen(group_windows[i].name);
-            if (strncasecmp(name, group_windows[i].name, len) != 0 || strcasecmp(name + len, props[j].suffix) != 0) continue;
+            if (strncasecmp(name, group_windows[i].name, len) != 0 ||
+                strcasecmp(name + len, props[j].suffix) != 0) continue;
             *ret_is = true;
             const group_t *g = x->group;
             if (!g || !g->window || x->in_agg)
@@ -133,7 +134,8 @@ static err_t *key_index(expr_ctx_t *x, const ast_expr_t *e, group_t *g, int *ret
 }
 
 static err_t *sets_add(arena_t *a, sets_t *s, const bool *in, ast_pos_t pos) {
-    if (s->n == SETS_MAX) return err_pos(err_new(ERR_LIMIT, "GROUP BY has more than %d grouping sets", SETS_MAX), pos);
+    if (s->n == SETS_MAX) return err_pos(err_new(ERR_LIMIT, "GROUP BY has more than %d grouping sets",
+                                                 SETS_MAX), pos);
     s->in[s->n++] = arena_memdup(a, in, KEYS_MAX * sizeof(bool));
     return NULL;
 }

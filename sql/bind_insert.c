@@ -101,7 +101,8 @@ static err_t *assign_columns(target_t *t, const schema_t *query, ast_pos_t pos) 
     for (int i = 0; i < list->n; i++) {
         int at = target_find(t, list->item[i].text);
         if (at < 0) return unknown_target(t, list->item[i].text, list->item[i].pos);
-        if (t->from[at] != -1) return err_pos(err_new(ERR_INVALID, "column '%s' is given twice", list->item[i].text), list->item[i].pos);
+        if (t->from[at] != -1) return err_pos(err_new(ERR_INVALID, "column '%s' is given twice",
+                                                      list->item[i].text), list->item[i].pos);
         t->from[at] = given++;
     }
     for (int i = 0; i < t->n && list->n == 0; i++)
@@ -109,7 +110,8 @@ static err_t *assign_columns(target_t *t, const schema_t *query, ast_pos_t pos) 
     if (given != query->n) return mismatch(t, query, "Different number of columns.", pos);
     for (int i = 0; i < t->n; i++)
         if (t->from[i] == -1 && !t->types[i]->nullable)
-            return err_pos(err_hint(err_new(ERR_INVALID, "column '%s' of '%s' is NOT NULL and the INSERT leaves it out", t->names[i], t->entry->name), "add it to the column list"), t->ast->name.pos);
+            return err_pos(err_hint(err_new(ERR_INVALID,
+                                            "column '%s' of '%s' is NOT NULL and the INSERT leaves it out", t->names[i], t->entry->name), "add it to the column list"), t->ast->name.pos);
     return NULL;
 }
 
@@ -132,16 +134,19 @@ static err_t *sink_expr(target_t *t, const rel_t *query, int i, ast_pos_t pos, e
     if (!e) return NULL;
     err_free(e);
     return mismatch(t, query->schema,
-                    arena_printf(a, "Incompatible types for sink column '%s' at position %d.", t->names[i], t->from[i]), pos);
+                    arena_printf(a, "Incompatible types for sink column '%s' at position %d.", t->names[i],
+                                 t->from[i]), pos);
 }
 
 static err_t *check_sink(bind_t *b, catalog_entry_t *e, const table_t *t, const ast_options_t *overrides) {
     const sink_vtable_t *vt = sink_find(t->connector);
     if (!vt)
-        return err_hint(catalog_option_error(err_new(ERR_INVALID, "'connector' = '%s' cannot be written, it is a source only", t->connector), t, &e->ast->options),
+        return err_hint(catalog_option_error(err_new(ERR_INVALID,
+                                                     "'connector' = '%s' cannot be written, it is a source only", t->connector), t, &e->ast->options),
                         "SELECT from it, or give the table another connector");
     if (strcmp(t->connector, "upsert-kafka") == 0 && t->nprimary == 0)
-        return err_at(err_hint(err_new(ERR_INVALID, "table '%s': upsert-kafka needs a PRIMARY KEY", t->name), "add PRIMARY KEY (..) NOT ENFORCED"), e->line, e->col);
+        return err_at(err_hint(err_new(ERR_INVALID, "table '%s': upsert-kafka needs a PRIMARY KEY", t->name),
+                               "add PRIMARY KEY (..) NOT ENFORCED"), e->line, e->col);
     if (!vt->check) return NULL;
     return catalog_option_error(vt->check(t), t, overrides && overrides->n ? overrides : &e->ast->options);
 }
@@ -150,11 +155,13 @@ err_t *bind_insert(bind_t *b, const ast_insert_t *i, ast_pos_t pos, rel_t **ret)
     target_t t = {.b = b, .ast = i};
     if (i->overwrite) return refuse(pos, "INSERT OVERWRITE", "write to a new directory and use INSERT INTO");
     TRY(catalog_find(b->catalog, &i->name, &t.entry));
-    if (t.entry->is_view) return err_pos(err_new(ERR_INVALID, "'%s' is a view: it cannot be written", t.entry->name), i->name.pos);
+    if (t.entry->is_view) return err_pos(err_new(ERR_INVALID, "'%s' is a view: it cannot be written",
+                                                 t.entry->name), i->name.pos);
     const ast_options_t *overrides = NULL;
     for (int h = 0; h < i->hints.n; h++) {
         if (strcmp(i->hints.item[h].name, "OPTIONS") != 0)
-            return err_pos(err_hint(err_new(ERR_UNSUPPORTED, "hint %s is not supported", i->hints.item[h].name), "leave it out"), i->hints.item[h].pos);
+            return err_pos(err_hint(err_new(ERR_UNSUPPORTED, "hint %s is not supported", i->hints.item[h].name),
+                                    "leave it out"), i->hints.item[h].pos);
         overrides = &i->hints.item[h].options;
     }
     t.table = catalog_sink_table(b->arena, t.entry, overrides);

@@ -25,7 +25,8 @@ static err_t *bind_default(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
 
 static err_t *value_clauses(expr_ctx_t *x, const ast_json_t *j, expr_t **args, int *n) {
     if (!j->returning && j->on_empty == AST_JSON_UNSET && j->on_error == AST_JSON_UNSET) return NULL;
-    args[(*n)++] = expr_null(x->b->arena, j->returning ? type_nullable(x->b->arena, j->returning->type, true) : &type_string);
+    args[(*n)++] = expr_null(x->b->arena, j->returning ? type_nullable(x->b->arena, j->returning->type, true)
+                             : &type_string);
     args[(*n)++] = bind_symbol(x->b, on_name(j->on_empty, "NULL"));
     TRY(bind_default(x, j->empty_default, &args[(*n)++]));
     args[(*n)++] = bind_symbol(x->b, on_name(j->on_error, "NULL"));
@@ -45,7 +46,8 @@ err_t *bind_json_call(expr_ctx_t *x, const ast_expr_t *e, const char *name, expr
     expr_t **args = ARENA_ARRAY(x->b->arena, expr_t *, e->args.n + 7);
     int n = 0;
     bool constructs = strcmp(name, "JSON_OBJECT") == 0 || strcmp(name, "JSON_ARRAY") == 0;
-    if (constructs) args[n++] = bind_symbol(x->b, (j->on_null ? j->on_null == 2 : name[5] == 'A') ? "ABSENT" : "NULL");
+    if (constructs) args[n++] = bind_symbol(x->b, (j->on_null ? j->on_null == 2 : name[5] == 'A') ? "ABSENT"
+                                            : "NULL");
     for (int i = 0; i < e->args.n; i++) TRY(bind_expr(x, e->args.item[i], &args[n++]));
     if (strcmp(name, "JSON_VALUE") == 0) TRY(value_clauses(x, j, args, &n));
     else if (strcmp(name, "JSON_QUERY") == 0) query_clauses(x, j, args, &n);

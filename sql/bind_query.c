@@ -35,13 +35,15 @@ rel_t *bind_renamed(bind_t *b, rel_t *r, const char *const *names, int n) {
 
 err_t *bind_aliased(bind_t *b, const char *what, ast_pos_t pos, rel_t *r, const ast_idents_t *columns, rel_t **ret) {
     if (columns->n != r->schema->n)
-        return err_pos(err_new(ERR_INVALID, "'%s' has %d columns, its list of names %d", what, r->schema->n, columns->n), pos);
+        return err_pos(err_new(ERR_INVALID, "'%s' has %d columns, its list of names %d", what, r->schema->n,
+                               columns->n), pos);
     const char **names = ARENA_ARRAY(b->arena, const char *, columns->n + 1);
     for (int i = 0; i < columns->n; i++) {
         names[i] = columns->item[i].text;
         for (int j = 0; j < i; j++)
             if (strcmp(names[i], names[j]) == 0)
-                return err_pos(err_new(ERR_INVALID, "column name '%s' is given twice", names[i]), columns->item[i].pos);
+                return err_pos(err_new(ERR_INVALID, "column name '%s' is given twice", names[i]),
+                               columns->item[i].pos);
     }
     *ret = bind_renamed(b, r, names, columns->n);
     return NULL;
@@ -116,8 +118,10 @@ static rel_t *one_row(bind_t *b, ast_pos_t pos) {
 }
 
 static err_t *refuse_select(const ast_select_t *s) {
-    if (s->qualify) return refuse(s->qualify->pos, "QUALIFY", "it filters OVER aggregates, which are not part of this version");
-    if (s->nwindow) return refuse(s->window[0]->pos, "WINDOW", "it names OVER windows, which are not part of this version");
+    if (s->qualify) return refuse(s->qualify->pos, "QUALIFY",
+                                  "it filters OVER aggregates, which are not part of this version");
+    if (s->nwindow) return refuse(s->window[0]->pos, "WINDOW",
+                                  "it names OVER windows, which are not part of this version");
     return NULL;
 }
 
@@ -176,7 +180,8 @@ static err_t *values_types(bind_t *b, const ast_query_t *q, expr_t ***rows, sche
         const type_t *t = rows[0][j]->type;
         for (int i = 1; i < q->rows.n && t; i++) t = type_common(b->arena, t, rows[i][j]->type);
         if (!t)
-            return err_pos(err_hint(err_new(ERR_TYPE, "column %d of VALUES has values of types that do not go together", j + 1), "CAST them to one type"), q->pos);
+            return err_pos(err_hint(err_new(ERR_TYPE,
+                                            "column %d of VALUES has values of types that do not go together", j + 1), "CAST them to one type"), q->pos);
         s->fields[j] = (field_t){arena_printf(b->arena, "EXPR$%d", j), t};
         for (int i = 0; i < q->rows.n; i++)
             TRY(err_pos(cast_bind(b->arena, rows[i][j], t, CAST_IMPLICIT, &rows[i][j]), q->rows.item[i]->pos));
@@ -191,7 +196,8 @@ static err_t *bind_values(bind_t *b, const ast_query_t *q, rel_t **ret) {
     for (int i = 0; i < q->rows.n; i++) {
         const ast_expr_t *row = q->rows.item[i];
         if (row->args.n != n)
-            return err_pos(err_new(ERR_INVALID, "row %d of VALUES has %d columns, the first has %d", i + 1, row->args.n, n), row->pos);
+            return err_pos(err_new(ERR_INVALID, "row %d of VALUES has %d columns, the first has %d", i + 1,
+                                   row->args.n, n), row->pos);
         rows[i] = ARENA_ARRAY(b->arena, expr_t *, n + 1);
         for (int j = 0; j < n; j++) TRY(bind_expr(&x, row->args.item[j], &rows[i][j]));
     }
@@ -210,7 +216,8 @@ static err_t *union_input(bind_t *b, rel_t *in, const schema_t *to, ast_pos_t po
     for (int i = 0; i < to->n; i++) {
         expr_t *c = expr_column(b->arena, i, in->schema->fields[i].type);
         exprs[i] = c;
-        if (!type_equal(c->type, to->fields[i].type)) TRY(err_pos(cast_bind(b->arena, c, to->fields[i].type, CAST_IMPLICIT, &exprs[i]), pos));
+        if (!type_equal(c->type, to->fields[i].type)) TRY(err_pos(cast_bind(b->arena, c, to->fields[i].type,
+                CAST_IMPLICIT, &exprs[i]), pos));
         same = same && exprs[i] == c && strcmp(in->schema->fields[i].name, to->fields[i].name) == 0;
         names[i] = to->fields[i].name;
     }
@@ -224,13 +231,15 @@ static err_t *bind_union(bind_t *b, const ast_query_t *q, rel_t **ret) {
     TRY(bind_query(b, q->right, &side[1]));
     const schema_t *l = side[0]->schema, *r = side[1]->schema;
     if (l->n != r->n)
-        return err_pos(err_new(ERR_INVALID, "UNION of %d and %d columns: both sides need as many", l->n, r->n), q->right->pos);
+        return err_pos(err_new(ERR_INVALID, "UNION of %d and %d columns: both sides need as many", l->n, r->n),
+                       q->right->pos);
     schema_t *s = schema_new(b->arena, l->n);
     for (int i = 0; i < l->n; i++) {
         const type_t *t = type_common(b->arena, l->fields[i].type, r->fields[i].type);
         if (!t)
             return err_pos(err_hint(err_new(ERR_TYPE, "UNION: column %d is %s on one side and %s on the other", i + 1,
-                                            type_text(b->arena, l->fields[i].type), type_text(b->arena, r->fields[i].type)),
+                                            type_text(b->arena, l->fields[i].type), type_text(b->arena,
+                                                    r->fields[i].type)),
                                     "CAST one of them"),
                            q->right->pos);
         s->fields[i] = (field_t){l->fields[i].name, t};
@@ -243,7 +252,8 @@ static err_t *bind_union(bind_t *b, const ast_query_t *q, rel_t **ret) {
 
 /* ---- queries */
 static err_t *bind_ctes(bind_t *b, const ast_query_t *q) {
-    if (q->recursive) return refuse(q->pos, "WITH RECURSIVE", "streams have no fixed point to reach; write the levels out");
+    if (q->recursive) return refuse(q->pos, "WITH RECURSIVE",
+                                    "streams have no fixed point to reach; write the levels out");
     for (int i = 0; i < q->ncte; i++) {
         const ast_cte_t *c = &q->cte[i];
         bind_cte_t *e = ARENA_NEW(b->arena, bind_cte_t);
@@ -263,7 +273,8 @@ static err_t *bind_body(bind_t *b, const ast_query_t *q, rel_t **ret) {
     case AST_QUERY_TABLE: return bind_table_ref(b, &q->name, &(ast_hints_t){0}, ret);
     case AST_QUERY_UNION: return bind_union(b, q, ret);
     case AST_QUERY_NESTED: return bind_query(b, q->left, ret);
-    case AST_QUERY_INTERSECT: return refuse(q->pos, "INTERSECT", "it needs joins, which are not part of this version");
+    case AST_QUERY_INTERSECT: return refuse(q->pos, "INTERSECT",
+                                            "it needs joins, which are not part of this version");
     case AST_QUERY_EXCEPT: return refuse(q->pos, "EXCEPT", "it needs joins, which are not part of this version");
     }
     UNREACHABLE();
@@ -271,14 +282,17 @@ static err_t *bind_body(bind_t *b, const ast_query_t *q, rel_t **ret) {
 
 err_t *bind_query(bind_t *b, const ast_query_t *q, rel_t **ret) {
     if (q->order.n)
-        return refuse(q->order.item[0].expr->pos, "ORDER BY", "a stream has no end to sort to: leave it out, the consumer sorts; rows within a window come as the window closes");
-    if (q->limit) return refuse(q->limit->pos, "LIMIT", "bound the input instead: 'scan.bounded.mode' or 'number-of-rows'");
+        return refuse(q->order.item[0].expr->pos, "ORDER BY",
+                      "a stream has no end to sort to: leave it out, the consumer sorts; rows within a window come as the window closes");
+    if (q->limit) return refuse(q->limit->pos, "LIMIT",
+                                "bound the input instead: 'scan.bounded.mode' or 'number-of-rows'");
     if (q->offset) return refuse(q->offset->pos, "OFFSET", "filter the rows by WHERE");
     bind_cte_t *outer = b->ctes;
     TRY(bind_ctes(b, q));
     TRY(bind_body(b, q, ret));
     b->ctes = outer;
     if ((*ret)->depth > REL_DEPTH_MAX)
-        return err_pos(err_hint(err_new(ERR_LIMIT, "the query is more than %d operators deep", REL_DEPTH_MAX), "write intermediate results to a table"), q->pos);
+        return err_pos(err_hint(err_new(ERR_LIMIT, "the query is more than %d operators deep", REL_DEPTH_MAX),
+                                "write intermediate results to a table"), q->pos);
     return NULL;
 }

@@ -27,7 +27,8 @@ static err_t *declared_columns(reader_build_t *u) {
         if (c->kind == AST_COLUMN_COMPUTED) {
             TRY(bind_expr(&x, c->expr, &u->done[i]));
             if (u->done[i]->type->kind == TYPE_NULL)
-                return err_pos(err_hint(err_new(ERR_TYPE, "computed column '%s' has no type", c->name), "write CAST(NULL AS type)"), c->pos);
+                return err_pos(err_hint(err_new(ERR_TYPE, "computed column '%s' has no type", c->name),
+                                        "write CAST(NULL AS type)"), c->pos);
             c->type = u->done[i]->type;
         } else {
             int at = c->kind == AST_COLUMN_PHYSICAL ? c->index : e->table->physical->n + c->index;
@@ -40,28 +41,33 @@ static err_t *declared_columns(reader_build_t *u) {
 static err_t *idle_timeout(const bind_t *b, const table_t *t, int64_t *ret) {
     *ret = 0;
     TRY(options_duration_ms(b->set, "table.exec.source.idle-timeout", 0, ret));
+    TRY(options_duration_ms(b->set, "scan.watermark.idle-timeout", *ret, ret));
     return options_duration_ms(&t->options, "scan.watermark.idle-timeout", *ret, ret);
 }
 
 static err_t *add_watermark(bind_t *b, const catalog_entry_t *e, const table_t *t, rel_t *in, rel_t **ret) {
     const ast_watermark_t *w = &e->ast->watermark[0];
     if (w->column.n > 1)
-        return refuse(w->column.pos, "a watermark on a field of a row", "declare a computed column for it: ts AS row_column.field");
+        return refuse(w->column.pos, "a watermark on a field of a row",
+                      "declare a computed column for it: ts AS row_column.field");
     int col = declared_index(e, w->column.part[0]), parts;
     scope_t *scope = scope_of(b->arena, in, e->name);
     if (col < 0) TRY(scope_find(scope, &w->column, &col, &parts));
     const type_t *type = in->schema->fields[col].type;
     if (!type_is_timestamp(type) || type->precision > 3)
-        return err_pos(err_hint(err_new(ERR_TYPE, "a watermark needs a TIMESTAMP(3) or TIMESTAMP_LTZ(3) column, '%s' is %s",
+        return err_pos(err_hint(err_new(ERR_TYPE,
+                                        "a watermark needs a TIMESTAMP(3) or TIMESTAMP_LTZ(3) column, '%s' is %s",
                                         e->cols[col].name, type_text(b->arena, type)),
-                                type_is_timestamp(type) ? "declare the column with precision 3, or a computed column: CAST(.. AS TIMESTAMP(3))"
+                                type_is_timestamp(type)
+                                    ? "declare the column with precision 3, or a computed column: CAST(.. AS TIMESTAMP(3))"
                                                         : "declare a computed column, for example TO_TIMESTAMP_LTZ(ms, 3) or TO_TIMESTAMP(text)"),
                        w->column.pos);
     expr_ctx_t x = {.b = b, .scope = scope, .clause = "a watermark"};
     expr_t *expr;
     TRY(bind_expr(&x, w->expr, &expr));
     if (!type_is_timestamp(expr->type) || expr->type->kind != type->kind)
-        return err_pos(err_new(ERR_TYPE, "the watermark of '%s' must be of its type %s, this is %s", e->cols[col].name,
+        return err_pos(err_new(ERR_TYPE, "the watermark of '%s' must be of its type %s, this is %s",
+                               e->cols[col].name,
                                type_text(b->arena, type), type_text(b->arena, expr->type)),
                        w->expr->pos);
     int64_t idle;
@@ -73,7 +79,8 @@ static err_t *add_watermark(bind_t *b, const catalog_entry_t *e, const table_t *
 static err_t *check_source(const catalog_entry_t *e, const table_t *t, const ast_options_t *overrides) {
     const source_vtable_t *vt = source_find(t->connector);
     if (!vt)
-        return err_hint(catalog_option_error(err_new(ERR_INVALID, "'connector' = '%s' cannot be read, it is a sink only", t->connector), t,
+        return err_hint(catalog_option_error(err_new(ERR_INVALID,
+                                                     "'connector' = '%s' cannot be read, it is a sink only", t->connector), t,
                                              &e->ast->options),
                         "INSERT INTO it, or give the table another connector");
     if (!vt->check) return NULL;
@@ -93,7 +100,8 @@ err_t *bind_table(bind_t *b, catalog_entry_t *e, const ast_options_t *overrides,
     reader_build_t u = {.b = b, .e = e, .done = ARENA_ARRAY(b->arena, expr_t *, e->ncols + 1)};
     bool upsert = catalog_upsert_source(t);
     if (upsert && t->nprimary == 0)
-        return err_at(err_hint(err_new(ERR_INVALID, "table '%s': upsert-kafka needs a PRIMARY KEY", t->name), "add PRIMARY KEY (..) NOT ENFORCED"), e->line, e->col);
+        return err_at(err_hint(err_new(ERR_INVALID, "table '%s': upsert-kafka needs a PRIMARY KEY", t->name),
+                               "add PRIMARY KEY (..) NOT ENFORCED"), e->line, e->col);
     u.scan = rel_at(rel_scan(b->rels, t, scan, n, upsert, catalog_bounded(t)), e->line, e->col);
     TRY(declared_columns(&u));
     const char **names = ARENA_ARRAY(b->arena, const char *, e->ncols + 1);

@@ -12,7 +12,8 @@ err_t *bind_interval_ms(bind_t *b, const ast_expr_t *e, const char *what, bool m
                                 "write INTERVAL '5' SECOND"),
                        e->pos);
     if (lit->interval->is_month)
-        return err_pos(err_hint(err_new(ERR_UNSUPPORTED, "the %s of a window cannot be in months or years: they differ in length", what),
+        return err_pos(err_hint(err_new(ERR_UNSUPPORTED,
+                                        "the %s of a window cannot be in months or years: they differ in length", what),
                                 "use DAY"),
                        e->pos);
     *ret = sign * lit->interval->value;
@@ -47,7 +48,8 @@ err_t *bind_window_time(const rel_t *input, int col, const char *what, ast_pos_t
                                 f->name, f->name),
                        pos);
     w->proctime = p->time == TIME_PROC;
-    w->time_type = type_nullable(a, w->proctime || f->type->kind == TYPE_TIMESTAMP_LTZ ? &type_ltz3 : &type_timestamp3, false);
+    w->time_type = type_nullable(a, w->proctime || f->type->kind == TYPE_TIMESTAMP_LTZ ? &type_ltz3
+                                 : &type_timestamp3, false);
     return NULL;
 }
 
@@ -84,7 +86,8 @@ static err_t *named_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_
     int n = param_count(t);
     for (int i = 0; i < call->args.n; i++) {
         const ast_expr_t *a = call->args.item[i];
-        if (a->kind != AST_NAMED_ARG) return err_pos(err_new(ERR_INVALID, "%s: name all arguments or none", t->name), a->pos);
+        if (a->kind != AST_NAMED_ARG) return err_pos(err_new(ERR_INVALID, "%s: name all arguments or none",
+                t->name), a->pos);
         int at = 0;
         while (at < n && strcasecmp(t->params[at], a->text) != 0) at++;
         if (at == n)
@@ -92,7 +95,8 @@ static err_t *named_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_
                                     "they are DATA, TIMECOL, %s%s%s%s%s", t->params[2], n > 3 ? ", " : "",
                                     n > 3 ? t->params[3] : "", n > 4 ? ", " : "", n > 4 ? t->params[4] : ""),
                            a->pos);
-        if (out[at]) return err_pos(err_new(ERR_INVALID, "%s: argument %s is given twice", t->name, t->params[at]), a->pos);
+        if (out[at]) return err_pos(err_new(ERR_INVALID, "%s: argument %s is given twice", t->name,
+                                            t->params[at]), a->pos);
         out[at] = a->base;
     }
     return NULL;
@@ -102,14 +106,17 @@ static err_t *tvf_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_t 
     int n = param_count(t), needed = t->kind == WINDOW_SESSION ? n : n - 1;
     if (call->args.n > 0 && call->args.item[0]->kind == AST_NAMED_ARG) TRY(named_args(t, call, out));
     else if (call->args.n > n)
-        return err_pos(err_new(ERR_INVALID, "%s takes at most %d arguments, there are %d", t->name, n, call->args.n), call->pos);
+        return err_pos(err_new(ERR_INVALID, "%s takes at most %d arguments, there are %d", t->name, n,
+                               call->args.n), call->pos);
     else
         for (int i = 0; i < call->args.n; i++) out[i] = call->args.item[i];
     for (int i = 0; i < needed; i++)
         if (!out[i])
             return err_pos(err_hint(err_new(ERR_INVALID, "%s: argument %s is missing", t->name, t->params[i]),
-                                    t->kind == WINDOW_SESSION  ? "SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), gap)"
-                                    : t->kind == WINDOW_TUMBLE ? "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND)"
+                                    t->kind == WINDOW_SESSION
+                                        ? "SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), gap)"
+                                    : t->kind == WINDOW_TUMBLE
+                                        ? "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND)"
                                     : t->kind == WINDOW_HOP  ? "HOP(TABLE t, DESCRIPTOR(ts), slide, size)"
                                                              : "CUMULATE(TABLE t, DESCRIPTOR(ts), step, size)"),
                            call->pos);
@@ -118,14 +125,16 @@ static err_t *tvf_args(const tvf_t *t, const ast_expr_t *call, const ast_expr_t 
 
 static err_t *tvf_input(bind_t *b, const tvf_t *t, const ast_expr_t *arg, scope_t **ret) {
     if (arg->kind != AST_TABLE_ARG)
-        return err_pos(err_hint(err_new(ERR_INVALID, "the first argument of %s is a table", t->name), "write TABLE name"),
+        return err_pos(err_hint(err_new(ERR_INVALID, "the first argument of %s is a table", t->name),
+                                "write TABLE name"),
                        arg->pos);
     if ((arg->table->partition.n && t->kind != WINDOW_SESSION) || arg->table->order.n)
         return refuse(arg->pos, "PARTITION BY and ORDER BY of a window's table", "group by those columns instead");
     return bind_from(b, arg->table, ret);
 }
 
-static err_t *tvf_time(bind_t *b, const tvf_t *t, const ast_expr_t *arg, const scope_t *in, int *ret_col, rel_window_t *w) {
+static err_t *tvf_time(bind_t *b, const tvf_t *t, const ast_expr_t *arg, const scope_t *in, int *ret_col,
+                       rel_window_t *w) {
     if (arg->kind != AST_DESCRIPTOR || arg->args.n != 1 || arg->args.item[0]->kind != AST_COLUMN)
         return err_pos(err_hint(err_new(ERR_INVALID, "the time column of %s is given by DESCRIPTOR", t->name),
                                 "write DESCRIPTOR(ts)"),
@@ -133,7 +142,8 @@ static err_t *tvf_time(bind_t *b, const tvf_t *t, const ast_expr_t *arg, const s
     const ast_expr_t *c = arg->args.item[0];
     int parts;
     TRY(scope_find(in, &c->name, ret_col, &parts));
-    if (parts < c->name.n) return err_pos(err_new(ERR_INVALID, "the time column of %s must be a top-level column", t->name), c->pos);
+    if (parts < c->name.n) return err_pos(err_new(ERR_INVALID,
+                                                  "the time column of %s must be a top-level column", t->name), c->pos);
     return bind_window_time(in->rel, *ret_col, t->name, c->pos, b->arena, w);
 }
 
@@ -142,9 +152,11 @@ static err_t *tvf_partition(bind_t *b, const ast_exprs_t *by, const scope_t *in,
     int *cols = ARENA_ARRAY(b->arena, int, by->n + 1), parts;
     for (int i = 0; i < by->n; i++) {
         const ast_expr_t *e = by->item[i];
-        if (e->kind != AST_COLUMN) return refuse(e->pos, "an expression in PARTITION BY of a window", "compute the column in a view");
+        if (e->kind != AST_COLUMN) return refuse(e->pos, "an expression in PARTITION BY of a window",
+                                                 "compute the column in a view");
         TRY(scope_find(in, &e->name, &cols[i], &parts));
-        if (parts < e->name.n) return refuse(e->pos, "a field in PARTITION BY of a window", "make it a column in a view");
+        if (parts < e->name.n) return refuse(e->pos, "a field in PARTITION BY of a window",
+                                             "make it a column in a view");
     }
     *ret = cols;
     return NULL;

@@ -26,7 +26,8 @@ err_t *catalog_name(const ast_name_t *name, const char **ret) {
     if (name->n == 3)
         ours = strcmp(name->part[0], "default_catalog") == 0 && strcmp(name->part[1], "default_database") == 0;
     if (!ours)
-        return err_hint(err_at(err_new(ERR_UNSUPPORTED, "catalog or database '%s' is not known: tables live in one database",
+        return err_hint(err_at(err_new(ERR_UNSUPPORTED,
+                                       "catalog or database '%s' is not known: tables live in one database",
                                        name->part[0]),
                                name->pos.line, name->pos.col),
                         "write '%s' alone, declared by CREATE TABLE in this file", name->part[name->n - 1]);

@@ -48,7 +48,8 @@ static err_t *merge_like(const catalog_t *cat, arena_t *a, const ast_create_tabl
     for (int i = 0; i < b->ncol; i++)
         if (column_kept(ct, &b->col[i])) m->col[m->ncol++] = b->col[i];
     for (int i = 0; i < ct->ncol; i++) m->col[m->ncol++] = ct->col[i];
-    if (!ct->nwatermark && !like_excludes(ct, "WATERMARKS")) m->nwatermark = b->nwatermark, m->watermark = b->watermark;
+    if (!ct->nwatermark && !like_excludes(ct,
+                                          "WATERMARKS")) m->nwatermark = b->nwatermark, m->watermark = b->watermark;
     if (!ct->primary_key_pos.line && !like_excludes(ct, "CONSTRAINTS")) {
         m->primary_key = b->primary_key;
         m->primary_key_pos = b->primary_key_pos;
@@ -58,7 +59,8 @@ static err_t *merge_like(const catalog_t *cat, arena_t *a, const ast_create_tabl
     m->options.item = ARENA_ARRAY(a, ast_option_t, b->options.n + ct->options.n + 1);
     m->options.n = 0;
     for (int i = 0; i < b->options.n && !like_excludes(ct, "OPTIONS"); i++)
-        if (!option_present(&ct->options, b->options.item[i].key)) m->options.item[m->options.n++] = b->options.item[i];
+        if (!option_present(&ct->options,
+                            b->options.item[i].key)) m->options.item[m->options.n++] = b->options.item[i];
     for (int i = 0; i < ct->options.n; i++) m->options.item[m->options.n++] = ct->options.item[i];
     *ret = m;
     return NULL;
@@ -125,7 +127,8 @@ static err_t *physical_indexes(arena_t *a, const catalog_entry_t *e, const char 
         out[i] = e->cols[at_col].index;
         for (int j = 0; j < i; j++)
             if (out[j] == out[i])
-                return at(err_new(ERR_INVALID, "%s names column '%s' twice", what, ids->item[i].text), ids->item[i].pos);
+                return at(err_new(ERR_INVALID, "%s names column '%s' twice", what, ids->item[i].text),
+                          ids->item[i].pos);
     }
     *ret = out;
     return NULL;
@@ -159,7 +162,8 @@ static err_t *add_options(arena_t *a, const ast_create_table_t *ct, table_t *t) 
     AUTO(buf_free) buf_t names = buf_make(BUF_MAX_DEFAULT);
     if (!t->connector) {
         connector_names(&names, false);
-        return err_hint(err_at(err_new(ERR_INVALID, "table '%s' has no option 'connector'", t->name), ct->name.pos.line,
+        return err_hint(err_at(err_new(ERR_INVALID, "table '%s' has no option 'connector'", t->name),
+                               ct->name.pos.line,
                                ct->name.pos.col),
                         "say where the data is: WITH ('connector' = '..'), one of %s", buf_cstr(&names));
     }
@@ -174,7 +178,8 @@ static err_t *add_options(arena_t *a, const ast_create_table_t *ct, table_t *t) 
     for (char *w = strtok_r(list, ", ", &save); w; w = strtok_r(NULL, ", ", &save)) near_offer(&near, w);
     err_t *e = catalog_option_error(err_new(ERR_NOT_FOUND, "'connector' = '%s' is not known", t->connector), t,
                                     &ct->options);
-    return near_word(&near) ? err_hint(e, "did you mean '%s'?", near_word(&near)) : err_hint(e, "known are %s", shown);
+    return near_word(&near) ? err_hint(e, "did you mean '%s'?", near_word(&near))
+        : err_hint(e, "known are %s", shown);
 }
 
 static err_t *check_shape(const ast_create_table_t *ct) {

@@ -26,7 +26,8 @@ static const rel_t *culprit(infer_t *x, const rel_t *r) {
 static const char *culprit_text(infer_t *x, const rel_t *r) {
     const rel_t *c = culprit(x, r);
     if (c->kind == REL_SCAN) return arena_printf(x->c->arena, "table '%s' (an upsert stream)", c->scan.table->name);
-    return arena_printf(x->c->arena, "the %s at line %d", c->agg.naggs ? "GROUP BY without a window" : "DISTINCT", c->line);
+    return arena_printf(x->c->arena, "the %s at line %d", c->agg.naggs ? "GROUP BY without a window"
+                        : "DISTINCT", c->line);
 }
 
 /* The upsert key through a projection: every key column must survive as it is. */
@@ -46,7 +47,8 @@ static void project_key(infer_t *x, const rel_t *r, change_info_t *out) {
 static err_t *infer_scan(infer_t *x, const rel_t *r, change_info_t *out) {
     if (!r->scan.upsert) return NULL;
     if (x->batch)
-        return err_at(err_hint(err_new(ERR_UNSUPPORTED, "table '%s' is an upsert stream, which batch mode does not read", r->scan.table->name),
+        return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                       "table '%s' is an upsert stream, which batch mode does not read", r->scan.table->name),
                                "SET 'execution.runtime-mode' = 'streaming'"),
                       r->line, r->col);
     const table_t *t = r->scan.table;
@@ -63,12 +65,14 @@ static err_t *infer_scan(infer_t *x, const rel_t *r, change_info_t *out) {
 static err_t *infer_aggregate(infer_t *x, const rel_t *r, change_info_t *out) {
     const change_info_t *in = info(x, r->inputs[0]);
     if (in->updates && r->agg.window)
-        return err_at(err_hint(err_new(ERR_UNSUPPORTED, "a window over a stream with updates, made by %s, is not supported", culprit_text(x, r->inputs[0])),
+        return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                       "a window over a stream with updates, made by %s, is not supported", culprit_text(x, r->inputs[0])),
                                "aggregate in windows first, or read the table as plain 'kafka'"),
                       r->line, r->col);
     for (int i = 0; i < r->agg.naggs && in->updates; i++)
         if (!agg_can_retract(&r->agg.aggs[i]))
-            return err_at(err_hint(err_new(ERR_UNSUPPORTED, "%s over a stream with updates, made by %s, is not supported", agg_fn_name(r->agg.aggs[i].fn), culprit_text(x, r->inputs[0])),
+            return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                           "%s over a stream with updates, made by %s, is not supported", agg_fn_name(r->agg.aggs[i].fn), culprit_text(x, r->inputs[0])),
                                    "it cannot take a row back; use another aggregate, or aggregate in windows"),
                           r->line, r->col);
     if (x->batch || r->agg.window) return NULL;
@@ -108,8 +112,10 @@ static err_t *check_upsert(infer_t *x, const rel_t *r, const change_info_t *in) 
     for (int i = 0; i < t->nprimary && same; i++)
         same = has(in->key, in->nkey, t->primary[i]) || constant_column(r->inputs[0], t->primary[i]);
     if (same) return NULL;
-    const char *have = in->has_key ? column_list(x, s, in->key, in->nkey) : "columns that the SELECT list leaves out or changes";
-    return err_at(err_hint(err_new(ERR_UNSUPPORTED, "PRIMARY KEY %s of '%s' is not the key of the updates it would get, %s: a change of one row "
+    const char *have = in->has_key ? column_list(x, s, in->key, in->nkey)
+        : "columns that the SELECT list leaves out or changes";
+    return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                   "PRIMARY KEY %s of '%s' is not the key of the updates it would get, %s: a change of one row "
                                    "would overwrite or delete another",
                                    column_list(x, s, t->primary, t->nprimary), t->name, have),
                            "declare the columns of GROUP BY as the PRIMARY KEY, and select them unchanged"),
@@ -124,7 +130,8 @@ static err_t *infer_sink(infer_t *x, const rel_t *r) {
     const sink_vtable_t *vt = sink_find(t->connector);
     if (vt && vt->takes_updates) return NULL;
     x->sink = true;
-    return err_at(err_hint(err_new(ERR_UNSUPPORTED, "table '%s' (%s) takes new rows only, but %s updates rows it has emitted", t->name,
+    return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                   "table '%s' (%s) takes new rows only, but %s updates rows it has emitted", t->name,
                                    t->connector, culprit_text(x, r->inputs[0])),
                            "write to 'upsert-kafka' with a PRIMARY KEY, aggregate in windows (TUMBLE, HOP), or, if all inputs are "
                            "bounded, SET 'execution.runtime-mode' = 'batch'"),

@@ -156,9 +156,11 @@ rel_t *rel_aggregate(rel_ctx_t *c, rel_t *input, const rel_t *spec) {
         ASSERT(spec->agg.keys[i] < input->schema->n);
         r->schema->fields[i] = input->schema->fields[spec->agg.keys[i]];
     }
-    for (int i = 0; i < na; i++) r->schema->fields[nk + i] = (field_t){spec->agg.aggs[i].name, spec->agg.aggs[i].type};
+    for (int i = 0; i < na; i++) r->schema->fields[nk + i] = (field_t){spec->agg.aggs[i].name,
+            spec->agg.aggs[i].type};
     for (int i = 0; i < np; i++)
-        agg_prop_column(c, spec->agg.window, spec->agg.props[i], &r->schema->fields[nk + na + i], &r->props[nk + na + i]);
+        agg_prop_column(c, spec->agg.window, spec->agg.props[i], &r->schema->fields[nk + na + i],
+                        &r->props[nk + na + i]);
     return r;
 }
 

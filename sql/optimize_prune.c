@@ -228,7 +228,8 @@ static bool prunes_anything(const prune_t *p, rel_t *const *list, int n) {
     for (int i = 0; i < n; i++) {
         const rel_t *r = list[i];
         int used = 0, first = r->kind == REL_AGGREGATE ? r->agg.nkeys + r->agg.naggs : 0;
-        if (r->kind != REL_SCAN && r->kind != REL_PROJECT && r->kind != REL_AGGREGATE && r->kind != REL_UNION) continue;
+        if (r->kind != REL_SCAN && r->kind != REL_PROJECT && r->kind != REL_AGGREGATE &&
+            r->kind != REL_UNION) continue;
         for (int j = first; j < r->schema->n; j++) used += p->needed[r->id][j] != 0;
         if (used == r->schema->n - first) continue;
         if (used == 0 && r->schema->n == 1) continue; /* the one column a row must have */

@@ -91,7 +91,8 @@ static bool is_identity(const rel_t *r) {
 
 static pop_t *phys_calc(phys_t *p, const rel_t *r) {
     /* other names for the same columns: operators go by position, a sink by its own schema */
-    if (r->kind == REL_PROJECT && is_identity(r) && r->inputs[0]->kind != REL_FILTER) return translate(p, r->inputs[0]);
+    if (r->kind == REL_PROJECT && is_identity(r) && r->inputs[0]->kind != REL_FILTER) return translate(p,
+            r->inputs[0]);
     const rel_t *filter = r->kind == REL_FILTER ? r : NULL, *below = r->inputs[0];
     if (r->kind == REL_PROJECT && below->kind == REL_FILTER && p->consumers[below->id] == 1) {
         filter = below;
@@ -169,20 +170,24 @@ static err_t *refuse_unfused(rel_t *const *list, int n) {
     for (int i = 0; i < n; i++) {
         const rel_t *r = list[i];
         bool session = (r->kind == REL_WINDOW && r->window.window->kind == WINDOW_SESSION) ||
-                       (r->kind == REL_AGGREGATE && r->agg.window && r->agg.window->kind == WINDOW_SESSION && r->agg.end_col >= 0);
+                       (r->kind == REL_AGGREGATE && r->agg.window && r->agg.window->kind == WINDOW_SESSION &&
+                        r->agg.end_col >= 0);
         if (session)
-            return err_at(err_hint(err_new(ERR_UNSUPPORTED, "a SESSION window must be grouped right away by its PARTITION BY columns"),
+            return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                           "a SESSION window must be grouped right away by its PARTITION BY columns"),
                                    "GROUP BY window_start, window_end and exactly the columns of PARTITION BY; filter rows in a view before the window"),
                           r->line, r->col);
         if (r->kind != REL_AGGREGATE || !r->agg.window || !r->agg.window->proctime || r->agg.end_col < 0) continue;
-        return err_at(err_hint(err_new(ERR_UNSUPPORTED, "a processing-time window cannot be aggregated a second time, nor after its columns were used"),
+        return err_at(err_hint(err_new(ERR_UNSUPPORTED,
+                                       "a processing-time window cannot be aggregated a second time, nor after its columns were used"),
                                "aggregate right behind the window, or use event time"),
                       r->line, r->col);
     }
     return NULL;
 }
 
-err_t *physical_plan(rel_ctx_t *c, const logical_t *l, const change_info_t *changes, const physical_options_t *o, plan_t *plan) {
+err_t *physical_plan(rel_ctx_t *c, const logical_t *l, const change_info_t *changes,
+                     const physical_options_t *o, plan_t *plan) {
     rel_t **list;
     int n = logical_order(c, l, &list);
     TRY(refuse_unfused(list, n));

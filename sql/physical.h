@@ -15,4 +15,5 @@ typedef struct physical_options {
 #define LANES_MAX 8
 
 /* Fills in p->stages and p->edges; everything lives in p->arena. */
-err_t *physical_plan(rel_ctx_t *c, const logical_t *l, const change_info_t *changes, const physical_options_t *o, plan_t *p);
+err_t *physical_plan(rel_ctx_t *c, const logical_t *l, const change_info_t *changes,
+                     const physical_options_t *o, plan_t *p);

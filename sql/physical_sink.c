@@ -46,7 +46,7 @@ static bool spread_by_key(const pop_t *in, const int *key, int n) {
 /* The input in a stage of as many tasks as the sink has lanes, each key in one of them. */
 static pop_t *to_lanes(phys_t *p, pop_t *in, const int *key, int nkey, int lanes) {
     bool same = pstage_parallelism(p, pstage_of(in)) == lanes;
-    if (same && (nkey == 0 || spread_by_key(in, key, nkey))) return in;
+    if (same && (lanes == 1 || nkey == 0 || spread_by_key(in, key, nkey))) return in;
     if (nkey) return pop_exchange(p, in, EXCHANGE_HASH, key, nkey, lanes);
     return pop_exchange(p, in, EXCHANGE_REBALANCE, NULL, 0, lanes);
 }

@@ -113,7 +113,8 @@ void pops_together(phys_t *p, pop_t **inputs, int n) {
         if (!moved)
             for (int j = 1; j < i; j++)
                 if (pstage_of(inputs[j]) == a) {
-                    pop_t *more = pop_exchange(p, inputs[j], same ? EXCHANGE_FORWARD : EXCHANGE_REBALANCE, NULL, 0, home->fixed);
+                    pop_t *more = pop_exchange(p, inputs[j], same ? EXCHANGE_FORWARD : EXCHANGE_REBALANCE, NULL,
+                                               0, home->fixed);
                     more->stage->into = home;
                     inputs[j] = more;
                 }

@@ -49,7 +49,8 @@ static err_t *unknown_column(const scope_t *s, const ast_name_t *name, const cha
                                : err_new(ERR_NOT_FOUND, "column '%s' is not known here", part);
     e = err_at(e, name->pos.line, name->pos.col);
     if (near_word(&near)) return err_hint(e, "did you mean '%s'?", near_word(&near));
-    if (!s->rel) return err_hint(e, "this SELECT has no FROM, so it sees no columns; text is written in single quotes: '%s'", part);
+    if (!s->rel) return err_hint(e,
+                                 "this SELECT has no FROM, so it sees no columns; text is written in single quotes: '%s'", part);
     return e;
 }
 

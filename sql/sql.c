@@ -38,7 +38,8 @@ static void set_put(compile_t *c, const char *key, const char *value) {
             c->set.values[i] = arena_strdup(c->arena, value);
             return;
         }
-    options_t more = {c->set.n, ARENA_ARRAY(c->arena, const char *, c->set.n + 1), ARENA_ARRAY(c->arena, const char *, c->set.n + 1)};
+    options_t more = {c->set.n, ARENA_ARRAY(c->arena, const char *, c->set.n + 1),
+                      ARENA_ARRAY(c->arena, const char *, c->set.n + 1)};
     for (int i = 0; i < c->set.n; i++) more.keys[i] = c->set.keys[i], more.values[i] = c->set.values[i];
     more.keys[more.n] = arena_strdup(c->arena, key);
     more.values[more.n++] = arena_strdup(c->arena, value);
@@ -48,7 +49,8 @@ static void set_put(compile_t *c, const char *key, const char *value) {
 static err_t *set_option(compile_t *c, const char *key, const char *value) {
     setting_check_t check;
     TRY(setting_check(key, value, &check));
-    if (check.ignored) notice(c, arena_printf(c->arena, "option '%s' is accepted and has no effect: %s", key, check.why));
+    if (check.ignored) notice(c, arena_printf(c->arena, "option '%s' is accepted and has no effect: %s", key,
+                                              check.why));
     else set_put(c, key, value);
     return NULL;
 }
@@ -114,7 +116,8 @@ static err_t *insert(compile_t *c, const ast_insert_t *i, ast_pos_t pos) {
 
 static err_t *select_alone(compile_t *c, const ast_query_t *q, ast_pos_t pos) {
     if (!c->src->allow_select && !c->explain)
-        return refuse(pos, "a SELECT on its own", "INSERT INTO a table, or use `tidegate run`, which prints the rows");
+        return refuse(pos, "a SELECT on its own",
+                      "INSERT INTO a table, or use `tidegate run`, which prints the rows");
     rel_t *sink;
     TRY(bind_print_sink(&c->bind, q, pos, &sink));
     add_sink(c, sink);
@@ -133,7 +136,8 @@ static err_t *statement(compile_t *c, const ast_stmt_t *s) {
         return NULL;
     case AST_SELECT: return select_alone(c, s->query, s->pos);
     case AST_SET:
-        if (!s->option.key) return refuse(s->pos, "SET without a key", "`tidegate explain` shows the options of a job");
+        if (!s->option.key) return refuse(s->pos, "SET without a key",
+                                          "`tidegate explain` shows the options of a job");
         return set_statement(c, &s->option);
     case AST_RESET: reset_option(c, s->option.key); return NULL;
     case AST_EXPLAIN:
@@ -157,7 +161,8 @@ err_t *compile_logical(compile_t *c) {
     for (int i = 0; i < c->src->set.n; i++) TRY(set_option(c, c->src->set.keys[i], c->src->set.values[i]));
     for (int i = 0; i < c->script->n; i++) TRY(statement(c, c->script->stmt[i]));
     if (c->logical.nsinks == 0)
-        return err_hint(err_new(ERR_INVALID, "the script starts nothing: it has no INSERT INTO%s", c->nexplained ? ", only EXPLAIN" : ""),
+        return err_hint(err_new(ERR_INVALID, "the script starts nothing: it has no INSERT INTO%s", c->nexplained
+                                ? ", only EXPLAIN" : ""),
                         c->nexplained ? "`tidegate explain FILE` shows the plan" : "add INSERT INTO table SELECT ..");
     logical_merge_equal(&c->rels, &c->logical);
     logical_identify(&c->rels, &c->logical);
@@ -172,7 +177,8 @@ static const char *job_name(compile_t *c) {
     const char *base = strrchr(file, '/'), *dot;
     base = base ? base + 1 : file;
     dot = strrchr(base, '.');
-    return dot && dot != base ? arena_strndup(c->arena, base, (size_t)(dot - base)) : base[0] ? arena_strdup(c->arena, base) : "job";
+    return dot && dot != base ? arena_strndup(c->arena, base, (size_t)(dot - base)) : base[0]
+        ? arena_strdup(c->arena, base) : "job";
 }
 
 static const rel_t *unbounded_scan(compile_t *c) {
@@ -190,7 +196,8 @@ static err_t *choose_mode(compile_t *c, bool *ret_batch) {
     const rel_t *endless = unbounded_scan(c);
     *ret_batch = mode == MODE_BATCH;
     if (mode == MODE_BATCH && endless)
-        return err_at(err_hint(err_new(ERR_INVALID, "batch mode needs inputs that end, table '%s' does not", endless->scan.table->name),
+        return err_at(err_hint(err_new(ERR_INVALID, "batch mode needs inputs that end, table '%s' does not",
+                                       endless->scan.table->name),
                                "bound it ('scan.bounded.mode', 'number-of-rows'), or SET 'execution.runtime-mode' = 'streaming'"),
                       endless->line, endless->col);
     if (mode == MODE_BATCH) return NULL;

@@ -43,7 +43,8 @@ static err_t *replace(subst_t *s) {
     size_t from = s->at + 2, to = from;
     while (to < s->len && (isalnum((unsigned char)s->text[to]) || strchr("_.-", s->text[to])) && s->text[to]) to++;
     if (to == s->len || s->text[to] != '}' || to == from)
-        return err_at(err_hint(err_new(ERR_SYNTAX, "'${' begins a parameter, which is not closed"), "write ${NAME}"), s->line, s->col);
+        return err_at(err_hint(err_new(ERR_SYNTAX, "'${' begins a parameter, which is not closed"),
+                               "write ${NAME}"), s->line, s->col);
     AUTO(auto_free) char *name = xstrndup(s->text + from, to - from);
     const char *value = options_get(s->params, name);
     if (!value) {
