@@ -146,11 +146,40 @@ static void put_job_run(work_task_t *w) {
 }
 void io_put_job(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->io, &task_new(d, a, put_job_run)->work); }
 
+static void delete_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    disk_t *disk = t->d->conf.storage;
+    for (int i = 0; i < t->a.files.n; i++) {
+        err_t *e = disk->remove(disk, t->a.files.paths[i]);
+        if (e) t->d->conf.log(t->d->conf.log_arg, COORD_WARN, err_text(e));
+        err_free(e);
+    }
+    task_free(t);
+}
+/* Nothing refers to the job any more: what orphans its attempts left go with its directory. */
+static void add_path(void *arg, const char *name, uint64_t size) {
+    task_t *t = arg;
+    t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
+    t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
+}
+static void clear_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, t->a.job);
+    t->a.kind = ACT_DELETE_FILES;
+    err_free(t->d->conf.storage->list(t->d->conf.storage, dir, add_path, t));
+    delete_run(w);
+}
 static void forgotten(void *arg, meta_result_t *r) {
     task_t *t = arg;
+    bool ok = r->outcome == STORE_OK;
     driver_post_event(t->d, answer(EV_FORGOTTEN, t->a.job, r));
     meta_result_done(r);
-    task_free(t);
+    if (ok) {
+        t->work.run = clear_run;
+        work_queue_add(t->d->files, &t->work);
+    } else {
+        task_free(t);
+    }
 }
 static void forget_run(work_task_t *w) {
     task_t *t = task_of(w);
@@ -266,16 +295,6 @@ static void put_manifest_run(work_task_t *w) {
 void io_put_manifest(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->io, &task_new(d, a, put_manifest_run)->work); }
 
 /* ---- files */
-static void delete_run(work_task_t *w) {
-    task_t *t = task_of(w);
-    disk_t *disk = t->d->conf.storage;
-    for (int i = 0; i < t->a.files.n; i++) {
-        err_t *e = disk->remove(disk, t->a.files.paths[i]);
-        if (e) t->d->conf.log(t->d->conf.log_arg, COORD_WARN, err_text(e));
-        err_free(e);
-    }
-    task_free(t);
-}
 void io_delete_files(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, delete_run)->work); }
 
 static void save_run(work_task_t *w) {

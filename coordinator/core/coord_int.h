@@ -33,7 +33,9 @@ typedef struct epoch_run {
     epoch_ack_t *acks; /* per job worker */
 } epoch_run_t;
 typedef struct epoch_done { epoch_t id; uint32_t flags; int64_t began_ms, ack_ms, total_ms; uint64_t rows, bytes; } epoch_done_t;
-typedef struct lane_known { uint64_t fingerprint; int lane; epoch_t published; } lane_known_t;
+/* `published`: the bound, always an epoch with rows, for which therefore a ledger record exists (A12). `rows`: complete epochs in
+ * which the lane has rows, after the bound, ascending; after a restart only the last one is known, and the bound waits for it. */
+typedef struct lane_known { uint64_t fingerprint; int lane; epoch_t published; int nrows; epoch_t *rows; } lane_known_t;
 
 typedef enum put_state { PUT_NONE, PUT_FLYING, PUT_RETRY, PUT_UNKNOWN } put_state_t;
 

@@ -43,6 +43,7 @@ void epoch_free(job_t *j) {
     runs_clear(j);
     manifest_free(ep->last);
     manifest_free(ep->pending);
+    for (int i = 0; i < ep->nlanes; i++) free(ep->lanes[i].rows);
     free(ep->lanes);
     free(ep->held);
 }
@@ -88,30 +89,39 @@ epoch_t lane_published_known(const job_t *j, uint64_t fingerprint, int lane) {
     return l ? l->published : 0;
 }
 
-static void lane_learn(job_t *j, uint64_t fingerprint, int lane, epoch_t published) {
+static lane_known_t *lane_of(job_t *j, uint64_t fingerprint, int lane) {
     lane_known_t *l = lane_find(j, fingerprint, lane);
-    if (!l) {
-        j->ep.lanes = xrealloc(j->ep.lanes, (size_t)(j->ep.nlanes + 1) * sizeof *j->ep.lanes);
-        l = &j->ep.lanes[j->ep.nlanes++];
-        *l = (lane_known_t){fingerprint, lane, 0};
-    }
-    l->published = MAX(l->published, published);
+    if (l) return l;
+    j->ep.lanes = xrealloc(j->ep.lanes, (size_t)(j->ep.nlanes + 1) * sizeof *j->ep.lanes);
+    l = &j->ep.lanes[j->ep.nlanes++];
+    *l = (lane_known_t){.fingerprint = fingerprint, .lane = lane};
+    return l;
 }
 
-/* A lane never counts as published beyond what is complete, whatever a worker says. */
+/* What a durable manifest says of a lane. */
+static void lane_learn(job_t *j, const lane_pos_t *p) {
+    lane_known_t *l = lane_of(j, p->fingerprint, p->lane);
+    l->published = MAX(l->published, p->published);
+    if (p->last_rows <= l->published || (l->nrows && l->rows[l->nrows - 1] >= p->last_rows)) return;
+    l->rows = xrealloc(l->rows, (size_t)(l->nrows + 1) * sizeof *l->rows);
+    l->rows[l->nrows++] = p->last_rows;
+}
+
+/* A lane says that all up to an epoch is published. Its bound moves to the last of these epochs in which it had rows, for only that
+ * one is in the ledger; and never beyond what is complete, whatever a worker says. */
 void epoch_published(job_t *j, const ctl_msg_t *m) {
-    if (!j->ep.last) return;
-    for (int i = 0; i < j->ep.last->nlanes; i++) {
-        lane_pos_t *l = &j->ep.last->lanes[i];
-        if (l->fingerprint == m->published.fingerprint && l->lane == m->published.lane)
-            lane_learn(j, l->fingerprint, l->lane, MIN(m->epoch, j->ep.last->epoch));
-    }
+    lane_known_t *l = lane_find(j, m->published.fingerprint, m->published.lane);
+    if (!j->ep.last || !l) return;
+    epoch_t upto = MIN(m->epoch, j->ep.last->epoch);
+    int n = 0;
+    while (n < l->nrows && l->rows[n] <= upto) l->published = MAX(l->published, l->rows[n++]);
+    if (n) memmove(l->rows, l->rows + n, sizeof *l->rows * (size_t)(l->nrows -= n));
 }
 
 void epoch_set_last(job_t *j, manifest_t *m) {
     if (m != j->ep.last) manifest_free(j->ep.last);
     j->ep.last = m;
-    for (int i = 0; m && i < m->nlanes; i++) lane_learn(j, m->lanes[i].fingerprint, m->lanes[i].lane, m->lanes[i].published);
+    for (int i = 0; m && i < m->nlanes; i++) lane_learn(j, &m->lanes[i]);
 }
 
 /* ---- acks */

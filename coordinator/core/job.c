@@ -201,11 +201,21 @@ static void turn_away(coord_t *c, job_t *j, const err_t *why) {
     j->gone = true;
 }
 
+/* Two live jobs of one savepoint would publish the same output twice (A7). */
+static err_t *clone_refused(const coord_t *c, const job_t *j, const manifest_t *from) {
+    const job_t *origin = coord_job(c, from->job);
+    if (!origin || job_state_terminal(origin->state) || j->record->new_ledger) return NULL;
+    return err_hint(err_new(ERR_EXISTS, "the savepoint was taken of job %" PRIu64 ", which is %s: both would publish the same output",
+                            origin->id, job_state_name(origin->state)),
+                    "stop that job first, or rename the sinks' outputs and use --new-ledger");
+}
+
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     j->resolving = false;
     if (job_state_terminal(j->state) || j->closing) return;
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
+    if (!e->error && !j->persisted && e->resolved.from) e->error = clone_refused(c, j, e->resolved.from);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {

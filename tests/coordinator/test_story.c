@@ -312,6 +312,26 @@ START_TEST(A7_a_savepoint_pins_its_files_while_they_are_copied) {
 }
 END_TEST
 
+START_TEST(A7_a_savepoint_is_not_restored_beside_its_job) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 200);
+    s->from_manifest = manifest_copy(s->stored);
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_SUBMIT;
+    r->from = xstrdup("sp");
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup("clone")};
+    coord_event_t e = story_event(s, EV_CLIENT);
+    e.client.call = ++s->calls;
+    e.client.request = r;
+    story_step(s, &e);
+    ck_assert_int_eq(err_code(s->reply_error), ERR_EXISTS);
+    ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), "both would publish"));
+    ck_assert_int_eq(s->c->njobs, 1);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(A8_positions_are_durable_before_the_first_poll) {
     story_t *s = story_new();
     lead(s);
@@ -374,11 +394,33 @@ START_TEST(A12_bounds_are_what_lanes_said) {
     ck_assert_uint_eq(quiet->published, 0);
     ck_assert_uint_ge(lane->published, 2);
     ck_assert_uint_lt(lane->published, s->stored->epoch);
+    ck_assert_uint_le(lane->published, lane->last_rows);
     story_free(s);
 }
 END_TEST
 
 /* A14: what a manifest named is deleted only when the next durable one does not name it; not while that is uncertain. */
+/* A12: epochs 1 to 3 have rows, 4 and 5 none. The lane says "all up to 4": the ledger has no record of 4, so the bound is 3. */
+START_TEST(A12_a_bound_is_always_an_epoch_with_a_ledger_record) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 300);
+    const lane_pos_t *lane = manifest_lane(s->stored, FP_SINK, 0, false);
+    epoch_t with_rows = lane->last_rows;
+    s->w[0].lanes = false;
+    pass(s, 200);
+    epoch_t without = s->stored->epoch;
+    ck_assert_uint_gt(without, with_rows);
+    published(s, &s->w[0], 0, without);
+    pass(s, 200);
+    ck_assert_uint_gt(s->stored->epoch, without);
+    lane = manifest_lane(s->stored, FP_SINK, 0, false);
+    ck_assert_uint_eq(lane->published, with_rows);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(A14_files_go_by_the_difference_of_two_durable_manifests) {
     story_t *s = story_running();
     s->settings.base_interval_ms = 0;
@@ -798,8 +840,10 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       A3_an_unknown_outcome_is_asked_again_with_the_same_bytes, A3_a_refused_manifest_ends_the_attempt,
       A4_every_submit_and_restore_draws_an_incarnation, A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once,
       A7_stop_is_a_final_epoch_and_waits_for_publication, A7_after_the_final_epoch_only_lanes_come_back,
-      A7_a_savepoint_pins_its_files_while_they_are_copied, A8_positions_are_durable_before_the_first_poll,
-      A8_new_splits_are_added_once, A12_bounds_are_what_lanes_said, A14_files_go_by_the_difference_of_two_durable_manifests,
+      A7_a_savepoint_pins_its_files_while_they_are_copied, A7_a_savepoint_is_not_restored_beside_its_job,
+      A8_positions_are_durable_before_the_first_poll,
+      A8_new_splits_are_added_once, A12_bounds_are_what_lanes_said, A12_a_bound_is_always_an_epoch_with_a_ledger_record,
+      A14_files_go_by_the_difference_of_two_durable_manifests,
       A20_the_end_of_input_is_one_final_epoch, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
       B5_a_link_that_fails_twice_costs_one_end_its_place, B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
