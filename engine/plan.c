@@ -38,6 +38,8 @@ void plan_free(plan_t *p) {
 }
 
 /* ---------------------------------------------------------------- validation */
+#define PLAN_KEYS_MAX 64 /* of one operator; engine/op/keys.c has room for so many */
+
 typedef struct check {
     const plan_t *p;
     const plan_stage_t *s;
@@ -123,6 +125,8 @@ static err_t *check_window(const check_t *c, const schema_t *in) {
 }
 
 static err_t *check_keys(const check_t *c, const schema_t *in) {
+    if (c->op->nkeys > PLAN_KEYS_MAX)
+        return err_new(ERR_UNSUPPORTED, "%d key columns, at most %d are supported: combine some into a ROW", c->op->nkeys, PLAN_KEYS_MAX);
     for (int i = 0; i < c->op->nkeys; i++) TRY(check_column(c, "a key", c->op->keys[i], in));
     return NULL;
 }
@@ -165,6 +169,7 @@ static err_t *check_exchange(const check_t *c) {
     if (!out) return NULL;
     if (e->exchange != op->exchange) return BAD(c, "edge %d is of another kind", op->edge);
     const schema_t *in = input_schema(c, 0);
+    if (op->nhash > PLAN_KEYS_MAX) return err_new(ERR_UNSUPPORTED, "%d key columns, at most %d are supported", op->nhash, PLAN_KEYS_MAX);
     for (int i = 0; i < op->nhash; i++) TRY(check_column(c, "a hash key", op->hash[i], in));
     int from = stage_parallelism(c->p, c->s), to = stage_parallelism(c->p, c->p->stages[e->to_stage]);
     if (op->exchange == EXCHANGE_FORWARD && from != to) return BAD(c, "a forward edge joins %d and %d subtasks", from, to);

@@ -341,7 +341,7 @@ static op_status_t group_agg_tick(op_t *op, int64_t now_ms, out_t *out, err_t **
     uint32_t n;
     g->swept_at = now_ms;
     if ((*reterr = kstate_scan(g->ks, 0, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
-    if (n == 0) g->sweep = 0;
+    if (n < ARRAY_LEN(values)) g->sweep = 0; /* the end: the next sweep begins anew */
     for (uint32_t i = 0; i < n; i++)
         if (now_ms - ((agg_head_t *)values[i])->touched >= op->env.op->state_ttl_ms) kstate_delete(g->ks, values[i]);
     return OP_DONE;

@@ -1,10 +1,9 @@
 /* session_agg.c: SESSION windows: rows of a key that lie within the gap of each other are one window
  * [first row, last row + gap), which fires when the watermark reaches its end - 1.
  *
- * State: one entry per key in namespace 0: its open sessions in order of time, each with its accumulators, and the key's
- * earliest end. Entries are found by end through `heads`: an ordered index of (earliest end) -> number of keys is not kept;
- * instead a second keyed state, slot 1, has one empty entry per (end of a session, key): namespace = end. A merge of
- * sessions deletes the entries of the ends that went.
+ * State: slot 0 has one entry per key (namespace 0): its open sessions in order of time, each with its accumulators.
+ * Slot 1 has one empty entry per (end of a session, key), namespace = end: so the ends that are due are found in order
+ * without looking at the keys. A session whose end moves takes its entry along.
  *
  * Rules (as Flink's merging windows)
  *  1. A row makes [ts, ts + gap) and merges with every session it overlaps or touches.

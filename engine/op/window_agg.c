@@ -92,27 +92,32 @@ static int64_t first_end(const window_agg_t *w, int64_t slice) {
 /* Rows that are not late into sel; their slices stay at their row's place. Returns how many. */
 static uint32_t drop_late(op_t *op, const batch_t *b) {
     window_agg_t *w = op->self;
-    if (w->progress == WATERMARK_NONE) {
+    bool gaps = !w->time.attached && w->time.math.kind == WINDOW_HOP && w->time.math.slide > w->time.math.size;
+    if (w->progress == WATERMARK_NONE && !gaps) {
         for (uint32_t i = 0; i < b->n; i++) w->sel[i] = i;
         return b->n;
     }
     uint32_t n = 0;
     int64_t seen = 0;
-    bool any = false, late = false;
+    bool any = false, late = false, none = false;
+    uint64_t outside = 0;
     for (uint32_t i = 0; i < b->n; i++) {
         if (!any || w->slices[i] != seen) {
             any = true;
             seen = w->slices[i];
-            late = fired(w, last_end(w, seen));
+            late = w->progress != WATERMARK_NONE && fired(w, last_end(w, seen));
+            none = gaps && last_end(w, seen) < seen; /* it lies between two windows: of none, and not late */
         }
-        if (!late) {
+        if (none) {
+            outside++;
+        } else if (!late) {
             w->sel[n++] = i;
         } else if (w->time.proctime) {
             while (fired(w, last_end(w, w->slices[i]))) w->slices[i] += w->time.math.slice;
             w->sel[n++] = i;
         }
     }
-    op->late_rows += b->n - n;
+    op->late_rows += b->n - n - outside;
     return n;
 }
 

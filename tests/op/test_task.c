@@ -1,11 +1,4 @@
-#include "tests/op/rig.h"
-
-static char key_text[64][8];
-static row_t steady(int split, int64_t i) {
-    int k = (int)((i * 7 + split * 3) % 10);
-    snprintf(key_text[k], sizeof key_text[k], "k%d", k);
-    return (row_t){key_text[k], i, 10000 + i * 100, ROW_INSERT};
-}
+#include "tests/op/windows_rig.h"
 
 /* source -> calc -> sink in one task: every row comes out once, in order, and the epochs carry them */
 START_TEST(rows_pass_a_chain_in_one_task) {
@@ -30,81 +23,6 @@ START_TEST(rows_pass_a_chain_in_one_task) {
 }
 END_TEST
 
-static plan_t *tumble_plan(int parallelism, bool exchange, bool local) {
-    plan_t *p = plan_begin(parallelism);
-    plan_stage_t *s = plan_stage(p);
-    plan_source(p, s, 1);
-    plan_watermark(p, s);
-    schema_t *in = s->ops[0]->schema;
-    agg_call_t *calls = ARENA_ARRAY(p->arena, agg_call_t, 2);
-    calls[0] = plan_call(p, "COUNT", in, -1, false);
-    calls[1] = plan_call(p, "SUM", in, 1, false);
-    window_spec_t w = {.kind = WINDOW_TUMBLE, .time_col = 2, .attached_start = -1, .attached_end = -1, .size_ms = 1000};
-    if (local) {
-        plan_op_t *l = plan_op1(p, s, OP_WINDOW_LOCAL, schema_make(p, 5, "k", T_STR, "end", T_I64, "n", T_I64, "c", T_I64, "s", T_I64));
-        l->window = w;
-        l->nkeys = 1;
-        l->keys = KEY0;
-        l->naggs = 2;
-        l->aggs = calls;
-    }
-    if (exchange) s = plan_exchange(p, s, EXCHANGE_HASH, 1, KEY0);
-    plan_op_t *a = plan_op1(p, s, OP_WINDOW_AGG, schema_make(p, 5, "k", T_STR, "n", T_I64, "sum", T_I64, "ws", T_TS, "we", T_TS));
-    a->window = w;
-    a->partial_input = local;
-    a->nkeys = 1;
-    a->keys = KEY0;
-    a->naggs = 2;
-    a->aggs = calls;
-    window_prop_t *props = ARENA_ARRAY(p->arena, window_prop_t, 2);
-    props[0] = WINDOW_PROP_START;
-    props[1] = WINDOW_PROP_END;
-    a->props = props;
-    a->nprops = 2;
-    a->fingerprint = 2;
-    plan_sink(p, s);
-    return p;
-}
-
-static void print_ts(buf_t *out, int64_t ms) {
-    column_t c = {.type = T_TS};
-    int64_t us = ms * 1000;
-    c.i64 = &us;
-    value_print(out, &c, 0);
-}
-
-/* The windows of all rows, recomputed the plain way. */
-static char *tumble_expected(row_fn rows, int nsplits, int64_t per_split, int64_t size) {
-    buf_t out = buf_make(BUF_MAX_DEFAULT);
-    int64_t lo = INT64_MAX, hi = 0;
-    for (int s = 0; s < nsplits; s++)
-        for (int64_t i = 0; i < per_split; i++) {
-            int64_t ts = rows(s, i).ts_ms;
-            lo = MIN(lo, ts / size);
-            hi = MAX(hi, ts / size);
-        }
-    for (int64_t w = lo; w <= hi; w++)
-        for (int k = 0; k < 10; k++) {
-            int64_t n = 0, sum = 0;
-            char name[8];
-            snprintf(name, sizeof name, "k%d", k);
-            for (int s = 0; s < nsplits; s++)
-                for (int64_t i = 0; i < per_split; i++) {
-                    row_t r = rows(s, i);
-                    if (r.ts_ms / size != w || strcmp(r.k, name)) continue;
-                    n++;
-                    sum += r.v;
-                }
-            if (!n) continue;
-            buf_printf(&out, "+I %s|%" PRId64 "|%" PRId64 "|", name, n, sum);
-            print_ts(&out, w * size);
-            buf_puts(&out, "|");
-            print_ts(&out, w * size + size);
-            buf_puts(&out, "\n");
-        }
-    return buf_take_cstr(&out);
-}
-
 START_TEST(tumbling_count_and_sum_in_one_task) {
     rig_t *r = rig_new(tumble_plan(1, false, false), steady, 1, 500);
     rig_build(r);
@@ -117,4 +35,244 @@ START_TEST(tumbling_count_and_sum_in_one_task) {
 }
 END_TEST
 
-TESTS("task", rows_pass_a_chain_in_one_task, tumbling_count_and_sum_in_one_task)
+
+/* Two splits, two source tasks, a combiner, an exchange to two tasks; the order of steps, the size of polls and the refusals of the sink
+ * differ by seed: the result never does. */
+START_TEST(any_interleaving_gives_the_same_windows) {
+    char *want = tumble_expected(steady, 3, 400, 1000);
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        rig_t *r = rig_new(tumble_plan(2, true, seed % 2), steady, 3, 400);
+        rng_seed(&r->rng, seed);
+        r->poll_rows = 1 + (uint32_t)seed * 13;
+        r->channel_bytes = seed % 3 ? 1 : 0; /* one batch fills the channel */
+        r->sink_refuses = seed % 4 ? 3 : 0;
+        rig_build(r);
+        rig_finish(r, 7);
+        assert_same_lines(rig_output(r), want);
+        rig_free(r);
+    }
+    free(want);
+}
+END_TEST
+
+/* Killed again and again, at any moment, and restored from the last complete epoch: output of complete epochs is
+ * exactly that of the run without faults. */
+START_TEST(killed_and_restored_equals_undisturbed) {
+    char *want = tumble_expected(steady, 3, 400, 1000);
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        rig_t *r = rig_new(tumble_plan(2, true, seed % 2), steady, 3, 400);
+        rng_seed(&r->rng, seed);
+        r->poll_rows = 11;
+        r->channel_bytes = seed % 3 ? 1 : 0;
+        r->sink_refuses = seed % 4 ? 3 : 0;
+        for (int life = 0; life < 6; life++) {
+            rig_build(r);
+            rig_run(r, 30 + (int)rng_below(&r->rng, 60), 6);
+            rig_kill(r);
+            r->injected = r->complete + 3; /* epochs of a dead attempt are never used again .. */
+            r->complete = r->injected;
+        }
+        rig_build(r);
+        rig_finish(r, 6);
+        assert_same_lines(rig_output(r), want);
+        rig_free(r);
+    }
+    free(want);
+}
+END_TEST
+
+/* A20: the input has ended long ago; epochs go on, and say so. */
+START_TEST(an_ended_task_answers_barriers) {
+    rig_t *r = rig_new(tumble_plan(1, true, true), steady, 1, 50);
+    rig_build(r);
+    rig_finish(r, 0);
+    for (int i = 0; i < 3; i++) {
+        rig_inject(r, 0);
+        for (int k = 0; k < 100 && r->complete < r->injected; k++) rig_round(r, NULL);
+        ck_assert_uint_eq(r->complete, r->injected);
+    }
+    task_seal_t *last = r->seals[r->nseals - 1];
+    ck_assert(last->ended);
+    ck_assert_uint_eq(last->rows_since, 0);
+    ck_assert_int_eq(last->watermark, WATERMARK_END);
+    rig_free(r);
+}
+END_TEST
+
+/* A7: after the final barrier nothing is emitted, and time does not jump to its end. */
+START_TEST(nothing_follows_a_final_barrier) {
+    rig_t *r = rig_new(tumble_plan(1, true, false), steady, 1, 100000);
+    rig_build(r);
+    rig_run(r, 40, 0);
+    rig_inject(r, BARRIER_FINAL);
+    uint64_t polls = 0;
+    for (int i = 0; i < 200; i++) {
+        rig_round(r, NULL);
+        if (r->complete == 1 && !polls) polls = r->polls;
+    }
+    ck_assert_uint_eq(r->complete, 1);
+    ck_assert_uint_eq(r->polls, polls);
+    ck_assert_uint_eq(r->seals[0]->flags, BARRIER_FINAL);
+    ck_assert_int_lt(r->seals[0]->watermark, WATERMARK_END);
+    int64_t position = r->splits.items[0].position;
+    ck_assert_int_gt(position, 0);
+    /* the next life goes on from there, and the windows open at the stop fire then */
+    rig_kill(r);
+    r->per_split = position + 100;
+    rig_build(r);
+    rig_finish(r, 5);
+    char *want = tumble_expected(steady, 1, position + 100, 1000);
+    assert_same_lines(rig_output(r), want);
+    free(want);
+    rig_free(r);
+}
+END_TEST
+
+static row_t split1_silent(int split, int64_t i) {
+    row_t r = steady(split, i);
+    if (split == 1) r.ts_ms = 10000 + i; /* ends far behind the other */
+    return r;
+}
+
+/* Without a time-out a split that has nothing holds time; with one, time goes on after it, and only after it. */
+START_TEST(an_idle_split_stops_holding_time) {
+    for (int timeout = 0; timeout <= 50; timeout += 50) {
+        plan_t *p = tumble_plan(1, true, true);
+        p->stages[0]->ops[1]->idle_timeout_ms = timeout;
+        rig_t *r = rig_new(p, split1_silent, 2, 60);
+        r->unbounded = true;
+        rig_build(r);
+        rig_run(r, 40, 0);
+        task_stats_t st;
+        task_stats(r->tasks[0], &st);
+        ck_assert_int_eq(st.watermark, 10059); /* split 1's last row */
+        ck_assert_str_eq(st.holds_time, "1");
+        rig_run(r, 200, 0);
+        task_stats(r->tasks[1], &st);
+        ck_assert_int_eq(st.watermark, timeout ? 10000 + 59 * 100 : 10059);
+        rig_inject(r, 0);
+        rig_run(r, 50, 0);
+        ck_assert_uint_eq(r->complete, 1);
+        ck_assert_int_eq(r->splits.items[1].idle, timeout != 0);
+        ck_assert_int_eq(r->splits.items[1].watermark, 10059);
+        ck_assert(timeout == 0 || strlen(rig_output(r)) > 0);
+        rig_free(r);
+    }
+}
+END_TEST
+
+/* B10: a source task without splits says idle at once, the others' time goes on. */
+START_TEST(a_source_without_splits_holds_nothing) {
+    rig_t *r = rig_new(tumble_plan(3, true, true), steady, 1, 200);
+    r->unbounded = true;
+    rig_build(r);
+    rig_run(r, 200, 0);
+    task_stats_t st;
+    task_stats(r->tasks[3], &st);
+    ck_assert_int_eq(st.watermark, 10000 + 199 * 100);
+    rig_free(r);
+}
+END_TEST
+
+/* A6: a batch that vanished on the way is found by the barrier's count. */
+static bool lossy_receive(channel_in_t *c, element_t *ret);
+typedef struct lossy {
+    channel_in_t in;
+    channel_in_t *inner;
+    int countdown;
+} lossy_t;
+static bool lossy_receive(channel_in_t *c, element_t *ret) {
+    lossy_t *l = (lossy_t *)c;
+    if (!l->inner->receive(l->inner, ret)) return false;
+    if (ret->kind != ELEMENT_BATCH || --l->countdown != 0) return true;
+    batch_free(ret->batch);
+    return l->inner->receive(l->inner, ret);
+}
+static void lossy_close(channel_in_t *c) {
+    lossy_t *l = (lossy_t *)c;
+    l->inner->close(l->inner);
+    free(l);
+}
+
+static void keep_seal(void *arg, task_seal_t *s) { task_seal_free(s); }
+static int64_t fixed_now(void *arg) { return 1; }
+
+START_TEST(a_lost_batch_fails_the_task_at_the_barrier) {
+    plan_t *p = tumble_plan(1, true, false);
+    channel_out_t *out;
+    channel_in_t *in;
+    ck_ok(ring_channel_new(1 << 20, (wake_t){0}, (wake_t){0}, &out, &in));
+    lossy_t *l = xcalloc(1, sizeof *l);
+    *l = (lossy_t){{lossy_receive, lossy_close}, in, 2};
+    kstate_env_conf_t conf = {0};
+    kstate_env_t *kenv = kstate_env_new(&conf);
+    task_env_t env = {.plan = p, .stage = 1, .parallelism = 1, .job = "t", .state = kenv, .restored_watermark = WATERMARK_NONE, .now_ms = fixed_now,
+                      .sealed = keep_seal, .find_source = rig_find_source, .find_sink = rig_find_sink};
+    env.ins = xcalloc(1, sizeof *env.ins);
+    env.ins[0] = xcalloc(1, sizeof **env.ins);
+    env.ins[0][0] = &l->in;
+    env.nins = xcalloc(1, sizeof *env.nins);
+    env.nins[0] = 1;
+    rig_t fake = {0};
+    the_rig = &fake;
+    task_t *t;
+    ck_ok(task_new(&env, &t));
+    ck_ok(task_start(t));
+    uint64_t rows = 0;
+    for (int i = 0; i < 3; i++) {
+        batch_t *b = batch_new_schema(p->stages[1]->ops[0]->schema, 4);
+        rows += b->n;
+        out->send(out, (element_t){.kind = ELEMENT_BATCH, .batch = b});
+    }
+    out->send(out, (element_t){.kind = ELEMENT_BARRIER, .epoch = 1, .rows = rows});
+    err_t *e = NULL;
+    task_status_t st = task_step(t, 100, &e);
+    ck_assert_int_eq(st, TASK_FAILED);
+    ck_assert_ptr_nonnull(strstr(err_text(e), "8 rows came before the barrier of epoch 1, 12 were sent"));
+    ck_assert(!err_deterministic(e));
+    err_free(e);
+    task_free(t);
+    out->close(out);
+    kstate_env_free(kenv);
+    plan_free(p);
+}
+END_TEST
+
+/* Two sources into a union: time is the slower one's, barriers of both are aligned, every row comes once. */
+START_TEST(a_union_aligns_its_inputs) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        plan_t *p = plan_begin(1);
+        plan_stage_t *s = plan_stage(p);
+        plan_source(p, s, 1);
+        plan_op_t *w1 = plan_watermark(p, s);
+        plan_op_t *src2 = plan_source(p, s, 7);
+        plan_op_t *w2 = plan_watermark(p, s);
+        plan_op_t *u = plan_op2(p, s, OP_UNION, w1->id, w2->id, src2->schema);
+        ck_assert_int_eq(u->ninputs, 2);
+        plan_sink(p, s);
+        rig_t *r = rig_new(p, steady, 2, 200);
+        rng_seed(&r->rng, seed);
+        r->sink_refuses = 3;
+        rig_build(r);
+        rig_run(r, 30, 4);
+        rig_kill(r);
+        r->injected = r->complete;
+        rig_build(r);
+        rig_finish(r, 4);
+        buf_t want = buf_make(1 << 20);
+        for (int split = 0; split < 2; split++)
+            for (int i = 0; i < 200; i++) {
+                buf_printf(&want, "+I k%d|%d|", (i * 7 + split * 3) % 10, i);
+                print_ts(&want, 10000 + i * 100);
+                buf_puts(&want, "\n");
+            }
+        assert_same_lines(rig_output(r), buf_cstr(&want));
+        buf_free(&want);
+        rig_free(r);
+    }
+}
+END_TEST
+
+TESTS("task", rows_pass_a_chain_in_one_task, tumbling_count_and_sum_in_one_task, any_interleaving_gives_the_same_windows,
+      killed_and_restored_equals_undisturbed, an_ended_task_answers_barriers, nothing_follows_a_final_barrier, an_idle_split_stops_holding_time,
+      a_source_without_splits_holds_nothing, a_lost_batch_fails_the_task_at_the_barrier, a_union_aligns_its_inputs)
