@@ -116,6 +116,17 @@ static int64_t cut_us(int64_t us, int precision) {
     return precision >= 6 ? us : floor_div(us, unit[precision]) * unit[precision];
 }
 
+/* Before 1970 Flink divides toward zero when it takes a TIMESTAMP apart. */
+static int32_t flink_date(int64_t us) {
+    int64_t days = floor_div(us, 1000) / MS_PER_DAY;
+    return (int32_t)(days < 0 ? days - 1 : days);
+}
+static int32_t flink_time(int64_t us, int precision) {
+    static const int32_t unit[4] = {1000, 100, 10, 1};
+    int32_t ms = (int32_t)(floor_div(us, 1000) % MS_PER_DAY), u = unit[precision > 3 ? 3 : precision];
+    return (int32_t)floor_mod(ms / u * u, MS_PER_DAY);
+}
+
 static err_t *cast_time(caster_t *k, const column_t *s, const type_t *to, uint32_t n, column_t *o) {
     const type_t *f = s->type;
     bool from_ltz = f->kind == TYPE_TIMESTAMP_LTZ, to_ltz = to->kind == TYPE_TIMESTAMP_LTZ;
@@ -128,10 +139,8 @@ static err_t *cast_time(caster_t *k, const column_t *s, const type_t *to, uint32
         if (from_ltz && !to_ltz) us = tz_to_wall(tz, us);
         if (!from_ltz && to_ltz) us = tz_to_utc(tz, us);
         switch (to->kind) {
-        case TYPE_DATE: o->i32[i] = (int32_t)floor_div(us, US_PER_DAY); break;
-        case TYPE_TIME:
-            o->i32[i] = (int32_t)(cut_us(floor_mod(us, US_PER_DAY), to->precision) / 1000);
-            break;
+        case TYPE_DATE: o->i32[i] = from_ltz ? (int32_t)floor_div(us, US_PER_DAY) : flink_date(us); break;
+        case TYPE_TIME: o->i32[i] = flink_time(from_ltz ? floor_mod(us, US_PER_DAY) : us, to->precision); break;
         default: o->i64[i] = cut_us(us, to->precision);
         }
     }

@@ -55,13 +55,19 @@ err_t *date_pattern_compile(const char *s, size_t n, bool simple, date_pattern_t
                 i += 2;
                 continue;
             }
-            size_t k = i + 1;
-            while (k < n && s[k] != '\'') k++;
-            if (k == n) {
+            size_t k = i + 1, from = k;
+            for (; k < n; k++) {
+                if (s[k] != '\'') continue;
+                if (k + 1 >= n || s[k + 1] != '\'') break;
+                add_literal(p, s + from, k + 1 - from); /* two quotes are one */
+                from = k + 2;
+                k++;
+            }
+            if (k >= n) {
                 date_pattern_free(p);
                 return err_new(ERR_INVALID, "date pattern '%.*s': a quote is not closed", (int)n, s);
             }
-            add_literal(p, s + i + 1, k - i - 1);
+            add_literal(p, s + from, k - from);
             i = k + 1;
         } else {
             add_literal(p, s + i, 1);

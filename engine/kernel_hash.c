@@ -129,7 +129,7 @@ err_t *kernel_url_decode(call_t *c) { /* malformed: NULL */
             }
             int a = k + 2 < s.len ? hex_digit(s.p[k + 1]) : -1, b = k + 2 < s.len ? hex_digit(s.p[k + 2]) : -1;
             ok = a >= 0 && b >= 0;
-            p[n++] = (char)(a << 4 | b);
+            p[n++] = (char)((unsigned)a << 4 | (unsigned)b);
             k += 2;
         }
         if (ok) out_str(c, i, p, n);
@@ -149,7 +149,7 @@ err_t *kernel_unhex(call_t *c) {
             if (k > 0 || s.len % 2 == 0) a = hex_digit(s.p[k++]);
             int b = hex_digit(s.p[k++]);
             ok = a >= 0 && b >= 0;
-            p[n++] = (char)(a << 4 | b);
+            p[n++] = (char)((unsigned)a << 4 | (unsigned)b);
         }
         if (ok) out_str(c, i, p, n);
         else out_null(c, i);

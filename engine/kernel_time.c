@@ -76,17 +76,18 @@ static int64_t date_part(unit_t u, int64_t days) {
     }
 }
 
+/* Of a wall time. Before 1970 Flink divides toward zero: the day is the next one, times of day are negative. */
 static int64_t time_part(unit_t u, int64_t us) {
-    if (u < UNIT_HOUR) return date_part(u, floor_div(us, US_PER_DAY));
-    int64_t of_day = floor_mod(us, US_PER_DAY);
+    int64_t ms = floor_div(us, 1000);
+    if (u < UNIT_HOUR) return date_part(u, ms / MS_PER_DAY);
     switch (u) {
-    case UNIT_HOUR: return of_day / (3600 * US_PER_SECOND);
-    case UNIT_MINUTE: return of_day / (60 * US_PER_SECOND) % 60;
-    case UNIT_SECOND: return of_day / US_PER_SECOND % 60;
-    case UNIT_MILLISECOND: return of_day % US_PER_SECOND / 1000;
-    case UNIT_MICROSECOND: return of_day % US_PER_SECOND;
-    case UNIT_NANOSECOND: return of_day % US_PER_SECOND * 1000;
-    default: return us / US_PER_SECOND; /* EPOCH */
+    case UNIT_HOUR: return ms % MS_PER_DAY / 3600000;
+    case UNIT_MINUTE: return ms % 3600000 / 60000;
+    case UNIT_SECOND: return ms % 60000 / 1000;
+    case UNIT_MILLISECOND: return ms % 1000;
+    case UNIT_MICROSECOND: return ms % 1000 * 1000 + floor_mod(us, 1000);
+    case UNIT_NANOSECOND: return (ms % 1000 * 1000 + floor_mod(us, 1000)) * 1000;
+    default: return ms / 1000; /* EPOCH */
     }
 }
 
@@ -124,9 +125,12 @@ err_t *kernel_extract(call_t *c) {
             c->out->i64[i] = interval_part(u, t, arg_int(c, k, i));
             continue;
         }
-        int64_t us = t->kind == TYPE_DATE   ? (int64_t)arg_i32(c, k, i) * US_PER_DAY
-                     : t->kind == TYPE_TIME ? (int64_t)arg_i32(c, k, i) * 1000
-                                            : arg_i64(c, k, i);
+        if (t->kind == TYPE_DATE) {
+            int64_t days = arg_i32(c, k, i);
+            c->out->i64[i] = u < UNIT_HOUR ? date_part(u, days) : u == UNIT_EPOCH ? days * 86400 : 0;
+            continue;
+        }
+        int64_t us = t->kind == TYPE_TIME ? (int64_t)arg_i32(c, k, i) * 1000 : arg_i64(c, k, i);
         c->out->i64[i] = time_part(u, tz ? tz_to_wall(tz, us) : us);
     }
     return NULL;

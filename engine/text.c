@@ -42,6 +42,7 @@ uint32_t utf8_encode(char *p, uint32_t cp) {
 int64_t text_find(str_t s, str_t what, uint32_t from) {
     if (from > s.len) return -1;
     if (what.len == 0) return from;
+    if (what.len > s.len - from) return -1;
     const char *p = memmem(s.p + from, s.len - from, what.p, what.len);
     return p ? p - s.p : -1;
 }

@@ -25,6 +25,8 @@ static inline void fx_free(fx_t *f) {
     arena_free(f->a);
 }
 static inline column_t *fx_add(fx_t *f, const char *name, const type_t *t, uint32_t n) {
+    batch_free(f->batch);
+    f->batch = NULL;
     int i = f->schema.n++;
     f->fields[i] = (field_t){name, t};
     f->rows = n;

@@ -1,0 +1,160 @@
+/* test_func_string.c: texts, patterns, digests, URLs, JSON, arrays. */
+#include "../helpers/test.h"
+#include "harness.h"
+
+#define S(x) fx_s(&f, x)
+#define I(x) fx_i(&f, x)
+#define IS(want, name, ...) fx_is(&f, fx_call(&f, name, (int)(sizeof((expr_t *[]){__VA_ARGS__}) / sizeof(expr_t *)), __VA_ARGS__), want)
+
+START_TEST(cutting_and_padding) {
+    fx_t f = fx_new();
+    IS("cd", "SUBSTRING", S("abcd"), I(3));
+    IS("cd", "SUBSTRING", S("abcd"), I(-2));
+    IS("", "SUBSTRING", S("abcd"), I(-5));
+    IS("ab", "SUBSTRING", S("abcd"), I(0), I(2));
+    IS("NULL", "SUBSTRING", S("abcd"), I(1), I(-1));
+    IS("ïv", "SUBSTRING", S("naïve"), I(3), I(2));
+    IS("na", "LEFT", S("naïve"), I(2));
+    IS("ïve", "RIGHT", S("naïve"), I(3));
+    IS("", "LEFT", S("x"), I(-1));
+    IS("**7", "LPAD", S("7"), I(3), S("*"));
+    IS("7xyx", "RPAD", S("7"), I(4), S("xy"));
+    IS("na", "LPAD", S("naïve"), I(2), S("*"));
+    IS("NULL", "LPAD", S("7"), I(-1), S("*"));
+    IS("NULL", "LPAD", S("7"), I(3), S(""));
+    IS("evïan", "REVERSE", S("naïve"));
+    IS("ababab", "REPEAT", S("ab"), I(3));
+    fx_fails(&f, fx_call(&f, "REPEAT", 2, S("0123456789"), I(2000000000)), ERR_LIMIT, "longer than");
+    IS("ax", "TRIM", fx_sym(&f, "LEADING"), S("x"), S("xxax"));
+    IS("a", "TRIM", S("  a  "));
+    IS("a--d", "OVERLAY", S("abcd"), S("--"), I(2), I(2));
+    IS("C", "CHR", I(67 + 256));
+    IS("101", "ASCII", S("epsilon"));
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(searching_joining_splitting) {
+    fx_t f = fx_new();
+    IS("3", "POSITION", S("ï"), S("naïve"));
+    IS("0", "POSITION", S("z"), S("naïve"));
+    IS("5", "LOCATE", S("a"), S("aaxxa"), I(3));
+    IS("5", "INSTR", S("aaxxa"), S("a"), I(-1));
+    IS("b<A>n<A>", "REPLACE", S("bana"), S("a"), S("<A>"));
+    IS("a/b", "CONCAT_WS", S("/"), S("a"), fx_null(&f), S("b"));
+    IS("NULL", "CONCAT", S("a"), expr_null(f.a, &type_string));
+    IS("NaïVe Foo", "INITCAP", S("naïve fOO"));
+    IS("ÜNÏ", "UPPER", S("ünï"));
+    IS("d e", "SPLIT_INDEX", S("ccc,d e,"), S(","), I(1));
+    IS("", "SPLIT_INDEX", S("ccc,d e,"), S(","), I(2));
+    IS("NULL", "SPLIT_INDEX", S("ccc"), S(","), I(1));
+    IS("NULL", "SPLIT_INDEX", S(""), S(","), I(0));
+    IS("{a=2, b=}", "STR_TO_MAP", S("a=1,b=,a=2"));
+    IS("{a=NULL}", "STR_TO_MAP", S("a"));
+    IS("[a, , b]", "SPLIT", S("a,,b"), S(","));
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(patterns) {
+    fx_t f = fx_new();
+    IS("TRUE", "LIKE", S("abc"), S("a%"));
+    IS("TRUE", "LIKE", S("abc"), S("%b%"));
+    IS("FALSE", "LIKE", S("abc"), S("_b"));
+    IS("TRUE", "LIKE", S("ïbc"), S("_b_"));
+    IS("TRUE", "LIKE", S("100%"), S("%!%"), S("!"));
+    IS("FALSE", "LIKE", S("100"), S("%!%"), S("!"));
+    IS("TRUE", "LIKE", S("aXbXc"), S("a%b%c"));
+    IS("FALSE", "LIKE", S(""), S("_%"));
+    IS("TRUE", "LIKE", S(""), S("%"));
+    fx_fails(&f, fx_call(&f, "LIKE", 3, S("a"), S("!a"), S("!")), ERR_DATA, "escape");
+    IS("TRUE", "SIMILAR TO", S("bar2"), S("(foo|bar)_"));
+    IS("FALSE", "SIMILAR TO", S("xbar2"), S("(foo|bar)_"));
+    IS("22", "REGEXP_EXTRACT", S("y22z"), S("([a-z])([0-9]+)"), I(2));
+    IS("NULL", "REGEXP_EXTRACT", S("y22z"), S("([a-z])"), I(5));
+    IS("NULL", "REGEXP_EXTRACT", S("y"), S("(unclosed"));
+    IS("$2 $1", "REGEXP_REPLACE", S("a b"), S("(\\w+) (\\w+)"), S("$2 $1"));
+    IS("-a-b-", "REGEXP_REPLACE", S("ab"), S("x*"), S("-"));
+    IS("TRUE", "REGEXP", S("xay"), S("a"));
+    fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("[a&&[b]]")), ERR_UNSUPPORTED, "Java and PCRE2");
+    fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("\\p{Lu}")), ERR_UNSUPPORTED, "Java and PCRE2");
+    fx_str(&f, "p", (const char *[]){"a", "b", NULL, "a"}, 4);
+    fx_is(&f, fx_call(&f, "REGEXP", 2, S("xa"), fx_col(&f, "p")), "TRUE, FALSE, NULL, TRUE");
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(digests_and_codes) {
+    fx_t f = fx_new();
+    IS("900150983cd24fb0d6963f7d28e17f72", "MD5", S("abc"));
+    IS("a9993e364706816aba3e25717850c26c9cd0d89d", "SHA1", S("abc"));
+    IS("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "SHA2", S("abc"), I(256));
+    IS("ZXBzaWxvbl8x", "TO_BASE64", S("epsilon_1"));
+    IS("epsilon_1", "FROM_BASE64", S("ZXBzaWxvbl8x"));
+    IS("++na%C3%AFve", "URL_ENCODE", S("  naïve"));
+    IS("a b", "URL_DECODE", S("a%20b"));
+    IS("NULL", "URL_DECODE", S("a%2"));
+    IS("host.net", "PARSE_URL", S("http://user:pw@host.net:80/p?q=1#r"), S("HOST"));
+    IS("", "PARSE_URL", S("ftp://host.net?q=1"), S("PATH"));
+    IS("abc", "PARSE_URL", S("http://h/p?a=1&q=abc"), S("QUERY"), S("q"));
+    IS("NULL", "PARSE_URL", S("no url"), S("HOST"));
+    IS("FFFFFFFFFFFFFE36", "HEX", I(-458));
+    IS("6162", "HEX", S("ab"));
+    IS("1011101", "BIN", I(93));
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(json) {
+    fx_t f = fx_new();
+    expr_t *doc = S("{\"b\":{\"z\":1,\"a\":[1e3,null,\"x\\n\"]},\"s\":\"t\",\"n\":null,\"i\":7}");
+    IS("t", "JSON_VALUE", doc, S("$.s"));
+    IS("1E+3", "JSON_VALUE", doc, S("$.b.a[0]"));
+    IS("NULL", "JSON_VALUE", doc, S("$.b"));
+    IS("NULL", "JSON_VALUE", doc, S("$.n"));
+    expr_t *i = expr_null(f.a, &type_int), *null = fx_null(&f);
+    IS("7", "JSON_VALUE", doc, S("$.i"), i, fx_sym(&f, "NULL"), null, fx_sym(&f, "NULL"), null);
+    expr_t *str = expr_null(f.a, &type_string);
+    IS("none", "JSON_VALUE", doc, S("lax $.q"), str, fx_sym(&f, "DEFAULT"), S("none"), fx_sym(&f, "DEFAULT"), S("bad"));
+    IS("bad", "JSON_VALUE", doc, S("strict $.q"), str, fx_sym(&f, "DEFAULT"), S("none"), fx_sym(&f, "DEFAULT"), S("bad"));
+    IS("{\"a\":[1E+3,null,\"x\\n\"],\"z\":1}", "JSON_QUERY", doc, S("$.b"));
+    IS("[\"t\"]", "JSON_QUERY", doc, S("$.s"), fx_sym(&f, "UNCONDITIONAL"));
+    IS("NULL", "JSON_QUERY", doc, S("$.s"));
+    IS("TRUE", "JSON_EXISTS", doc, S("$.b.a[2]"));
+    IS("FALSE", "JSON_EXISTS", doc, S("$.b.a[3]"));
+    IS("TRUE", "IS JSON OBJECT", doc);
+    IS("FALSE", "IS JSON VALUE", S("{"));
+    IS("FALSE", "IS JSON VALUE", expr_null(f.a, &type_string));
+    fx_fails(&f, fx_call(&f, "JSON_VALUE", 2, doc, S("$..a")), ERR_UNSUPPORTED, "path");
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(arrays_and_maps) {
+    fx_t f = fx_new();
+    expr_t *a = fx_call(&f, "ARRAY", 4, I(3), I(1), expr_null(f.a, &type_int), I(3));
+    IS("[3, 1, NULL]", "ARRAY_DISTINCT", a);
+    IS("[NULL, 1, 3, 3]", "ARRAY_SORT", a);
+    IS("[3, NULL, 1, 3]", "ARRAY_REVERSE", a);
+    IS("[3, 1, NULL, 9]", "ARRAY_UNION", a, fx_call(&f, "ARRAY", 2, I(9), I(1)));
+    IS("[3]", "ARRAY_INTERSECT", a, fx_call(&f, "ARRAY", 1, I(3)));
+    IS("[1, NULL]", "ARRAY_EXCEPT", a, fx_call(&f, "ARRAY", 1, I(3)));
+    IS("TRUE", "ARRAY_CONTAINS", a, expr_null(f.a, &type_int));
+    IS("2", "ARRAY_POSITION", a, I(1));
+    IS("3", "ARRAY_MAX", a);
+    IS("[1, NULL]", "ARRAY_SLICE", a, I(2), I(-2));
+    IS("4", "CARDINALITY", a);
+    IS("a+b", "ARRAY_JOIN", fx_call(&f, "ARRAY", 3, S("a"), expr_null(f.a, &type_string), S("b")), S("+"));
+    expr_t *m = fx_call(&f, "MAP", 4, S("k"), I(1), S("l"), I(2));
+    IS("2", "ITEM", m, S("l"));
+    IS("NULL", "ITEM", m, S("q"));
+    IS("[k, l]", "MAP_KEYS", m);
+    IS("[(k, 1), (l, 2)]", "MAP_ENTRIES", m);
+    IS("{k=1, l=2}", "MAP_FROM_ARRAYS", fx_call(&f, "MAP_KEYS", 1, m), fx_call(&f, "MAP_VALUES", 1, m));
+    IS("2", "FIELD", fx_call(&f, "ITEM", 2, fx_call(&f, "MAP_ENTRIES", 1, m), I(2)), fx_sym(&f, "value"));
+    fx_free(&f);
+}
+END_TEST
+
+TESTS("engine/func_string", cutting_and_padding, searching_joining_splitting, patterns, digests_and_codes,
+      json, arrays_and_maps)
