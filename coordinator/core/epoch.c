@@ -387,6 +387,7 @@ int64_t epoch_next_ms(const coord_t *c, const job_t *j) {
     const epochs_t *ep = &j->ep;
     if (ep->put == PUT_RETRY || ep->put == PUT_UNKNOWN) return ep->put_retry_ms;
     if ((j->state != JOB_RUNNING && j->state != JOB_STOPPING) || !j->shape || ep->final_injected) return INT64_MAX;
+    if (j->closing || j->record->wanted == WANTED_CANCEL) return INT64_MAX;
     if (!ep->worth || ep->n == EPOCHS_IN_FLIGHT_MAX || ep->held) return INT64_MAX;
     return ep->injected_ms + j->shape->settings.interval_ms;
 }
