@@ -40,7 +40,8 @@ struct base_worker {
 bool base_due(const base_need_t *n, int64_t interval_ms) {
     if (n->bytes == 0) return false;
     if (n->unaccepted) return n->bytes >= 2 * BASE_CHANGELOG_MAX;
-    if (n->asked || n->bytes >= BASE_CHANGELOG_MAX) return true;
+    if (n->bytes >= BASE_CHANGELOG_MAX) return true;
+    if (n->asked && (n->bytes >= BASE_CHANGELOG_MIN || n->since_ms >= BASE_SMALL_INTERVALS * interval_ms)) return true;
     if (n->since_ms < interval_ms) return n->memory_short && n->since_ms >= interval_ms / 30;
     return n->memory_short || n->bytes >= BASE_CHANGELOG_MIN;
 }

@@ -3,15 +3,17 @@
  * Invariants
  *  1. Only extents of complete epochs are applied, in order, as absolute values (hazards A5).
  *  2. A checkpoint is taken while nothing is applied; it holds exactly the state as of the last applied epoch.
- *  3. A base is due when the last BARRIER_BASE asks for it; when the changelog since the last base passed BASE_CHANGELOG_MAX; or
- *     after the interval, if the changelog since then is worth it (BASE_CHANGELOG_MIN): a small job pays for no RocksDB, its replay
- *     is cheap, and it is bounded by bytes. While one waits to be accepted none is begun, but for a bound passed twice.
+ *  3. A base is due when the changelog since the last one passed BASE_CHANGELOG_MAX; after the interval, or when BARRIER_BASE asks for it,
+ *     if the changelog is worth it (BASE_CHANGELOG_MIN): a small job pays for no RocksDB, its replay is cheap. Small ones that were
+ *     asked for come after BASE_SMALL_INTERVALS, so that extents of many attempts do not pile up in the manifest. While one waits to
+ *     be accepted none is begun, but for a bound passed twice.
  *  4. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
 #pragma once
 #include "state/disk.h"
 #include "state/applier.h"
 
 #define BASE_CHANGELOG_MIN ((uint64_t)4 << 20)
+#define BASE_SMALL_INTERVALS 20 /* how many intervals a base of less than that may be put off when it is asked for */
 #define BASE_CHANGELOG_MAX ((uint64_t)256 << 20)
 #define BASE_APPLY_BYTES ((size_t)32 << 20)
 #define BASE_INTERVAL_MS 30000

@@ -329,7 +329,8 @@ static void await_ended(cluster_t *c) {
 
 static void free_message(void *m) { ctl_free(m); }
 static worker_conf_t member_conf(cluster_t *c, member_t *m) {
-    return (worker_conf_t){.name = m->name, .data_dir = m->dir, .slots = 2, .memory = 256 << 20, .storage = c->storage, .listen = "127.0.0.1:0",
+    return (worker_conf_t){.name = m->name, .data_dir = m->dir, .slots = 2, .memory = 256 << 20, 
+                           .base_interval_ms = 5, .storage = c->storage, .listen = "127.0.0.1:0",
                            .connect = test_connect, .compile = test_compile, .find_source = test_find_source, .find_sink = test_find_sink,
                            .lane_driver = &c->topic.driver, .exited = test_exited, .arg = m};
 }

@@ -223,7 +223,11 @@ START_TEST(when_a_base_is_due) {
     ck_assert(!base_due(&n, 30000));
     n.bytes = 2 * BASE_CHANGELOG_MAX;
     ck_assert(base_due(&n, 30000));
-    n = (base_need_t){.asked = true, .bytes = 1};
+    n = (base_need_t){.asked = true, .bytes = 4 * mb};
+    ck_assert(base_due(&n, 30000));
+    n.bytes = 1; /* asked for, and small: later */
+    ck_assert(!base_due(&n, 30000));
+    n.since_ms = 20 * 30000;
     ck_assert(base_due(&n, 30000));
     n.bytes = 0;
     ck_assert(!base_due(&n, 30000)); /* nothing happened since the last */

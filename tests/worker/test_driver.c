@@ -217,6 +217,7 @@ START_TEST(a_base_is_made_accepted_and_restored) {
     cluster_start(&c, 2, 2, 30000);
     cluster_deploy(&c);
     cluster_epoch(&c, 0);
+    usleep(150000); /* small bases wait for some intervals */
     cluster_epoch(&c, BARRIER_BASE);
     for (int i = 0; i < 2; i++) {
         ctl_msg_t *b = await(&c.m[i], CTL_BASE_DONE);
