@@ -64,7 +64,7 @@ enum {
     FUNC_RANDOM = 4,  /* not deterministic: RAND, UUID */
     FUNC_CTX = 8,     /* depends on eval_ctx: not folded at planning */
     FUNC_SAFE = 16,   /* never fails and is cheap: no narrowing needed before it */
-    FUNC_FULL = 32,   /* writes data of every row: not cleared before */
+    FUNC_FULL = 32,   /* writes data of every row, null ones too: not cleared before */
     FUNC_NOW = 64,    /* reads the clock of eval_ctx: not deterministic */
     FUNC_HIDDEN = 128,/* not callable by name from SQL */
 };

@@ -2,10 +2,9 @@
 #include "engine/func_tables.h"
 #include "engine/rules.h"
 
-#define CHEAP (FUNC_SAFE | FUNC_FULL)
 const func_t func_table_text[] = {
-    {"CHAR_LENGTH", "t>i", NULL, kernel_char_length, CHEAP, "CHAR_LENGTH(s)", "Number of characters."},
-    {"CHARACTER_LENGTH", "t>i", NULL, kernel_char_length, CHEAP, "CHARACTER_LENGTH(s)", "Number of characters."},
+    {"CHAR_LENGTH", "t>i", NULL, kernel_char_length, FUNC_SAFE, "CHAR_LENGTH(s)", "Number of characters."},
+    {"CHARACTER_LENGTH", "t>i", NULL, kernel_char_length, FUNC_SAFE, "CHARACTER_LENGTH(s)", "Number of characters."},
     {"UPPER", "t>t", NULL, kernel_upper, FUNC_SAFE, "UPPER(s)", "In capitals."},
     {"UCASE", "t>t", NULL, kernel_upper, FUNC_SAFE, "UCASE(s)", "In capitals."},
     {"LOWER", "t>t", NULL, kernel_lower, FUNC_SAFE, "LOWER(s)", "In small letters."},
@@ -25,8 +24,8 @@ const func_t func_table_text[] = {
     {"POSITION", "tt>i", NULL, kernel_position, FUNC_SAFE, "POSITION(what IN s)", "Where it begins, 0 when it is not there."},
     {"LOCATE", "tti?>i", NULL, kernel_position, FUNC_SAFE, "LOCATE(what, s[, from])", "Where it begins at or behind from, 0 when it is not there."},
     {"INSTR", "tti?i?>i", NULL, kernel_instr, FUNC_SAFE, "INSTR(s, what[, from[, occurrence]])", "Where it begins, 0 when it is not there."},
-    {"STARTSWITH", "tt>b|yy>b", NULL, kernel_starts_with, CHEAP, "STARTSWITH(s, what)", "Does it begin with it?"},
-    {"ENDSWITH", "tt>b|yy>b", NULL, kernel_ends_with, CHEAP, "ENDSWITH(s, what)", "Does it end with it?"},
+    {"STARTSWITH", "tt>b|yy>b", NULL, kernel_starts_with, FUNC_SAFE, "STARTSWITH(s, what)", "Does it begin with it?"},
+    {"ENDSWITH", "tt>b|yy>b", NULL, kernel_ends_with, FUNC_SAFE, "ENDSWITH(s, what)", "Does it end with it?"},
     {"REPLACE", "ttt>t", NULL, kernel_replace, 0, "REPLACE(s, what, with)", "Every occurrence replaced."},
     {"OVERLAY", "ttii?>t", NULL, kernel_overlay, FUNC_SAFE, "OVERLAY(s PLACING with FROM start [FOR length])", "Part of a text replaced."},
     {"LPAD", "tit>t!", NULL, kernel_lpad, 0, "LPAD(s, length, with)", "Filled up at the left, or cut."},

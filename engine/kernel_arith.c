@@ -43,6 +43,7 @@ static err_t *division_by_zero(const call_t *c) {
 static err_t *decimal_kernel(call_t *c, decimal_op_t op, bool divides) {
     const type_t *x = arg_type(c, 0), *y = arg_type(c, 1), *t = c->expr->type;
     for (uint32_t i = 0; i < c->n; i++) {
+        c->out->dec[i] = 0;
         if (row_null(c, i)) continue;
         i128 a = c->args[0].dec[AT(c, 0, i)], b = c->args[1].dec[AT(c, 1, i)];
         if (divides && b == 0) return division_by_zero(c);
@@ -112,6 +113,7 @@ static err_t *mod_numbers(call_t *c) {
 static err_t *time_shift(call_t *c, int sign) {
     const type_t *t = arg_type(c, 0);
     bool months = arg_type(c, 1)->kind == TYPE_INTERVAL_MONTH;
+    memset(c->out->data, 0, (size_t)type_width(c->expr->type) * c->n); /* null rows */
     for (uint32_t i = 0; i < c->n; i++) {
         if (row_null(c, i)) continue;
         int64_t by = sign * arg_int(c, 1, i);
@@ -154,6 +156,7 @@ static void interval_store(call_t *c, uint32_t i, int64_t v) {
 
 /* interval * number and interval / number; the rule puts the interval first */
 static err_t *interval_scale(call_t *c, bool divide) {
+    memset(c->out->data, 0, (size_t)type_width(c->expr->type) * c->n); /* null rows */
     for (uint32_t i = 0; i < c->n; i++) {
         if (row_null(c, i)) continue;
         int64_t v = arg_int(c, 0, i);

@@ -47,6 +47,13 @@ err_t *rule_in(binding_t *b) {
 err_t *rule_between(binding_t *b) {
     TRY(bind_comparable(b, 0, 3));
     if (type_is_nested(b->args[0]->type)) return bind_error(b, "values of this type have no order");
+    if (strcmp(b->func->name, "BETWEEN") == 0 && expr_is_deterministic(b->args[0])) {
+        expr_t *lo[2] = {b->args[0], b->args[1]}, *hi[2] = {b->args[0], b->args[2]};
+        TRY(func_bind(b->a, ">=", lo, 2, &b->args[0])); /* x is computed once: equal subtrees are shared */
+        TRY(func_bind(b->a, "<=", hi, 2, &b->args[1]));
+        b->func = func_find("AND");
+        b->nargs = 2;
+    }
     b->type = type_of(b, &type_boolean);
     return NULL;
 }
@@ -194,7 +201,42 @@ err_t *kernel_between_symmetric(call_t *c) {
     return NULL;
 }
 
+/* The usual list: constants of a type that compares in one instruction. false: not such a list. */
+static bool in_constants(call_t *c) {
+    type_kind_t kind = arg_type(c, 0)->kind;
+    size_t w = kind == TYPE_INT || kind == TYPE_DATE ? 4 : kind == TYPE_BIGINT || kind == TYPE_TIMESTAMP ? 8 : 0;
+    bool text = type_is_text(arg_type(c, 0));
+    if ((!w && !text) || arg_const(c, 0)) return false;
+    for (int k = 1; k < c->nargs; k++)
+        if (!arg_const(c, k)) return false;
+    const column_t *x = &c->args[0];
+    uint8_t *restrict o = c->out->b;
+    bool null = false;
+    memset(o, 0, c->n);
+    for (int k = 1; k < c->nargs; k++) {
+        if (arg_null(c, k, 0)) {
+            null = true;
+        } else if (w == 4) {
+            for (uint32_t i = 0, v = (uint32_t)c->args[k].i32[0]; i < c->n; i++) o[i] |= (uint32_t)x->i32[i] == v;
+        } else if (w == 8) {
+            int64_t v = c->args[k].i64[0];
+            for (uint32_t i = 0; i < c->n; i++) o[i] |= x->i64[i] == v;
+        } else {
+            str_t v = c->args[k].str[0];
+            for (uint32_t i = 0; i < c->n; i++) o[i] |= str_equal(x->str[i], v);
+        }
+    }
+    for (uint32_t i = 0; i < c->n; i++) {
+        bool unknown = column_null(x, i) || (null && !o[i]);
+        if (!unknown) continue;
+        o[i] = 0;
+        out_null(c, i);
+    }
+    return true;
+}
+
 err_t *kernel_in(call_t *c) {
+    if (in_constants(c)) return NULL;
     for (uint32_t i = 0; i < c->n; i++) {
         bool hit = false, null = arg_null(c, 0, i);
         for (int k = 1; k < c->nargs && !hit && !arg_null(c, 0, i); k++) {

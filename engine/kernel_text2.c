@@ -202,7 +202,13 @@ err_t *kernel_split(call_t *c) {
 }
 
 /* STR_TO_MAP(text[, pair separator[, key separator]]); the last of equal keys wins. Separators are plain texts here;
- * Flink reads them as regular expressions, so those with special characters are refused by the rule. */
+ * Flink reads them as regular expressions, so those with special characters are refused. */
+static bool is_plain(str_t s) {
+    for (uint32_t k = 0; k < s.len; k++)
+        if (strchr("\\^$.|?*+()[]{}", s.p[k])) return false;
+    return true;
+}
+
 typedef struct pair {
     str_t key, value;
     bool null;
@@ -228,6 +234,11 @@ err_t *kernel_str_to_map(call_t *c) {
         }
         str_t s = arg_str(c, 0, i), outer = c->nargs > 1 ? arg_str(c, 1, i) : comma;
         str_t inner = c->nargs > 2 ? arg_str(c, 2, i) : equals, part;
+        if (!is_plain(outer) || !is_plain(inner)) {
+            colbuilder_free(b);
+            return err_hint(call_error(c, ERR_UNSUPPORTED, "a separator that is a regular expression:", is_plain(outer) ? inner : outer),
+                            "use separators without special characters, or REPLACE them first");
+        }
         uint32_t at = 0, count = 1;
         for (uint32_t k = 0; k + outer.len <= s.len; k++) count++;
         pair_t *pairs = mem_alloc(c->m, sizeof *pairs * (count + 1u));

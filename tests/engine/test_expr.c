@@ -90,6 +90,10 @@ START_TEST(in_and_between_know_null) {
     fx_is(&f, fx_call(&f, "BETWEEN", 3, a, fx_i(&f, 5), expr_null(f.a, &type_int)), "FALSE, NULL, NULL, NULL");
     fx_is(&f, fx_call(&f, "BETWEEN SYMMETRIC", 3, a, fx_i(&f, 6), fx_i(&f, 0)), "TRUE, TRUE, FALSE, NULL");
     fx_is(&f, fx_call(&f, "GREATEST", 2, a, fx_i(&f, 4)), "4, 5, 9, NULL");
+    fx_is(&f, fx_call(&f, "IN", 3, a, fx_i(&f, 1), fx_call(&f, "+", 2, a, fx_i(&f, 0))), "TRUE, TRUE, TRUE, NULL");
+    fx_str(&f, "s", (const char *[]){"x", "", "y", NULL}, 4);
+    fx_is(&f, fx_call(&f, "IN", 3, fx_col(&f, "s"), fx_s(&f, "x"), fx_s(&f, "")), "TRUE, TRUE, FALSE, NULL");
+    fx_text(&f, fx_call(&f, "BETWEEN", 3, a, fx_i(&f, 5), fx_i(&f, 10)), "(($0 >= 5) AND ($0 <= 10))");
     fx_free(&f);
 }
 END_TEST

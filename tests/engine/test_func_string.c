@@ -51,6 +51,7 @@ START_TEST(searching_joining_splitting) {
     IS("NULL", "SPLIT_INDEX", S(""), S(","), I(0));
     IS("{a=2, b=}", "STR_TO_MAP", S("a=1,b=,a=2"));
     IS("{a=NULL}", "STR_TO_MAP", S("a"));
+    fx_fails(&f, fx_call(&f, "STR_TO_MAP", 2, S("a=1|b=2"), S("|")), ERR_UNSUPPORTED, "regular expression");
     IS("[a, , b]", "SPLIT", S("a,,b"), S(","));
     fx_free(&f);
 }
