@@ -148,7 +148,7 @@ struct rig {
     uint64_t seed;
     rng_t rng;
     int64_t now;
-    int64_t max_watermark_drop;
+    const char *zone; /* session zone; NULL: UTC */
 
     kstate_env_t *env;
     int ntasks;
@@ -162,7 +162,6 @@ struct rig {
     int64_t stage_wm[8];
     buf_t published;          /* lines of complete epochs */
     uint64_t late, polls;
-    int64_t last_wm;
 };
 static rig_t *the_rig; /* the fake connector's vtables have no other way to find it */
 
@@ -320,7 +319,7 @@ static void rig_build(rig_t *r) {
     for (int s = 0; s < p->nstages; s++) {
         for (int i = 0; i < rig_parallelism(r, s); i++) {
             task_env_t env = {.plan = p, .stage = s, .subtask = i, .parallelism = rig_parallelism(r, s), .job = "test", .incarnation = 1,
-                              .state = r->env, .restored_watermark = r->stage_wm[s], .now_ms = rig_now, .sealed = rig_sealed, .arg = r,
+                              .state = r->env, .restored_watermark = r->stage_wm[s], .now_ms = rig_now, .time_zone = r->zone, .sealed = rig_sealed, .arg = r,
                               .find_source = rig_find_source, .find_sink = rig_find_sink};
             split_list_t lists[4] = {0};
             int nsrc = 0, nin = 0, nout = 0, nsources = 0;

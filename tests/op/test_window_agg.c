@@ -336,7 +336,32 @@ START_TEST(assigned_windows_are_attached) {
 }
 END_TEST
 
-TESTS("window_agg", every_kind_of_window_equals_recomputation, windows_survive_kills, the_late_rule_is_exact,
+/* Windows of a TIMESTAMP_LTZ lie on the wall clock of the session's zone; watermarks are UTC: a day of Shanghai is
+ * [16:00, 16:00) UTC, and a row of 15:59:59.999 UTC is the last that is in time at that watermark. */
+static row_t evening(int split, int64_t i) {
+    static const int64_t hour[] = {15, 17, 40, 15, 41};
+    return (row_t){"k0", 1, hour[i] * 3600000, ROW_INSERT};
+}
+
+START_TEST(days_are_those_of_the_session_zone) {
+    for (int local = 0; local < 2; local++) {
+        plan_t *p = window_plan((window_spec_t){.kind = WINDOW_TUMBLE, .size_ms = 86400000}, 1, true, local);
+        p->stages[0]->ops[0]->schema->fields[2].type = &type_ltz3;
+        p->stages[0]->ops[1]->watermark_expr = expr_column(p->arena, 2, &type_ltz3);
+        rig_t *r = rig_new(p, evening, 1, 5);
+        r->zone = "Asia/Shanghai";
+        r->poll_rows = 1;
+        rig_build(r);
+        rig_finish(r, 0);
+        assert_same_lines(rig_output(r), "+I k0|1|1|1970-01-01 00:00:00.000|1970-01-02 00:00:00.000\n"
+                                         "+I k0|1|1|1970-01-02 00:00:00.000|1970-01-03 00:00:00.000\n"
+                                         "+I k0|2|2|1970-01-03 00:00:00.000|1970-01-04 00:00:00.000\n");
+        rig_free(r);
+    }
+}
+END_TEST
+
+TESTS("window_agg", days_are_those_of_the_session_zone, every_kind_of_window_equals_recomputation, windows_survive_kills, the_late_rule_is_exact,
       a_row_late_for_one_window_counts_in_the_next, a_restored_window_is_not_opened_again, batch_mode_drops_nothing,
       processing_time_windows_fire_by_the_clock, sessions_equal_recomputation, a_bridge_merges_sessions, a_large_window_leaves_in_parts,
       assigned_windows_are_attached)
