@@ -1,0 +1,6 @@
+/* base64.h: RFC 4648 base64 with padding: etcd's bytes, checksums of object stores. */
+#pragma once
+#include "common/buf.h"
+
+void base64_encode(buf_t *out, slice_t bytes);
+bool base64_decode(buf_t *out, slice_t text); /* false: not base64; `out` may hold a part */
