@@ -10,16 +10,17 @@
         const T *restrict x_ = (const T *)c->args[0].data, *restrict y_ = (const T *)c->args[1].data; \
         T *restrict o_ = (T *)c->out->data;                                                        \
         uint32_t n_ = c->n;                                                                        \
-        if (arg_const(c, 1)) {                                                                     \
+        const uint32_t mx_ = c->mask[0];                                                           \
+        if (arg_const(c, 1) && mx_) {                                                              \
             const T y = y_[0];                                                                     \
             for (uint32_t i = 0; i < n_; i++) {                                                    \
-                const T x = x_[AT(c, 0, i)];                                                       \
+                const T x = x_[i];                                                                 \
                 o_[i] = (T)(EXPR);                                                                 \
             }                                                                                      \
         } else if (arg_const(c, 0)) {                                                              \
             const T x = x_[0];                                                                     \
             for (uint32_t i = 0; i < n_; i++) {                                                    \
-                const T y = y_[i];                                                                 \
+                const T y = y_[AT(c, 1, i)];                                                       \
                 o_[i] = (T)(EXPR);                                                                 \
             }                                                                                      \
         } else {                                                                                   \

@@ -74,14 +74,17 @@ enum { OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE };
     do {                                                                                           \
         const T *restrict x_ = (const T *)c->args[0].data, *restrict y_ = (const T *)c->args[1].data; \
         uint8_t *restrict o_ = c->out->b;                                                          \
-        if (arg_const(c, 1)) {                                                                     \
+        const uint32_t n_ = c->n, mx_ = c->mask[0], my_ = c->mask[1];                              \
+        if (!mx_ && !my_) {                                                                        \
+            memset(o_, x_[0] OP y_[0], n_);                                                        \
+        } else if (!my_) {                                                                         \
             const T y = y_[0];                                                                     \
-            for (uint32_t i = 0; i < c->n; i++) o_[i] = x_[AT(c, 0, i)] OP y;                      \
-        } else if (arg_const(c, 0)) {                                                              \
+            for (uint32_t i = 0; i < n_; i++) o_[i] = x_[i] OP y;                                  \
+        } else if (!mx_) {                                                                         \
             const T x = x_[0];                                                                     \
-            for (uint32_t i = 0; i < c->n; i++) o_[i] = x OP y_[i];                                \
+            for (uint32_t i = 0; i < n_; i++) o_[i] = x OP y_[i];                                  \
         } else {                                                                                   \
-            for (uint32_t i = 0; i < c->n; i++) o_[i] = x_[i] OP y_[i];                            \
+            for (uint32_t i = 0; i < n_; i++) o_[i] = x_[i] OP y_[i];                              \
         }                                                                                          \
     } while (0)
 #define CMP(T)                                                                                     \

@@ -364,7 +364,7 @@ static bool like_match(const like_t *l, str_t s) {
     if (!l->simple) return like_general(l, s);
     /* 'a%', '%b', '%': decided above; '%c%' is a search */
     bool front = l->kind[0] == '%', back = l->kind[l->n - 1] == '%';
-    if (front && back && l->n > 2) return s.len && memmem(s.p, s.len, l->text + 1, l->n - 2) != NULL;
+    if (front && back && l->n > 2) return text_find(s, (str_t){.p = l->text + 1, .len = l->n - 2}, 0) >= 0;
     return true;
 }
 

@@ -43,6 +43,13 @@ int64_t text_find(str_t s, str_t what, uint32_t from) {
     if (from > s.len) return -1;
     if (what.len == 0) return from;
     if (what.len > s.len - from) return -1;
-    const char *p = memmem(s.p + from, s.len - from, what.p, what.len);
-    return p ? p - s.p : -1;
+    if (s.len - from > 256) {
+        const char *p = memmem(s.p + from, s.len - from, what.p, what.len);
+        return p ? p - s.p : -1;
+    }
+    /* short texts: memmem's preparation costs more than the search */
+    const char *p = s.p + from, *last = s.p + s.len - what.len;
+    for (; p <= last && (p = memchr(p, what.p[0], (size_t)(last - p) + 1)); p++)
+        if (memcmp(p, what.p, what.len) == 0) return p - s.p;
+    return -1;
 }
