@@ -245,8 +245,9 @@ static void look_again(slot_t *s) {
 static void *slot_run(void *arg) {
     slot_t *s = arg;
     int64_t stepped_ns = clock_mono_ns();
-    while (!s->quit) {
+    for (;;) {
         drain_mail(s);
+        if (s->quit) return NULL; /* not after one more park */
         if (round_robin(s)) {
             stepped_ns = clock_mono_ns();
             continue;
@@ -258,7 +259,6 @@ static void *slot_run(void *arg) {
             stepped_ns = now;
         }
     }
-    return NULL;
 }
 
 /* ---------------------------------------------------------------- life */
