@@ -45,9 +45,8 @@ static endpoint_channel_t channel(attempt_t attempt, uint32_t from, const char *
     return (endpoint_channel_t){7, attempt, 1, from, 0, peer, address};
 }
 static schema_t *one_column(void) {
-    static field_t f;
+    static field_t f = {"n", &type_bigint};
     static schema_t s = {1, &f};
-    f = (field_t){"n", &type_bigint};
     return &s;
 }
 static element_t rows(int64_t from, uint32_t n) {
