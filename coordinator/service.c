@@ -168,6 +168,11 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     render_error(w, "last_error", j->last_error);
     if (j->outage_ms) jw_kv_i64(w, "last_outage_ms", j->outage_ms);
     if (j->squeezed) jw_kv_bool(w, "short_of_slots", true);
+    jw_kv_u64(w, "rows_in", j->totals.in);
+    jw_kv_u64(w, "rows_out", j->totals.out);
+    jw_kv_u64(w, "late_rows", j->totals.late);
+    jw_kv_u64(w, "bad_records", j->totals.bad);
+    jw_kv_i64(w, "watermark", j->totals.watermark);
     jw_name(w, "stages");
     jw_array(w);
     for (int i = 0; j->shape && i < j->shape->nstages; i++) render_stage(w, c, j, i);

@@ -200,7 +200,7 @@ class Cluster:
         return json.loads(self.cli(*args, '--json', **kw).stdout)
 
     def workers_ready(self, n):
-        wait_for(f'{n} workers', lambda: sum(w.get('state') == 'alive' for w in self.json('workers')['workers']) == n)
+        wait_for(f'{n} workers', lambda: sum(w.get('state') == 'live' for w in self.json('workers')['workers']) == n)
 
     def submit(self, sql, name='job', parallelism=4, args=()):
         path = self.path(name + '.sql')

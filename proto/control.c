@@ -170,7 +170,10 @@ ctl_msg_t *ctl_copy(const ctl_msg_t *m) {
     case CTL_ACK: r->ack = ack_copy(&m->ack); break;
     case CTL_BASE_DONE: base_copy(&r->base_done.base, &m->base_done.base); break;
     case CTL_FAILED: r->failed.where = dup_or_null(m->failed.where); break;
-    case CTL_WELCOME: r->welcome.coordinator = dup_or_null(m->welcome.coordinator); break;
+    case CTL_WELCOME:
+        r->welcome.coordinator = dup_or_null(m->welcome.coordinator);
+        r->welcome.storage = dup_or_null(m->welcome.storage);
+        break;
     case CTL_DEPLOY: r->deploy = deploy_copy(&m->deploy); break;
     case CTL_ADD_SPLITS: r->add_splits.splits = splits_copy(m->add_splits.splits, m->add_splits.nsplits); break;
     default: break;
@@ -193,7 +196,10 @@ void ctl_free(ctl_msg_t *m) {
     case CTL_ACK: ctl_ack_done(&m->ack); break;
     case CTL_BASE_DONE: base_done(&m->base_done.base); break;
     case CTL_FAILED: free(m->failed.where); break;
-    case CTL_WELCOME: free(m->welcome.coordinator); break;
+    case CTL_WELCOME:
+        free(m->welcome.coordinator);
+        free(m->welcome.storage);
+        break;
     case CTL_DEPLOY: deploy_done(&m->deploy); break;
     case CTL_ADD_SPLITS: splits_free(m->add_splits.splits, m->add_splits.nsplits); break;
     default: break;

@@ -101,7 +101,7 @@ typedef struct ctl_msg {
         struct { uint64_t fingerprint; int lane; } published;         /* with epoch */
         struct { base_t base; } base_done;                            /* with epoch */
         struct { int stage, subtask; char *where; } failed;           /* where: peer or path that is the culprit, or NULL */
-        struct { int heartbeat_ms; int timeout_ms; char *coordinator; } welcome;
+        struct { int heartbeat_ms; int timeout_ms; char *coordinator; char *storage; /* URI of checkpoint storage */ } welcome;
         ctl_deploy_t deploy;
         struct { int nsplits; ctl_split_t *splits; } add_splits;
     };

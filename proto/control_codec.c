@@ -238,6 +238,7 @@ static void encode_body(arena_t *a, Tidegate__Control *p, const ctl_msg_t *m) {
         p->welcome->heartbeat_ms = (uint32_t)m->welcome.heartbeat_ms;
         p->welcome->timeout_ms = (uint32_t)m->welcome.timeout_ms;
         p->welcome->coordinator = pb_text(m->welcome.coordinator);
+        p->welcome->storage = pb_text(m->welcome.storage);
         break;
     case CTL_DEPLOY: p->deploy = deploy_pb(a, &m->deploy); break;
     case CTL_ADD_SPLITS:
@@ -416,6 +417,7 @@ static err_t *decode_body(const Tidegate__Control *p, ctl_msg_t *m) {
         m->welcome.heartbeat_ms = (int)p->welcome->heartbeat_ms;
         m->welcome.timeout_ms = (int)p->welcome->timeout_ms;
         m->welcome.coordinator = pb_copy(p->welcome->coordinator);
+        m->welcome.storage = pb_copy_or_null(p->welcome->storage);
         return NULL;
     case CTL_DEPLOY: return p->deploy ? read_deploy(p->deploy, &m->deploy) : missing(m->kind);
     case CTL_ADD_SPLITS:

@@ -563,7 +563,9 @@ static void on_run_event(agent_t *a, agent_event_t *ev, agent_actions_t *out) {
     case AGENT_EV_WRITTEN: on_written(a, r, ev, out); break;
     case AGENT_EV_FAILED: run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where); break;
     case AGENT_EV_ENDED:
-        if (run_works(r) && ++r->nended == r->ntasks) send(a, out, message(a, CTL_ENDED, r));
+        if (!run_works(r) || ++r->nended < r->ntasks) break;
+        if (a->session == HERE) act(out, AGENT_DO_HEARTBEAT); /* the last word on rows: the job may be over before the next one */
+        send(a, out, message(a, CTL_ENDED, r));
         break;
     case AGENT_EV_TORN: on_torn(a, r, out); break;
     case AGENT_EV_PUBLISHED: on_published(a, r, ev, out); break;

@@ -179,7 +179,7 @@ static err_t *make_lanes(runtime_t *rt) {
             for (int lane = d->tasks[i].subtask; op->kind == OP_SINK && lane < op->lanes_max; lane += par) {
                 const lane_pos_t *pos = manifest_lane(d->manifest, op->fingerprint, lane, /* create= */ false);
                 lane_spec_t spec = {rt->w->conf.cluster, rt->plan->job_name, rt->incarnation, rt->attempt, rt->plan, op, lane, op->lanes_max};
-                bool known = pos && pos->published > 0; /* a ledger record of this incarnation was seen */
+                bool known = pos && pos->published > d->manifest->started; /* else it is the start of the incarnation, which no ledger record tells of */
                 TRY(lanes_add(rt->lanes, &spec, known ? pos->published : 0, known));
             }
         }

@@ -194,6 +194,24 @@ static void confirm(coord_t *c, job_t *j, job_worker_t *w) {
     job_send(c, j, w, m);
 }
 
+/* In: what sources read; out: what sinks took. */
+static void add_up(job_t *j) {
+    memset(&j->totals, 0, sizeof j->totals);
+    j->totals.watermark = WATERMARK_NONE;
+    for (int i = 0; i < j->nworkers; i++)
+        for (int k = 0; k < j->workers[i].report.ntasks; k++) {
+            const task_report_t *t = &j->workers[i].report.tasks[k];
+            bool source = false, sink = false;
+            for (int s = 0; s < j->shape->nsources; s++) source |= j->shape->sources[s].stage == t->stage;
+            for (int s = 0; s < j->shape->nsinks; s++) sink |= j->shape->sinks[s].stage == t->stage;
+            j->totals.in += source ? t->rows_in : 0;
+            j->totals.out += sink ? t->rows_out : 0;
+            j->totals.late += t->late_rows;
+            j->totals.bad += t->bad_records;
+            j->totals.watermark = MAX(j->totals.watermark, t->watermark);
+        }
+}
+
 static void heartbeat(coord_t *c, member_t *m, ctl_msg_t *h) {
     m->rss = h->heartbeat.rss;
     m->slots_used_reported = h->heartbeat.slots_used;
@@ -211,6 +229,7 @@ static void heartbeat(coord_t *c, member_t *m, ctl_msg_t *h) {
         w->report = *r;
         *r = (job_report_t){0};
         w->has_report = true;
+        if (j->shape) add_up(j);
         if (w->report.busy) j->ep.worth = true;
         confirm(c, j, w);
     }
