@@ -2,7 +2,7 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void base64_encode(buf_t *out, slice_t in) {
+void base64_put(buf_t *out, slice_t in) {
     for (size_t i = 0; i < in.len; i += 3) {
         size_t n = MIN(in.len - i, (size_t)3);
         uint32_t v = (uint32_t)in.p[i] << 16 | (n > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) | (n > 2 ? in.p[i + 2] : 0u);
@@ -18,7 +18,7 @@ static int digit(uint8_t c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-bool base64_decode(buf_t *out, slice_t text) {
+bool base64_read(buf_t *out, slice_t text) {
     if (text.len % 4) return false;
     for (size_t i = 0; i < text.len; i += 4) {
         const uint8_t *q = text.p + i;

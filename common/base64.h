@@ -2,5 +2,5 @@
 #pragma once
 #include "common/buf.h"
 
-void base64_encode(buf_t *out, slice_t bytes);
-bool base64_decode(buf_t *out, slice_t text); /* false: not base64; `out` may hold a part */
+void base64_put(buf_t *out, slice_t bytes);
+bool base64_read(buf_t *out, slice_t text); /* false: not base64; `out` may hold a part */

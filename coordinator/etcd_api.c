@@ -29,7 +29,7 @@ static err_t *refusal(int status, slice_t body, const json_t *o, bool *ret_certa
 static slice_t decode(arena_t *a, const char *text) {
     buf_t b = buf_make(BUF_MAX_DEFAULT);
     slice_t r = {0};
-    if (text && base64_decode(&b, slice_str(text))) r = slice_of(arena_strndup(a, (const char *)b.data, b.len), b.len);
+    if (text && base64_read(&b, slice_str(text))) r = slice_of(arena_strndup(a, (const char *)b.data, b.len), b.len);
     buf_free(&b);
     return r;
 }
@@ -82,7 +82,7 @@ const etcd_kv_t *etcd_find(const etcd_answer_t *a, const char *key) {
 
 static void kv_bytes(json_writer_t *w, const char *name, slice_t bytes) {
     buf_t b = buf_make(BUF_MAX_DEFAULT);
-    base64_encode(&b, bytes);
+    base64_put(&b, bytes);
     jw_name(w, name);
     jw_strn(w, (const char *)b.data, b.len);
     buf_free(&b);
