@@ -115,7 +115,13 @@ typedef enum proxy_mode {
     PROXY_LOSE,  /* transactions (only) reach etcd, their answers are lost and the connection is closed */
     PROXY_CUT    /* every connection is closed */
 } proxy_mode_t;
-typedef struct proxy { int fd, port, upstream; atomic_int mode, held, released, lost; atomic_bool stop; pthread_t thread; atomic_int live; char url[64]; } proxy_t;
+typedef struct proxy {
+    int fd, port, upstream;
+    atomic_int mode, held, released, lost, live;
+    atomic_bool stop;
+    pthread_t thread;
+    char url[64];
+} proxy_t;
 typedef struct proxy_conn { proxy_t *p; int fd; } proxy_conn_t;
 
 static inline int proxy_dial(int port) {
