@@ -86,3 +86,96 @@ def test_windows_reach_kafka_exactly_once():
             raise Failure(f'the job is {doc["state"]} after {doc["restarts"]} restarts')
         c.cli('stop', job)
         wait_for('STOPPED', lambda: c.job(job)['job']['state'] == 'STOPPED')
+
+
+class Killer(threading.Thread):
+    """Kills and restarts processes while rows flow; each outage is measured as the longest gap of growing output."""
+
+    def __init__(self, c, plan):
+        super().__init__(daemon=True)
+        self.c, self.plan, self.error, self.log = c, plan, None, []
+
+    def run(self):
+        try:
+            for pause, action in self.plan:
+                time.sleep(pause)
+                start = time.monotonic()
+                what = action()
+                self.log.append(f'{what} ({time.monotonic() - start:.1f} s)')
+        except BaseException as e:  # told by the test's thread
+            self.error = e
+
+
+def kill_worker(c, i, replace=True, sig=signal.SIGKILL):
+    def action():
+        c.procs[f'w{i}'].kill(sig)
+        if replace:
+            c.worker(i)
+        return f'worker {i} killed' + (' and started again' if replace else '')
+    return action
+
+
+def kill_coordinator(c):
+    def action():
+        c.procs['coordinator'].kill()
+        c.coordinator()
+        return 'coordinator killed and started again'
+    return action
+
+
+def kill_broker(c):
+    def action():
+        c.kill_kafka()
+        time.sleep(1)
+        c.kafka()
+        return 'broker killed and started again'
+    return action
+
+
+def run_with_kills(c, seconds, plan, rate=20000):
+    """Generates for `seconds` while the plan runs; returns when everything was produced."""
+    gen = c.tool('gen', 'events', 4, rate, seconds, 20, 7, background=True)
+    killer = Killer(c, plan)
+    killer.start()
+    if gen.wait(seconds * 4 + 240) != 0:
+        raise Failure('the generator failed: ' + gen.stderr.read().decode())
+    killer.join(120)
+    if killer.error:
+        raise killer.error
+    if killer.is_alive():
+        raise Failure('the kills did not end')
+    for line in killer.log:
+        print('  ' + line)
+
+
+def finish_and_compare(c, job, seconds=120):
+    c.tool('flush', 'events', 4, FLUSH_MS)
+    expected = expected_windows(c)
+    wait_rows(c, 'results', len(expected), seconds)
+    time.sleep(2)  # a doubled row would come now
+    compare(expected, actual_windows(c))
+    doc = c.job(job)['job']
+    print(f'  {len(expected)} windows exactly once; {doc["restarts"]} restarts, last outage {doc.get("last_outage_ms", 0)} ms')
+    return doc
+
+
+def test_killed_workers_lose_and_double_nothing():
+    with Cluster('kills') as c:
+        start_cluster(c)
+        c.topic('events', 4)
+        c.topic('results', 4)
+        job = c.submit(events_job(c), 'orders')
+        run_with_kills(c, 20, [(3, kill_worker(c, 1)), (4, kill_worker(c, 2, replace=False)), (4, kill_worker(c, 3))])
+        doc = finish_and_compare(c, job)
+        if doc['restarts'] < 3:
+            raise Failure(f'only {doc["restarts"]} restarts after three kills')
+
+
+def test_killed_coordinator_and_broker():
+    with Cluster('kills2') as c:
+        start_cluster(c, workers=2, slots=4)
+        c.topic('events', 4)
+        c.topic('results', 4)
+        job = c.submit(events_job(c), 'orders')
+        run_with_kills(c, 20, [(3, kill_coordinator(c)), (5, kill_broker(c)), (5, kill_coordinator(c))])
+        finish_and_compare(c, job)

@@ -1,0 +1,188 @@
+/* cmd_client.c: the commands that ask a coordinator. With --json the coordinator's document is printed as it is. */
+#include "cli/cli.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Asks the coordinators in turn: a standby says it does not lead, a dead one does not answer. */
+static err_t *ask(const config_t *c, const client_request_t *r, client_reply_t *ret) {
+    const char *list = config_str(c, "coordinator");
+    int timeout = (int)config_i64(c, "timeout");
+    err_t *last = NULL;
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        char *address AUTO(auto_free) = xstrndup(list, n);
+        list += n + (list[n] == ',');
+        err_free(last);
+        *ret = (client_reply_t){0};
+        last = rpc_client_call(address, r, timeout, ret);
+        if (!last) last = TAKE(ret->error);
+        err_code_t code = err_code(last);
+        if (code != ERR_UNAVAILABLE && code != ERR_TIMEOUT && code != ERR_FENCED && code != ERR_CANCELLED) return last;
+        client_reply_free(ret);
+        *ret = (client_reply_t){0};
+    }
+    return last;
+}
+
+static void ago(char *out, size_t n, int64_t ms) {
+    if (ms < 1000) snprintf(out, n, "%d ms", (int)ms);
+    else if (ms < 120000) snprintf(out, n, "%.1f s", (double)ms / 1000);
+    else if (ms < 7200000) snprintf(out, n, "%d min", (int)(ms / 60000));
+    else snprintf(out, n, "%.1f h", (double)ms / 3600000);
+}
+
+static void print_jobs(const json_t *doc) {
+    const json_t *jobs = json_get(doc, "jobs");
+    printf("%-12s %-24s %-11s %10s %9s  %s\n", "ID", "NAME", "STATE", "EPOCH", "RESTARTS", "WAITS FOR");
+    for (int i = 0; jobs && i < jobs->n; i++) {
+        const json_t *j = jobs->items[i];
+        printf("%-12" PRId64 " %-24s %-11s %10" PRId64 " %9" PRId64 "  %s\n", json_i64(j, "id", 0), json_str(j, "name", ""), json_str(j, "state", ""),
+               json_i64(j, "epoch", 0), json_i64(j, "restarts", 0), json_str(j, "waiting", ""));
+    }
+}
+
+static void print_workers(const json_t *doc) {
+    const json_t *ws = json_get(doc, "workers");
+    printf("%-20s %-22s %-10s %6s %6s %9s %9s %8s\n", "NAME", "ADDRESS", "STATE", "SLOTS", "FREE", "MEMORY", "RSS", "HEARD");
+    for (int i = 0; ws && i < ws->n; i++) {
+        const json_t *w = ws->items[i];
+        char heard[32];
+        ago(heard, sizeof heard, json_i64(w, "heard_ms", 0));
+        printf("%-20s %-22s %-10s %6" PRId64 " %6" PRId64 " %7" PRId64 " M %7" PRId64 " M %8s\n", json_str(w, "name", ""), json_str(w, "address", ""),
+               json_str(w, "state", ""), json_i64(w, "slots", 0), json_i64(w, "slots_free", 0), json_i64(w, "memory", 0) >> 20, json_i64(w, "rss", 0) >> 20, heard);
+    }
+}
+
+static void print_time(int64_t ms) {
+    char text[40];
+    time_t sec = ms / 1000;
+    struct tm tm;
+    if (ms == INT64_MAX) snprintf(text, sizeof text, "end");
+    else if (ms == INT64_MIN || !gmtime_r(&sec, &tm)) snprintf(text, sizeof text, "-");
+    else strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    printf("%-20s", text);
+}
+
+static void print_error(const json_t *e, const char *what) {
+    if (!e) return;
+    printf("%s: %s: %s\n", what, json_str(e, "code", ""), json_str(e, "text", ""));
+    if (json_str(e, "hint", NULL)) printf("  %s\n", json_str(e, "hint", ""));
+}
+
+static void print_tasks(const json_t *stages) {
+    printf("%-6s %-8s %-12s %12s %12s %8s %6s %8s %10s  %s\n", "STAGE", "SUBTASK", "WORKER", "ROWS IN", "ROWS OUT", "LATE", "BUSY", "BLOCKED", "STATE", "WATERMARK");
+    for (int i = 0; stages && i < stages->n; i++) {
+        const json_t *tasks = json_get(stages->items[i], "tasks");
+        for (int k = 0; tasks && k < tasks->n; k++) {
+            const json_t *t = tasks->items[k];
+            printf("%-6" PRId64 " %-8" PRId64 " %-12s %12" PRId64 " %12" PRId64 " %8" PRId64 " %5.1f%% %7.1f%% %8" PRId64 "kB  ", json_i64(stages->items[i], "id", 0),
+                   json_i64(t, "subtask", 0), json_str(t, "worker", ""), json_i64(t, "rows_in", 0), json_i64(t, "rows_out", 0), json_i64(t, "late_rows", 0),
+                   (double)json_i64(t, "busy_permille", 0) / 10, (double)json_i64(t, "blocked_permille", 0) / 10, json_i64(t, "state_bytes", 0) >> 10);
+            print_time(json_i64(t, "watermark", INT64_MIN));
+            if (json_str(t, "holds_time", NULL)) printf(" held by %s", json_str(t, "holds_time", ""));
+            putchar('\n');
+        }
+    }
+}
+
+static void print_job(const json_t *doc) {
+    const json_t *j = json_get(doc, "job");
+    char since[32];
+    ago(since, sizeof since, json_i64(j, "since_ms", 0));
+    printf("job %" PRId64 " '%s': %s for %s, attempt %" PRId64 ", %" PRId64 " restarts, epoch %" PRId64 "\n", json_i64(j, "id", 0), json_str(j, "name", ""),
+           json_str(j, "state", ""), since, json_i64(j, "attempt", 0), json_i64(j, "restarts", 0), json_i64(j, "epoch", 0));
+    if (json_str(j, "waiting", NULL)) printf("waits for: %s\n", json_str(j, "waiting", ""));
+    if (json_str(j, "savepoint", NULL)) printf("savepoint: %s\n", json_str(j, "savepoint", ""));
+    print_error(json_get(j, "error"), "error");
+    print_error(json_get(j, "last_error"), "last error");
+    print_tasks(json_get(j, "stages"));
+    const json_t *lanes = json_get(j, "lanes");
+    for (int i = 0; lanes && i < lanes->n; i++) {
+        const json_t *l = lanes->items[i];
+        printf("lane %s/%" PRId64 ": published %" PRId64 ", %s, %" PRId64 " kB pending%s%s\n", json_str(l, "sink", ""), json_i64(l, "lane", 0), json_i64(l, "published", 0),
+               json_str(l, "state", "-"), json_i64(l, "pending_bytes", 0) >> 10, json_str(l, "waits_for", NULL) ? ", waits: " : "", json_str(l, "waits_for", ""));
+    }
+    const json_t *epochs = json_get(j, "epochs");
+    for (int i = 0; epochs && i < epochs->n && i < 8; i++) {
+        const json_t *e = epochs->items[i];
+        printf("epoch %" PRId64 ": %" PRId64 " ms (acked after %" PRId64 "), %" PRId64 " bytes, %" PRId64 " rows%s\n", json_i64(e, "epoch", 0), json_i64(e, "duration_ms", 0),
+               json_i64(e, "ack_ms", 0), json_i64(e, "bytes", 0), json_i64(e, "rows", 0), json_bool(e, "base", false) ? ", base" : "");
+    }
+}
+
+/* The document's text as it came, with a line end. */
+static void print_document(client_reply_t *reply) { puts(buf_cstr(&reply->json)); }
+
+static int show(command_t cmd, const config_t *c, client_reply_t *reply) {
+    if (config_flag(c, "json") || cmd == CMD_MANIFEST || cmd == CMD_LEDGER) return print_document(reply), 0;
+    arena_t *a AUTO(arena_freep) = arena_new();
+    json_t *doc;
+    err_t *e = json_parse(a, buf_slice(&reply->json), &doc);
+    if (e) return cli_fail(err_wrap(e, "the coordinator's answer"));
+    const json_t *job = json_get(doc, "job");
+    switch (cmd) {
+    case CMD_JOBS: print_jobs(doc); break;
+    case CMD_WORKERS: print_workers(doc); break;
+    case CMD_JOB: print_job(doc); break;
+    case CMD_SUBMIT:
+        if (json_str(job, "waiting", NULL)) fprintf(stderr, "job %" PRId64 " is %s: %s\n", json_i64(job, "id", 0), json_str(job, "state", ""), json_str(job, "waiting", ""));
+        printf("%" PRId64 "\n", json_i64(job, "id", 0));
+        break;
+    case CMD_SAVEPOINT:
+    case CMD_STOP:
+        if (json_str(job, "savepoint", NULL)) printf("%s\n", json_str(job, "savepoint", ""));
+        break;
+    default: printf("job %" PRId64 " is %s\n", json_i64(job, "id", 0), json_str(job, "state", ""));
+    }
+    return 0;
+}
+
+/* An id, or the name of a job. */
+static void set_job(const char *text, client_request_t *r) {
+    char *end;
+    errno = 0;
+    unsigned long long id = strtoull(text, &end, 10);
+    if (isdigit((unsigned char)*text) && !*end && !errno) r->job = id;
+    else r->job_name = xstrdup(text);
+}
+
+static int submit_request(const config_t *c, client_request_t *r, cli_job_t *job) {
+    int status = cli_load_job(c, false, 4, job);
+    if (status) return status;
+    err_t *e = sql_compile(&job->source, &job->plan); /* errors of the text need no cluster */
+    if (e) return cli_fail_sql(e, job->text, job->file);
+    cli_notices(job->plan);
+    r->spec = cli_job_spec(job, c);
+    r->from = config_str(c, "from") ? xstrdup(config_str(c, "from")) : NULL;
+    r->new_ledger = config_flag(c, "new-ledger");
+    return 0;
+}
+
+int cmd_client(command_t cmd, const config_t *c) {
+    static const struct { command_t cmd; client_op_t op; } ops[] = {{CMD_SUBMIT, CLIENT_SUBMIT}, {CMD_JOBS, CLIENT_JOBS}, {CMD_JOB, CLIENT_JOB},
+        {CMD_CANCEL, CLIENT_CANCEL}, {CMD_STOP, CLIENT_STOP}, {CMD_SAVEPOINT, CLIENT_SAVEPOINT}, {CMD_RESUME, CLIENT_RESUME}, {CMD_WORKERS, CLIENT_WORKERS},
+        {CMD_MANIFEST, CLIENT_MANIFEST}, {CMD_LEDGER, CLIENT_LEDGER}};
+    client_request_t *r = xcalloc(1, sizeof *r);
+    const char *const *args;
+    int nargs = config_args(c, &args), status = 0;
+    cli_job_t job = {0};
+    for (size_t i = 0; i < ARRAY_LEN(ops); i++)
+        if (ops[i].cmd == cmd) r->op = ops[i].op;
+    if (cmd == CMD_SUBMIT) status = submit_request(c, r, &job);
+    else if (nargs == 2 && strcmp(args[0], "show")) status = cli_fail(err_new(ERR_INVALID, "'%s' is not show", args[0]));
+    else if (nargs) set_job(args[nargs - 1], r);
+    if ((cmd == CMD_SAVEPOINT || cmd == CMD_STOP) && config_str(c, "to")) r->from = xstrdup(config_str(c, "to"));
+    if (cmd == CMD_RESUME) r->accept_duplicates = config_flag(c, "accept-duplicates");
+    if (!status) {
+        client_reply_t reply;
+        err_t *e = ask(c, r, &reply);
+        status = e ? cli_fail_sql(e, job.text ? job.text : "", job.file ? job.file : "") : show(cmd, c, &reply);
+        client_reply_free(&reply);
+    }
+    cli_job_done(&job);
+    client_request_free(r);
+    return status;
+}

@@ -1,0 +1,311 @@
+/* local.c: `tidegate run`: coordinator and worker in this process, joined by in-process links. The same cores as the daemons; the metadata
+ * lives in memory, or with --data in a directory, and then a further run of the same job resumes. */
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "common/clock.h"
+#include "coordinator/driver.h"
+#include "worker/driver.h"
+#include "worker/lane_kafka.h"
+#include <errno.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CALL_MS 60000
+
+typedef struct local {
+    const config_t *config;
+    cli_job_t job;
+    char *dir;       /* of everything this run writes */
+    bool temporary;
+    disk_t *disk;
+    coord_driver_t *driver;
+    worker_t *worker;
+    lane_driver_t *lanes;
+    int signals;
+    char id[32];
+    pthread_mutex_t lock;
+    err_t *worker_error; /* why the worker ended */
+} local_t;
+
+/* ---------------------------------------------------------------- directories */
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at) { return remove(path); }
+static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+static err_t *open_directory(local_t *l) {
+    const char *data = config_str(l->config, "data");
+    if (data) {
+        l->dir = xstrdup(data);
+        if (config_flag(l->config, "fresh")) {
+            char *meta AUTO(auto_free) = xprintf("%s/metadata", data), *store AUTO(auto_free) = xprintf("%s/checkpoints", data);
+            remove_tree(meta);
+            remove_tree(store);
+        }
+    } else {
+        const char *tmp = getenv("TMPDIR");
+        l->dir = xprintf("%s/tidegate-run-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+        if (!mkdtemp(l->dir)) return err_from_errno(errno, "temporary directory %s", l->dir);
+        l->temporary = true;
+    }
+    char *store AUTO(auto_free) = xprintf("%s/checkpoints", l->dir);
+    return err_wrap(disk_open_posix(store, true, &l->disk), "--data");
+}
+
+/* ---------------------------------------------------------------- processes */
+
+static err_t *compile_job(void *arg, const job_spec_t *spec, plan_t **ret) {
+    sql_source_t s = {.text = spec->sql, .len = strlen(spec->sql), .file = spec->file, .parallelism = spec->parallelism, .allow_select = true,
+                      .set = {spec->nset, (const char **)spec->set_keys, (const char **)spec->set_values}};
+    return sql_compile(&s, ret);
+}
+
+static err_t *connect_local(void *arg, int try, const link_handler_t *h, link_t **ret) {
+    local_t *l = arg;
+    link_t *mine, *theirs;
+    local_link_pair(&mine, &theirs);
+    mine->handler = *h;
+    *ret = mine;
+    coord_driver_accept(l->driver, theirs);
+    return NULL;
+}
+
+static void on_worker_exited(void *arg, err_t *why) {
+    local_t *l = arg;
+    pthread_mutex_lock(&l->lock);
+    if (l->worker_error) err_free(why);
+    else l->worker_error = why;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void quiet_log(void *arg, coord_log_level_t level, const char *text) {
+    log_line(LOG_DEBUG, text, " "); /* what matters to a person comes from the job's document */
+}
+
+static err_t *start(local_t *l) {
+    char *meta AUTO(auto_free) = xprintf("%s/metadata", l->dir), *data AUTO(auto_free) = xprintf("%s/worker", l->dir);
+    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = l->disk, .address = "this process", .compile = compile_job, .log = quiet_log};
+    conf.core.settle_ms = 0;
+    conf.core.heartbeat_timeout_ms = 60000; /* one process lives or dies as a whole */
+    if (l->temporary) conf.meta = meta_store_memory_new();
+    else TRY(meta_store_dir_open(meta, &conf.meta));
+    TRY(coord_driver_new(&conf, &l->driver));
+    l->lanes = lane_kafka_new();
+    worker_conf_t w = {.name = "local", .build = TIDEGATE_VERSION, .data_dir = data, .slots = (int)config_i64(l->config, "slots"),
+                       .memory = (uint64_t)config_i64(l->config, "memory"), .storage = l->disk, .listen = "127.0.0.1:0", .connect = connect_local,
+                       .compile = compile_job, .lane_driver = l->lanes, .exited = on_worker_exited, .arg = l};
+    TRY(worker_start(&w, &l->worker));
+    for (int64_t until = clock_mono_ms() + 10000; !coord_driver_leading(l->driver);) {
+        if (clock_mono_ms() > until) return err_new(ERR_TIMEOUT, "the metadata in %s could not be taken over in 10 s", l->dir);
+        signals_wait(l->signals, 1);
+    }
+    return NULL;
+}
+
+static void stop(local_t *l) {
+    worker_free(l->worker);
+    coord_driver_free(l->driver);
+    lane_kafka_free(l->lanes);
+    if (l->disk) l->disk->free(l->disk);
+    if (l->temporary) remove_tree(l->dir);
+    free(l->dir);
+    err_free(l->worker_error);
+    cli_job_done(&l->job);
+    if (l->signals >= 0) close(l->signals);
+}
+
+/* ---------------------------------------------------------------- calls */
+
+typedef struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool has;
+    client_reply_t reply;
+    int refs; /* the caller may give up before the answer comes */
+} waiter_t;
+
+static void waiter_unref(waiter_t *w) {
+    pthread_mutex_lock(&w->lock);
+    bool last = --w->refs == 0;
+    pthread_mutex_unlock(&w->lock);
+    if (!last) return;
+    client_reply_free(&w->reply);
+    free(w);
+}
+
+static void on_reply(void *arg, client_reply_t *reply) {
+    waiter_t *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->reply = *reply;
+    *reply = (client_reply_t){0};
+    w->has = true;
+    pthread_cond_signal(&w->done);
+    pthread_mutex_unlock(&w->lock);
+    waiter_unref(w);
+}
+
+static waiter_t *call_begin(local_t *l, client_request_t r) {
+    waiter_t *w = xcalloc(1, sizeof *w);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->done, NULL);
+    w->refs = 2;
+    client_request_t *copy = xmalloc(sizeof r);
+    *copy = r;
+    coord_driver_call(l->driver, copy, on_reply, w);
+    return w;
+}
+
+static bool call_done(waiter_t *w, int wait_ms) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += wait_ms / 1000;
+    t.tv_nsec += wait_ms % 1000 * 1000000L;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    pthread_mutex_lock(&w->lock);
+    while (!w->has && pthread_cond_timedwait(&w->done, &w->lock, &t) == 0) {}
+    bool has = w->has;
+    pthread_mutex_unlock(&w->lock);
+    return has;
+}
+
+static err_t *call(local_t *l, client_request_t r, arena_t *a, json_t **ret) {
+    waiter_t *w = call_begin(l, r);
+    err_t *e = call_done(w, CALL_MS) ? TAKE(w->reply.error) : err_new(ERR_TIMEOUT, "the coordinator did not answer for %d s", CALL_MS / 1000);
+    if (!e && ret) e = json_parse(a, buf_slice(&w->reply.json), ret);
+    waiter_unref(w);
+    return e;
+}
+
+/* ---------------------------------------------------------------- the job */
+
+/* With --data: the last run of the same job, if it can go on. */
+static err_t *find_earlier(local_t *l, arena_t *a, const json_t **ret) {
+    json_t *doc;
+    client_request_t r = {.op = CLIENT_JOBS};
+    *ret = NULL;
+    TRY(call(l, r, a, &doc));
+    const json_t *jobs = json_get(doc, "jobs");
+    for (int i = 0; jobs && i < jobs->n; i++)
+        if (!strcmp(json_str(jobs->items[i], "name", ""), l->job.plan->job_name) &&
+            (!*ret || json_i64(jobs->items[i], "created_ms", 0) > json_i64(*ret, "created_ms", 0)))
+            *ret = jobs->items[i];
+    return NULL;
+}
+
+static bool ended(const char *state) {
+    return !strcmp(state, "STOPPED") || !strcmp(state, "FINISHED") || !strcmp(state, "FAILED") || !strcmp(state, "CANCELLED");
+}
+
+/* Starts or resumes the job; *ret is what the coordinator said. */
+static err_t *submit(local_t *l, arena_t *a, json_t **ret) {
+    const json_t *earlier;
+    client_request_t r = {.op = CLIENT_SUBMIT, .spec = cli_job_spec(&l->job, l->config)};
+    err_t *e = find_earlier(l, a, &earlier);
+    const char *state = earlier ? json_str(earlier, "state", "") : "";
+    if (!e && earlier && !ended(state)) { /* it was running when its process died: the coordinator has started it already */
+        job_spec_free(&r.spec);
+        r = (client_request_t){.op = CLIENT_JOB, .job = (job_id_t)json_i64(earlier, "id", 0)};
+    } else if (!e && !strcmp(state, "STOPPED")) {
+        json_t *doc;
+        e = call(l, (client_request_t){.op = CLIENT_JOB, .job = (job_id_t)json_i64(earlier, "id", 0)}, a, &doc);
+        const char *savepoint = e ? NULL : json_str(json_get(doc, "job"), "savepoint", NULL);
+        r.from = savepoint ? xstrdup(savepoint) : NULL;
+    } else if (!e && !strcmp(state, "FAILED")) {
+        job_spec_free(&r.spec);
+        r = (client_request_t){.op = CLIENT_RESUME, .job = (job_id_t)json_i64(earlier, "id", 0)};
+    }
+    if (e) {
+        job_spec_free(&r.spec);
+        return e;
+    }
+    return call(l, r, a, ret);
+}
+
+static err_t *document(local_t *l, arena_t *a, const json_t **ret) {
+    json_t *doc;
+    client_request_t r = {.op = CLIENT_JOB, .job = strtoull(l->id, NULL, 10)};
+    TRY(call(l, r, a, &doc));
+    *ret = json_get(doc, "job");
+    return *ret ? NULL : err_new(ERR_INTERNAL, "the coordinator's answer has no job");
+}
+
+static err_t *error_of(const json_t *job) {
+    const json_t *e = json_get(job, "error");
+    if (!e) e = json_get(job, "last_error");
+    const char *text = json_str(e, "text", "the job failed");
+    return err_make(ERR_DATA, text, (int)json_i64(e, "line", 0), (int)json_i64(e, "col", 0), json_str(e, "hint", NULL));
+}
+
+/* Until the job has ended. The first signal asks it to stop (a savepoint, everything published), a second one goes at once. */
+static int watch(local_t *l, progress_t *p) {
+    waiter_t *stopping = NULL;
+    int status = -1;
+    while (status < 0) {
+        int signal = signals_wait(l->signals, 50);
+        if (signal && stopping) {
+            fprintf(stderr, "tidegate: ended by a second signal: the last epoch may be unpublished\n");
+            status = 128 + signal;
+        } else if (signal) {
+            progress_say(p, "stopping");
+            stopping = call_begin(l, (client_request_t){.op = CLIENT_STOP, .job = strtoull(l->id, NULL, 10)});
+        }
+        arena_t *a AUTO(arena_freep) = arena_new();
+        const json_t *job = NULL;
+        err_t *e = document(l, a, &job);
+        if (!e) {
+            pthread_mutex_lock(&l->lock);
+            e = err_copy(l->worker_error);
+            pthread_mutex_unlock(&l->lock);
+        }
+        const char *state = e ? "" : json_str(job, "state", "");
+        if (!e) progress_update(p, job);
+        if (e) status = cli_fail(e);
+        else if (!strcmp(state, "FAILED")) {
+            progress_end(p, job);
+            cli_fail_sql(error_of(job), l->job.text, l->job.file);
+            status = 1;
+        } else if (ended(state)) {
+            progress_end(p, job);
+            status = 0;
+        }
+    }
+    if (stopping) waiter_unref(stopping);
+    return status;
+}
+
+static int run_job(local_t *l) {
+    arena_t *a AUTO(arena_freep) = arena_new();
+    json_t *doc;
+    err_t *e = open_directory(l);
+    if (!e) e = start(l);
+    if (!e) e = submit(l, a, &doc);
+    if (e) return cli_fail_sql(e, l->job.text, l->job.file);
+    snprintf(l->id, sizeof l->id, "%" PRId64, json_i64(json_get(doc, "job"), "id", 0));
+    progress_t *p = progress_new(!config_flag(l->config, "quiet") && isatty(STDERR_FILENO), !config_flag(l->config, "quiet"));
+    int status = watch(l, p);
+    progress_free(p);
+    return status;
+}
+
+int cmd_run(const config_t *c) {
+    cli_log(c, "run", LOG_WARN);
+    local_t l = {.config = c, .lock = PTHREAD_MUTEX_INITIALIZER, .signals = -1};
+    int slots = (int)config_i64(c, "slots");
+    int status = cli_load_job(c, true, slots, &l.job);
+    if (!status) {
+        err_t *e = sql_compile(&l.job.source, &l.job.plan);
+        if (e) status = cli_fail_sql(e, l.job.text, l.job.file);
+    }
+    if (!status) {
+        cli_notices(l.job.plan);
+        l.signals = signals_open();
+        status = run_job(&l);
+    }
+    fflush(stdout);
+    stop(&l);
+    return status;
+}
