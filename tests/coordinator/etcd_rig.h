@@ -111,14 +111,14 @@ static inline void rig_post(http_response_t *out, const char *url, const char *b
 /* ---- the proxy: one thread a connection; whole requests are passed on */
 typedef enum proxy_mode {
     PROXY_PASS,
-    PROXY_HOLD,  /* transactions (only) wait in the proxy until it passes again; then they go to etcd, whoever still waits */
-    PROXY_LOSE,  /* transactions (only) reach etcd, their answers are lost and the connection is closed */
+    PROXY_HOLD,  /* writes wait in the proxy until let_go, whatever the mode then is, and go to etcd though nobody waits for them any more */
+    PROXY_LOSE,  /* writes reach etcd, their answers are lost and the connection is closed */
     PROXY_CUT    /* every connection is closed */
 } proxy_mode_t;
 typedef struct proxy {
     int fd, port, upstream;
     atomic_int mode, held, released, lost, live;
-    atomic_bool stop;
+    atomic_bool stop, let_go;
     pthread_t thread;
     char url[64];
 } proxy_t;
@@ -184,7 +184,7 @@ static inline void *proxy_conn_main(void *arg) {
             swallow = write && atomic_load(&p->mode) == PROXY_LOSE;
             if (write && atomic_load(&p->mode) == PROXY_HOLD) {
                 atomic_fetch_add(&p->held, 1);
-                while (atomic_load(&p->mode) == PROXY_HOLD && !atomic_load(&p->stop)) pause_ms(5);
+                while (!atomic_load(&p->let_go) && !atomic_load(&p->stop)) pause_ms(5);
                 write_all(up, in.data, k); /* the client may be gone: etcd gets it all the same */
                 recv(up, chunk, sizeof chunk, 0); /* etcd has acted */
                 atomic_fetch_add(&p->released, 1);

@@ -299,13 +299,15 @@ START_TEST(a_manifest_that_arrives_after_the_next_attempt_has_no_effect) {
     int held = atomic_load(&proxy.held);
     ck_assert_int_ge(held, 2);
 
-    atomic_store(&proxy.mode, PROXY_PASS); /* what was held goes to etcd now, behind the fence */
+    atomic_store(&proxy.mode, PROXY_PASS); /* what is held stays where it is */
     expect(put_job(&a, 8, "new"), STORE_OK);
     r = raise_attempt(&a, 7);
     ck_assert_int_eq(r.outcome, STORE_OK);
     ck_assert_uint_eq(r.attempt.attempt, 2);
     epoch_t last = r.last.epoch;
     meta_result_done(&r);
+    ck_assert_int_eq(atomic_load(&proxy.released), 0);
+    atomic_store(&proxy.let_go, true); /* and reaches etcd now */
     for (int i = 0; i < 200 && atomic_load(&proxy.released) < held; i++) pause_ms(10);
     ck_assert_int_eq(atomic_load(&proxy.released), held);
     expect_records(&a, "first,new");
