@@ -113,7 +113,7 @@ static err_t *regex_match(call_t *c, regex_t *r, str_t s, uint32_t from, uint32_
 err_t *kernel_regexp(call_t *c) {
     EACH(c, i) {
         regex_t *r;
-        int n;
+        int n = 0;
         TRY(regex_of(c, arg_str(c, 1, i), &r));
         if (!r->valid) return call_error(c, ERR_DATA, "malformed pattern", arg_str(c, 1, i));
         TRY(regex_match(c, r, arg_str(c, 0, i), 0, 0, &n));
@@ -258,7 +258,7 @@ static err_t *similar_pattern(call_t *c, str_t p, str_t escape, buf_t *out) {
 
 static err_t *similar_row(call_t *c, uint32_t i, buf_t *p) {
     regex_t *r;
-    int n;
+    int n = 0;
     TRY(similar_pattern(c, arg_str(c, 1, i), c->nargs > 2 ? arg_str(c, 2, i) : (str_t){0}, p));
     TRY(regex_of(c, (str_t){.p = (char *)p->data, .len = (uint32_t)p->len}, &r));
     if (!r->valid) return call_error(c, ERR_DATA, "malformed pattern", arg_str(c, 1, i));

@@ -82,7 +82,7 @@ err_t *kernel_date_format(call_t *c) {
     const tz_t *tz = NULL;
     if (kind == TYPE_TIMESTAMP_LTZ) TRY(call_tz(c, &tz));
     EACH(c, i) {
-        date_pattern_t *p, *from;
+        date_pattern_t *p, *from = NULL;
         int64_t us;
         TRY(pattern_of(c, 0, arg_str(c, 1, i), text, &p));
         if (text) {

@@ -146,7 +146,7 @@ static err_t *element_sets(expr_ctx_t *x, const ast_group_t *e, group_t *g, sets
 static err_t *element_keys(expr_ctx_t *x, const ast_group_t *e, group_t *g, bool *in) {
     if (e->kind != AST_GROUP_EXPR) return refuse(e->pos, "GROUPING SETS inside ROLLUP or CUBE", "write the sets out");
     for (int i = 0; i < e->exprs.n; i++) {
-        int k;
+        int k = -1;
         TRY(key_index(x, e->exprs.item[i], g, &k));
         if (k >= 0) in[k] = true;
     }

@@ -70,7 +70,7 @@ err_t *scope_find(const scope_t *s, const ast_name_t *name, int *ret_column, int
     }
     int found = 0;
     for (int i = 0; i < s->nranges; i++) {
-        int column, n = range_find(s, &s->ranges[i], first, &column);
+        int column = 0, n = range_find(s, &s->ranges[i], first, &column);
         if (n && found == 0) *ret_column = column;
         found += n;
     }

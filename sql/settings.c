@@ -23,14 +23,10 @@ static const struct {
     {"table.exec.state.ttl", VALUE_DURATION, 0, INT64_MAX, "0 (for ever)", "state of a key that did not change for so long is dropped"},
     {"table.exec.source.idle-timeout", VALUE_DURATION, 0, INT64_MAX, "0 (off)", "a partition without rows for so long holds no time back"},
     {"scan.watermark.idle-timeout", VALUE_DURATION, 0, INT64_MAX, "0 (off)", "the same, as a table's option"},
-    {"scan.watermark.alignment.max-drift", VALUE_DURATION, 0, INT64_MAX, "0 (off)", "a source further ahead waits"},
     {"restart.max", VALUE_INT, 0, 1000000, "10", "attempts without a complete epoch before the job is FAILED"},
     {"restart.delay", VALUE_DURATION, 0, 86400000, "1 s", "delay before the first restart; doubles"},
     {"restart.delay.max", VALUE_DURATION, 0, 86400000, "1 min", "longest delay"},
     {"checkpoint.base.interval", VALUE_DURATION, 1, 86400000, "30 s", "time between base checkpoints"},
-    {"checkpoint.base.bytes", VALUE_BYTES, 1, INT64_MAX, "256 mb", "changelog size that starts a base checkpoint"},
-    {"checkpoint.durability", VALUE_TEXT, 0, 0, "storage", "storage, peers or local"},
-    {"checkpoint.storage", VALUE_TEXT, 0, 0, "the coordinator's", "file:// or s3:// directory of this job"},
 };
 
 /* Prefixes end in a dot. */
