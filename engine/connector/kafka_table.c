@@ -8,7 +8,7 @@ static const char *const known_options[] = {
     "scan.bounded.timestamp-millis", "scan.topic-partition-discovery.interval", "scan.watermark.idle-timeout", "scan.watermark.alignment.group",
     "scan.watermark.alignment.max-drift", "scan.watermark.alignment.update-interval", "scan.watermark.emit.strategy",
     "scan.watermark.emit.on-event.gap", "scan.parallelism", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.parallelism",
-    "sink.partitioner", "sink.semantic", "sink.buffer-flush.max-rows", "sink.buffer-flush.interval", NULL};
+    "sink.partitioner", "sink.buffer-flush.max-rows", "sink.buffer-flush.interval", NULL};
 
 static const struct {
     const char *key;
