@@ -27,6 +27,7 @@ typedef struct run { /* a job's attempt on this worker */
     int nflights;
     flight_t flights[AGENT_EPOCHS_MAX];
     epoch_t injected, written, complete;
+    bool has_segment;      /* some epoch of this attempt has been written */
     int64_t processing_ms;
     int tries;             /* failed writes of the epoch being written */
     int64_t retry_at_ms;   /* INT64_MAX: none */
@@ -186,6 +187,7 @@ static void run_build(agent_t *a, run_t *r, ctl_msg_t *deploy, agent_actions_t *
     r->ntasks = local_tasks(a, &deploy->deploy);
     r->nended = 0;
     r->injected = r->written = r->complete = m ? m->epoch : 0;
+    r->has_segment = false;
     r->processing_ms = m ? m->processing_ms : 0;
     r->stop_asked = r->forget = false;
     act_run(out, AGENT_DO_BUILD, r)->msg = deploy;
@@ -226,7 +228,8 @@ static void run_write(agent_t *a, run_t *r, int64_t now_ms, agent_actions_t *out
         f->ack->ack.processing_ms = r->processing_ms;
         f->sealed_ms = now_ms;
         f->ack->ack.align_ms = now_ms - f->began_ms;
-        if (seals_empty(f->seals, f->nseals)) {
+        /* The first one is written even when it is empty: manifest_trim knows the workers of an attempt by their extents. */
+        if (seals_empty(f->seals, f->nseals) && (r->has_segment || f->nseals == 0)) {
             for (int k = 0; k < f->nseals; k++) task_seal_free(f->seals[k]);
             f->nseals = 0;
             flight_written(a, r, f, out);
@@ -308,6 +311,7 @@ static void on_written(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t 
     k->bytes = ev->bytes;
     k->want_base = ev->want_base;
     k->write_ms = ev->now_ms - f->sealed_ms;
+    r->has_segment = true;
     flight_written(a, r, f, out);
     run_write(a, r, ev->now_ms, out);
 }

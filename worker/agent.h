@@ -16,6 +16,7 @@
  *     attempt is remembered until RELEASE, so that an old DEPLOY cannot bring it back.
  *  2. No epoch is skipped (hazards A1): segments are written in epoch order, one at a time; a failed write is tried again, with growing
  *     delay, until it succeeds or the attempt ends. An epoch is acked once it is written, never before.
+ *     An epoch without change is acked without a write, but for the first of the attempt: manifest_trim relies on an extent of every worker.
  *  3. INJECT, COMPLETE, START, STOP, DEPLOY may come twice; COMPLETE is cumulative and only for epochs written here.
  *  4. Losing the coordinator stops nothing: tasks run on until the in-flight bound holds them. Acks, failures and publications the
  *     coordinator may have missed are sent again after each WELCOME.
