@@ -2,6 +2,7 @@
 #include "coordinator/driver_int.h"
 #include "coordinator/savepoint_files.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include <stdlib.h>
 
 #define CAMPAIGN_RETRY_MS 1000
@@ -264,6 +265,7 @@ static void post_manifest_stored(task_t *t, store_outcome_t outcome, err_t *e) {
 static void manifest_put(void *arg, meta_result_t *r) {
     task_t *t = arg;
     bool ok = r->outcome == STORE_OK;
+    if (ok) crash_point("manifest-durable");
     post_manifest_stored(t, r->outcome, TAKE(r->error));
     meta_result_done(r);
     if (ok) {

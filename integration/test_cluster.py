@@ -159,23 +159,151 @@ def finish_and_compare(c, job, seconds=120):
     return doc
 
 
-def test_killed_workers_lose_and_double_nothing():
+def aimed(c, name, start, point):
+    """Starts process `name` again so that it dies at the crash point; waits for that death, then starts it as usual."""
+    def action():
+        if c.procs[name].alive():
+            c.procs[name].kill()
+        p = start({'TIDEGATE_CRASH': point})
+        p.expected_death = True
+        wait_for(f'{name} to die at {point}', lambda: not p.alive(), 30)
+        if p.p.returncode != -signal.SIGKILL:
+            raise Failure(f'{name} ended with {p.p.returncode} instead of being killed at {point}:\n{p.tail()}')
+        start({})
+        return f'{name} killed at {point}'
+    return action
+
+
+def worker_again(c, i):
+    return lambda env: c.worker(i, env=env, args=['--base-interval', '100ms'])
+
+
+def test_six_kills_in_a_minute():
+    """The promise of the project: 20,000 events a second for 60 s, kill -9 of workers, coordinator and broker, three of them aimed: no row
+    lost, none twice."""
     with Cluster('kills') as c:
+        c.kafka()
+        c.etcd()
+        c.coordinator()
+        for i in (1, 2, 3):
+            worker_again(c, i)({})
+        c.workers_ready(3)
+        c.topic('events', 4)
+        c.topic('results', 4)
+        job = c.submit(events_job(c), 'orders', args=['--set', 'checkpoint.base.interval=1s'])
+        outages = []
+        def watch(action):
+            def run():
+                before = c.job(job)['job']['restarts']
+                text = action()
+                after = wait_for('RUNNING again', lambda: (lambda d: d['state'] == 'RUNNING' and d)(c.job(job)['job']), 60)
+                if after['restarts'] > before:
+                    outages.append(after.get('last_outage_ms', 0))
+                    text += f', outage {after.get("last_outage_ms", 0)} ms'
+                return text
+            return run
+        plan = [(3, kill_worker(c, 1, replace=False)), (4, lambda: (worker_again(c, 1)({}), 'worker 1 is back')[1]),
+                (4, aimed(c, 'coordinator', lambda env: c.coordinator(env=env), 'manifest-durable:3')),
+                (3, aimed(c, 'w2', worker_again(c, 2), 'in-transaction:2')),
+                (3, aimed(c, 'w3', worker_again(c, 3), 'in-base')),
+                (3, kill_broker(c)),
+                (3, aimed(c, 'w1', worker_again(c, 1), 'sealed:5'))]
+        run_with_kills(c, 60, [(pause, watch(action)) for pause, action in plan])
+        finish_and_compare(c, job, 180)
+        print(f'  outages: {outages} ms')
+
+
+test_six_kills_in_a_minute.limit = 600
+
+
+def test_job_runs_on_with_the_workers_that_are_left():
+    with Cluster('left') as c:
         start_cluster(c)
         c.topic('events', 4)
         c.topic('results', 4)
         job = c.submit(events_job(c), 'orders')
-        run_with_kills(c, 20, [(3, kill_worker(c, 1)), (4, kill_worker(c, 2, replace=False)), (4, kill_worker(c, 3))])
+        run_with_kills(c, 8, [(3, kill_worker(c, 2, replace=False))])
         doc = finish_and_compare(c, job)
-        if doc['restarts'] < 3:
-            raise Failure(f'only {doc["restarts"]} restarts after three kills')
+        if doc['restarts'] != 1:
+            raise Failure(f'{doc["restarts"]} restarts after one kill')
 
 
-def test_killed_coordinator_and_broker():
-    with Cluster('kills2') as c:
+def test_standby_coordinator_takes_over():
+    with Cluster('standby') as c:
+        c.kafka()
+        c.etcd()
+        c.coordinator()
+        c.coordinator('coordinator2')
+        for i in (1, 2):
+            c.worker(i, slots=4)
+        c.workers_ready(2)
+        c.topic('events', 4)
+        c.topic('results', 4)
+        job = c.submit(events_job(c), 'orders')
+        run_with_kills(c, 15, [(5, lambda: (c.procs['coordinator'].kill(), 'leader killed')[1])])
+        finish_and_compare(c, job)
+
+
+STATELESS = """
+CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3))
+WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '%s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
+CREATE TABLE big (id STRING, cents BIGINT)
+WITH ('connector' = 'kafka', 'topic' = 'big', 'properties.bootstrap.servers' = '%s', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events WHERE amount >= 900;
+"""
+UPSERT = """
+CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3))
+WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '%s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
+CREATE TABLE totals (category STRING, n BIGINT, total DOUBLE, PRIMARY KEY (category) NOT ENFORCED)
+WITH ('connector' = 'upsert-kafka', 'topic' = 'totals', 'properties.bootstrap.servers' = '%s', 'key.format' = 'json', 'value.format' = 'json',
+      'sink.delivery-guarantee' = 'exactly-once');
+INSERT INTO totals SELECT category, COUNT(*), SUM(amount) FROM events GROUP BY category;
+"""
+
+
+def test_stateless_and_upsert_jobs_beside_each_other():
+    with Cluster('two') as c:
+        start_cluster(c, workers=3, slots=4)
+        for t in ('events', 'big', 'totals'):
+            c.topic(t, 4)
+        c.submit(STATELESS % (c.bootstrap, c.bootstrap), 'big')
+        upsert = c.submit(UPSERT % (c.bootstrap, c.bootstrap), 'totals')
+        run_with_kills(c, 10, [(4, kill_worker(c, 1))])
+        rows = [json.loads(v) for _, _, _, v in c.dump('events')]
+        expected = {r['id']: round(r['amount'] * 100) for r in rows if r['amount'] >= 900}
+        wait_rows(c, 'big', len(expected))
+        time.sleep(1)
+        got = [json.loads(v) for _, _, _, v in c.dump('big')]
+        if len(got) != len(expected) or {r['id']: r['cents'] for r in got} != expected:
+            raise Failure(f'stateless job: {len(expected)} rows expected, {len(got)} there, {len(got) - len({r["id"] for r in got})} of them twice')
+        truth = collections.defaultdict(lambda: [0, 0.0])
+        for r in rows:
+            truth[r['category']][0] += 1
+            truth[r['category']][1] += r['amount']
+
+        def final_table():
+            table = {}
+            for _, _, k, v in c.dump('totals'):
+                table[json.loads(k)['category']] = json.loads(v)
+            return table if {k: v['n'] for k, v in table.items()} == {k: v[0] for k, v in truth.items()} else None
+        table = wait_for('the final totals', final_table, 60, every=1)
+        for k, (n, total) in truth.items():
+            if abs(table[k]['total'] - total) > 1e-9 * total:
+                raise Failure(f'{k}: expected {total}, got {table[k]}')
+        c.cli('cancel', upsert)
+
+
+def test_stop_and_go_on_from_the_savepoint():
+    with Cluster('savepoint') as c:
         start_cluster(c, workers=2, slots=4)
         c.topic('events', 4)
         c.topic('results', 4)
         job = c.submit(events_job(c), 'orders')
-        run_with_kills(c, 20, [(3, kill_coordinator(c)), (5, kill_broker(c)), (5, kill_coordinator(c))])
-        finish_and_compare(c, job)
+        c.tool('gen', 'events', 4, 20000, 5, 20, 3)
+        savepoint = c.cli('stop', job).stdout.decode().strip()
+        if not savepoint:
+            raise Failure('stop printed no savepoint')
+        wait_for('STOPPED', lambda: c.job(job)['job']['state'] == 'STOPPED')
+        again = c.submit(events_job(c), 'orders', args=['--from', savepoint], parallelism=2)
+        c.tool('gen', 'events', 4, 20000, 5, 20, 4)
+        finish_and_compare(c, again)

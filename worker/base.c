@@ -1,6 +1,7 @@
 /* base.c: see base.h. */
 #include "worker/base.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/mailbox.h"
 #include <pthread.h>
 #include <ftw.h>
@@ -113,6 +114,7 @@ static void make(base_worker_t *b, based_job_t *j) {
         j->asked = false;
         j->bytes -= bytes;
         j->based = j->unaccepted = j->complete;
+        crash_point("in-base");
         b->conf.done(b->conf.arg, j->j.job, j->j.attempt, j->complete, base);
     }
     say(b, j, e);

@@ -1,5 +1,6 @@
 /* checkpoint.c: see checkpoint.h. */
 #include "worker/checkpoint.h"
+#include "common/crash.h"
 #include "common/mailbox.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ static void attempt_write(checkpoint_t *c, log_t *l) {
     else d.error = changelog_append(l->file, l->epoch, buf_slice(&l->segment), &d.extent);
     d.bytes = l->segment.len;
     if (!d.error) {
+        crash_point("sealed");
         d.seals = TAKE(l->seals);
         d.nseals = l->n;
         l->n = 0;

@@ -1,0 +1,10 @@
+/* crash.h: lets a test kill a process exactly where it hurts. TIDEGATE_CRASH="point" or "point:n" in the environment: the n-th time (first when
+ * absent) the process passes the point it ends by SIGKILL, as if the machine had died. Without the variable: one predictable branch.
+ *
+ *   manifest-durable   coordinator: the manifest is in the metadata store, nobody has heard of it
+ *   in-transaction     worker: a lane's records are with the broker, the commit is not asked for yet
+ *   in-base            worker: a base checkpoint's files are in storage, the coordinator does not know of them
+ *   sealed             worker: the segment of an epoch is durable, its ack was not sent */
+#pragma once
+
+void crash_point(const char *name); /* any thread */
