@@ -15,7 +15,8 @@ static void job_summary(metrics_t *m, const json_t *j) {
     const char *const labels[] = {"job", id, "name", name, NULL};
     for (int s = 0; s <= JOB_CANCELLED; s++) {
         const char *each = job_state_name((job_state_t)s);
-        METRIC(m, METRIC_GAUGE, "tidegate_job_state", "1 for the state a job is in, 0 for the others.", strcmp(each, state) == 0, "job", id, "name", name, "state", each);
+        METRIC(m, METRIC_GAUGE, "tidegate_job_state", "1 for the state a job is in, 0 for the others.", strcmp(each, state) == 0,
+               "job", id, "name", name, "state", each);
     }
     metrics_number(m, METRIC_COUNTER, "tidegate_job_restarts_total", "Restarts of a job, as this coordinator counts.", j, "restarts", 1, labels);
     metrics_number(m, METRIC_GAUGE, "tidegate_job_attempt", "The attempt a job is in.", j, "attempt", 1, labels);
@@ -48,7 +49,8 @@ static void job_detail(metrics_t *m, int64_t wall_ms, const json_t *j) {
     const json_t *epochs = json_get(j, "epochs");
     if (epochs && epochs->kind == JSON_ARRAY && epochs->n > 0) { /* the newest comes first */
         const json_t *e = epochs->items[0];
-        metrics_number(m, METRIC_GAUGE, "tidegate_job_epoch_duration_seconds", "From barrier to manifest, of the last complete epoch.", e, "duration_ms", 0.001, labels);
+        metrics_number(m, METRIC_GAUGE, "tidegate_job_epoch_duration_seconds", "From barrier to manifest, of the last complete epoch.", e,
+                       "duration_ms", 0.001, labels);
         metrics_number(m, METRIC_GAUGE, "tidegate_job_epoch_bytes", "Bytes the last complete epoch has written.", e, "bytes", 1, labels);
         metrics_number(m, METRIC_GAUGE, "tidegate_job_epoch_rows", "Rows of the last complete epoch.", e, "rows", 1, labels);
     }

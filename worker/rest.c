@@ -38,7 +38,8 @@ err_t *worker_rest_metrics(buf_t *out, int64_t wall_ms, slice_t status) {
     const char *const labels[] = {"worker", worker, NULL};
     METRIC(m, METRIC_GAUGE, "tidegate_build_info", "Always 1; the version is a label.", 1, "version", TIDEGATE_VERSION);
     if (*worker) {
-        METRIC(m, METRIC_GAUGE, "tidegate_worker_connected", "1 while a coordinator has welcomed this worker.", *metrics_text(o, "coordinator") != 0, "worker", worker);
+        METRIC(m, METRIC_GAUGE, "tidegate_worker_connected", "1 while a coordinator has welcomed this worker.", *metrics_text(o, "coordinator") != 0,
+               "worker", worker);
         metrics_number(m, METRIC_GAUGE, "tidegate_worker_process_rss_bytes", "Memory of this process.", o, "rss", 1, labels);
         metrics_number(m, METRIC_GAUGE, "tidegate_worker_process_memory_bytes", "Memory budget of this process.", o, "memory", 1, labels);
         metrics_number(m, METRIC_GAUGE, "tidegate_worker_process_slots", "Threads that run tasks.", o, "slots", 1, labels);
