@@ -1,0 +1,82 @@
+/* sim_check.c: the invariants the headers number, looked at wherever they could break. */
+#include "tests/sim/sim.h"
+#include <stdlib.h>
+
+static void check_positions(sim_t *s, const manifest_t *old, const manifest_t *now) {
+    for (int i = 0; i < old->nsources; i++) {
+        const source_pos_t *a = &old->sources[i], *b = manifest_source(now, a->fingerprint);
+        if (!b || b->splits.n < a->splits.n) {
+            sim_broken(s, "manifest %" PRIu64 " forgets splits", now->epoch);
+            return;
+        }
+        for (int k = 0; k < a->splits.n; k++)
+            for (int m = 0; m < b->splits.n; m++) {
+                const split_t *x = &a->splits.items[k], *y = &b->splits.items[m];
+                if (strcmp(x->id, y->id) != 0) continue;
+                if (y->position < x->position) sim_broken(s, "split %s goes back from %" PRId64 " to %" PRId64, x->id, x->position, y->position);
+                if (y->watermark < x->watermark) sim_broken(s, "the watermark of split %s goes back (A9)", x->id);
+            }
+    }
+    for (int i = 0; i < old->nstages; i++)
+        if (manifest_watermark(now, old->stages[i].stage) < old->stages[i].watermark)
+            sim_broken(s, "the watermark of stage %d goes back (A9)", old->stages[i].stage);
+    for (int i = 0; i < old->nlanes; i++) {
+        const lane_pos_t *b = manifest_lane((manifest_t *)now, old->lanes[i].fingerprint, old->lanes[i].lane, false);
+        if (!b || b->published < old->lanes[i].published) sim_broken(s, "the bound of lane %d goes back (A12)", old->lanes[i].lane);
+    }
+}
+
+/* Manifest durable = the epoch happened: it must be able to be restored from now on. */
+void check_manifest_durable(sim_t *s, const manifest_t *old, const manifest_t *now) {
+    for (int i = 0; i < now->nextents; i++)
+        if (!disk_has(s->disk, now->extents[i].path, now->extents[i].to))
+            sim_broken(s, "manifest %" PRIu64 " names %s up to byte %" PRIu64 ", which is not durable (A2)", now->epoch, now->extents[i].path,
+                       now->extents[i].to);
+    for (int i = 0; i < now->nbases; i++)
+        for (int k = 0; k < now->bases[i].nfiles; k++)
+            if (!disk_has(s->disk, now->bases[i].files[k].path, now->bases[i].files[k].size))
+                sim_broken(s, "manifest %" PRIu64 " names base file %s, which is not durable", now->epoch, now->bases[i].files[k].path);
+    if (!old) return;
+    if (old->final) sim_broken(s, "manifest %" PRIu64 " comes after a final one (A7)", now->epoch);
+    if (now->previous != old->epoch || now->epoch <= old->epoch || now->attempt < old->attempt || now->leader < old->leader)
+        sim_broken(s, "manifest %" PRIu64 " (attempt %" PRIu64 ") does not follow %" PRIu64 " (attempt %" PRIu64 ") (A3)", now->epoch, now->attempt,
+                   old->epoch, old->attempt);
+    check_positions(s, old, now);
+}
+
+/* Nothing a restore needs is freed (A14), whoever asks for it. */
+void check_remove(sim_t *s, const proc_t *p, const char *path) {
+    const manifest_t *m = etcd_manifest(s->etcd);
+    if (!m || job_state_terminal(etcd_job_state(s->etcd))) return;
+    bool named = etcd_manifest_path(s->etcd) && strcmp(etcd_manifest_path(s->etcd), path) == 0;
+    for (int i = 0; i < m->nextents; i++) named |= strcmp(m->extents[i].path, path) == 0;
+    for (int i = 0; i < m->nbases; i++)
+        for (int k = 0; k < m->bases[i].nfiles; k++) named |= strcmp(m->bases[i].files[k].path, path) == 0;
+    if (named) sim_broken(s, "%s deletes %s, which the durable manifest %" PRIu64 " names (A14)", p->name, path, m->epoch);
+}
+
+void check_send(sim_t *s, const proc_t *p, const ctl_msg_t *m) {
+    const manifest_t *d = etcd_manifest(s->etcd);
+    epoch_t durable = d ? d->epoch : 0;
+    bool leads = etcd_leader_proc(s->etcd) == p->index && m->leader == etcd_leader(s->etcd);
+    switch (m->kind) {
+    case CTL_COMPLETE:
+        if (m->epoch > durable) sim_broken(s, "%s completes epoch %" PRIu64 ", the last durable is %" PRIu64, p->name, m->epoch, durable);
+        break;
+    case CTL_DEPLOY:
+        if (leads && m->attempt == s->attempts && m->deploy.manifest->epoch != durable)
+            sim_broken(s, "attempt %" PRIu64 " begins at %" PRIu64 ", durable is %" PRIu64 " (A3)", m->attempt, m->deploy.manifest->epoch, durable);
+        break;
+    case CTL_INJECT:
+        if (m->attempt > s->inject_attempt) {
+            s->inject_before = s->inject_max;
+            s->inject_attempt = m->attempt;
+        }
+        if (m->attempt < s->inject_attempt) break; /* a leader that is none any more: the workers are fenced against it */
+        if (m->epoch <= s->inject_before) sim_broken(s, "epoch id %" PRIu64 " is injected in two attempts (A1)", m->epoch);
+        if (m->epoch < s->inject_max) sim_broken(s, "epoch id %" PRIu64 " is injected after %" PRIu64, m->epoch, s->inject_max);
+        s->inject_max = MAX(s->inject_max, m->epoch);
+        break;
+    default: break;
+    }
+}

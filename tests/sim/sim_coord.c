@@ -1,0 +1,354 @@
+/* sim_coord.c: a coordinator process: the real core, and in the place of coordinator/driver*.c a driver on the virtual clock. Body of a manifest
+ * first, then its pointer, as there; a lease kept alive; actions performed in the order of their list. */
+#include "tests/sim/sim.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define KEEPALIVE_MS 400
+#define LEASE_MS 2000
+#define CAMPAIGN_MS 300
+
+struct sim_coord {
+    proc_t *p;
+    coord_t *core;
+    coord_conf_t conf;
+    uint64_t leader;        /* as etcd gave it; 0: not */
+    uint64_t term;          /* of answers: older ones are dropped */
+    int64_t lease_ms;       /* of the last keep-alive that was answered */
+    int64_t tick_at;
+    char body[256];         /* path of the body whose pointer is known to be the last */
+    uint64_t calls;
+};
+typedef struct carried { proc_t *p; uint64_t term; job_id_t job; attempt_t attempt; epoch_t epoch; uint64_t leader; char path[256]; int64_t sent_ms; bool first, failed;
+                         manifest_key_t previous; } carried_t;
+
+static void step(sim_coord_t *c, coord_event_t *e);
+static void campaign(sim_t *s, void *arg);
+static proc_t *proc_arg(void *arg) {
+    proc_t *p = *(proc_t **)arg;
+    free(arg);
+    return p;
+}
+static void at(proc_t *p, int64_t ms, sim_fn fn) {
+    proc_t **arg = xmalloc(sizeof *arg);
+    *arg = p;
+    sim_at(p->s, p->s->now + ms * SIM_MS, p, fn, arg, NULL);
+}
+static carried_t *carry(sim_coord_t *c, job_id_t job) {
+    carried_t *x = xcalloc(1, sizeof *x);
+    x->p = c->p;
+    x->term = c->term;
+    x->job = job;
+    x->leader = c->leader;
+    x->sent_ms = sim_now_ms(c->p->s);
+    return x;
+}
+
+/* ---------------------------------------------------------------- leadership */
+static void lost(sim_coord_t *c, const char *why) {
+    if (!c->leader) return;
+    sim_log(c->p->s, "%s: leadership lost: %s", c->p->name, why);
+    c->leader = 0;
+    c->term++;
+    coord_event_t e = {.kind = EV_LEADER_LOST, .error = err_new(ERR_UNAVAILABLE, "%s", why)};
+    step(c, &e);
+    at(c->p, 1000, campaign);
+}
+static void on_kept(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    if (x->term == c->term && a->outcome == STORE_OK) c->lease_ms = x->sent_ms;
+    bool refused = x->term == c->term && a->outcome == STORE_REFUSED;
+    free(x);
+    if (refused) lost(c, "the leader key is gone");
+}
+static void keep(sim_t *s, void *arg) {
+    proc_t *p = proc_arg(arg);
+    sim_coord_t *c = p->coord;
+    if (!c->leader) return;
+    if (sim_now_ms(s) - c->lease_ms > LEASE_MS) {
+        lost(c, "the lease was not kept alive");
+        return;
+    }
+    etcd_keepalive(s->etcd, p, c->leader, on_kept, carry(c, 0));
+    at(p, KEEPALIVE_MS, keep);
+}
+static void on_loaded(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    bool mine = x->term == c->term;
+    free(x);
+    if (!mine) return;
+    if (a->outcome != STORE_OK) {
+        lost(c, "the records cannot be read");
+        return;
+    }
+    coord_event_t e = {.kind = EV_LEADING};
+    e.leading.leader = c->leader;
+    e.leading.jobs = xcalloc(1, sizeof(job_record_t *));
+    if (a->record) e.leading.jobs[e.leading.njobs++] = TAKE(a->record);
+    step(c, &e);
+}
+static void on_won(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    bool won = x->term == c->term && a->outcome == STORE_OK && !c->leader;
+    if (won) {
+        c->leader = a->leader;
+        c->term++;
+        c->lease_ms = x->sent_ms;
+        c->body[0] = 0;
+        etcd_load(p->s->etcd, p, c->leader, on_loaded, carry(c, 0));
+        at(p, KEEPALIVE_MS, keep);
+    } else if (!c->leader) {
+        at(p, CAMPAIGN_MS, campaign);
+    }
+    free(x);
+}
+static void campaign(sim_t *s, void *arg) {
+    proc_t *p = proc_arg(arg);
+    if (!p->coord->leader) etcd_campaign(s->etcd, p, on_won, carry(p->coord, 0));
+}
+
+/* ---------------------------------------------------------------- transactions */
+static void on_record(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    coord_event_t e = {.kind = EV_JOB_STORED, .job = x->job, .outcome = a->outcome};
+    if (a->outcome != STORE_OK) e.error = err_new(ERR_UNAVAILABLE, "etcd");
+    bool mine = x->term == c->term;
+    free(x);
+    if (mine) step(c, &e);
+    else coord_event_done(&e);
+}
+static void on_raised(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    coord_event_t e = {.kind = EV_RAISED, .job = x->job, .outcome = a->outcome};
+    bool mine = x->term == c->term;
+    free(x);
+    if (!mine) return;
+    e.raised.attempt = a->attempt;
+    e.raised.floor = a->floor;
+    if (a->outcome == STORE_OK && a->last) {
+        AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
+        disk_phase(p->disk, DISK_BODY);
+        e.error = p->disk->read(p->disk, a->last, 0, UINT64_MAX, &text);
+        disk_phase(p->disk, DISK_OTHER);
+        if (!e.error) e.error = manifest_parse(buf_slice(&text), &e.raised.last);
+        if (e.error) e.outcome = STORE_FAILED;
+        snprintf(c->body, sizeof c->body, "%s", a->last);
+    } else if (a->outcome != STORE_OK) {
+        e.error = err_new(ERR_UNAVAILABLE, "etcd");
+    }
+    step(c, &e);
+}
+static void manifest_answer(sim_coord_t *c, const carried_t *x, store_outcome_t outcome, const char *why) {
+    coord_event_t e = {.kind = EV_MANIFEST_STORED, .job = x->job, .outcome = outcome};
+    e.manifest_stored.attempt = x->attempt;
+    e.manifest_stored.epoch = x->epoch;
+    if (outcome != STORE_OK) e.error = err_new(ERR_UNAVAILABLE, "%s", why);
+    if (x->term == c->term) step(c, &e);
+    else coord_event_done(&e);
+}
+static void on_put(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    if (a->outcome == STORE_OK) {
+        if (sim_point(p->s, p, ROW_C_STORED)) {
+            free(x);
+            return;
+        }
+        if (c->body[0] && strcmp(c->body, x->path) != 0) err_free(p->disk->remove(p->disk, c->body)); /* an orphan of a few kB */
+        snprintf(c->body, sizeof c->body, "%s", x->path);
+    }
+    manifest_answer(c, x, a->outcome, "etcd");
+    free(x);
+}
+static void pointer(sim_t *s, void *arg) { /* the body is durable */
+    carried_t *x = arg;
+    sim_coord_t *c = x->p->coord;
+    if (x->failed) manifest_answer(c, x, STORE_FAILED, "checkpoint storage");
+    if (x->failed || c->term != x->term || sim_point(s, c->p, ROW_C_BODY)) {
+        free(x);
+        return;
+    }
+    manifest_key_t now = {x->leader, x->attempt, x->epoch};
+    etcd_put_manifest(s->etcd, c->p, c->leader, x->first ? NULL : &x->previous, &now, x->path, on_put, x);
+    sim_point(s, c->p, ROW_C_FLYING);
+}
+static void put_manifest(sim_coord_t *c, coord_action_t *a) {
+    proc_t *p = c->p;
+    const manifest_t *m = a->put.manifest;
+    if (sim_point(p->s, p, ROW_C_PUT)) return;
+    carried_t *x = carry(c, a->job);
+    x->attempt = m->attempt;
+    x->epoch = m->epoch;
+    x->first = a->put.first;
+    x->previous = (manifest_key_t){a->put.previous_leader, a->put.previous_attempt, a->put.previous_epoch};
+    snprintf(x->path, sizeof x->path, "jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job, m->incarnation,
+             m->leader, m->attempt, m->epoch);
+    AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
+    manifest_print(&text, m);
+    disk_phase(p->disk, DISK_BODY);
+    err_t *e = p->disk->put(p->disk, x->path, buf_slice(&text));
+    disk_phase(p->disk, DISK_OTHER);
+    if (e) {
+        sim_log(p->s, "%s: body of manifest %" PRIu64 " not written", p->name, m->epoch);
+        err_free(e);
+        x->failed = true;
+    }
+    sim_at(p->s, p->s->now + p->s->mix.disk_us, p, pointer, x, NULL);
+}
+
+/* ---------------------------------------------------------------- the rest of the actions */
+static void resolve(sim_t *s, void *arg) {
+    carried_t *x = arg;
+    sim_coord_t *c = x->p->coord;
+    if (c->term == x->term) {
+        coord_event_t e = {.kind = EV_RESOLVED, .job = x->job};
+        e.error = sim_job_shape(s, x->first, &e.resolved.shape);
+        step(c, &e);
+    }
+    free(x);
+}
+
+static sim_row_t row_of_send(ctl_kind_t k) {
+    switch (k) {
+    case CTL_DEPLOY: return ROW_C_DEPLOY;
+    case CTL_START: return ROW_C_START;
+    case CTL_INJECT: return ROW_C_INJECT;
+    case CTL_COMPLETE: return ROW_C_COMPLETE;
+    case CTL_STOP: return ROW_C_STOP;
+    case CTL_BASE_ACCEPTED: return ROW_C_ACCEPT;
+    default: return ROWS;
+    }
+}
+static void send(sim_coord_t *c, coord_action_t *a) {
+    sim_t *s = c->p->s;
+    ctl_kind_t kind = a->message->kind;
+    if (row_of_send(kind) != ROWS && sim_point(s, c->p, row_of_send(kind))) return;
+    check_send(s, c->p, a->message);
+    clink_t *l = clink_by_session(s, c->p, a->session);
+    sim_log(s, "%s > %s e=%" PRIu64 " a=%" PRIu64, c->p->name, ctl_kind_name(kind), a->message->epoch, a->message->attempt);
+    if (l) clink_send(l, false, TAKE(a->message));
+}
+static void delete_files(sim_coord_t *c, coord_action_t *a) {
+    proc_t *p = c->p;
+    for (int i = 0; i < a->files.n && !sim_point(p->s, p, ROW_C_DELETE); i++) err_free(p->disk->remove(p->disk, a->files.paths[i]));
+}
+static void perform(sim_coord_t *c, coord_action_t *a) {
+    sim_t *s = c->p->s;
+    proc_t *p = c->p;
+    switch (a->kind) {
+    case ACT_SEND: send(c, a); break;
+    case ACT_CLOSE: clink_close(clink_by_session(s, p, a->session), true); break;
+    case ACT_RESOLVE: {
+        carried_t *x = carry(c, a->job);
+        x->first = a->resolve.enumerate;
+        sim_at(s, s->now + 5 * SIM_MS, p, resolve, x, NULL);
+        break;
+    }
+    case ACT_PUT_JOB: etcd_put_job(s->etcd, p, c->leader, a->record, on_record, carry(c, a->job)); break;
+    case ACT_RAISE:
+        if (sim_point(s, p, ROW_C_RAISE)) break;
+        etcd_raise(s->etcd, p, c->leader, a->raise.above, on_raised, carry(c, a->job));
+        break;
+    case ACT_PUT_MANIFEST: put_manifest(c, a); break;
+    case ACT_DELETE_FILES: delete_files(c, a); break;
+    case ACT_REPLY:
+        if (a->job) s->job_id = a->job;
+        sim_log(s, "%s: reply %s", p->name, a->reply.error ? err_text(a->reply.error) : "ok");
+        break;
+    case ACT_RESIGN:
+        sim_log(s, "%s resigns", p->name);
+        etcd_resign(s->etcd, p, c->leader);
+        c->leader = 0;
+        c->term++;
+        at(p, 1000, campaign);
+        break;
+    case ACT_LOG: sim_log(s, "%s: %s", p->name, a->log.text); break;
+    default: sim_broken(s, "the simulator knows no action %s", coord_action_name(a->kind));
+    }
+}
+
+static void tick(sim_t *s, void *arg);
+static void plan_tick(sim_coord_t *c) {
+    sim_t *s = c->p->s;
+    int64_t next = coord_next_ms(c->core) * SIM_MS;
+    if (c->tick_at > s->now && c->tick_at <= next) return;
+    c->tick_at = MAX(next, s->now + SIM_MS);
+    proc_t **arg = xmalloc(sizeof *arg);
+    *arg = c->p;
+    sim_at(s, c->tick_at, c->p, tick, arg, NULL);
+}
+static void step(sim_coord_t *c, coord_event_t *e) {
+    sim_t *s = c->p->s;
+    e->now_ms = sim_now_ms(s);
+    e->wall_ms = 1700000000000 + sim_now_ms(s) + c->p->skew_ms;
+    if (e->kind == EV_CLIENT) e->draw = rng_next(&s->rng);
+    coord_actions_t out = {0};
+    err_t *err = coord_step(c->core, e, &out);
+    if (err) sim_broken(s, "%s: %s", c->p->name, err_text(err));
+    err_free(err);
+    coord_event_done(e);
+    for (int i = 0; i < out.n && !c->p->dying; i++) perform(c, &out.items[i]);
+    coord_actions_done(&out);
+    if (!c->p->dying) plan_tick(c);
+}
+static void tick(sim_t *s, void *arg) {
+    proc_t *p = proc_arg(arg);
+    sim_coord_t *c = p->coord;
+    if (s->now < c->tick_at) return; /* an earlier plan */
+    c->tick_at = 0;
+    coord_event_t e = {.kind = EV_TICK};
+    if (sim_now_ms(s) >= coord_next_ms(c->core)) step(c, &e);
+    else plan_tick(c);
+}
+
+void sim_coord_message(proc_t *p, session_id_t session, ctl_msg_t *m) {
+    coord_event_t e = {.kind = EV_MESSAGE, .session = session};
+    e.message = m;
+    step(p->coord, &e);
+}
+void sim_coord_closed(proc_t *p, session_id_t session) {
+    coord_event_t e = {.kind = EV_CLOSED, .session = session};
+    step(p->coord, &e);
+}
+static void ask(proc_t *p, client_request_t *r) {
+    coord_event_t e = {.kind = EV_CLIENT};
+    e.client.call = ++p->coord->calls;
+    e.client.request = r;
+    step(p->coord, &e);
+}
+void sim_coord_submit(proc_t *p) {
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_SUBMIT;
+    r->spec = sim_job_spec(&p->s->job);
+    sim_log(p->s, "client submits to %s", p->name);
+    ask(p, r);
+}
+void sim_coord_stop_job(proc_t *p) {
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_STOP;
+    r->job = etcd_record(p->s->etcd)->id;
+    sim_log(p->s, "client stops the job");
+    ask(p, r);
+}
+bool sim_coord_leading(const proc_t *p) { return p->alive && p->coord && coord_leading(p->coord->core); }
+
+sim_coord_t *sim_coord_new(proc_t *p) {
+    sim_coord_t *c = xcalloc(1, sizeof *c);
+    c->p = p;
+    c->conf = coord_conf_default();
+    c->conf.deploy_timeout_ms = 3000;
+    c->conf.stop_timeout_ms = 1000;
+    c->conf.settle_ms = 600;
+    c->core = coord_new(&c->conf);
+    at(p, 1 + p->index * 5, campaign);
+    return c;
+}
+void sim_coord_free(sim_coord_t *c) {
+    coord_free(c->core);
+    free(c);
+}

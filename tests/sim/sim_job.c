@@ -1,0 +1,253 @@
+/* sim_job.c: the jobs of the simulator as SQL, their input, and what their output must be.
+ *
+ * Input: SIM_PARTITIONS partitions; row o of partition p has id o * SIM_PARTITIONS + p and values that follow from (seed, id) alone; it arrives at a
+ * virtual time that follows from o. No row is later than the watermark allows, so the output does not depend on the order of arrival. */
+#include "tests/sim/sim.h"
+#include "coordinator/resolve.h"
+#include "engine/connector/connector.h"
+#include "sql/sql.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define EVENT_STEP_MS 20
+#define WINDOW_MS 1000
+#define DELAY_MS 900
+#define POLL_ROWS 24
+
+/* ---------------------------------------------------------------- the rows */
+typedef struct row { int64_t id, v, ts_ms; int key; } row_t;
+/* The input is the same for every seed, but for its number of rows and keys: the faults differ. */
+static row_t row_of(const sim_job_t *j, int partition, int64_t offset) {
+    row_t r = {.id = offset * SIM_PARTITIONS + partition};
+    uint64_t h = hash_mix((uint64_t)r.id * 0x9e3779b97f4a7c15u + 1);
+    r.key = (int)(h % (uint64_t)j->keys);
+    r.v = (int64_t)(h >> 20 & 127);
+    r.ts_ms = 3600000 + offset * EVENT_STEP_MS - (int64_t)(h >> 40) % DELAY_MS;
+    return r;
+}
+
+/* ---------------------------------------------------------------- the source: what a topic is to the task */
+typedef struct src { sim_t *s; int next; } src_t;
+/* The engine knows a source by its connector's name only, and instances get no argument of ours: the simulation that is being stepped. One thread. */
+static _Thread_local sim_t *playing;
+
+static err_t *src_open(source_t *s) {
+    ((src_t *)s->self)->s = playing;
+    return NULL;
+}
+static void fill(source_t *s, const sim_job_t *j, int partition, const split_t *sp, uint32_t n, batch_t *b) {
+    const plan_op_t *op = s->env.op;
+    for (int c = 0; c < op->nscan; c++) {
+        const char *name = op->table->physical->fields[op->scan[c]].name;
+        column_t *col = &b->cols[c];
+        for (uint32_t i = 0; i < n; i++) {
+            row_t r = row_of(j, partition, sp->position + i);
+            if (!strcmp(name, "id")) col->i64[i] = r.id;
+            else if (!strcmp(name, "v")) col->i64[i] = r.v;
+            else if (!strcmp(name, "ts")) col->i64[i] = r.ts_ms * 1000;
+            else {
+                char *p = mem_alloc(b->mem, 8);
+                int len = snprintf(p, 8, "k%d", r.key);
+                col->str[i] = (str_t){p, (uint32_t)len, 0};
+            }
+        }
+    }
+}
+static src_status_t src_poll(source_t *s, batch_t **ret, int *ret_split, err_t **reterr) {
+    src_t *x = s->self;
+    const sim_job_t *j = &x->s->job;
+    bool all = true;
+    int64_t next = INT64_MAX, now = sim_now_ms(x->s);
+    for (int k = 0; k < s->splits.n; k++) {
+        int i = (x->next + k) % s->splits.n;
+        split_t *sp = &s->splits.items[i];
+        if (sp->position >= sp->end) {
+            sp->ended = true;
+            continue;
+        }
+        all = false;
+        int64_t arrived = MIN(sp->end, (now - 1000) * j->rows / j->span_ms);
+        if (arrived <= sp->position) {
+            next = MIN(next, 1000 + (sp->position + 1) * j->span_ms / j->rows + 1);
+            continue;
+        }
+        uint32_t n = (uint32_t)MIN(arrived - sp->position, (int64_t)POLL_ROWS);
+        batch_t *b = batch_new_schema(s->env.op->schema, n);
+        fill(s, j, atoi(sp->id), sp, n, b);
+        sp->position += n;
+        s->rows_out += n;
+        if (sp->position >= sp->end) sp->ended = true;
+        x->next = (i + 1) % s->splits.n;
+        *ret = b;
+        *ret_split = i;
+        return SRC_MORE;
+    }
+    /* its clock may be skewed against ours: what it compares with is eval's */
+    s->next_poll_ms = next == INT64_MAX ? next : s->env.eval->now_ms + MAX(next - now, (int64_t)1);
+    return all ? SRC_ENDED : SRC_WAIT;
+}
+static void src_close(source_t *s) {}
+static const source_vtable_t sim_source = {.connector = "kafka", .state_size = sizeof(src_t), .open = src_open, .poll = src_poll, .close = src_close};
+const source_vtable_t *sim_find_source(const char *connector) { return &sim_source; }
+
+/* ---------------------------------------------------------------- the text */
+static const char *const kind_names[] = {"window", "upsert", "filter"};
+static char *sql_of(const sim_job_t *j) {
+    static const char source[] =
+        "SET 'execution.checkpointing.interval' = '%d ms';\nSET 'execution.checkpointing.timeout' = '4 s';\n"
+        "SET 'checkpoint.base.interval' = '400 ms';\nSET 'restart.delay' = '50 ms';\nSET 'restart.delay.max' = '300 ms';\n"
+        "SET 'restart.max' = '1000000';\n"
+        "CREATE TABLE events (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH (\n"
+        "  'connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = 'sim:9092', 'scan.startup.mode' = 'earliest-offset',\n"
+        "  'format' = 'json');\n";
+    static const char *const sinks[] = {
+        "CREATE TABLE results (ws TIMESTAMP(3), k STRING, cnt BIGINT, total BIGINT) WITH ('connector' = 'kafka', 'topic' = 'results',\n"
+        "  'properties.bootstrap.servers' = 'sim:9092', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once',\n"
+        "  'sink.transactional-id-prefix' = 'sim');\n"
+        "INSERT INTO results SELECT TUMBLE_START(ts, INTERVAL '1' SECOND), k, COUNT(*), SUM(v) FROM events\n"
+        "  GROUP BY TUMBLE(ts, INTERVAL '1' SECOND), k;\n",
+        "CREATE TABLE results (k STRING, cnt BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka',\n"
+        "  'topic' = 'results', 'properties.bootstrap.servers' = 'sim:9092', 'key.format' = 'json', 'value.format' = 'json',\n"
+        "  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'sim');\n"
+        "INSERT INTO results SELECT k, COUNT(*), SUM(v) FROM events GROUP BY k;\n",
+        "CREATE TABLE results (id BIGINT, k STRING, v2 BIGINT) WITH ('connector' = 'kafka', 'topic' = 'results',\n"
+        "  'properties.bootstrap.servers' = 'sim:9092', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once',\n"
+        "  'sink.transactional-id-prefix' = 'sim');\n"
+        "INSERT INTO results SELECT id, k, v * 2 FROM events WHERE v < 100;\n",
+    };
+    AUTO(auto_free) char *head = xprintf(source, j->interval_ms);
+    return xprintf("%s%s", head, sinks[j->kind]);
+}
+job_spec_t sim_job_spec(const sim_job_t *j) {
+    return (job_spec_t){.name = xstrdup(kind_names[j->kind]), .sql = xstrdup(j->sql), .file = xstrdup("sim.sql"), .parallelism = j->parallelism};
+}
+static err_t *compile(void *arg, const job_spec_t *spec, plan_t **ret) {
+    sql_source_t src = {.text = spec->sql, .len = strlen(spec->sql), .file = spec->file, .parallelism = spec->parallelism};
+    return sql_compile(&src, ret);
+}
+void sim_job_make(sim_job_t *j, job_kind_t kind) {
+    *j = (sim_job_t){.kind = kind, .rows = 600, .span_ms = 3000, .keys = 13, .interval_ms = 40, .parallelism = 3};
+}
+void sim_job_done(sim_job_t *j) {
+    if (j->plan) plan_free(j->plan);
+    free(j->sql);
+}
+/* Compiled once: a plan is immutable, and every process would make the same. */
+static err_t *prepare(sim_t *s) {
+    playing = s;
+    if (s->job.plan) return NULL;
+    s->job.sql = sql_of(&s->job);
+    job_spec_t spec = sim_job_spec(&s->job);
+    err_t *e = compile(NULL, &spec, &s->job.plan);
+    job_spec_free(&spec);
+    return e;
+}
+err_t *sim_job_shape(sim_t *s, bool enumerate, job_shape_t **ret) {
+    TRY(prepare(s));
+    job_spec_t spec = sim_job_spec(&s->job);
+    resolver_t r = {.compile = compile, .cluster = "sim"};
+    err_t *e = resolve_job(&r, &spec, /* enumerate= */ false, ret); /* the brokers are not there: splits are ours */
+    job_spec_free(&spec);
+    if (e) return e;
+    (*ret)->settings.discovery_interval_ms = 0;
+    for (int i = 0; enumerate && i < (*ret)->nsources; i++)
+        for (int p = 0; p < SIM_PARTITIONS; p++) {
+            char id[8];
+            snprintf(id, sizeof id, "%d", p);
+            split_list_add(&(*ret)->sources[i].splits, &(split_t){.id = id, .end = s->job.rows, .watermark = WATERMARK_NONE});
+        }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- the reference and the verdict */
+typedef struct lines { int n, cap; char **items; } lines_t;
+static void line_add(lines_t *l, char *text) {
+    if (l->n == l->cap) l->items = xrealloc(l->items, (size_t)(l->cap = l->cap ? 2 * l->cap : 256) * sizeof(char *));
+    l->items[l->n++] = text;
+}
+static void lines_free(lines_t *l) {
+    for (int i = 0; i < l->n; i++) free(l->items[i]);
+    free(l->items);
+}
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+typedef struct cell { int64_t cnt, total; } cell_t;
+static char *window_text(int64_t start_ms, int key, const cell_t *c) {
+    int64_t sec = start_ms / 1000;
+    return xprintf("{\"ws\":\"1970-01-01 %02d:%02d:%02d\",\"k\":\"k%d\",\"cnt\":%" PRId64 ",\"total\":%" PRId64 "}", (int)(sec / 3600), (int)(sec / 60 % 60),
+                   (int)(sec % 60), key, c->cnt, c->total);
+}
+static void reference(const sim_job_t *j, lines_t *l) {
+    int windows = j->kind == JOB_WINDOW ? (int)(j->rows * EVENT_STEP_MS / WINDOW_MS + 3) : 1;
+    int64_t first = 3600000 - WINDOW_MS;
+    cell_t *cells = xcalloc((size_t)(windows * j->keys), sizeof *cells);
+    for (int p = 0; p < SIM_PARTITIONS; p++)
+        for (int64_t o = 0; o < j->rows; o++) {
+            row_t r = row_of(j, p, o);
+            if (j->kind == JOB_FILTER) {
+                if (r.v < 100) line_add(l, xprintf("{\"id\":%" PRId64 ",\"k\":\"k%d\",\"v2\":%" PRId64 "}", r.id, r.key, 2 * r.v));
+                continue;
+            }
+            int w = j->kind == JOB_WINDOW ? (int)((r.ts_ms - first) / WINDOW_MS) : 0;
+            cell_t *c = &cells[w * j->keys + r.key];
+            c->cnt++;
+            c->total += r.v;
+        }
+    for (int w = 0; w < windows && j->kind != JOB_FILTER; w++)
+        for (int k = 0; k < j->keys; k++) {
+            const cell_t *c = &cells[w * j->keys + k];
+            if (!c->cnt) continue;
+            if (j->kind == JOB_WINDOW) line_add(l, window_text(first + (int64_t)w * WINDOW_MS, k, c));
+            else line_add(l, xprintf("{\"k\":\"k%d\",\"cnt\":%" PRId64 ",\"total\":%" PRId64 "}", k, c->cnt, c->total));
+        }
+    free(cells);
+}
+
+typedef struct seen { const sim_job_t *j; lines_t lines; int64_t cnt[1024]; char *last[1024]; const char *wrong; char text[600]; } seen_t;
+/* Upserts: the counts of a key only rise, each published once; the last one is the row. */
+static void see_upsert(seen_t *x, char *text) {
+    int key;
+    long long cnt, total;
+    if (sscanf(text, "{\"k\":\"k%d\",\"cnt\":%lld,\"total\":%lld}", &key, &cnt, &total) != 3 || key < 0 || key >= x->j->keys) {
+        snprintf(x->text, sizeof x->text, "an unexpected record: %s", text);
+        x->wrong = x->text;
+        free(text);
+        return;
+    }
+    if (cnt <= x->cnt[key]) {
+        snprintf(x->text, sizeof x->text, "key k%d: count %lld after %" PRId64 ": doubled or out of order", key, cnt, x->cnt[key]);
+        x->wrong = x->text;
+    }
+    x->cnt[key] = cnt;
+    free(x->last[key]);
+    x->last[key] = text;
+}
+static void see(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value) {
+    seen_t *x = arg;
+    char *text = xstrndup(has_value ? (const char *)value.p : "tombstone", has_value ? value.len : 9);
+    if (x->j->kind == JOB_UPSERT) see_upsert(x, text);
+    else line_add(&x->lines, text);
+}
+const char *sim_verify(sim_t *s) {
+    static _Thread_local char why[700];
+    seen_t *x = xcalloc(1, sizeof *x);
+    x->j = &s->job;
+    kafka_read(s->kafka, see, x);
+    for (int k = 0; k < 1024; k++)
+        if (x->last[k]) line_add(&x->lines, x->last[k]);
+    lines_t want = {0};
+    reference(&s->job, &want);
+    if (want.n) qsort(want.items, (size_t)want.n, sizeof(char *), by_text);
+    if (x->lines.n) qsort(x->lines.items, (size_t)x->lines.n, sizeof(char *), by_text);
+    why[0] = 0;
+    if (x->wrong) snprintf(why, sizeof why, "%s", x->wrong);
+    for (int i = 0, k = 0; !why[0] && (i < want.n || k < x->lines.n); i++, k++) {
+        int c = i == want.n ? 1 : k == x->lines.n ? -1 : strcmp(want.items[i], x->lines.items[k]);
+        if (c < 0) snprintf(why, sizeof why, "lost: %s (%d records, %d wanted)", want.items[i], x->lines.n, want.n);
+        if (c > 0) snprintf(why, sizeof why, "doubled or wrong: %s (%d records, %d wanted)", x->lines.items[k], x->lines.n, want.n);
+    }
+    lines_free(&want);
+    lines_free(&x->lines);
+    free(x);
+    return why[0] ? why : NULL;
+}
