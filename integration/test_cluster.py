@@ -175,7 +175,7 @@ def aimed(c, name, start, point):
 
 
 def worker_again(c, i):
-    return lambda env: c.worker(i, env=env, args=['--base-interval', '100ms'])
+    return lambda env: c.worker(i, slots=1, env=env, args=['--base-interval', '100ms'])
 
 
 def test_six_kills_in_a_minute():
@@ -190,7 +190,7 @@ def test_six_kills_in_a_minute():
         c.workers_ready(3)
         c.topic('events', 4)
         c.topic('results', 4)
-        job = c.submit(events_job(c), 'orders', args=['--set', 'checkpoint.base.interval=1s'])
+        job = c.submit(events_job(c), 'orders', parallelism=3, args=['--set', 'checkpoint.base.interval=1s'])
         outages = []
         def watch(action):
             def run():
