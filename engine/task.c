@@ -368,6 +368,7 @@ int64_t task_next_tick_ms(task_t *t) {
     int64_t next = INT64_MAX;
     for (int i = 0; i < t->nnodes; i++) {
         node_t *n = &t->nodes[i];
+        if (n->op->kind == OP_SOURCE && n->wait && !n->ended && n->source.next_poll_ms) next = MIN(next, n->source.next_poll_ms);
         if (!n->inst.vt || !n->inst.vt->next_tick_ms || n->ended || node_full(n)) continue;
         next = MIN(next, n->inst.vt->next_tick_ms(&n->inst));
     }
