@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # docs.sh TIDEGATE: the documentation against the program. Generated pages equal what the binary prints; every relative link and anchor in
-# *.md exists; each ```sql runnable block of docs/sql.md prints exactly the ```text block after it, each ```sql refused block ends with
+# *.md exists, and so does each test that exactly-once.md and testing.md name; each ```sql runnable block of docs/sql.md prints exactly the ```text block after it, each ```sql refused block ends with
 # status 2 or 3 and exactly that text on stderr. Prints each offence; the last line is "docs: N passed, N failed".
 set -euo pipefail
 [ $# = 1 ] || { sed -n 2p "$0"; exit 2; }
@@ -65,6 +65,18 @@ def links():
             verdict(there and (not anchor or anchor in anchors(path)), f'{page}: link to {target}, which is not there')
 
 
+def names():
+    """Tests and rows of the crash table that the pages name must exist."""
+    code = ''
+    for pattern in 'tests/**/*.[ch]', 'integration/*.py':
+        for path in glob.glob(os.path.join(root, pattern), recursive=True):
+            with open(path, encoding='utf-8') as f:
+                code += f.read()
+    for page in 'docs/exactly-once.md', 'docs/testing.md':
+        for name in sorted(set(re.findall(r'`((?:ROW_)?[A-Za-z0-9]+(?:_[A-Za-z0-9]+){2,}|ROW_\w+)`', read(page)))):
+            verdict(re.search(r'\b' + name + r'\b', code) is not None, f'{page} names {name}, which is no test')
+
+
 def run_block(kind, sql, directory):
     with open(os.path.join(directory, 'job.sql'), 'w') as f:
         f.write(sql)
@@ -95,6 +107,7 @@ def examples():
 
 generated()
 links()
+names()
 examples()
 print(f'docs: {passed} passed, {failed} failed')
 sys.exit(failed > 0)
