@@ -8,6 +8,7 @@
 
 int cli_fail(err_t *e); /* prints "tidegate: what" and the hint on stderr; takes e; returns its exit status */
 int cli_fail_sql(err_t *e, const char *text, const char *file); /* with line and caret */
+int cli_fail_text(err_t *e, const char *text, const char *file); /* the same for an error of the text alone: exit status 2 */
 err_t *cli_read_file(const char *path, char **ret, size_t *ret_len);
 void cli_log(const config_t *c, const char *component, log_level_t absent);
 

@@ -153,7 +153,7 @@ static int submit_request(const config_t *c, client_request_t *r, cli_job_t *job
     int status = cli_load_job(c, false, 4, job);
     if (status) return status;
     err_t *e = sql_compile(&job->source, &job->plan); /* errors of the text need no cluster */
-    if (e) return cli_fail_sql(e, job->text, job->file);
+    if (e) return cli_fail_text(e, job->text, job->file);
     cli_notices(job->plan);
     r->spec = cli_job_spec(job, c);
     r->from = config_str(c, "from") ? xstrdup(config_str(c, "from")) : NULL;

@@ -25,6 +25,11 @@ int cli_fail_sql(err_t *e, const char *text, const char *file) {
     return status;
 }
 
+int cli_fail_text(err_t *e, const char *text, const char *file) {
+    int status = cli_fail_sql(e, text, file);
+    return status == 3 ? 2 : status; /* a name that the text does not declare is wrong text, not a thing that a cluster lacks */
+}
+
 err_t *cli_read_file(const char *path, char **ret, size_t *ret_len) {
     FILE *f = strcmp(path, "-") ? fopen(path, "re") : stdin;
     if (!f) return err_from_errno(errno, "%s", path);
@@ -67,7 +72,7 @@ int cli_load_job(const config_t *c, bool allow_select, int parallelism, cli_job_
     err_t *e = cli_read_file(args[0], &raw, &len);
     if (e) return cli_fail(e);
     e = sql_substitute(raw, len, &params, &ret->text, &len);
-    if (e) return cli_fail_sql(e, raw, args[0]);
+    if (e) return cli_fail_text(e, raw, args[0]);
     int asked = (int)config_i64(c, "parallelism");
     ret->source = (sql_source_t){.text = ret->text, .len = len, .file = ret->file, .set = pairs(c, "set"), .parallelism = asked ? asked : parallelism,
                                  .allow_select = allow_select};
@@ -102,7 +107,7 @@ int cmd_explain(const config_t *c) {
     buf_t out = buf_make(0);
     if (!status) {
         err_t *e = sql_explain(&j.source, &out);
-        if (e) status = cli_fail_sql(e, j.text, j.file);
+        if (e) status = cli_fail_text(e, j.text, j.file);
         else if (config_flag(c, "json")) {
             buf_t doc = buf_make(0);
             json_writer_t w = json_writer(&doc);

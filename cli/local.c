@@ -298,7 +298,7 @@ int cmd_run(const config_t *c) {
     int status = cli_load_job(c, true, slots, &l.job);
     if (!status) {
         err_t *e = sql_compile(&l.job.source, &l.job.plan);
-        if (e) status = cli_fail_sql(e, l.job.text, l.job.file);
+        if (e) status = cli_fail_text(e, l.job.text, l.job.file);
     }
     if (!status) {
         cli_notices(l.job.plan);

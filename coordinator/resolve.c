@@ -72,7 +72,11 @@ static job_shape_t *shape_of(const plan_t *p) {
     return s;
 }
 
-static err_t *of_table(err_t *e, const table_t *t) { return e ? err_at(err_wrap(e, "table %s", t->name), t->line, 1) : NULL; }
+/* Most connectors name the table themselves. */
+static err_t *of_table(err_t *e, const table_t *t) {
+    if (e && strncmp(err_text(e), "table ", 6)) e = err_wrap(e, "table %s", t->name);
+    return e ? err_at(e, t->line, 1) : NULL;
+}
 
 static err_t *prepare_sink(const resolver_t *r, const plan_t *p, const plan_op_t *op) {
     const sink_vtable_t *v = sink_find(op->table->connector);

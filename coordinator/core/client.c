@@ -18,11 +18,12 @@ void client_answer(coord_t *c, job_t *j, waiter_kind_t kind, const err_t *error)
     j->nwaiters = n;
 }
 
-/* A submit that takes long is answered with the job as it is: its state, and what it waits for. */
+/* A submit that takes long is answered with the job as it is: its state, and what it waits for. Not before the job is durable: until then
+ * it may still be turned away and leave nothing behind, and its id would name a job that never was. */
 void client_serve(coord_t *c, job_t *j) {
     int n = 0;
     for (int i = 0; i < j->nwaiters; i++) {
-        if (j->waiters[i].until_ms <= c->now_ms) coord_reply(c, j->waiters[i].call, j->id, NULL);
+        if (j->persisted && j->waiters[i].until_ms <= c->now_ms) coord_reply(c, j->waiters[i].call, j->id, NULL);
         else j->waiters[n++] = j->waiters[i];
     }
     j->nwaiters = n;

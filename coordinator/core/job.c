@@ -244,7 +244,8 @@ static void task_failed(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m) {
     const char *label = j->shape && m->failed.stage >= 0 && m->failed.stage < j->shape->nstages && j->shape->stages[m->failed.stage].label
                             ? j->shape->stages[m->failed.stage].label
                             : "task";
-    e = err_wrap(e, "%s %d/%d on worker %s", label, m->failed.stage, m->failed.subtask, from->name);
+    if (m->failed.stage < 0) e = err_wrap(e, "worker %s", from->name); /* a lane or the worker itself, no task */
+    else e = err_wrap(e, "%s %d/%d on worker %s", label, m->failed.stage, m->failed.subtask, from->name);
     /* A newer incarnation took the lanes: going on would fence it in turn, for ever (A4, A27). */
     if (err_code(e) == ERR_FENCED) job_fail(c, j, e);
     else restart_begin(c, j, e);
