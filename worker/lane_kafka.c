@@ -160,12 +160,19 @@ static int32_t choose_partition(const lane_handle_t *h, const lane_record_t *r) 
     return h->spec.lane + k * h->spec.lanes;
 }
 
+/* A record that the topic or the client refuses for its size stays refused: say what to change. */
+static err_t *too_large(const lane_handle_t *h, err_t *e) {
+    if (err_code(e) != ERR_LIMIT) return e;
+    return err_hint(e, "raise 'max.message.bytes' of topic '%s' (or 'properties.message.max.bytes' of table %s), then: tidegate resume",
+                    h->topic, h->spec.op->table->name);
+}
+
 static err_t *produce(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, slice_t key, bool has_key, slice_t value, bool has_value,
                       int flags, int64_t until) {
     while (rd_kafka_produce(t, partition, flags, has_value ? (void *)value.p : NULL, has_value ? value.len : 0, has_key ? key.p : NULL,
                             has_key ? key.len : 0, NULL) != 0) {
         rd_kafka_resp_err_t code = rd_kafka_last_error();
-        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return kafka_error(h->client, code, "lane %s: produce", h->id);
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return too_large(h, kafka_error(h->client, code, "lane %s: produce", h->id));
         if (clock_mono_ms() > until) return err_new(ERR_TIMEOUT, "lane %s: the broker took nothing for %d s", h->id, SEND_MS / 1000);
         take_reports(h, 10);
     }
@@ -196,7 +203,7 @@ static err_t *produce_all(lane_handle_t *h, const lane_action_t *a, int64_t unti
 static err_t *await_reports(lane_handle_t *h, int64_t until) {
     while (h->unacked) {
         take_reports(h, 50);
-        if (h->delivery_error) return kafka_error(h->client, h->delivery_error, "lane %s: topic '%s'", h->id, h->topic);
+        if (h->delivery_error) return too_large(h, kafka_error(h->client, h->delivery_error, "lane %s: topic '%s'", h->id, h->topic));
         if (clock_mono_ms() > until) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
         if (is_closing(h)) return err_new(ERR_CANCELLED, "lane %s is closing", h->id);
     }

@@ -191,6 +191,7 @@ err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, in
     else *ret = md->topics[0].partition_cnt;
     if (md) rd_kafka_metadata_destroy(md);
     rd_kafka_topic_destroy(t);
+    if (err_code(e) == ERR_UNAVAILABLE) return err_hint(e, "does the broker run, and is 'properties.bootstrap.servers' its address?");
     return err_code(e) == ERR_NOT_FOUND ? err_hint(e, "create it, or correct the option 'topic'") : e;
 }
 

@@ -46,6 +46,7 @@ typedef struct kafka_source {
     source_t *source;
     kafka_idle_t *idle;
     uint64_t stale;
+    uint64_t skipped; /* by the decoders so far, as it is in source->bad_records */
     err_t *error;
 } kafka_source_t;
 
@@ -299,6 +300,13 @@ static bool note_ends(kafka_source_t *k) {
     return all && k->nparts;
 }
 
+static void count_skipped(kafka_source_t *k) {
+    uint64_t n = 0;
+    for (int i = 0; i < k->nparts; i++) n += decoder_skipped(k->parts[i].value) + (k->parts[i].key ? decoder_skipped(k->parts[i].key) : 0);
+    k->source->bad_records += n - k->skipped;
+    k->skipped = n;
+}
+
 static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret_split, err_t **reterr) {
     kafka_source_t *k = s->self;
     *ret_batch = NULL;
@@ -308,6 +316,7 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
             served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
         } while (served > 0 && !k->filled && !k->error);
     }
+    count_skipped(k);
     for (int i = 0; i < k->nparts; i++) { /* in turn, so that no partition waits for ever */
         int at = (k->turn + i) % k->nparts;
         part_t *p = &k->parts[at];
