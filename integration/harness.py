@@ -3,7 +3,7 @@
 Every wait has a limit and names what it waited for. Nothing here may hide a failure: a process that dies without being
 killed by the test is an error at the end of the test. TIDEGATE names the binary, KAFKA_TOOL the Kafka helper,
 TIDEGATE_SLOW scales time limits (instrumented builds)."""
-import json, os, shutil, signal, socket, subprocess, tempfile, time, urllib.request
+import json, os, re, shutil, signal, socket, subprocess, tempfile, time, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -79,10 +79,12 @@ class Process:
 class Cluster:
     """with Cluster() as c: c.kafka(); c.etcd(); c.coordinator(); c.worker(1) ..."""
 
-    def __init__(self, name='test'):
+    def __init__(self, name='test', broker=None):
+        """broker: another Cluster whose Kafka broker this one uses"""
         self.dir = tempfile.mkdtemp(prefix=f'tidegate-{name}-')
         self.procs = {}
-        self.kafka_port = self.etcd_port = None
+        self.kafka_port = broker.kafka_port if broker else None
+        self.etcd_port = None
         self.ports = {}
 
     def __enter__(self):
@@ -124,7 +126,7 @@ class Cluster:
         if self.procs['kafka'].p.returncode:
             raise Failure('the Kafka broker did not start:\n' + self.procs['kafka'].tail())
         self.procs['kafka'].expected_death = True
-        pid = int(self.procs['kafka'].tail(1).split()[-1])
+        pid = int(re.findall(r'\d+', self.procs['kafka'].tail(1))[-1])  # Maven leaves escape codes before it
         self.broker_pid = pid
         return f'127.0.0.1:{self.kafka_port}'
 

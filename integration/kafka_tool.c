@@ -2,6 +2,7 @@
  *
  *   kafka_tool topic NAME PARTITIONS [config=value ...]      create (no error when it exists)
  *   kafka_tool partitions NAME PARTITIONS                    grow to so many partitions
+ *   kafka_tool config NAME config=value                      set one option of the topic
  *   kafka_tool gen NAME PARTITIONS RATE SECONDS KEYS SEED    JSON order events, RATE per second for SECONDS 
  *   kafka_tool flush NAME PARTITIONS MS                      one event per partition at MS, so that every window before can close
  *   kafka_tool put NAME PARTITION < lines                    each line a message (key<TAB>value when KEY=1)
@@ -94,6 +95,27 @@ static void admin(const char *name, int partitions, bool grow, int nconf, char *
         if (err && err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) die("%s: %s", name, rd_kafka_err2str(err));
     }
     rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+}
+
+static void config(const char *name, char *pair) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+    char *eq = strchr(pair, '=');
+    if (!eq) die("'%s' is not config=value", pair);
+    *eq = 0;
+    rd_kafka_ConfigResource_set_config(r, pair, eq + 1);
+    rd_kafka_AlterConfigs(rk, &r, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 30000);
+    if (!ev || rd_kafka_event_error(ev)) die("%s: %s", name, ev ? rd_kafka_event_error_string(ev) : "no answer for 30 s");
+    size_t n;
+    const rd_kafka_ConfigResource_t **done = rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(ev), &n);
+    for (size_t i = 0; i < n; i++)
+        if (rd_kafka_ConfigResource_error(done[i])) die("%s: %s", name, rd_kafka_ConfigResource_error_string(done[i]));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_ConfigResource_destroy(r);
     rd_kafka_queue_destroy(q);
     rd_kafka_destroy(rk);
 }
@@ -230,11 +252,12 @@ int main(int argc, char **v) {
     const char *cmd = argc > 2 ? v[1] : "";
     if (!strcmp(cmd, "topic") && argc >= 4) admin(v[2], atoi(v[3]), false, argc - 4, v + 4);
     else if (!strcmp(cmd, "partitions") && argc == 4) admin(v[2], atoi(v[3]), true, 0, NULL);
+    else if (!strcmp(cmd, "config") && argc == 4) config(v[2], v[3]);
     else if (!strcmp(cmd, "gen") && argc == 8) gen(v[2], atoi(v[3]), atol(v[4]), atol(v[5]), atoi(v[6]), strtoull(v[7], NULL, 10));
     else if (!strcmp(cmd, "flush") && argc == 5) flush(v[2], atoi(v[3]), atoll(v[4]));
     else if (!strcmp(cmd, "put") && argc == 4) put(v[2], atoi(v[3]));
     else if (!strcmp(cmd, "dump")) dump(v[2], argc > 3 ? v[3] : "read_committed", true);
     else if (!strcmp(cmd, "count")) printf("%ld\n", dump(v[2], "read_committed", false));
-    else die("usage: topic|partitions|gen|flush|put|dump|count NAME ..");
+    else die("usage: topic|partitions|config|gen|flush|put|dump|count NAME ..");
     return 0;
 }

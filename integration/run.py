@@ -43,6 +43,8 @@ def main():
                     break
             finally:
                 signal.alarm(0)
+        if hasattr(module, 'finish'):  # what its tests shared
+            module.finish()
     print(f'integration: {passed} passed, {failed} failed')
     if passed + failed == 0:
         print('integration: no test matched', file=sys.stderr)
