@@ -59,4 +59,29 @@ START_TEST(a_source_that_cannot_grow_has_no_new_splits) {
 }
 END_TEST
 
-TESTS("coordinator/resolve", a_job_has_a_shape, errors_keep_their_place_in_the_text, a_source_that_cannot_grow_has_no_new_splits)
+/* A bounded job's input was settled at its first start (hazards A8). A partition made later would be read to an end of its own, by tasks
+ * that have ended long ago. */
+START_TEST(a_bounded_topic_is_not_looked_at_again) {
+    resolver_t r = {.timeout_ms = 1000};
+    for (int bounded = 0; bounded < 2; bounded++) {
+        AUTO(auto_free) char *text = xprintf(
+            "CREATE TABLE a (x BIGINT) WITH ('connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = '127.0.0.1:1', 'format' = 'json', "
+            "'scan.startup.mode' = 'earliest-offset'%s);\n"
+            "CREATE TABLE b (x BIGINT) WITH ('connector' = 'blackhole');\nINSERT INTO b SELECT x FROM a;\n",
+            bounded ? ", 'scan.bounded.mode' = 'latest-offset'" : "");
+        job_spec_t spec = spec_of(text);
+        job_shape_t *s = NULL;
+        ck_ok(resolve_job(&r, &spec, false, &s));
+        ck_assert_int_eq(s->settings.discovery_interval_ms == 0, bounded);
+        job_shape_free(s);
+        int n = -1;
+        found_split_t *found = NULL;
+        if (bounded) ck_ok(resolve_new_splits(&r, &spec, &n, &found)); /* nobody is asked */
+        if (bounded) ck_assert_int_eq(n, 0);
+        free(found);
+    }
+}
+END_TEST
+
+TESTS("coordinator/resolve", a_job_has_a_shape, errors_keep_their_place_in_the_text, a_source_that_cannot_grow_has_no_new_splits,
+      a_bounded_topic_is_not_looked_at_again)
