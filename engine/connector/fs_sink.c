@@ -8,7 +8,7 @@
  *
  * Seal bytes (version 1): u8 version, u32 subtask, u32 parallelism, varint next part number, varint parts, then per
  * part: directory, u64 incarnation, varint subtask, varint n, varint length, u8 closed. A restored seal belongs to the
- * subtask that owns the first key group of the one that wrote it: exactly one, at any parallelism. */
+ * subtask of its writer's number modulo the parallelism now: exactly one, and the one the worker gives it to. */
 #include "common/map.h"
 #include "engine/connector/fs_part.h"
 #include <errno.h>
@@ -122,7 +122,7 @@ static err_t *fs_sink_restore(sink_t *s, slice_t bytes) {
     if (r.bad || !parallelism || parallelism > KEY_GROUPS || subtask >= parallelism)
         return err_new(ERR_CORRUPT, "malformed seal of a filesystem sink");
     f->next = MAX(f->next, next);
-    if (key_group_owner(key_group_lo((int)subtask, (int)parallelism), s->env.parallelism) != s->env.subtask) return NULL;
+    if ((int)(subtask % (uint32_t)s->env.parallelism) != s->env.subtask) return NULL;
     return err_wrap(recover_parts(f, &r, n), "table %s", s->env.op->table->name);
 }
 
