@@ -1,7 +1,8 @@
 /* changelog.c: writer and reader of a worker's changelog files.
  *
  * The writer holds one open file. An append or sync that fails says nothing about what reached the disk, so the file is closed for
- * good and the same bytes go, whole, to the next one; the manifest names only the extent that was synced. A file that has grown past
+ * good and the same bytes go, whole, to the next one; the manifest names only the extent that was synced. A file that holds nothing but
+ * the failure is removed: nobody will ever name it, and on a full disk tries would eat what comes free. A file that has grown past
  * CHANGELOG_FILE_BYTES is left, too: storage is freed by whole files (manifest_trim, manifest_garbage). */
 #include "state/segment.h"
 #include <ctype.h>
@@ -118,7 +119,9 @@ err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t
     if (!e) e = c->disk->sync(c->disk, c->file);
     if (e) {
         e = err_wrap(e, "changelog of epoch %" PRIu64 ", %s/%s", epoch, c->disk->where(c->disk), c->path);
+        AUTO(auto_free) char *useless = c->size == 0 ? TAKE(c->path) : NULL;
         changelog_rotate(c);
+        if (useless) err_free(c->disk->remove(c->disk, useless));
         return e;
     }
     *ret = (extent_t){.path = xstrdup(c->path), .from = c->size, .to = c->size + segment.len, .first = epoch,

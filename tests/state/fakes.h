@@ -59,11 +59,12 @@ static err_t *bad_import(disk_t *d, const char *local, const char *path) {
     disk_t *r = ((bad_disk_t *)d)->real;
     return bad_now(d) ? bad_error(d, "import") : r->import(r, local, path);
 }
+static err_t *bad_remove(disk_t *d, const char *path) { return ((bad_disk_t *)d)->real->remove(((bad_disk_t *)d)->real, path); }
 static const char *bad_where(disk_t *d) { return "bad"; }
 __attribute__((unused)) static bad_disk_t bad_disk(disk_t *real, int at, err_code_t code) {
     bad_disk_t b = {.real = real, .at = at, .code = code};
     b.vt = (disk_t){.create = bad_create, .append = bad_append, .sync = bad_sync, .close = bad_close, .read = bad_read,
-                    .put = bad_put, .import = bad_import, .where = bad_where};
+                    .put = bad_put, .remove = bad_remove, .import = bad_import, .where = bad_where};
     return b;
 }
 

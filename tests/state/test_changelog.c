@@ -141,6 +141,8 @@ START_TEST(an_extent_is_read_from_the_middle_of_a_file) {
 }
 END_TEST
 
+static void count_file(void *arg, const char *name, uint64_t size) { ++*(int *)arg; }
+
 /* Epochs 1..4, and one call fails: create, append or sync. The epoch is repeated from memory into a new file; what the manifest
  * names is whole, and every epoch is there exactly once. */
 START_TEST(a_failed_write_is_repeated_into_a_new_file) {
@@ -169,6 +171,9 @@ START_TEST(a_failed_write_is_repeated_into_a_new_file) {
             }
             ck_assert_int_eq(failed, 1);
             ck_assert_int_eq(m->nextents, at <= 3 ? 1 : 2); /* before or between two epochs */
+            int files = 0; /* a file without a whole segment is not left behind, unless it could not even be opened */
+            ck_ok(real->list(real, "", count_file, &files));
+            ck_assert_int_eq(files, m->nextents + (at == 1));
             heard_t h;
             segment_visitor_t v = visitor(&h);
             for (int i = 0; i < m->nextents; i++) ck_ok(changelog_read(real, &m->extents[i], id.job, &v));

@@ -55,10 +55,18 @@ static err_t *m_read(disk_t *d, const char *path, uint64_t from, uint64_t len, b
     }
     return err_new(ERR_NOT_FOUND, "%s", path);
 }
+/* Only what was abandoned is ever removed: the slot stays, so that its name is not used again. */
+static err_t *m_remove(disk_t *d, const char *path) {
+    memory_disk_t *m = (memory_disk_t *)d;
+    for (int i = 0; i < m->nfiles; i++)
+        if (!strcmp(m->files[i].path, path)) ck_assert(m->files[i].abandoned);
+    return NULL;
+}
 static const char *m_where(disk_t *d) { return "memory"; }
 static void disk_init(memory_disk_t *m) {
     memset(m, 0, sizeof *m);
-    m->disk = (disk_t){.create = m_create, .append = m_append, .sync = m_sync, .close = m_close, .read = m_read, .where = m_where};
+    m->disk = (disk_t){.create = m_create, .append = m_append, .sync = m_sync, .close = m_close, .read = m_read, .remove = m_remove,
+                        .where = m_where};
 }
 static void disk_done(memory_disk_t *m) {
     for (int i = 0; i < m->nfiles; i++) buf_free(&m->files[i].bytes);
