@@ -7,6 +7,7 @@
 #define MAILBOX_MAX (1u << 20)
 #define CLOSE_WAIT_MS 5000
 #define CAMPAIGN_AGAIN_MS 1000
+#define POSTS_PER_TURN 256
 
 static void default_log(void *arg, coord_log_level_t level, const char *text) {
     log_line(level == COORD_INFO ? LOG_INFO : level == COORD_WARN ? LOG_WARN : LOG_ERROR, text, "%s", "");
@@ -239,8 +240,8 @@ static void *driver_loop(void *arg) {
             coord_event_t tick = {.kind = EV_TICK};
             step(d, &tick, &campaign_ms);
         }
-        post_t *p;
-        while (!d->stopping && (p = mailbox_receive(d->box)) != NULL) take_post(d, p, &campaign_ms);
+        post_t *p; /* a bounded number: no flood may hold the ticks back, on which time-outs depend */
+        for (int n = 0; n < POSTS_PER_TURN && !d->stopping && (p = mailbox_receive(d->box)) != NULL; n++) take_post(d, p, &campaign_ms);
         if (!d->stopping) mailbox_wait(d->box, (int)MAX(MIN(coord_next_ms(d->core) - clock_mono_ms(), 1000), 0));
     }
     finish(d);
