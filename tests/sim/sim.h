@@ -25,6 +25,7 @@
 #define SIM_COORDS 2
 #define SIM_WORKERS 3
 #define SIM_PARTITIONS 4
+#define SIM_EPOCHS 40 /* a job takes at least about that many */
 
 /* ---- the crash table: what must have been reached over a run of many seeds */
 #define SIM_ROWS(X)                                                                                                       \
@@ -204,7 +205,7 @@ void proc_restart_later(proc_t *p, int64_t ms);
 /* ---- sim_run.c: a seed from submit to the verdict */
 typedef struct sim_result { bool ok; uint64_t hash; uint64_t epochs, faults, attempts; int64_t virtual_ms; char *why; } sim_result_t;
 void sim_start(sim_t *s);                /* processes run, the job is submitted */
-void sim_faults(sim_t *s, int64_t until);
+void sim_faults(sim_t *s); /* until sim_heal */
 void sim_heal(sim_t *s);
 bool sim_finish(sim_t *s, int64_t within_ms); /* until the job is FINISHED */
 void sim_check_output(sim_t *s);
@@ -306,6 +307,7 @@ void sim_worker_unlinked(proc_t *p, uint32_t generation);
 void sim_worker_wake(proc_t *p, job_id_t job, attempt_t attempt, int stage, int subtask);
 void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const char *peer);
 void sim_worker_lane(proc_t *p, job_id_t job, attempt_t attempt, void *entry, lane_answer_t a);
+void sim_worker_describe(proc_t *p); /* into the trace: why nothing goes on */
 bool sim_worker_runs(const proc_t *p, attempt_t *ret);
 
 /* ---- sim_coord.c */

@@ -53,6 +53,13 @@ static void fill(source_t *s, const sim_job_t *j, int partition, const split_t *
         }
     }
 }
+/* By time, and so many per complete epoch that a seed cannot be over before SIM_EPOCHS of them. */
+static int64_t rows_arrived(const sim_t *s, int64_t *next_ms) {
+    const sim_job_t *j = &s->job;
+    int64_t now = sim_now_ms(s), n = (now - 1000) * j->rows / j->span_ms, upto = (int64_t)(s->epochs + 2) * j->rows / SIM_EPOCHS;
+    *next_ms = MIN(*next_ms, now + (n < upto ? j->span_ms / j->rows + 1 : 5));
+    return MIN(MIN(n, upto), j->rows);
+}
 static src_status_t src_poll(source_t *s, batch_t **ret, int *ret_split, err_t **reterr) {
     src_t *x = s->self;
     const sim_job_t *j = &x->s->job;
@@ -66,11 +73,8 @@ static src_status_t src_poll(source_t *s, batch_t **ret, int *ret_split, err_t *
             continue;
         }
         all = false;
-        int64_t arrived = MIN(sp->end, (now - 1000) * j->rows / j->span_ms);
-        if (arrived <= sp->position) {
-            next = MIN(next, 1000 + (sp->position + 1) * j->span_ms / j->rows + 1);
-            continue;
-        }
+        int64_t arrived = rows_arrived(x->s, &next);
+        if (arrived <= sp->position) continue;
         uint32_t n = (uint32_t)MIN(arrived - sp->position, (int64_t)POLL_ROWS);
         batch_t *b = batch_new_schema(s->env.op->schema, n);
         fill(s, j, atoi(sp->id), sp, n, b);
@@ -126,7 +130,7 @@ static err_t *compile(void *arg, const job_spec_t *spec, plan_t **ret) {
     return sql_compile(&src, ret);
 }
 void sim_job_make(sim_job_t *j, job_kind_t kind) {
-    *j = (sim_job_t){.kind = kind, .rows = 600, .span_ms = 3000, .keys = 13, .interval_ms = 40, .parallelism = 3};
+    *j = (sim_job_t){.kind = kind, .rows = 700, .span_ms = 2000, .keys = 13, .interval_ms = 40, .parallelism = 3};
 }
 void sim_job_done(sim_job_t *j) {
     if (j->plan) plan_free(j->plan);

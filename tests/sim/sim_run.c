@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define FAULTS_MS 40000
 #define LIVE_MS 60000 /* after the faults stop the job is done within that */
 
 /* ---------------------------------------------------------------- the client */
@@ -72,6 +73,10 @@ static void crash(sim_t *s, proc_t *p) {
     proc_kill(p, sim_chance(s, 400));
     proc_restart_later(p, sim_between(s, 20, sim_chance(s, 200) ? 2500 : 700));
 }
+static bool of_start(sim_row_t r) {
+    return r == ROW_DEPLOY || r == ROW_RESTORE || r == ROW_BUILT || r == ROW_INIT || r == ROW_C_RAISE || r == ROW_C_DEPLOY || r == ROW_C_START ||
+           r == ROW_C_STOP;
+}
 static void fault(sim_t *s) {
     const mix_t *m = &s->mix;
     int draw = (int)sim_below(s, 1000), sum = 0;
@@ -80,9 +85,11 @@ static void fault(sim_t *s) {
     CASE(m->crash_worker) { crash(s, some_worker(s)); return; }
     CASE(m->crash_coord) { crash(s, some_coord(s)); return; }
     CASE(m->aim) {
-        sim_aim(s, aims[sim_below(s, ARRAY_LEN(aims))], (int)sim_below(s, 6));
-        s->aimed_until = s->now + 1500 * SIM_MS;
+        sim_row_t row = aims[sim_below(s, ARRAY_LEN(aims))];
+        sim_aim(s, row, (int)sim_below(s, of_start(row) ? 3 : 6));
+        s->aimed_until = s->now + 2500 * SIM_MS;
         sim_log(s, "fault: aims at '%s'", sim_row_names[s->aimed]);
+        if (of_start(row)) crash(s, some_worker(s)); /* so that there is a new attempt to die in */
         return;
     }
     CASE(m->link) {
@@ -120,19 +127,13 @@ static void fault(sim_t *s) {
     s->faults--;
 }
 static void next_fault(sim_t *s, void *arg) {
-    int64_t until = *(int64_t *)arg;
-    if (!s->faults_on || s->now >= until) {
-        free(arg);
-        return;
-    }
+    if (!s->faults_on) return;
     fault(s);
-    sim_at(s, s->now + sim_between(s, s->mix.fault_every_ms / 4, 2 * s->mix.fault_every_ms) * SIM_MS, NULL, next_fault, arg, NULL);
+    sim_at(s, s->now + sim_between(s, s->mix.fault_every_ms / 4, 2 * s->mix.fault_every_ms) * SIM_MS, NULL, next_fault, NULL, NULL);
 }
-void sim_faults(sim_t *s, int64_t until) {
+void sim_faults(sim_t *s) {
     s->faults_on = true;
-    int64_t *arg = xmalloc(sizeof *arg);
-    *arg = until;
-    sim_at(s, s->now + 100 * SIM_MS, NULL, next_fault, arg, NULL);
+    sim_at(s, s->now + 100 * SIM_MS, NULL, next_fault, NULL, NULL);
 }
 void sim_heal(sim_t *s) {
     s->faults_on = false;
@@ -155,6 +156,7 @@ bool sim_finish(sim_t *s, int64_t within_ms) {
         if (!sim_step(s)) break;
     if (s->broken) return false;
     if (!job_state_terminal(etcd_job_state(s->etcd))) {
+        for (int i = SIM_COORDS; i < s->nprocs; i++) sim_worker_describe(&s->procs[i]);
         sim_broken(s, "the job is not done %" PRId64 " ms after the faults stopped (it is at epoch %" PRIu64 ")", within_ms,
                    etcd_manifest(s->etcd) ? etcd_manifest(s->etcd)->epoch : 0);
         return false;
@@ -185,7 +187,6 @@ sim_t *sim_draw(uint64_t seed) {
     }
     for (size_t i = 0; i < ARRAY_LEN(weights); i++) *weights[i] = sum ? raw[i] * 1000 / sum : 0;
     if (!sum) m->crash_worker = 1000;
-    m->fault_every_ms = sim_between(s, 80, 500);
     m->latency_us = sim_between(s, 50, 2000);
     m->disk_us = sim_between(s, 200, 8000);
     m->txn_timeout_ms = sim_chance(s, 300) ? sim_between(s, 30, 400) : 10000;
@@ -193,6 +194,7 @@ sim_t *sim_draw(uint64_t seed) {
     m->workers = (int)sim_between(s, 2, SIM_WORKERS);
     for (int i = 0; i < s->nprocs; i++) s->procs[i].skew_ms = sim_between(s, -300, 300);
     s->job.interval_ms = (int)sim_between(s, 20, 60);
+    m->fault_every_ms = sim_between(s, s->job.interval_ms, 4 * s->job.interval_ms);
     s->job.keys = (int)sim_between(s, 3, 60);
     s->job.parallelism = (int)sim_between(s, 2, 3);
     return s;
@@ -202,9 +204,10 @@ sim_result_t sim_seed(uint64_t seed, bool verbose, uint64_t *reached) {
     sim_t *s = sim_draw(seed);
     s->verbose = verbose;
     sim_start(s);
-    int64_t until = s->now + s->job.span_ms * SIM_MS;
-    sim_faults(s, until);
-    sim_run_until(s, until);
+    sim_faults(s);
+    int64_t until = s->now + FAULTS_MS * SIM_MS;
+    while (!s->broken && s->now < until && (s->epochs < 32 || s->faults < 8) && !job_state_terminal(etcd_job_state(s->etcd)))
+        if (!sim_step(s)) break;
     sim_heal(s);
     if (sim_finish(s, LIVE_MS)) sim_check_output(s);
     for (int i = 0; reached && i < ROWS; i++) reached[i] += s->reached[i];

@@ -877,6 +877,21 @@ void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const ch
     snprintf(n->where, sizeof n->where, "%s", peer);
     later(rt, 0, on_task, n);
 }
+void sim_worker_describe(proc_t *p) {
+    for (srt_t *rt = p->worker ? p->worker->runtimes : NULL; rt; rt = rt->next) {
+        sim_log(p->s, "%s: attempt %" PRIu64 "%s%s%s, complete %" PRIu64 ", writing %" PRIu64 ", pump at %" PRId64, p->name, rt->attempt,
+                rt->building ? " building" : "", rt->started ? " started" : "", rt->tearing ? " tearing" : "", rt->complete, rt->writing,
+                p->worker->pump_at / SIM_MS);
+        for (int i = 0; i < rt->ntasks && rt->tasks[i].task; i++) {
+            task_stats_t st;
+            task_stats(rt->tasks[i].task, &st);
+            int64_t tick = task_next_tick_ms(rt->tasks[i].task);
+            sim_log(p->s, "%s: task %d/%d%s%s%s in %" PRIu64 " out %" PRIu64 " tick in %" PRId64, p->name, rt->tasks[i].stage, rt->tasks[i].subtask,
+                    rt->tasks[i].awake ? " awake" : "", rt->tasks[i].ended ? " ended" : "", rt->tasks[i].failed ? " failed" : "", st.rows_in,
+                    st.rows_out, tick == INT64_MAX ? -1 : tick - rt->clock_ms);
+        }
+    }
+}
 bool sim_worker_runs(const proc_t *p, attempt_t *ret) {
     for (srt_t *rt = p->worker ? p->worker->runtimes : NULL; rt; rt = rt->next) {
         if (!rt->started || rt->tearing) continue;
