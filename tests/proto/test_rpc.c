@@ -4,9 +4,12 @@
 #include "proto/link.h"
 #include "tests/helpers/test.h"
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
@@ -151,6 +154,49 @@ START_TEST(a_peer_that_vanishes_is_an_event_at_once) {
 }
 END_TEST
 
+/* A frozen process keeps its sockets open and its kernel goes on acknowledging. */
+START_TEST(a_peer_that_freezes_is_noticed) {
+    int out[2];
+    ck_assert_int_eq(pipe(out), 0);
+    pid_t child = fork(); /* this test is the first: nothing of gRPC exists yet, even when all share one process */
+    ck_assert_int_ge(child, 0);
+    char address[64] = "";
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        host_t h;
+        serve(&h, address, sizeof address);
+        if (write(out[1], address, sizeof address) != (ssize_t)sizeof address) _exit(1);
+        note_t *n = next(h.box);
+        n->link->send(n->link, ctl_new(CTL_WELCOME));
+        for (;;) pause();
+    }
+    ck_assert_int_eq(read(out[0], address, sizeof address), (int)sizeof address);
+    mailbox_t *mine = mailbox_new(10, NULL);
+    link_t *l;
+    ck_ok(rpc_connect(address, 5000, &(link_handler_t){on_message, on_closed, mine}, &l));
+    l->send(l, ctl_new(CTL_DRAIN));
+    note_t *n = next(mine);
+    ck_assert_int_eq(n->kind, GOT);
+    ctl_free(n->msg);
+    free(n);
+    usleep(6000000); /* a quiet link to a healthy peer is left alone */
+    ck_assert_ptr_null(mailbox_receive(mine));
+    kill(child, SIGSTOP);
+    int64_t start = clock_mono_ms();
+    n = next(mine);
+    ck_assert_int_eq(n->kind, CLOSED);
+    ck_assert_msg(clock_mono_ms() - start < 10000, "noticed after %d ms", (int)(clock_mono_ms() - start));
+    err_free(n->why);
+    free(n);
+    l->free(l);
+    mailbox_free(mine);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(out[0]);
+    close(out[1]);
+}
+END_TEST
+
 START_TEST(nobody_there_is_said_soon) {
     mailbox_t *mine = mailbox_new(10, NULL);
     link_t *l;
@@ -245,6 +291,6 @@ START_TEST(garbage_on_the_port_harms_nobody) {
 }
 END_TEST
 
-TESTS("rpc", messages_keep_their_order_and_both_ends_hear_the_end, a_peer_that_vanishes_is_an_event_at_once,
+TESTS("rpc", a_peer_that_freezes_is_noticed, messages_keep_their_order_and_both_ends_hear_the_end, a_peer_that_vanishes_is_an_event_at_once,
       nobody_there_is_said_soon, unary_calls_carry_documents_and_errors, a_stopping_server_answers_open_calls,
       garbage_on_the_port_harms_nobody)
