@@ -125,6 +125,7 @@ typedef struct mix {
     int64_t disk_us;          /* of a sync */
     int64_t txn_timeout_ms;
     int64_t base_interval_ms;
+    uint64_t file_bytes;      /* a changelog file is left when it is longer; 0: the default */
     size_t memory;            /* of keyed state; 0: no bound */
     int workers;
 } mix_t;
@@ -231,6 +232,7 @@ void disk_full(disk_model_t *d, bool full);
 void disk_crashed(disk_model_t *d, proc_t *p, bool machine);
 bool disk_has(disk_model_t *d, const char *path, uint64_t bytes); /* exists with so many durable bytes */
 err_t *disk_read_all(disk_model_t *d, const char *path, buf_t *ret);
+void disk_damage(disk_model_t *d, const char *path); /* one byte of it turns */
 size_t disk_files(const disk_model_t *d);
 
 /* ---- etcd.c: leader key under a lease, job records, attempts, manifest pointers. Answers come as events of the asking process. */

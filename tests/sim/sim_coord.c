@@ -213,6 +213,17 @@ static void resolve(sim_t *s, void *arg) {
     free(x);
 }
 
+static void saved(sim_t *s, void *arg) {
+    carried_t *x = arg;
+    sim_coord_t *c = x->p->coord;
+    if (c->term == x->term) {
+        coord_event_t e = {.kind = EV_SAVED, .job = x->job};
+        e.saved.epoch = x->epoch;
+        e.saved.target = xstrdup(x->path);
+        step(c, &e);
+    }
+    free(x);
+}
 static sim_row_t row_of_send(ctl_kind_t k) {
     switch (k) {
     case CTL_DEPLOY: return ROW_C_DEPLOY;
@@ -256,6 +267,13 @@ static void perform(sim_coord_t *c, coord_action_t *a) {
         break;
     case ACT_PUT_MANIFEST: put_manifest(c, a); break;
     case ACT_DELETE_FILES: delete_files(c, a); break;
+    case ACT_SAVE: {
+        carried_t *x = carry(c, a->job);
+        x->epoch = a->save.manifest->epoch;
+        snprintf(x->path, sizeof x->path, "%s", a->save.target ? a->save.target : "savepoint");
+        sim_at(s, s->now + 50 * SIM_MS, p, saved, x, NULL);
+        break;
+    }
     case ACT_REPLY:
         if (a->job) s->job_id = a->job;
         sim_log(s, "%s: reply %s", p->name, a->reply.error ? err_text(a->reply.error) : "ok");

@@ -191,6 +191,7 @@ sim_t *sim_draw(uint64_t seed) {
     m->disk_us = sim_between(s, 200, 8000);
     m->txn_timeout_ms = sim_chance(s, 300) ? sim_between(s, 30, 400) : 10000;
     m->memory = sim_chance(s, 400) ? (size_t)sim_between(s, 2000, 60000) : 0;
+    m->file_bytes = sim_chance(s, 500) ? (uint64_t)sim_between(s, 1000, 20000) : 0;
     m->workers = (int)sim_between(s, 2, SIM_WORKERS);
     for (int i = 0; i < s->nprocs; i++) s->procs[i].skew_ms = sim_between(s, -300, 300);
     s->job.interval_ms = (int)sim_between(s, 20, 60);

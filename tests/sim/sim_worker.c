@@ -513,6 +513,17 @@ static void teardown(sim_worker_t *w, const agent_action_t *x) {
 }
 
 /* ---------------------------------------------------------------- build, write, base */
+/* Event time goes on from where the manifest says (A9): a task that forgot it would open windows again that have fired. */
+static void check_restored(srt_t *rt) {
+    for (int i = 0; i < rt->ntasks; i++) {
+        task_stats_t st;
+        task_stats(rt->tasks[i].task, &st);
+        int64_t want = manifest_watermark(rt->deploy->deploy.manifest, rt->tasks[i].stage);
+        if (!rt->tasks[i].source && st.watermark < want)
+            sim_broken(rt->w->p->s, "task %d/%d begins at watermark %" PRId64 ", the manifest has %" PRId64 " (A9)", rt->tasks[i].stage,
+                       rt->tasks[i].subtask, st.watermark, want);
+    }
+}
 static void on_built(sim_t *s, void *arg) {
     note_t *n = arg;
     sim_worker_t *w = n->p->worker;
@@ -526,6 +537,7 @@ static void on_built(sim_t *s, void *arg) {
         rt->tried_ms = sim_now_ms(s);
         if (e > 0) lanes_complete(rt->lanes, e);
         n->error = lanes_open(rt->lanes);
+        check_restored(rt);
     }
     if (n->p->dying || sim_point(s, n->p, ROW_BUILT)) {
         note_drop(n);
@@ -603,7 +615,10 @@ static void on_write(sim_t *s, void *arg) {
         return;
     }
     disk_phase(w->p->disk, DISK_WRITE);
-    if (!rt->log) rt->log = changelog_new(w->p->disk, &rt->id);
+    if (!rt->log) {
+        rt->log = changelog_new(w->p->disk, &rt->id);
+        if (s->mix.file_bytes) changelog_set_file_bytes(rt->log, s->mix.file_bytes);
+    }
     err_t *e = NULL;
     if (rt->segment.len == 0) e = segment_build(&rt->id, n->epoch, rt->seals, rt->nseals, true, &rt->segment);
     if (!e) e = changelog_append(rt->log, n->epoch, buf_slice(&rt->segment), &n->extent);
