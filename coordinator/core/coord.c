@@ -170,7 +170,10 @@ err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret) {
     case EV_MESSAGE: step_message(c, e); break;
     case EV_CLOSED: membership_closed(c, e->session); break;
     case EV_CLIENT: step_client(c, e); break;
-    case EV_TICK: membership_tick(c); break;
+    case EV_TICK:
+        c->tick_ms = c->now_ms;
+        membership_tick(c);
+        break;
     default: step_answer(c, e); break;
     }
     if (c->leading) serve(c);
@@ -184,7 +187,7 @@ err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret) {
 }
 
 int64_t coord_next_ms(const coord_t *c) {
-    int64_t next = c->now_ms + (c->leading ? c->conf.heartbeat_ms : 1000);
+    int64_t tick = c->tick_ms + (c->leading ? c->conf.heartbeat_ms : 1000), next = tick;
     for (int i = 0; i < c->njobs; i++) {
         const job_t *j = c->jobs[i];
         if (job_state_terminal(j->state)) continue;
@@ -192,5 +195,5 @@ int64_t coord_next_ms(const coord_t *c) {
         if (j->state == JOB_RESTARTING && j->restart_ms > c->now_ms) t = MIN(t, j->restart_ms);
         next = MIN(next, t);
     }
-    return MAX(next, c->now_ms + 1);
+    return MIN(tick, MAX(next, c->now_ms + 1)); /* a tick may be overdue: a flood of events within this millisecond does not hide it */
 }

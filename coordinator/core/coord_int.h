@@ -133,6 +133,7 @@ struct coord {
     bool step_down; /* a write was refused: at the end of the step leadership is given up */
     uint64_t leader;
     int64_t now_ms, wall_ms, leading_ms;
+    int64_t tick_ms; /* of the last tick: other events must not put the next one off, or chatty workers hide a silent one */
     uint64_t draw;
     int nmembers; member_t **members; /* by id */
     int njobs; job_t **jobs;          /* by id */

@@ -731,6 +731,24 @@ START_TEST(silence_is_death_and_a_zombie_is_fenced) {
 }
 END_TEST
 
+/* Deadlines are looked at by ticks, and the next tick is due a while after the last one, whatever comes between. */
+START_TEST(chatty_workers_do_not_hide_a_silent_one) {
+    story_t *s = story_running();
+    pass(s, 300);
+    int ticks = 0;
+    for (int64_t end = s->now + 2000; s->now < end; s->now += 50) {
+        beat(s, &s->w[0]);
+        if (coord_next_ms(s->c) > s->now) continue;
+        coord_event_t e = story_event(s, EV_TICK);
+        story_step(s, &e);
+        ticks++;
+    }
+    ck_assert_int_ge(ticks, 5);
+    expect(s, "worker w2 is gone: worker w2 was silent", "-> RESTARTING");
+    story_free(s);
+}
+END_TEST
+
 START_TEST(acks_of_another_attempt_or_leader_do_nothing) {
     story_t *s = story_running();
     s->w[0].mute_ack = s->w[1].mute_ack = true;
@@ -850,6 +868,7 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives,
       B14_at_most_four_epochs_are_in_flight, B15_an_idle_job_has_no_epochs, a_lost_worker_costs_one_restart_and_the_rest_goes_on,
       a_job_that_ran_goes_on_with_fewer_slots_and_spreads_again, silence_is_death_and_a_zombie_is_fenced,
+      chatty_workers_do_not_hide_a_silent_one,
       acks_of_another_attempt_or_leader_do_nothing, a_newer_session_of_a_name_ends_the_older,
       a_draining_worker_is_emptied_and_let_go, versions_that_do_not_overlap_are_refused, cancel_publishes_what_is_complete,
       strays_of_a_dead_leader_are_told_to_stop)
