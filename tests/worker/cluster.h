@@ -337,7 +337,7 @@ static worker_conf_t member_conf(cluster_t *c, member_t *m) {
 static void member_start(cluster_t *c, int i) {
     member_t *m = &c->m[i];
     snprintf(m->name, sizeof m->name, "w%d", i + 1);
-    snprintf(m->dir, sizeof m->dir, "%s/%s", c->root, m->name);
+    snprintf(m->dir, sizeof m->dir, "%s/w%d", c->root, i + 1);
     m->c = c;
     m->in = mailbox_new(100000, free_message);
     worker_conf_t conf = member_conf(c, m);
