@@ -92,6 +92,7 @@ typedef struct source {
     /* set with SRC_WAIT: poll again at this processing time (eval->now_ms) though nothing wakes; 0 or INT64_MAX: only a
      * wake. A due time in the past means at once. */
     int64_t next_poll_ms;
+    char waits_for[160]; /* what it waits for outside (a broker that does not answer), for people; "" nothing. Set by poll */
 } source_t;
 
 struct source_vtable {
@@ -110,6 +111,9 @@ struct source_vtable {
     src_status_t (*poll)(source_t *s, batch_t **ret_batch, int *ret_split, err_t **reterr);
     /* Adds splits found later. NULL: unsupported. */
     err_t *(*add_splits)(source_t *s, const split_list_t *more);
+    /* Barrier, at the positions of `splits`: appends the epoch's dead letters (a segment of engine/lane.h, or nothing) for the lane of
+     * op->dead_letters; called only when the plan has one. NULL: it makes none. */
+    void (*seal)(source_t *s, epoch_t epoch, buf_t *segment, uint64_t *ret_rows);
     /* Epoch complete: positions as sealed in that epoch (group offset commit). NULL: nothing. */
     void (*complete)(source_t *s, epoch_t epoch, const split_list_t *sealed);
     /* Is split i known to have nothing to read right now (idleness, hazards A11)? NULL: never idle. */
@@ -128,6 +132,7 @@ typedef struct sink {
     op_env_t env;
     void *self;
     uint64_t rows_in, bytes_out;
+    char waits_for[160]; /* as source_t's; set by write and seal */
 } sink_t;
 
 struct sink_vtable {

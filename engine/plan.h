@@ -77,7 +77,8 @@ typedef struct window_spec {
 /* What an aggregate operator appends after its keys and results, from the window. */
 typedef enum window_prop { WINDOW_PROP_START, WINDOW_PROP_END, WINDOW_PROP_TIME /* end - 1 ms, a time attribute */ } window_prop_t;
 
-typedef struct plan_op {
+typedef struct plan_op plan_op_t;
+struct plan_op {
     int id;          /* index in stage->ops */
     op_kind_t kind;
     int ninputs;
@@ -127,7 +128,11 @@ typedef struct plan_op {
     exchange_kind_t exchange;
     int nhash;
     const int *hash;   /* EXCHANGE_HASH: key columns; target = key group range owner of hash(row_encode(keys)) */
-} plan_op_t;
+
+    /* Dead letters: a hidden sink behind a source, in its stage, gets barriers but no rows; its lanes carry what source vt->seal hands over. */
+    const plan_op_t *dead_letters; /* OP_SOURCE: that sink; NULL: a bad record fails the job */
+    bool dead_letter;              /* OP_SINK: is such a sink */
+};
 
 typedef struct plan_stage {
     int id;

@@ -60,6 +60,7 @@ typedef struct task_stats {
     uint64_t blocked_ns;        /* time spent with a full output */
     uint64_t state_entries, state_bytes;
     const char *holds_time;     /* split or input that holds the watermark; borrowed until the next step */
+    const char *waits_for;      /* what a source or sink waits for outside; NULL nothing; borrowed likewise */
 } task_stats_t;
 void task_stats(const task_t *t, task_stats_t *ret);
 bool task_has_source(const task_t *t);

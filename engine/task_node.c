@@ -50,6 +50,10 @@ bool out_full(const out_t *o) { return node_full(o->node); }
 void node_emit(node_t *n, item_t it) {
     for (int i = 0; i < n->nlinks; i++) {
         item_t copy = it;
+        if (it.e.kind == ELEMENT_BATCH && n->links[i].to->op->dead_letter) { /* only barriers are for it */
+            if (i + 1 == n->nlinks) batch_free(it.e.batch);
+            continue;
+        }
         if (it.e.batch && i + 1 < n->nlinks) copy.e.batch = batch_share(it.e.batch);
         queue_push(&n->links[i].to->inputs[n->links[i].input], copy);
     }

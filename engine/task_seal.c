@@ -29,6 +29,27 @@ static void drop_empty_state(task_seal_t *s) {
     buf_free(&s->states[--s->nstates].bytes);
 }
 
+static void add_sink(task_seal_t *s, const node_t *n, const plan_op_t *op, uint64_t rows, buf_t segment) {
+    s->sinks = xrealloc(s->sinks, sizeof *s->sinks * (size_t)(s->nsinks + 1));
+    s->sinks[s->nsinks++] = (sink_seal_t){op->id, op->fingerprint, n->t->env.subtask, rows, segment};
+}
+
+/* Now, with the positions: what the source reads from here on belongs to the next epoch. */
+static err_t *seal_dead_letters(node_t *n, task_seal_t *s) {
+    if (!n->op->dead_letters || !n->source.vt->seal) return NULL;
+    buf_t segment = buf_make(BUF_MAX_DEFAULT);
+    uint64_t rows = 0;
+    n->source.vt->seal(&n->source, s->epoch, &segment, &rows);
+    if (segment.overflow) {
+        buf_free(&segment);
+        return err_new(ERR_LIMIT, "the dead letters of one epoch are larger than %zu bytes", BUF_MAX_DEFAULT);
+    }
+    if (segment.len) add_sink(s, n, n->op->dead_letters, rows, segment);
+    else buf_free(&segment);
+    s->rows_since += rows;
+    return NULL;
+}
+
 static void seal_source(node_t *n, task_seal_t *s) {
     s->sources = xrealloc(s->sources, sizeof *s->sources * (size_t)(s->nsources + 1));
     source_seal_t *x = &s->sources[s->nsources++];
@@ -61,8 +82,7 @@ static op_status_t seal_sink(node_t *n, task_seal_t *s, err_t **reterr) {
         bytes = buf_make(0);
     }
     if (st == OP_DONE && segment.len) {
-        s->sinks = xrealloc(s->sinks, sizeof *s->sinks * (size_t)(s->nsinks + 1));
-        s->sinks[s->nsinks++] = (sink_seal_t){n->op->id, n->op->fingerprint, n->t->env.subtask, rows, segment};
+        add_sink(s, n, n->op, rows, segment);
         segment = buf_make(0);
     }
     buf_free(&bytes);
@@ -111,6 +131,7 @@ op_status_t node_seal(node_t *n, err_t **reterr) {
     switch (n->op->kind) {
     case OP_SOURCE:
         seal_source(n, s);
+        if ((*reterr = seal_dead_letters(n, s))) return OP_FAIL;
         s->rows_since += n->rows_since;
         n->rows_since = 0;
         if (!n->watermark_node) s->watermark = MIN(s->watermark, n->out_watermark);

@@ -47,6 +47,7 @@ static pop_t *phys_scan(phys_t *p, const rel_t *r) {
     o->op->line = r->line;
     o->op->retracts = r->scan.upsert;
     phys_identity(p, o->op, r->identity);
+    phys_dead_letters(p, o);
     return r->scan.upsert ? phys_upsert_keys(p, r, o) : o;
 }
 

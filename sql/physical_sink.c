@@ -51,6 +51,49 @@ static pop_t *to_lanes(phys_t *p, pop_t *in, const int *key, int nkey, int lanes
     return pop_exchange(p, in, EXCHANGE_REBALANCE, NULL, 0, lanes);
 }
 
+/* A name of its own per source: it is in the ids of the lanes and of their ledger. */
+static const char *dead_letters_name(phys_t *p, const pop_t *source) {
+    int earlier = 0;
+    for (int i = 0; i < p->nops; i++) {
+        const plan_op_t *o = p->ops[i]->op;
+        earlier += o->dead_letters && o->table == source->op->table && o != source->op;
+    }
+    const char *name = source->op->table->name;
+    return earlier ? arena_printf(p->arena, "%s-dead-letters-%d", name, earlier + 1) : arena_printf(p->arena, "%s-dead-letters", name);
+}
+
+static const char *dead_letters_topic(phys_t *p, const table_t *t) {
+    const char *plain = options_get(&t->options, "format"), *value = options_get(&t->options, "value.format");
+    const char *key = plain ? arena_printf(p->arena, "%s.dead-letter.topic", plain)
+                            : arena_printf(p->arena, "value.%s.dead-letter.topic", value ? value : "");
+    return options_get(&t->options, key);
+}
+
+void phys_dead_letters(phys_t *p, pop_t *source) {
+    const table_t *from = source->op->table;
+    const char *topic = is_kafka(from) ? dead_letters_topic(p, from) : NULL;
+    if (!topic) return;
+    table_t *t = ARENA_NEW(p->arena, table_t);
+    *t = *from;
+    t->name = dead_letters_name(p, source);
+    t->options = (options_t){0, ARENA_ARRAY(p->arena, const char *, from->options.n + 1), ARENA_ARRAY(p->arena, const char *, from->options.n + 1)};
+    for (int i = 0; i < from->options.n; i++) { /* how to reach the brokers; nothing of how rows are read */
+        const char *key = from->options.keys[i];
+        if (strncmp(key, "properties.", 11) && strcmp(key, "sink.transactional-id-prefix")) continue;
+        t->options.keys[t->options.n] = key;
+        t->options.values[t->options.n++] = from->options.values[i];
+    }
+    t->options.keys[t->options.n] = "topic";
+    t->options.values[t->options.n++] = topic;
+    pop_t *o = pop_after(p, OP_SINK, source, source->op->schema);
+    o->op->table = t;
+    o->op->label = t->name;
+    o->op->lanes_max = pstage_parallelism(p, pstage_of(source));
+    o->op->dead_letter = true;
+    source->op->dead_letters = o->op;
+    phys_identity(p, o->op, arena_printf(p->arena, "%s to %s", t->name, source->op->fingerprint_text));
+}
+
 pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in) {
     const table_t *t = r->sink.table;
     int nkey, lanes = 0;

@@ -63,6 +63,16 @@ bool runtime_busy(const runtime_t *rt) {
 
 static bool reported(const runtime_t *rt) { return !rt->building && !rt->tearing && rt->lanes; }
 
+/* What the first task that waits for something outside says, malloc'ed, or NULL. */
+static char *tasks_waiting(const runtime_t *rt) {
+    for (int i = 0; i < rt->ntasks; i++) {
+        slot_task_stats_t s;
+        slot_task_stats(rt->tasks[i].slot, &s);
+        if (s.waits_for[0]) return xstrdup(s.waits_for);
+    }
+    return NULL;
+}
+
 static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
     job_report_t r = {.job = rt->job, .attempt = rt->attempt};
     r.tasks = xcalloc((size_t)rt->ntasks + 1, sizeof *r.tasks);
@@ -71,6 +81,9 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
     lanes_report(rt->lanes, &r.nlanes, &r.lanes);
     const char *waiting = agent_waiting(w->agent, rt->job);
     r.waiting = waiting ? xstrdup(waiting) : base_waiting(w->base, rt->job, rt->attempt);
+    if (!r.waiting) r.waiting = tasks_waiting(rt);
+    for (int i = 0; i < r.nlanes && !r.waiting; i++)
+        if (r.lanes[i].waits_for) r.waiting = xstrdup(r.lanes[i].waits_for);
     r.busy = rt->busy_reported = runtime_busy(rt);
     return r;
 }

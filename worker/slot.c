@@ -100,7 +100,8 @@ static void publish_stats(slot_task_t *t, int64_t now_ns) {
     slot_task_stats_t s = {.busy_ns = t->busy_ns, .ended = t->ended, .failed = t->failed};
     t->vt->stats(t->work, &s.task);
     snprintf(s.holds_time, sizeof s.holds_time, "%s", s.task.holds_time ? s.task.holds_time : "");
-    s.task.holds_time = NULL;
+    snprintf(s.waits_for, sizeof s.waits_for, "%s", s.task.waits_for ? s.task.waits_for : "");
+    s.task.holds_time = s.task.waits_for = NULL;
     pthread_mutex_lock(&t->stats_lock);
     t->stats = s;
     pthread_mutex_unlock(&t->stats_lock);

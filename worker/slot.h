@@ -64,6 +64,7 @@ void slot_remove(slot_task_t *t);
 typedef struct slot_task_stats {
     task_stats_t task;        /* holds_time is NULL; see holds_time below */
     char holds_time[96];
+    char waits_for[160];      /* likewise */
     uint64_t busy_ns;         /* time spent in step */
     bool ended, failed;
 } slot_task_stats_t;

@@ -5,16 +5,29 @@
 #include <stdlib.h>
 
 #define PREFIX "properties."
+#define SLICE_MS 500
+#define PROBE_EVERY_MS 1000
 
 /* Java client properties that configure what does not exist here: accepted and without effect. */
 static bool meaningless(const char *key) {
     static const char *const names[] = {"key.serializer", "value.serializer", "key.deserializer", "value.deserializer", "ssl.truststore.type",
                                         "ssl.keystore.type", "auto.commit.interval.ms", "enable.auto.commit", "max.poll.records",
                                         "partition.discovery.interval.ms", "register.consumer.metrics", "commit.offsets.on.checkpoint",
-                                        "allow.auto.create.topics", "interceptor.classes", "auto.offset.reset", "isolation.level.ignored"};
+                                        "allow.auto.create.topics", "interceptor.classes", "auto.offset.reset", "buffer.memory", "max.block.ms",
+                                        "default.api.timeout.ms"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (!strcmp(key, names[i])) return true;
     return false;
+}
+
+/* Names of the Java client for what librdkafka calls otherwise. */
+static const char *native_name(const char *key) {
+    static const char *const names[][2] = {{"max.request.size", "message.max.bytes"}, {"fetch.max.wait.ms", "fetch.wait.max.ms"},
+                                           {"client.id.prefix", "client.id"}, {"receive.buffer.bytes", "socket.receive.buffer.bytes"},
+                                           {"send.buffer.bytes", "socket.send.buffer.bytes"}};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (!strcmp(key, names[i][0])) return names[i][1];
+    return key;
 }
 
 /* name="value" inside a JAAS line; malloc'ed or NULL. */
@@ -62,7 +75,7 @@ static err_t *set_properties(rd_kafka_conf_t *conf, const table_t *t) {
         servers |= !strcmp(key, "bootstrap.servers");
         if (meaningless(key)) continue;
         if (!strcmp(key, "sasl.jaas.config")) TRY(set_jaas(conf, value));
-        else TRY(set(conf, key, value));
+        else TRY(set(conf, native_name(key), value));
     }
     if (!servers) return err_new(ERR_INVALID, "table '%s': option '" PREFIX "bootstrap.servers' is missing", t->name);
     return NULL;
@@ -78,7 +91,9 @@ err_t *kafka_check_properties(const table_t *t) {
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
     kafka_client_t *c = opaque;
     pthread_mutex_lock(&c->lock);
-    snprintf(c->last_error, sizeof c->last_error, "%s", reason);
+    if (!c->denied) snprintf(c->last_error, sizeof c->last_error, "%s", reason); /* "all brokers are down" follows a refusal */
+    if (kafka_error_code(code) == ERR_DENIED) c->denied = true;
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) c->down = true;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -88,7 +103,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     if (!c) return;
     pthread_mutex_lock(&c->lock);
     const char *at = strstr(text, "]: ");
-    snprintf(c->last_error, sizeof c->last_error, "%s", at ? at + 3 : text);
+    if (!c->denied) snprintf(c->last_error, sizeof c->last_error, "%s", at ? at + 3 : text);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -130,6 +145,7 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
 
 void kafka_client_free(kafka_client_t *c) {
     if (!c) return;
+    if (c->probe) rd_kafka_queue_destroy(c->probe);
     if (c->rk) {
         if (rd_kafka_type(c->rk) == RD_KAFKA_PRODUCER) rd_kafka_purge(c->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -173,6 +189,7 @@ err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt,
     if (c && (kind == ERR_UNAVAILABLE || kind == ERR_DENIED)) {
         pthread_mutex_lock(&c->lock);
         snprintf(why, sizeof why, "%s", c->last_error);
+        if (c->denied) kind = ERR_DENIED; /* librdkafka goes on asking with the wrong password; we do not */
         pthread_mutex_unlock(&c->lock);
     }
     err_t *e = err_new(kind, "%s: %s%s%s%s", context, rd_kafka_err2str(code), *why ? " (" : "", why, *why ? ")" : "");
@@ -180,11 +197,69 @@ err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt,
     return e;
 }
 
+bool kafka_client_down(kafka_client_t *c, char *why, size_t size) {
+    pthread_mutex_lock(&c->lock);
+    bool down = c->down;
+    if (down) snprintf(why, size, "%s", c->last_error);
+    pthread_mutex_unlock(&c->lock);
+    return down;
+}
+
+void kafka_client_alive(kafka_client_t *c) {
+    if (!atomic_load_explicit(&c->down, memory_order_relaxed)) return;
+    pthread_mutex_lock(&c->lock);
+    c->down = false;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void probe_answer(kafka_client_t *c) {
+    rd_kafka_event_t *ev = c->probe ? rd_kafka_queue_poll(c->probe, 0) : NULL;
+    if (!ev) return;
+    rd_kafka_resp_err_t code = rd_kafka_event_error(ev);
+    c->probing = false;
+    if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT) kafka_client_alive(c); /* a refusal is an answer */
+    rd_kafka_event_destroy(ev);
+}
+
+void kafka_client_probe(kafka_client_t *c, const char *topic, int64_t now_ms) {
+    probe_answer(c);
+    if (c->probing || !atomic_load_explicit(&c->down, memory_order_relaxed) || now_ms - c->probed_ms < PROBE_EVERY_MS) return;
+    char text[128];
+    if (!c->probe) c->probe = rd_kafka_queue_new(c->rk);
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(c->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_set_request_timeout(o, PROBE_EVERY_MS, text, sizeof text);
+    rd_kafka_DescribeConfigs(c->rk, &r, 1, o, c->probe);
+    rd_kafka_AdminOptions_destroy(o);
+    rd_kafka_ConfigResource_destroy(r);
+    c->probing = true;
+    c->probed_ms = now_ms;
+}
+
+static bool denied(kafka_client_t *c) {
+    rd_kafka_poll(c->rk, 0); /* error_cb */
+    pthread_mutex_lock(&c->lock);
+    bool yes = c->denied;
+    pthread_mutex_unlock(&c->lock);
+    return yes;
+}
+
+/* In slices: a refused password is known long before the time is over. */
+static rd_kafka_resp_err_t metadata(kafka_client_t *c, rd_kafka_topic_t *t, int timeout_ms, const struct rd_kafka_metadata **ret) {
+    int64_t until = clock_mono_ms() + timeout_ms;
+    for (;;) {
+        int left = (int)MAX(until - clock_mono_ms(), (int64_t)1);
+        rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, t, ret, MIN(left, SLICE_MS));
+        bool again = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
+        if (!again || left <= SLICE_MS || denied(c)) return code;
+    }
+}
+
 err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, int *ret) {
     rd_kafka_topic_t *t = rd_kafka_topic_new(c->rk, topic, NULL);
     if (!t) return kafka_error(c, rd_kafka_last_error(), "topic '%s'", topic);
     const struct rd_kafka_metadata *md = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, t, &md, timeout_ms);
+    rd_kafka_resp_err_t code = metadata(c, t, timeout_ms, &md);
     err_t *e = NULL;
     if (code) e = kafka_error(c, code, "metadata of topic '%s'", topic);
     else if (md->topic_cnt != 1 || md->topics[0].err) e = kafka_error(c, md->topic_cnt ? md->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "topic '%s'", topic);

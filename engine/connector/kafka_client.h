@@ -3,12 +3,20 @@
 #include "engine/plan.h"
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* A handle with the last error its brokers reported (librdkafka says why only there). */
 typedef struct kafka_client {
     rd_kafka_t *rk;
     pthread_mutex_t lock;
+    /* guarded */
     char last_error[256];
+    bool denied;        /* a password, a certificate or the like was refused */
+    atomic_bool down;   /* no broker answers; read without the lock to skip it */
+    /* kafka_client_probe's */
+    rd_kafka_queue_t *probe;
+    bool probing;
+    int64_t probed_ms;
 } kafka_client_t;
 
 typedef struct kafka_setting {
@@ -23,6 +31,13 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
 void kafka_client_free(kafka_client_t *c);
 /* The static part of kafka_client_new: are all properties understood, is bootstrap.servers there? */
 err_t *kafka_check_properties(const table_t *t);
+
+/* Have the brokers gone, as far as the served callbacks told? why: what they last said. kafka_client_alive: one has answered since. */
+bool kafka_client_down(kafka_client_t *c, char *why, size_t size);
+void kafka_client_alive(kafka_client_t *c);
+/* Asks at most once a second, without waiting, whether a broker answers again, and notes it: for a consumer with nothing to read, which would
+ * not learn it. now_ms: any steady clock. One thread. */
+void kafka_client_probe(kafka_client_t *c, const char *topic, int64_t now_ms);
 
 /* ERR_UNAVAILABLE, ERR_NOT_FOUND, ERR_DENIED, ERR_LIMIT, ERR_FENCED, .. by what the code means for a retry; text names the context and, for
  * connection trouble, what the brokers last said. */

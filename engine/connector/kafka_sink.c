@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "engine/connector/kafka_ledger.h"
 #include "engine/connector/kafka_table.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RECORD_MAX_DEFAULT 1000000 /* below the broker's default max.message.bytes of 1048588 */
@@ -31,6 +32,7 @@ typedef struct kafka_sink {
     uint64_t unacked;
     uint32_t at; /* row to go on with */
     rd_kafka_resp_err_t failed;
+    bool ended;
 } kafka_sink_t;
 
 static err_t *kafka_sink_check(const table_t *t) { return kafka_table_check(t, false); }
@@ -57,7 +59,7 @@ static void on_reports(rd_kafka_t *rk, void *opaque) {
 }
 
 static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
-    kafka_setting_t defaults[] = {{"linger.ms", "1"}, {"batch.num.messages", "100000"}, {"queue.buffering.max.messages", "500000"},
+    kafka_setting_t defaults[] = {{"linger.ms", "1"}, {"partitioner", "murmur2_random"} /* Java's */, {"batch.num.messages", "100000"}, {"queue.buffering.max.messages", "500000"},
                                   {"queue.buffering.max.kbytes", "65536"}, {"message.timeout.ms", "120000"},
                                   {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"}, {0}};
     TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, NULL, RD_KAFKA_EVENT_DR, &k->client));
@@ -72,6 +74,7 @@ static err_t *kafka_sink_open(sink_t *s) {
     const table_t *t = s->env.op->table;
     k->arena = arena_new();
     k->lane = s->env.op->lanes_max > 0;
+    if (s->env.op->dead_letter) return NULL; /* the source makes its segments */
     k->segment = buf_make(SEGMENT_MAX);
     k->value_bytes = buf_make(0);
     k->key_bytes = buf_make(0);
@@ -126,7 +129,8 @@ static void take_reports(kafka_sink_t *k) {
         const rd_kafka_message_t *m;
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
             k->unacked--;
-            if (m->err && !k->failed) k->failed = m->err;
+            if (!m->err) kafka_client_alive(k->client);
+            else if (!k->failed) k->failed = m->err;
         }
         rd_kafka_event_destroy(ev);
     }
@@ -157,6 +161,13 @@ static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **rete
     return OP_FAIL;
 }
 
+static void note_outage(sink_t *s, kafka_sink_t *k) {
+    char why[128] = "";
+    if (k->unacked && kafka_client_down(k->client, why, sizeof why))
+        snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %.40s: %.100s", s->env.op->table->name, why);
+    else s->waits_for[0] = 0;
+}
+
 static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr) {
     kafka_sink_t *k = s->self;
     if (k->client) {
@@ -177,7 +188,10 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
             }
         } else {
             op_status_t st = produce(k, &r, reterr);
-            if (st != OP_DONE) return st;
+            if (st != OP_DONE) {
+                note_outage(s, k);
+                return st;
+            }
         }
         s->bytes_out += r.value.len + r.key.len;
     }
@@ -185,10 +199,17 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
     return OP_DONE;
 }
 
+/* Without a guarantee nothing is waited for, but a job that ends has still sent what it wrote. */
+static err_t *kafka_sink_end(sink_t *s) {
+    kafka_sink_t *k = s->self;
+    k->ended = true;
+    return NULL;
+}
+
 static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t *segment, err_t **reterr) {
     kafka_sink_t *k = s->self;
     if (k->lane) {
-        if (!k->rows) return OP_DONE;
+        if (!k->rows) return OP_DONE; /* always so behind a source of dead letters */
         segment_finish(&k->segment, 0, k->rows);
         buf_put(segment, k->segment.data, k->segment.len);
         buf_clear(&k->segment);
@@ -198,7 +219,8 @@ static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t
     }
     take_reports(k);
     if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
-    return k->unacked && k->table.guarantee != GUARANTEE_NONE ? OP_MORE : OP_DONE;
+    note_outage(s, k);
+    return k->unacked && (k->table.guarantee != GUARANTEE_NONE || k->ended) ? OP_MORE : OP_DONE;
 }
 
 static void kafka_sink_close(sink_t *s) {
@@ -221,7 +243,7 @@ static void kafka_sink_close(sink_t *s) {
     {                                                                                                                           \
         .connector = name, .state_size = sizeof(kafka_sink_t), .check = kafka_sink_check, .prepare = kafka_sink_prepare,        \
         .prepare_lanes = kafka_sink_prepare_lanes, .open = kafka_sink_open, .write = kafka_sink_write, .seal = kafka_sink_seal, \
-        .close = kafka_sink_close,                                                                                              \
+        .end = kafka_sink_end, .close = kafka_sink_close,                                                                                              \
     }
 const sink_vtable_t kafka_sink = KAFKA_SINK("kafka");
 const sink_vtable_t upsert_kafka_sink = KAFKA_SINK("upsert-kafka");

@@ -11,10 +11,14 @@
  *  4. A bounded split has ended when its end offset was passed; behind trailing control records only PARTITION_EOF shows that.
  * Thread: the task's; librdkafka's threads only call env.wake. */
 #include "common/clock.h"
+#include "engine/connector/kafka_dead.h"
 #include "engine/connector/kafka_table.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BATCH_STRING_BYTES ((size_t)1 << 20)
+#define POLL_MESSAGES 16384  /* at most so many in one poll, also where none makes a row */
+#define LAST_COMMIT_MS 1000  /* for the group's offsets when the source ends */
 
 typedef struct meta_cols { /* arrays of the batch being decoded, grown together */
     uint32_t cap;
@@ -31,6 +35,7 @@ typedef struct part {
     bool tombstones;
     uint8_t *deletes; /* upsert: 1 = tombstone, per row; cap as meta */
     meta_cols_t meta;
+    dead_letters_t dead; /* of messages between the split's position and `next`: as little emitted as the rows beside them */
 } part_t;
 
 typedef struct kafka_source {
@@ -47,6 +52,12 @@ typedef struct kafka_source {
     kafka_idle_t *idle;
     uint64_t stale;
     uint64_t skipped; /* by the decoders so far, as it is in source->bad_records */
+    uint32_t polled;       /* messages of the present poll */
+    decoder_t *key_probe;  /* dead letters: tries a key before the value's rows are there */
+    dead_letters_t dead;   /* of the epoch so far */
+    rd_kafka_queue_t *commits;
+    rd_kafka_topic_partition_list_t *to_commit; /* the last complete epoch's, while a commit is under way */
+    bool committing;
     err_t *error;
 } kafka_source_t;
 
@@ -97,8 +108,20 @@ static err_t *decode_key(part_t *p, slice_t key, bool present, uint32_t rows) {
     return NULL;
 }
 
+/* Rows cannot be taken back out of a decoder, so a key that may be bad is tried on one whose rows nobody wants. */
+static err_t *try_key(kafka_source_t *k, const rd_kafka_message_t *m) {
+    if (!k->key_probe || !m->key) return NULL;
+    if (decoder_rows(k->key_probe) >= BATCH_ROWS_MAX) {
+        batch_t *b = NULL;
+        decoder_take(k->key_probe, &b);
+        batch_free(b);
+    }
+    return err_wrap(decoder_message(k->key_probe, slice_of(m->key, m->key_len)), "key");
+}
+
 static err_t *decode(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m) {
     uint32_t before = decoder_rows(p->value);
+    TRY(try_key(k, m));
     if (m->payload) TRY(decoder_message(p->value, slice_of(m->payload, m->len)));
     else if (k->table.upsert) decoder_null_row(p->value);
     uint32_t rows = decoder_rows(p->value) - before;
@@ -121,8 +144,23 @@ static void on_error_message(kafka_source_t *k, part_t *p, rd_kafka_message_t *m
     else k->error = kafka_error(k->client, m->err, "reading %s/%d", p ? p->topic : "?", m->partition);
 }
 
+static void on_bad_record(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m, err_t *e) {
+    const plan_op_t *op = k->source->env.op;
+    if (op->dead_letters && dead_letter_is(err_code(e))) {
+        dead_letter_add(&p->dead, op->table, p->topic, m, e);
+        k->source->bad_records++;
+        err_free(e);
+        return;
+    }
+    const format_config_t *f = &k->table.value;
+    k->error = err_hint(err_wrap(e, "%s/%d offset %" PRId64, p->topic, p->partition, m->offset),
+                        "'%s%s.dead-letter.topic' = '<topic>' collects such records, '%s%s.ignore-parse-errors' = 'true' skips them", f->prefix,
+                        f->format, f->prefix, f->format);
+}
+
 static void on_message(rd_kafka_message_t *m, void *opaque) {
     kafka_source_t *k = opaque;
+    if (UNLIKELY(++k->polled >= POLL_MESSAGES)) rd_kafka_yield(k->client->rk);
     part_t *p = m->rkt ? find_part(k, m) : NULL;
     if (UNLIKELY(m->err || !p)) {
         if (m->err) on_error_message(k, p, m);
@@ -140,15 +178,17 @@ static void on_message(rd_kafka_message_t *m, void *opaque) {
     }
     err_t *e = decode(k, p, m);
     if (UNLIKELY(e != NULL)) {
-        k->error = err_hint(err_wrap(e, "%s/%d offset %" PRId64, p->topic, p->partition, m->offset),
-                            "'json.ignore-parse-errors' = 'true' skips such records");
-        rd_kafka_yield(k->client->rk);
-        return;
+        on_bad_record(k, p, m, e);
+        if (k->error) {
+            rd_kafka_yield(k->client->rk);
+            return;
+        }
     }
     p->next = m->offset + 1;
     p->eof = -1;
     k->source->bytes_in += m->len;
-    if (UNLIKELY(decoder_rows(p->value) >= BATCH_ROWS_MAX || decoder_bytes(p->value) >= BATCH_STRING_BYTES)) {
+    if (UNLIKELY(decoder_rows(p->value) >= BATCH_ROWS_MAX || decoder_bytes(p->value) >= BATCH_STRING_BYTES ||
+                 p->dead.records.len >= BATCH_STRING_BYTES)) {
         k->filled = true;
         rd_kafka_yield(k->client->rk); /* the rest goes back to the head of the queue */
     }
@@ -220,6 +260,7 @@ static err_t *connect_client(source_t *s, int from) {
     rd_kafka_poll_set_consumer(k->client->rk);
     k->queue = rd_kafka_queue_get_consumer(k->client->rk);
     rd_kafka_queue_cb_event_enable(k->queue, on_queue_event, s);
+    k->commits = rd_kafka_queue_new(k->client->rk);
     rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, from);
     rd_kafka_resp_err_t code = rd_kafka_assign(k->client->rk, l);
     rd_kafka_topic_partition_list_destroy(l);
@@ -233,6 +274,7 @@ static err_t *kafka_source_open(source_t *s) {
     TRY(kafka_table_read(k->arena, s->env.op->table, &k->table));
     TRY(plan_columns(k, s));
     for (int i = 0; i < s->splits.n; i++) TRY(add_part(k, &s->splits.items[i]));
+    if (s->env.op->dead_letters && k->nkey_scan) TRY(decoder_new(&k->table.key, &k->key_probe));
     return s->splits.n ? connect_client(s, 0) : NULL; /* nothing to read: no connection */
 }
 
@@ -284,6 +326,20 @@ static batch_t *take(kafka_source_t *k, part_t *p) {
     return b;
 }
 
+/* Everything of the partition up to `next` has been emitted: rows by the caller, dead letters here. */
+static void advance(kafka_source_t *k, int at) {
+    k->source->splits.items[at].position = k->parts[at].next;
+    dead_letters_move(&k->dead, &k->parts[at].dead);
+}
+
+/* Behind the end of a bounded split the broker may have much more: it is not fetched. */
+static void stop_fetching(kafka_source_t *k, const part_t *p) {
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(l, p->topic, p->partition);
+    rd_kafka_pause_partitions(k->client->rk, l);
+    rd_kafka_topic_partition_list_destroy(l);
+}
+
 /* A split with an end has ended when it was passed, or when the partition's end is known to lie at or behind it. */
 static bool note_ends(kafka_source_t *k) {
     bool all = true;
@@ -293,6 +349,7 @@ static bool note_ends(kafka_source_t *k) {
         if (!s->ended && s->end >= 0 && !decoder_rows(p->value) && (p->next >= s->end || p->eof >= s->end)) {
             s->ended = true;
             s->position = s->end;
+            stop_fetching(k, p);
         }
         all &= s->ended;
         if (k->idle) kafka_idle_at_end(k->idle, i, decoder_rows(p->value) ? -1 : p->eof);
@@ -300,22 +357,38 @@ static bool note_ends(kafka_source_t *k) {
     return all && k->nparts;
 }
 
+static void serve(kafka_source_t *k) {
+    int served;
+    do {
+        served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
+    } while (served > 0 && !k->filled && !k->error && k->polled < POLL_MESSAGES);
+    if (k->polled) kafka_client_alive(k->client);
+}
+
+/* librdkafka connects again by itself; a person wants to know meanwhile. */
+static void note_outage(kafka_source_t *k) {
+    source_t *s = k->source;
+    char why[128] = "";
+    if (!k->client || !kafka_client_down(k->client, why, sizeof why)) {
+        s->waits_for[0] = 0;
+        return;
+    }
+    snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %.40s: %.100s", s->env.op->table->name, why);
+    kafka_client_probe(k->client, k->parts[0].topic, clock_mono_ms());
+}
+
 static void count_skipped(kafka_source_t *k) {
     uint64_t n = 0;
     for (int i = 0; i < k->nparts; i++) n += decoder_skipped(k->parts[i].value) + (k->parts[i].key ? decoder_skipped(k->parts[i].key) : 0);
-    k->source->bad_records += n - k->skipped;
+    k->source->bad_records += n - k->skipped; /* dead letters are counted beside */
     k->skipped = n;
 }
 
 static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret_split, err_t **reterr) {
     kafka_source_t *k = s->self;
     *ret_batch = NULL;
-    if (k->client && !k->filled) {
-        int served;
-        do {
-            served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
-        } while (served > 0 && !k->filled && !k->error);
-    }
+    k->polled = 0;
+    if (k->client && !k->filled) serve(k);
     count_skipped(k);
     for (int i = 0; i < k->nparts; i++) { /* in turn, so that no partition waits for ever */
         int at = (k->turn + i) % k->nparts;
@@ -324,19 +397,22 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
         *ret_batch = take(k, p);
         *ret_split = at;
         s->rows_out += (*ret_batch)->n;
-        s->splits.items[at].position = p->next;
+        advance(k, at);
         k->turn = at + 1;
         k->filled = false;
         return SRC_MORE;
     }
+    bool more = k->filled || k->polled >= POLL_MESSAGES; /* stopped by what makes no rows */
     k->filled = false;
     if (k->error) {
         *reterr = err_wrap(TAKE(k->error), "table %s", s->env.op->table->name);
         return SRC_FAIL;
     }
     for (int i = 0; i < k->nparts; i++) /* skipped records move the position too */
-        if (!s->splits.items[i].ended) s->splits.items[i].position = k->parts[i].next;
+        if (!s->splits.items[i].ended) advance(k, i);
     if (note_ends(k)) return SRC_ENDED;
+    if (more) return SRC_MORE;
+    note_outage(k);
     const char *bounded = options_get(&s->env.op->table->options, "scan.bounded.mode");
     return !k->nparts && bounded && strcmp(bounded, "unbounded") ? SRC_ENDED : SRC_WAIT;
 }
@@ -359,6 +435,29 @@ static err_t *kafka_source_add_splits(source_t *s, const split_list_t *more) {
     return e;
 }
 
+/* One commit at a time: epochs come faster than a coordinator of groups likes. Sends the next one when the last was answered. */
+static void take_commits(kafka_source_t *k, int timeout_ms) {
+    rd_kafka_event_t *ev = k->committing ? rd_kafka_queue_poll(k->commits, timeout_ms) : NULL;
+    if (ev) {
+        k->committing = false;
+        rd_kafka_event_destroy(ev);
+    }
+    if (k->committing || !k->to_commit) return;
+    k->committing = rd_kafka_commit_queue(k->client->rk, k->to_commit, k->commits, NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_destroy(k->to_commit);
+    k->to_commit = NULL;
+}
+
+/* The last ones of a source that ends would be lost with the client. */
+static void finish_commits(kafka_source_t *k) {
+    int64_t until = clock_mono_ms() + LAST_COMMIT_MS;
+    char why[8];
+    while (k->client && (k->committing || k->to_commit) && clock_mono_ms() < until && !kafka_client_down(k->client, why, sizeof why))
+        take_commits(k, 50);
+    if (k->to_commit) rd_kafka_topic_partition_list_destroy(k->to_commit);
+    if (k->commits) rd_kafka_queue_destroy(k->commits);
+}
+
 /* For other tools to see how far we are; we never read it back except as 'group-offsets'. A failure is theirs, not ours. */
 static void kafka_source_complete(source_t *s, epoch_t epoch, const split_list_t *sealed) {
     kafka_source_t *k = s->self;
@@ -369,8 +468,16 @@ static void kafka_source_complete(source_t *s, epoch_t epoch, const split_list_t
         char *topic AUTO(auto_free) = xstrndup(sealed->items[i].id, (size_t)len);
         rd_kafka_topic_partition_list_add(l, topic, partition)->offset = sealed->items[i].position;
     }
-    rd_kafka_commit(k->client->rk, l, 1);
-    rd_kafka_topic_partition_list_destroy(l);
+    if (k->to_commit) rd_kafka_topic_partition_list_destroy(k->to_commit);
+    k->to_commit = l;
+    take_commits(k, 0);
+}
+
+/* The barrier passes: what was read up to the positions of the splits. */
+static void kafka_source_seal(source_t *s, epoch_t epoch, buf_t *segment, uint64_t *ret_rows) {
+    kafka_source_t *k = s->self;
+    *ret_rows = k->dead.rows;
+    dead_letters_segment(&k->dead, segment);
 }
 
 static bool kafka_source_caught_up(source_t *s, int split) {
@@ -388,6 +495,7 @@ static bool kafka_source_caught_up(source_t *s, int split) {
 static void kafka_source_close(source_t *s) {
     kafka_source_t *k = s->self;
     kafka_idle_free(k->idle);
+    finish_commits(k);
     if (k->queue) {
         rd_kafka_queue_cb_event_enable(k->queue, NULL, NULL); /* no wake reaches the task from here on */
         rd_kafka_queue_destroy(k->queue);
@@ -402,7 +510,10 @@ static void kafka_source_close(source_t *s) {
         free(p->meta.offset);
         free(p->meta.timestamp);
         free(p->meta.timestamp_type);
+        dead_letters_free(&p->dead);
     }
+    dead_letters_free(&k->dead);
+    decoder_free(k->key_probe);
     free(k->parts);
     err_free(k->error);
     if (k->arena) arena_free(k->arena);
@@ -412,7 +523,7 @@ static void kafka_source_close(source_t *s) {
     {                                                                                                                       \
         .connector = name, .state_size = sizeof(kafka_source_t), .check = kafka_source_check, .enumerate = kafka_enumerate, \
         .open = kafka_source_open, .poll = kafka_source_poll, .add_splits = kafka_source_add_splits,                        \
-        .complete = kafka_source_complete, .caught_up = kafka_source_caught_up, .close = kafka_source_close,                \
+        .seal = kafka_source_seal, .complete = kafka_source_complete, .caught_up = kafka_source_caught_up, .close = kafka_source_close,                \
     }
 const source_vtable_t kafka_source = KAFKA_SOURCE("kafka");
 const source_vtable_t upsert_kafka_source = KAFKA_SOURCE("upsert-kafka");

@@ -22,9 +22,10 @@ static int fixed_width(const type_t *t) {
 }
 
 static err_t *raw_check(const format_config_t *c, bool decode) {
-    if (c->fields->n != 1) /* a decoder's projection may leave none */
-        return err_new(ERR_INVALID, "the raw format needs a table with exactly one column, this one has %d", c->fields->n);
-    const field_t *f = &c->fields->fields[0];
+    bool chosen = !decode && c->scan; /* an encoder writes the columns it is given; a decoder's projection may leave none */
+    int n = chosen ? c->nscan : c->fields->n;
+    if (n != 1) return err_new(ERR_INVALID, "the raw format needs a table with exactly one column, this one has %d", n);
+    const field_t *f = &c->fields->fields[chosen ? c->scan[0] : 0];
     if (!type_is_strlike(f->type) && !fixed_width(f->type))
         return err_new(ERR_UNSUPPORTED, "column '%s': the raw format has strings, bytes, BOOLEAN and plain numbers only", f->name);
     const char *charset = format_option(c, "charset"), *endian = format_option(c, "endianness");

@@ -56,6 +56,11 @@ op_status_t sink_op_seal(op_t *op, epoch_t epoch, buf_t *bytes, buf_t *segment, 
     return st;
 }
 
+const char *sink_op_waits_for(const op_t *op) {
+    const sink_op_t *s = op->self;
+    return s && s->sink.waits_for[0] ? s->sink.waits_for : NULL;
+}
+
 err_t *sink_op_complete(op_t *op, epoch_t epoch) {
     sink_op_t *s = op->self;
     return s->sink.vt->complete ? s->sink.vt->complete(&s->sink, epoch) : NULL;
