@@ -97,13 +97,26 @@ static int choose_slot(runtime_t *rt, const runtime_task_t *t) {
     return best;
 }
 
+/* Has a sink that makes complete output visible when it is restored (files). Such tasks are built even when there is nothing more to
+ * process, but never started: a worker that died after the last epoch was complete may have left its part undone. */
+static bool finishes_by_restore(const runtime_t *rt, int stage) {
+    const plan_stage_t *s = rt->plan->stages[stage];
+    const worker_conf_t *c = &rt->w->conf;
+    for (int i = 0; i < s->nops; i++) {
+        if (s->ops[i]->kind != OP_SINK || !s->ops[i]->table) continue;
+        const char *name = s->ops[i]->table->connector;
+        const sink_vtable_t *v = c->find_sink ? c->find_sink(name) : sink_find(name);
+        if (v && v->restore) return true;
+    }
+    return false;
+}
+
 static void make_slot_tasks(runtime_t *rt) {
     const ctl_deploy_t *d = &rt->deploy->deploy;
     rt->tasks = xcalloc((size_t)d->ntasks + 1, sizeof *rt->tasks);
-    if (d->lanes_only) return;
     for (int s = 0; s < rt->plan->nstages; s++) /* producers first: their rings are picked up by the consumers */
         for (int i = 0; i < d->ntasks; i++)
-            if (d->tasks[i].stage == s && is_here(rt, &d->tasks[i]))
+            if (d->tasks[i].stage == s && is_here(rt, &d->tasks[i]) && (!d->lanes_only || finishes_by_restore(rt, s)))
                 rt->tasks[rt->ntasks++] = (runtime_task_t){.rt = rt, .stage = s, .subtask = d->tasks[i].subtask};
     for (int i = 0; i < rt->ntasks; i++) {
         runtime_task_t *t = &rt->tasks[i];

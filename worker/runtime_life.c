@@ -19,7 +19,7 @@ err_t *runtime_launch(runtime_t *rt) {
 void runtime_start(runtime_t *rt) {
     if (rt->started || rt->tearing) return;
     rt->started = true;
-    for (int i = 0; i < rt->ntasks; i++) slot_start(rt->tasks[i].slot);
+    for (int i = 0; i < rt->ntasks && !rt->deploy->deploy.lanes_only; i++) slot_start(rt->tasks[i].slot);
 }
 
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {

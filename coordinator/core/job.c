@@ -165,8 +165,27 @@ static void sweep(coord_t *c, job_t *j) {
     manifest_free(none);
 }
 
+/* Sinks that are no lanes act on COMPLETE, and nobody hears that they did: STOPPED comes after it, a lost worker never said it. */
+static bool direct_sinks(const job_t *j) {
+    for (int i = 0; j->shape && i < j->shape->nsinks; i++)
+        if (j->shape->sinks[i].lanes == 0) return true;
+    return false;
+}
+
+static bool last_output_in_doubt(const job_t *j) {
+    if ((j->target != JOB_FINISHED && j->target != JOB_STOPPED) || !j->ep.last || !j->ep.last->final || !direct_sinks(j)) return false;
+    for (int i = 0; i < j->nworkers; i++)
+        if (!j->workers[i].stopped) return true;
+    return false;
+}
+
 static void close_serve(coord_t *c, job_t *j) {
     if (!attempt_stopped(c, j)) return;
+    if (last_output_in_doubt(j)) { /* one more attempt: restoring the final epoch makes its output visible */
+        j->closing = false;
+        restart_begin(c, j, err_new(ERR_UNAVAILABLE, "a worker was lost before it could make its last output visible"));
+        return;
+    }
     if (j->ep.put == PUT_FLYING && j->target != JOB_FAILED) return;
     if (j->target == JOB_STOPPED && !j->saved) {
         savepoint_serve(c, j);
@@ -318,7 +337,8 @@ static void running_serve(coord_t *c, job_t *j) {
 }
 
 static void waiting_serve(coord_t *c, job_t *j) {
-    if (j->record->wanted == WANTED_STOP && job_published(j)) { /* nothing runs and nothing is owed */
+    bool owed = !job_published(j) || (j->ep.last->final && direct_sinks(j));
+    if (j->record->wanted == WANTED_STOP && !owed) { /* nothing runs and nothing is owed */
         job_close(c, j, JOB_STOPPED);
         return;
     }

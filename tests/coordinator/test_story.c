@@ -476,6 +476,40 @@ START_TEST(A20_the_end_of_input_is_one_final_epoch) {
 }
 END_TEST
 
+/* A sink without lanes (files) makes its last output visible when it hears COMPLETE, and nothing comes after the final epoch that would tell
+ * of a worker that died before. Its STOPPED does: without it one more attempt restores the final epoch, which does the same. */
+START_TEST(A20_a_worker_lost_at_the_very_end_costs_one_more_attempt) {
+    for (int stop = 0; stop < 2; stop++) {
+        story_t *s = story_new();
+        s->lanes = 0;
+        lead(s);
+        join(s, "w1", 1);
+        join(s, "w2", 1);
+        ask(s, CLIENT_SUBMIT, NULL);
+        s->w[1].mute_stop = true;
+        if (stop) {
+            ask(s, CLIENT_STOP, NULL);
+        } else {
+            ended(s, &s->w[0]);
+            ended(s, &s->w[1]);
+        }
+        expect(s, "INJECT", "flags=1", "COMPLETE", "w2 < STOP");
+        expect_state(s, stop ? JOB_STOPPING : JOB_RUNNING);
+        forget_trace(s);
+        die(s, &s->w[1]);
+        pass(s, 400);
+        expect(s, "-> RESTARTING: a worker was lost before it could make its last output visible", "raise");
+        expect_not(s, "-> STOPPED");
+        join(s, "w2", 1);
+        pass(s, 100);
+        expect(s, "w1 < DEPLOY");
+        expect_not(s, "INJECT");
+        expect_state(s, stop ? JOB_STOPPED : JOB_FINISHED);
+        story_free(s);
+    }
+}
+END_TEST
+
 START_TEST(B1_unpublished_output_holds_the_epochs) {
     story_t *s = story_new();
     s->settings.unpublished_max = 1000;
@@ -862,7 +896,7 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       A8_positions_are_durable_before_the_first_poll,
       A8_new_splits_are_added_once, A12_bounds_are_what_lanes_said, A12_a_bound_is_always_an_epoch_with_a_ledger_record,
       A14_files_go_by_the_difference_of_two_durable_manifests,
-      A20_the_end_of_input_is_one_final_epoch, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
+      A20_the_end_of_input_is_one_final_epoch, A20_a_worker_lost_at_the_very_end_costs_one_more_attempt, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
       B5_a_link_that_fails_twice_costs_one_end_its_place, B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives,
