@@ -111,7 +111,8 @@ static op_status_t print_out(print_sink_t *p, err_t **reterr) {
         ssize_t n = write(p->fd, p->out.data + p->written, MIN(p->out.len - p->written, (size_t)4096));
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) {
-            *reterr = err_from_errno(errno, "print: cannot write");
+            /* a pipe nobody reads stays so: no restart helps */
+            *reterr = errno == EPIPE ? err_new(ERR_DENIED, "print: nobody reads the output any more") : err_from_errno(errno, "print: cannot write");
             return OP_FAIL;
         }
         p->written += (size_t)n;
