@@ -25,6 +25,7 @@
 #define SIM_COORDS 2
 #define SIM_WORKERS 3
 #define SIM_PARTITIONS 4
+#define SIM_FAULTS 8
 #define SIM_EPOCHS 40 /* a job takes at least about that many */
 
 /* ---- the crash table: what must have been reached over a run of many seeds */
@@ -82,6 +83,8 @@
     X(ROW_DISK_FULL, "disk full in an epoch")                                                                             \
     X(ROW_BASE_FAILED, "a base fails and is made again")                                                                  \
     X(ROW_LOST_WRITES, "machine dies: unsynced bytes are lost")                                                           \
+    X(ROW_DRAIN, "a worker drains and goes")                                                                              \
+    X(ROW_STOP, "a client stops the job")                                                                                 \
     X(ROW_BASES_USED, "an attempt is restored from a base")
 typedef enum sim_row {
 #define X(id, text) id,
@@ -120,7 +123,7 @@ struct proc {
 /* What a seed may do. Numbers are per mille of the fault draws. */
 typedef struct mix {
     int64_t fault_every_ms;
-    int crash_worker, crash_coord, aim, link, data_link, pause_worker, pause_coord, cut, disk, disk_full, etcd, kafka, broker;
+    int crash_worker, crash_coord, aim, link, data_link, pause_worker, pause_coord, cut, disk, disk_full, etcd, kafka, broker, drain;
     int64_t latency_us;       /* typical of a message */
     int64_t disk_us;          /* of a sync */
     int64_t txn_timeout_ms;
@@ -128,6 +131,8 @@ typedef struct mix {
     uint64_t file_bytes;      /* a changelog file is left when it is longer; 0: the default */
     size_t memory;            /* of keyed state; 0: no bound */
     int workers;
+    epoch_t stop_after;       /* so many epochs; 0: the job runs to its end */
+    bool codec;               /* control messages pass through protobuf */
 } mix_t;
 
 typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_KINDS } job_kind_t;
@@ -204,7 +209,7 @@ void proc_kill(proc_t *p, bool machine);
 void proc_restart_later(proc_t *p, int64_t ms);
 
 /* ---- sim_run.c: a seed from submit to the verdict */
-typedef struct sim_result { bool ok; uint64_t hash; uint64_t epochs, faults, attempts; int64_t virtual_ms; char *why; } sim_result_t;
+typedef struct sim_result { bool ok, stopped; uint64_t hash; uint64_t epochs, faults, attempts; int64_t virtual_ms; char *why; } sim_result_t;
 void sim_start(sim_t *s);                /* processes run, the job is submitted */
 void sim_faults(sim_t *s); /* until sim_heal */
 void sim_heal(sim_t *s);
@@ -310,6 +315,7 @@ void sim_worker_wake(proc_t *p, job_id_t job, attempt_t attempt, int stage, int 
 void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const char *peer);
 void sim_worker_lane(proc_t *p, job_id_t job, attempt_t attempt, void *entry, lane_answer_t a);
 void sim_worker_describe(proc_t *p); /* into the trace: why nothing goes on */
+void sim_worker_leave(proc_t *p); /* SIGTERM: it drains */
 bool sim_worker_runs(const proc_t *p, attempt_t *ret);
 
 /* ---- sim_coord.c */

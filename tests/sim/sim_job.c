@@ -53,10 +53,11 @@ static void fill(source_t *s, const sim_job_t *j, int partition, const split_t *
         }
     }
 }
-/* By time, and so many per complete epoch that a seed cannot be over before SIM_EPOCHS of them. */
+/* By time, and so many per complete epoch that a seed cannot be over before SIM_EPOCHS of them, nor before SIM_FAULTS faults. */
 static int64_t rows_arrived(const sim_t *s, int64_t *next_ms) {
     const sim_job_t *j = &s->job;
     int64_t now = sim_now_ms(s), n = (now - 1000) * j->rows / j->span_ms, upto = (int64_t)(s->epochs + 2) * j->rows / SIM_EPOCHS;
+    if (s->faults_on && s->faults < SIM_FAULTS) upto = MIN(upto, j->rows * 9 / 10);
     *next_ms = MIN(*next_ms, now + (n < upto ? j->span_ms / j->rows + 1 : 5));
     return MIN(MIN(n, upto), j->rows);
 }

@@ -49,6 +49,16 @@ static void arrive(sim_t *s, void *arg) {
     free(x);
 }
 
+static ctl_msg_t *through_codec(sim_t *s, ctl_msg_t *m) {
+    AUTO(buf_free) buf_t bytes = buf_make((size_t)64 << 20);
+    ctl_encode(&bytes, m);
+    ctl_free(m);
+    err_t *e = ctl_decode(buf_slice(&bytes), &m);
+    if (!e) return m;
+    sim_broken(s, "a control message does not survive its codec: %s", err_text(e));
+    err_free(e);
+    return NULL;
+}
 static void post(clink_t *l, bool to_coord, ctl_msg_t *m) {
     sim_t *s = l->s;
     proc_t *to = to_coord ? l->coord : l->worker;
@@ -56,6 +66,7 @@ static void post(clink_t *l, bool to_coord, ctl_msg_t *m) {
         ctl_free(m);
         return;
     }
+    if (m && s->mix.codec && (m = through_codec(s, m)) == NULL) return;
     cmsg_t *x = xcalloc(1, sizeof *x);
     x->m = m;
     *l->last[to_coord] = x;

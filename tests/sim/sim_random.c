@@ -25,7 +25,7 @@ static int one(uint64_t seed, bool trace) {
     return rc;
 }
 
-typedef struct sums { uint64_t epochs, faults, attempts, min_epochs, min_faults, replays; int failed; uint64_t reached[ROWS]; } sums_t;
+typedef struct sums { uint64_t epochs, faults, attempts, stopped, min_epochs, min_faults, replays; int failed; uint64_t reached[ROWS]; } sums_t;
 static void play(uint64_t seed, sums_t *t) {
     sim_result_t r = sim_seed(seed, false, t->reached);
     if (!r.ok) {
@@ -44,8 +44,11 @@ static void play(uint64_t seed, sums_t *t) {
     t->epochs += r.epochs;
     t->faults += r.faults;
     t->attempts += r.attempts;
-    t->min_epochs = MIN(t->min_epochs, r.epochs);
-    t->min_faults = MIN(t->min_faults, r.faults);
+    if (!r.stopped) {
+        t->min_epochs = MIN(t->min_epochs, r.epochs);
+        t->min_faults = MIN(t->min_faults, r.faults);
+    }
+    t->stopped += r.stopped;
     free(r.why);
 }
 static int many(uint64_t from, uint64_t count) {
@@ -58,7 +61,7 @@ static int many(uint64_t from, uint64_t count) {
         never += !t.reached[i];
     }
     printf("%" PRIu64 " seeds from %" PRIu64 ": %" PRIu64 " epochs (at least %" PRIu64 " in each), %" PRIu64 " faults (at least %" PRIu64
-           "), %" PRIu64 " attempts, %" PRIu64 " replayed, %d failed\n", count, from, t.epochs, t.min_epochs, t.faults, t.min_faults, t.attempts, t.replays, t.failed);
+           "), %" PRIu64 " attempts, %" PRIu64 " stopped by a client, %" PRIu64 " replayed, %d failed\n", count, from, t.epochs, t.min_epochs, t.faults, t.min_faults, t.attempts, t.stopped, t.replays, t.failed);
     if (never && count >= 150) {
         printf("%d rows of the crash table were never reached\n", never);
         return 1;

@@ -123,6 +123,11 @@ static void fault(sim_t *s) {
     CASE(m->etcd) { etcd_fault(s->etcd); return; }
     CASE(m->kafka) { kafka_fault(s->kafka); return; }
     CASE(m->broker) { kafka_down(s->kafka, s->now + sim_between(s, 50, 1500) * SIM_MS); return; }
+    CASE(m->drain) {
+        proc_t *p = some_worker(s);
+        if (p->alive && p->paused_until <= s->now) sim_worker_leave(p);
+        return;
+    }
 #undef CASE
     s->faults--;
 }
@@ -178,7 +183,7 @@ sim_t *sim_draw(uint64_t seed) {
     sim_t *s = sim_new(seed, (job_kind_t)(seed % JOB_KINDS));
     mix_t *m = &s->mix;
     int *weights[] = {&m->crash_worker, &m->crash_coord, &m->aim, &m->link, &m->data_link, &m->pause_worker, &m->pause_coord, &m->cut,
-                      &m->disk, &m->disk_full, &m->etcd, &m->kafka, &m->broker};
+                      &m->disk, &m->disk_full, &m->etcd, &m->kafka, &m->broker, &m->drain};
     int sum = 0, raw[ARRAY_LEN(weights)];
     for (size_t i = 0; i < ARRAY_LEN(weights); i++) { /* about half of the kinds, with uneven weights */
         raw[i] = sim_chance(s, 500) ? (int)sim_between(s, 1, 100) : 0;
@@ -191,14 +196,30 @@ sim_t *sim_draw(uint64_t seed) {
     m->disk_us = sim_between(s, 200, 8000);
     m->txn_timeout_ms = sim_chance(s, 300) ? sim_between(s, 30, 400) : 10000;
     m->memory = sim_chance(s, 400) ? (size_t)sim_between(s, 2000, 60000) : 0;
-    m->file_bytes = sim_chance(s, 500) ? (uint64_t)sim_between(s, 1000, 20000) : 0;
+    m->file_bytes = sim_chance(s, 500) ? (uint64_t)sim_between(s, 100, 4000) : 0;
     m->workers = (int)sim_between(s, 2, SIM_WORKERS);
     for (int i = 0; i < s->nprocs; i++) s->procs[i].skew_ms = sim_between(s, -300, 300);
     s->job.interval_ms = (int)sim_between(s, 20, 60);
-    m->fault_every_ms = sim_between(s, s->job.interval_ms, 4 * s->job.interval_ms);
+    int fierce = sim_chance(s, 400) ? 1 : 5;
+    m->fault_every_ms = sim_between(s, fierce * s->job.interval_ms, 5 * fierce * s->job.interval_ms);
+    m->stop_after = s->job.kind != JOB_WINDOW && sim_chance(s, 150) ? (epoch_t)sim_between(s, 3, 35) : 0;
+    m->codec = sim_chance(s, 300);
     s->job.keys = (int)sim_between(s, 3, 60);
     s->job.parallelism = (int)sim_between(s, 2, 3);
     return s;
+}
+
+/* Asks again until the record says so: the leader it asked may die. */
+static void ask_to_stop(sim_t *s, void *arg) {
+    const job_record_t *r = etcd_record(s->etcd);
+    if (r && (r->wanted != WANTED_RUN || job_state_terminal(r->state))) return;
+    sim_at(s, s->now + 100 * SIM_MS, NULL, ask_to_stop, NULL, NULL);
+    int at = etcd_leader_proc(s->etcd);
+    if (!r || s->epochs < s->mix.stop_after || at < 0) return;
+    proc_t *p = &s->procs[at];
+    if (!sim_coord_leading(p) || !proc_reachable(s, p) || p->paused_until > s->now) return;
+    sim_reach(s, ROW_STOP);
+    sim_coord_stop_job(p);
 }
 
 sim_result_t sim_seed(uint64_t seed, bool verbose, uint64_t *reached) {
@@ -206,13 +227,14 @@ sim_result_t sim_seed(uint64_t seed, bool verbose, uint64_t *reached) {
     s->verbose = verbose;
     sim_start(s);
     sim_faults(s);
+    if (s->mix.stop_after) sim_at(s, s->now + 100 * SIM_MS, NULL, ask_to_stop, NULL, NULL);
     int64_t until = s->now + FAULTS_MS * SIM_MS;
-    while (!s->broken && s->now < until && (s->epochs < 32 || s->faults < 8) && !job_state_terminal(etcd_job_state(s->etcd)))
+    while (!s->broken && s->now < until && (s->epochs < 32 || s->faults < SIM_FAULTS) && !job_state_terminal(etcd_job_state(s->etcd)))
         if (!sim_step(s)) break;
     sim_heal(s);
     if (sim_finish(s, LIVE_MS)) sim_check_output(s);
     for (int i = 0; reached && i < ROWS; i++) reached[i] += s->reached[i];
-    sim_result_t r = {.ok = !s->broken, .hash = s->hash, .epochs = s->epochs, .faults = s->faults, .attempts = s->attempts,
+    sim_result_t r = {.ok = !s->broken, .stopped = s->mix.stop_after != 0, .hash = s->hash, .epochs = s->epochs, .faults = s->faults, .attempts = s->attempts,
                       .virtual_ms = sim_now_ms(s), .why = s->broken ? xstrdup(s->broken) : NULL};
     sim_free(s);
     return r;

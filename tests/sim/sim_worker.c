@@ -828,6 +828,7 @@ static void perform(sim_worker_t *w, agent_action_t *x) {
     case AGENT_DO_FORGET: return;
     case AGENT_DO_EXIT:
         sim_log(s, "%s exits: %s", w->p->name, err_text(x->error));
+        if (!x->error) sim_reach(s, ROW_DRAIN);
         w->p->dying = true;
         return;
     default: break;
@@ -891,6 +892,11 @@ void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const ch
     n->error = err_new(ERR_UNAVAILABLE, "the data link to %s broke", peer);
     snprintf(n->where, sizeof n->where, "%s", peer);
     later(rt, 0, on_task, n);
+}
+void sim_worker_leave(proc_t *p) {
+    sim_log(p->s, "%s is told to leave", p->name);
+    agent_event_t ev = {.kind = AGENT_EV_LEAVE};
+    agent_event(p->worker, &ev);
 }
 void sim_worker_describe(proc_t *p) {
     for (srt_t *rt = p->worker ? p->worker->runtimes : NULL; rt; rt = rt->next) {
