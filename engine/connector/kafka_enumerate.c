@@ -115,8 +115,18 @@ static err_t *resolve(const finder_t *f, const mode_t_ *m, int64_t *ret) {
     return NULL;
 }
 
+/* A partition without a leader (just created, or moving) has one soon. Waits a little, within the limit. */
+static bool passing(const finder_t *f, rd_kafka_resp_err_t code) {
+    bool soon = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+                code == RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE;
+    if (!soon || clock_mono_ms() >= f->until) return false;
+    rd_kafka_poll(f->c->rk, 100);
+    return true;
+}
+
 static err_t *add_partition(finder_t *f, const mode_t_ *start, const mode_t_ *end, split_list_t *ret) {
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(f->c->rk, f->topic, f->partition, &f->low, &f->high, left_ms(f));
+    rd_kafka_resp_err_t code;
+    while ((code = rd_kafka_query_watermark_offsets(f->c->rk, f->topic, f->partition, &f->low, &f->high, left_ms(f))) != 0 && passing(f, code)) {}
     if (code) return kafka_error(f->c, code, "offsets of %s/%d", f->topic, f->partition);
     split_t s = {.watermark = WATERMARK_NONE};
     TRY(resolve(f, start, &s.position));
