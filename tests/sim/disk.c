@@ -226,4 +226,3 @@ void disk_damage(disk_model_t *d, const char *path) {
     sfile_t *f = map_get_str(d->files, path);
     if (f && f->bytes.len) f->bytes.data[f->bytes.len / 2] ^= 0x55;
 }
-size_t disk_files(const disk_model_t *d) { return map_len(d->files); }

@@ -458,7 +458,6 @@ lane_driver_t *kafka_driver(kafka_t *k, proc_t *p) {
     k->clients = c;
     return &c->vt;
 }
-void kafka_forget(kafka_t *k, proc_t *p) {} /* its requests under way arrive; its handles go with its lanes */
 
 /* ---------------------------------------------------------------- life, faults, looks */
 kafka_t *kafka_new(sim_t *s) {
@@ -510,11 +509,4 @@ uint64_t kafka_open_transactions(const kafka_t *k) {
     uint64_t n = 0;
     for (int i = 0; i < k->ntids; i++) n += busy(k->tids[i], TXN_OPEN);
     return n;
-}
-epoch_t kafka_ledger_epoch(const kafka_t *k, int lane) {
-    epoch_t e = 0;
-    for (int i = 0; i < k->ntids; i++)
-        for (size_t n = 0; k->tids[i]->lane == lane && n < k->tids[i]->nledger; n++)
-            if (k->tids[i]->txns[k->tids[i]->ledger[n].txn] == TXN_COMMITTED) e = MAX(e, k->tids[i]->ledger[n].pos.epoch);
-    return e;
 }

@@ -130,7 +130,6 @@ void proc_kill(proc_t *p, bool machine) {
     sim_t *s = p->s;
     sim_log(s, "%s dies%s", p->name, machine ? " with its machine" : "");
     p->dying = true;
-    kafka_forget(s->kafka, p);
     clink_proc_died(s, p);
     xchan_proc_died(s, p);
     disk_crashed(s->disk, p, machine);

@@ -154,9 +154,8 @@ struct sim {
     struct sim_heap *heap;
     /* trace */
     uint64_t hash;
-    bool verbose, quiet; /* verbose: print; */
-    buf_t text;          /* kept when keep is set */
-    bool keep;
+    bool verbose, keep;  /* print it; keep it in text */
+    buf_t text;
     /* faults */
     mix_t mix;
     bool faults_on;
@@ -181,7 +180,6 @@ struct sim {
     uint64_t attempts;
     attempt_t inject_attempt;
     epoch_t inject_before, inject_max; /* ids of the attempts before / of all */
-    bool submitted;
     char *broken;         /* the first violated invariant */
 };
 
@@ -238,7 +236,6 @@ void disk_crashed(disk_model_t *d, proc_t *p, bool machine);
 bool disk_has(disk_model_t *d, const char *path, uint64_t bytes); /* exists with so many durable bytes */
 err_t *disk_read_all(disk_model_t *d, const char *path, buf_t *ret);
 void disk_damage(disk_model_t *d, const char *path); /* one byte of it turns */
-size_t disk_files(const disk_model_t *d);
 
 /* ---- etcd.c: leader key under a lease, job records, attempts, manifest pointers. Answers come as events of the asking process. */
 typedef struct etcd_answer {
@@ -277,7 +274,6 @@ void etcd_lose_next(etcd_t *e, etcd_loss_t how, int64_t late_us);
 kafka_t *kafka_new(sim_t *s);
 void kafka_free(kafka_t *k);
 lane_driver_t *kafka_driver(kafka_t *k, proc_t *p); /* the client side in process p */
-void kafka_forget(kafka_t *k, proc_t *p);           /* it died */
 void kafka_fault(kafka_t *k);
 void kafka_down(kafka_t *k, int64_t until);
 void kafka_heal(kafka_t *k);
@@ -286,7 +282,6 @@ void kafka_lose_next(kafka_t *k, kafka_loss_t how);
 /* What a read_committed consumer sees, partition by partition. */
 void kafka_read(kafka_t *k, void (*fn)(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value), void *arg);
 uint64_t kafka_open_transactions(const kafka_t *k);
-epoch_t kafka_ledger_epoch(const kafka_t *k, int lane);
 
 /* ---- sim_link.c: control links. Messages of a link keep their order; a break loses what is under way. */
 clink_t *clink_open(sim_t *s, proc_t *worker, proc_t *coord, uint32_t generation);

@@ -22,20 +22,18 @@ struct xchan {
     int head, n, cap;
     xelem_t *items;
 };
-typedef struct xwake { xchan_key_t key; int stage, subtask; } xwake_t;
+typedef struct xwake { proc_t *p; xchan_key_t key; int stage, subtask; char peer[8]; } xwake_t;
 
-static void wake(sim_t *s, void *arg);
-typedef struct pwake { proc_t *p; xwake_t w; char peer[8]; } pwake_t;
 static void wake(sim_t *s, void *arg) {
-    pwake_t *x = arg;
-    sim_worker_wake(x->p, x->w.key.job, x->w.key.attempt, x->w.stage, x->w.subtask);
+    xwake_t *x = arg;
+    sim_worker_wake(x->p, x->key.job, x->key.attempt, x->stage, x->subtask);
     free(x);
 }
 static void wake_at(xchan_t *c, int64_t at, bool consumer) {
     proc_t *p = consumer ? c->consumer : c->producer;
     if (!p->alive || p->gen != (consumer ? c->cgen : c->pgen)) return;
-    pwake_t *x = xcalloc(1, sizeof *x);
-    *x = (pwake_t){.p = p, .w = {c->key, consumer ? c->to_stage : c->from_stage, consumer ? c->key.to : c->key.from}};
+    xwake_t *x = xcalloc(1, sizeof *x);
+    *x = (xwake_t){p, c->key, consumer ? c->to_stage : c->from_stage, consumer ? c->key.to : c->key.from, ""};
     sim_at(c->s, at, p, wake, x, NULL);
 }
 
@@ -141,14 +139,14 @@ channel_in_t *xchan_open_in(sim_t *s, const xchan_key_t *k, proc_t *producer, pr
 }
 
 static void failed(sim_t *s, void *arg) {
-    pwake_t *x = arg;
-    sim_worker_link_failed(x->p, x->w.key.job, x->w.key.attempt, x->peer);
+    xwake_t *x = arg;
+    sim_worker_link_failed(x->p, x->key.job, x->key.attempt, x->peer);
     free(x);
 }
 static void tell(xchan_t *c, proc_t *p, uint32_t gen, proc_t *peer) {
     if (!p->alive || p->dying || p->gen != gen) return;
-    pwake_t *x = xcalloc(1, sizeof *x);
-    *x = (pwake_t){.p = p, .w = {.key = c->key}};
+    xwake_t *x = xcalloc(1, sizeof *x);
+    *x = (xwake_t){.p = p, .key = c->key};
     memcpy(x->peer, peer->name, sizeof x->peer);
     sim_at(c->s, c->s->now + sim_latency(c->s), p, failed, x, NULL);
 }

@@ -1,89 +1,10 @@
 /* sim_worker.c: a worker process: the real agent, lanes, tasks, changelog, applier and restore, joined by a driver on the virtual clock, which does
- * what worker/driver*.c, runtime*.c, checkpoint.c and base.c do with threads, in the same order. */
-#include "state/restore.h"
-#include "tests/sim/sim.h"
-#include "engine/connector/connector.h"
-#include "engine/task.h"
-#include "worker/base.h"
-#include "worker/checkpoint.h"
-#include "worker/lanes.h"
+ * what worker/driver*.c, runtime_life.c, checkpoint.c and base.c do with threads, in the same order. */
+#include "tests/sim/sim_worker_int.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RING_BYTES (32u << 10)
-
-typedef struct srt srt_t;
-typedef struct stask {
-    srt_t *rt;
-    int stage, subtask;
-    task_t *task;
-    bool awake, source, ended, failed;
-} stask_t;
-typedef struct sring { struct sring *next; int edge, from, to; channel_in_t *in; } sring_t;
-
-struct srt { /* an attempt here: worker/driver_int.h's runtime_t */
-    srt_t *next;
-    sim_worker_t *w;
-    ctl_msg_t *deploy;
-    job_id_t job;
-    attempt_t attempt;
-    const plan_t *plan;
-    int ntasks;
-    stask_t *tasks;
-    sring_t *rings;
-    kstate_env_t *state;
-    applier_t *applier;
-    lanes_t *lanes;
-    char *dir;
-    int64_t clock_ms;
-    bool building, started, tearing, closed;
-    /* the writer */
-    changelog_id_t id;
-    changelog_t *log;
-    epoch_t writing; /* 0: nothing waits */
-    uint32_t flags;
-    int nseals;
-    task_seal_t **seals;
-    buf_t segment;
-    /* the base */
-    epoch_t complete, restored, based, unaccepted;
-    bool asked, base_flying;
-    epoch_t asked_epoch;
-    uint64_t bytes;
-    int64_t tried_ms;
-    /* heartbeats */
-    uint64_t progress_injected;
-    bool busy_reported;
-    int subtask_restoring;
-};
-struct sim_worker {
-    proc_t *p;
-    agent_t *agent;
-    agent_actions_t actions;
-    bool performing;
-    srt_t *runtimes;
-    lane_driver_t *driver;
-    uint32_t link;
-    int64_t tick_at, pump_at;
-};
-typedef struct note { /* an event for later: names, never pointers */
-    proc_t *p;
-    job_id_t job;
-    attempt_t attempt;
-    epoch_t epoch;
-    int stage, subtask;
-    uint32_t link;
-    err_t *error;
-    task_seal_t *seal;
-    extent_t extent;
-    uint64_t bytes;
-    base_t *base;
-    ctl_msg_t *msg;
-    char where[8];
-    void *entry;
-    lane_answer_t answer;
-} note_t;
-static void note_drop(void *arg) {
+void note_drop(void *arg) {
     note_t *n = arg;
     err_free(n->error);
     err_free(n->answer.error);
@@ -96,7 +17,7 @@ static void note_drop(void *arg) {
     ctl_free(n->msg);
     free(n);
 }
-static note_t *note_new(const srt_t *rt) {
+note_t *note_new(const srt_t *rt) {
     note_t *n = xcalloc(1, sizeof *n);
     n->p = rt->w->p;
     n->job = rt->job;
@@ -104,11 +25,11 @@ static note_t *note_new(const srt_t *rt) {
     n->stage = n->subtask = -1;
     return n;
 }
-static void later(srt_t *rt, int64_t us, sim_fn fn, note_t *n) {
+void note_later(srt_t *rt, int64_t us, sim_fn fn, note_t *n) {
     sim_t *s = rt->w->p->s;
     sim_at(s, s->now + us, rt->w->p, fn, n, note_drop);
 }
-static srt_t *runtime_of(sim_worker_t *w, job_id_t job, attempt_t attempt) {
+srt_t *runtime_of(sim_worker_t *w, job_id_t job, attempt_t attempt) {
     for (srt_t *rt = w->runtimes; rt; rt = rt->next)
         if (rt->job == job && rt->attempt == attempt) return rt;
     return NULL;
@@ -117,7 +38,7 @@ static int64_t wall_ms(const sim_worker_t *w) { return 1700000000000 + sim_now_m
 
 static void perform_all(sim_worker_t *w);
 static void plan_tick(sim_worker_t *w);
-static void agent_event(sim_worker_t *w, agent_event_t *ev) {
+void agent_event(sim_worker_t *w, agent_event_t *ev) {
     ev->now_ms = sim_now_ms(w->p->s);
     ev->wall_ms = wall_ms(w);
     agent_step(w->agent, ev, &w->actions);
@@ -135,7 +56,7 @@ static void plan_pump(sim_worker_t *w, int64_t at) {
     *arg = w->p;
     sim_at(s, w->pump_at, w->p, pump, arg, NULL);
 }
-static void wake_task(void *arg) {
+void wake_task(void *arg) {
     stask_t *t = arg;
     t->awake = true;
     if (t->rt->started) plan_pump(t->rt->w, t->rt->w->p->s->now + 50);
@@ -145,7 +66,7 @@ void sim_worker_wake(proc_t *p, job_id_t job, attempt_t attempt, int stage, int 
     for (int i = 0; rt && i < rt->ntasks; i++)
         if (rt->tasks[i].stage == stage && rt->tasks[i].subtask == subtask) wake_task(&rt->tasks[i]);
 }
-static int64_t task_now(void *arg) {
+int64_t task_now(void *arg) {
     srt_t *rt = ((stask_t *)arg)->rt;
     return rt->clock_ms = MAX(rt->clock_ms, wall_ms(rt->w));
 }
@@ -156,14 +77,14 @@ static void on_sealed(sim_t *s, void *arg) {
     agent_event(n->p->worker, &ev);
     note_drop(n);
 }
-static void task_sealed(void *arg, task_seal_t *seal) {
+void task_sealed(void *arg, task_seal_t *seal) {
     stask_t *t = arg;
     note_t *n = note_new(t->rt);
     n->seal = seal;
     n->epoch = seal->epoch;
-    later(t->rt, 0, on_sealed, n);
+    note_later(t->rt, 0, on_sealed, n);
 }
-static void on_task(sim_t *s, void *arg) { /* ended, or failed when there is an error */
+void on_task_note(sim_t *s, void *arg) { /* ended, or failed when there is an error */
     note_t *n = arg;
     sim_log(s, "%s: task %d/%d %s", n->p->name, n->stage, n->subtask, n->error ? err_text(n->error) : "ended");
     agent_event_t ev = {.kind = n->error ? AGENT_EV_FAILED : AGENT_EV_ENDED, .job = n->job, .attempt = n->attempt, .stage = n->stage,
@@ -184,7 +105,7 @@ static void step_task(stask_t *t) {
         n->error = e;
         t->ended = true;
         t->failed = st == TASK_FAILED;
-        later(t->rt, 0, on_task, n);
+        note_later(t->rt, 0, on_task_note, n);
     }
 }
 static void heartbeat(sim_worker_t *w);
@@ -216,271 +137,6 @@ static void pump(sim_t *s, void *arg) {
     if (next != INT64_MAX) plan_pump(w, next);
 }
 
-/* ---------------------------------------------------------------- building: worker/runtime.c, runtime_channels.c, runtime_restore.c */
-static bool is_here(const srt_t *rt, const ctl_task_t *t) { return !strcmp(rt->deploy->deploy.workers[t->worker].name, rt->w->p->name); }
-static proc_t *proc_of(const srt_t *rt, const ctl_task_t *t) {
-    sim_t *s = rt->w->p->s;
-    for (int i = 0; i < s->nprocs; i++)
-        if (!strcmp(s->procs[i].name, rt->deploy->deploy.workers[t->worker].name)) return &s->procs[i];
-    return NULL;
-}
-static const ctl_task_t *placed(const srt_t *rt, int stage, int subtask) {
-    const ctl_deploy_t *d = &rt->deploy->deploy;
-    for (int i = 0; i < d->ntasks; i++)
-        if (d->tasks[i].stage == stage && d->tasks[i].subtask == subtask) return &d->tasks[i];
-    return NULL;
-}
-static stask_t *local(srt_t *rt, int stage, int subtask) {
-    for (int i = 0; i < rt->ntasks; i++)
-        if (rt->tasks[i].stage == stage && rt->tasks[i].subtask == subtask) return &rt->tasks[i];
-    return NULL;
-}
-static const plan_edge_t *edge_of(const plan_t *p, int id) {
-    for (int i = 0; i < p->nedges; i++)
-        if (p->edges[i]->id == id) return p->edges[i];
-    return NULL;
-}
-static channel_out_t *open_out(srt_t *rt, stask_t *t, const plan_edge_t *e, int to) {
-    stask_t *consumer = local(rt, e->to_stage, to);
-    channel_out_t *out = NULL;
-    if (consumer) {
-        sring_t *r = xcalloc(1, sizeof *r);
-        *r = (sring_t){.next = rt->rings, .edge = e->id, .from = t->subtask, .to = to};
-        err_t *err = ring_channel_new(RING_BYTES, (wake_t){wake_task, t}, (wake_t){wake_task, consumer}, &out, &r->in);
-        ASSERT(!err);
-        rt->rings = r;
-        return out;
-    }
-    xchan_key_t k = {rt->job, rt->attempt, e->id, t->subtask, to};
-    return xchan_open_out(rt->w->p->s, &k, rt->w->p, proc_of(rt, placed(rt, e->to_stage, to)), t->stage, e->schema);
-}
-static channel_in_t *open_in(srt_t *rt, stask_t *t, const plan_edge_t *e, int from) {
-    for (sring_t **at = &rt->rings; *at; at = &(*at)->next) {
-        sring_t *r = *at;
-        if (r->edge != e->id || r->from != from || r->to != t->subtask) continue;
-        *at = r->next;
-        channel_in_t *in = r->in;
-        free(r);
-        return in;
-    }
-    xchan_key_t k = {rt->job, rt->attempt, e->id, from, t->subtask};
-    return xchan_open_in(rt->w->p->s, &k, proc_of(rt, placed(rt, e->from_stage, from)), rt->w->p, t->stage, e->schema);
-}
-static void open_channels(srt_t *rt, stask_t *t, task_env_t *env) {
-    const plan_stage_t *st = rt->plan->stages[t->stage];
-    size_t n = (size_t)st->nops + 1;
-    env->ins = xcalloc(n, sizeof *env->ins);
-    env->nins = xcalloc(n, sizeof *env->nins);
-    env->outs = xcalloc(n, sizeof *env->outs);
-    env->nouts = xcalloc(n, sizeof *env->nouts);
-    int nin = 0, nout = 0;
-    for (int i = 0; i < st->nops; i++) {
-        const plan_op_t *op = st->ops[i];
-        if (op->kind != OP_EXCHANGE_IN && op->kind != OP_EXCHANGE_OUT) continue;
-        const plan_edge_t *e = edge_of(rt->plan, op->edge);
-        bool in = op->kind == OP_EXCHANGE_IN;
-        int width = stage_parallelism(rt->plan, rt->plan->stages[in ? e->from_stage : e->to_stage]);
-        bool paired = e->exchange == EXCHANGE_FORWARD && width == stage_parallelism(rt->plan, st);
-        int ends = paired ? 1 : width;
-        if (in) env->ins[nin] = xcalloc((size_t)ends, sizeof(channel_in_t *));
-        else env->outs[nout] = xcalloc((size_t)ends, sizeof(channel_out_t *));
-        for (int k = 0; k < ends; k++) {
-            if (in) env->ins[nin][k] = open_in(rt, t, e, paired ? t->subtask : k);
-            else env->outs[nout][k] = open_out(rt, t, e, paired ? t->subtask : k);
-        }
-        if (in) env->nins[nin++] = ends;
-        else env->nouts[nout++] = ends;
-    }
-}
-static err_t *build_task(srt_t *rt, stask_t *t) {
-    const plan_stage_t *st = rt->plan->stages[t->stage];
-    const ctl_deploy_t *d = &rt->deploy->deploy;
-    split_list_t lists[8] = {0};
-    int n = 0;
-    for (int i = 0; i < st->nops; i++) {
-        if (st->ops[i]->kind != OP_SOURCE) continue;
-        for (int k = 0; k < d->nsplits; k++)
-            if (d->splits[k].fingerprint == st->ops[i]->fingerprint && d->splits[k].subtask == t->subtask) split_list_add(&lists[n], &d->splits[k].split);
-        n++;
-    }
-    task_env_t env = {.plan = rt->plan, .stage = t->stage, .subtask = t->subtask, .parallelism = stage_parallelism(rt->plan, st),
-                      .job = rt->plan->job_name, .incarnation = rt->deploy->incarnation, .state = rt->state, .splits = lists,
-                      .restored_watermark = manifest_watermark(d->manifest, t->stage), .now_ms = task_now, .sealed = task_sealed,
-                      .wake = {wake_task, t}, .arg = t, .find_source = sim_find_source, .find_sink = sink_find,
-                      .time_zone = "UTC"};
-    open_channels(rt, t, &env);
-    err_t *e = task_new(&env, &t->task);
-    for (int i = 0; i < n; i++) split_list_free(&lists[i]);
-    if (!e) t->source = task_has_source(t->task);
-    return e;
-}
-static err_t *open_base(void *arg, base_db_t **ret) {
-    *ret = base_new_memory();
-    return NULL;
-}
-
-/* restore's records find their tasks */
-static bool stage_holds(const plan_stage_t *s, uint64_t fingerprint) {
-    for (int i = 0; i < s->nops; i++)
-        if (s->ops[i]->fingerprint == fingerprint) return true;
-    return false;
-}
-static err_t *restore_task(void *arg, int stage, int subtask) {
-    ((srt_t *)arg)->subtask_restoring = subtask;
-    return NULL;
-}
-static err_t *restore_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
-    srt_t *rt = arg;
-    for (int i = 0; i < rt->ntasks; i++) {
-        stask_t *t = &rt->tasks[i];
-        const plan_stage_t *s = rt->plan->stages[t->stage];
-        if (!stage_holds(s, fingerprint)) continue;
-        if (slot < 0 && t->subtask != rt->subtask_restoring % stage_parallelism(rt->plan, s)) continue;
-        TRY(task_restore(t->task, fingerprint, slot, bytes));
-    }
-    return NULL;
-}
-static err_t *restore_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t epoch, uint64_t rows, slice_t segment) {
-    srt_t *rt = arg;
-    if (!lanes_has(rt->lanes, fingerprint, lane)) return NULL;
-    buf_t copy = buf_make(BUF_MAX_DEFAULT);
-    buf_put(&copy, segment.p, segment.len);
-    lanes_feed(rt->lanes, fingerprint, lane, epoch, &copy);
-    return NULL;
-}
-static base_range_t *ranges_of(const srt_t *rt, int *ret_n) {
-    base_range_t *out = NULL;
-    int n = 0;
-    for (int i = 0; i < rt->ntasks; i++) {
-        const plan_stage_t *s = rt->plan->stages[rt->tasks[i].stage];
-        int par = stage_parallelism(rt->plan, s), sub = rt->tasks[i].subtask;
-        for (int k = 0; k < s->nops; k++) {
-            if (!s->ops[k]->fingerprint) continue;
-            out = xrealloc(out, (size_t)(n + 1) * sizeof *out);
-            out[n++] = (base_range_t){s->ops[k]->fingerprint, key_group_lo(sub, par), key_group_lo(sub + 1, par)};
-        }
-    }
-    *ret_n = n;
-    return out;
-}
-static err_t *restore_all(srt_t *rt) {
-    const manifest_t *m = rt->deploy->deploy.manifest;
-    int nranges;
-    AUTO(auto_free) base_range_t *ranges = ranges_of(rt, &nranges);
-    restore_conf_t rc = {m, rt->w->p->disk, rt->dir, rt->state, nranges, ranges};
-    restore_t *r = restore_new(&rc);
-    err_t *e = restore_bases(r);
-    if (!e) {
-        applier_conf_t ac = {.env = rt->state, .disk = rt->w->p->disk, .dir = rt->dir, .nranges = nranges, .ranges = ranges, .id = rt->id};
-        rt->applier = applier_new(&ac);
-    }
-    for (int i = 0; !e && i < rt->ntasks; i++) e = build_task(rt, &rt->tasks[i]);
-    restore_sink_t sink = {rt, restore_task, restore_state, restore_sink};
-    if (!e) e = restore_replay(r, rt->applier, &sink);
-    if (!e && m->nbases) sim_reach(rt->w->p->s, ROW_BASES_USED);
-    rt->bytes = restore_bytes(r);
-    restore_free(r);
-    return e;
-}
-static err_t *make_lanes(srt_t *rt) {
-    const ctl_deploy_t *d = &rt->deploy->deploy;
-    for (int i = 0; i < d->ntasks; i++) {
-        if (!is_here(rt, &d->tasks[i])) continue;
-        const plan_stage_t *s = rt->plan->stages[d->tasks[i].stage];
-        for (int k = 0; k < s->nops; k++) {
-            const plan_op_t *op = s->ops[k];
-            for (int lane = d->tasks[i].subtask; op->kind == OP_SINK && lane < op->lanes_max; lane += stage_parallelism(rt->plan, s)) {
-                const lane_pos_t *pos = manifest_lane(d->manifest, op->fingerprint, lane, false);
-                lane_spec_t spec = {"sim", rt->plan->job_name, rt->deploy->incarnation, rt->attempt, rt->plan, op, lane, op->lanes_max};
-                bool known = pos && pos->published > 0;
-                TRY(lanes_add(rt->lanes, &spec, known ? pos->published : 0, known));
-            }
-        }
-    }
-    return NULL;
-}
-
-static void on_lane(sim_t *s, void *arg) {
-    note_t *n = arg;
-    srt_t *rt = runtime_of(n->p->worker, n->job, n->attempt);
-    if (rt && rt->lanes && !rt->closed) {
-        lanes_answer(rt->lanes, n->entry, n->answer);
-        n->answer.error = NULL;
-    }
-    note_drop(n);
-}
-static void lane_post(void *arg, lanes_entry_t *entry, lane_answer_t a) {
-    srt_t *rt = arg;
-    if (a.kind == LANE_ANSWER_CLOSED) { /* the driver closes at once: nothing of the handle is left */
-        lanes_answer(rt->lanes, entry, a);
-        return;
-    }
-    note_t *n = note_new(rt);
-    n->entry = entry;
-    n->answer = a;
-    later(rt, 0, on_lane, n);
-}
-static void lane_published_to(void *arg, uint64_t fingerprint, int lane, epoch_t epoch) {
-    srt_t *rt = arg;
-    if (rt->tearing) return;
-    sim_log(rt->w->p->s, "%s: lane %d published e=%" PRIu64, rt->w->p->name, lane, epoch);
-    agent_event_t ev = {.kind = AGENT_EV_PUBLISHED, .job = rt->job, .attempt = rt->attempt, .fingerprint = fingerprint, .lane = lane, .epoch = epoch};
-    agent_event(rt->w, &ev);
-}
-static void lane_stopped_for(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e) {
-    note_t *n = note_new(arg);
-    n->error = err_wrap(e, "lane %d of sink %s", lane, label);
-    later(arg, 0, on_task, n);
-}
-static void lanes_all_closed(void *arg) { ((srt_t *)arg)->closed = true; }
-
-static err_t *build(srt_t *rt) {
-    sim_t *s = rt->w->p->s;
-    const ctl_deploy_t *d = &rt->deploy->deploy;
-    rt->plan = s->job.plan;
-    if (rt->plan->hash != d->plan_hash) return err_new(ERR_VERSION, "another plan");
-    rt->tasks = xcalloc((size_t)d->ntasks + 1, sizeof *rt->tasks);
-    for (int st = 0; st < rt->plan->nstages && !d->lanes_only; st++)
-        for (int i = 0; i < d->ntasks; i++)
-            if (d->tasks[i].stage == st && is_here(rt, &d->tasks[i]))
-                rt->tasks[rt->ntasks++] = (stask_t){.rt = rt, .stage = st, .subtask = d->tasks[i].subtask};
-    rt->dir = xprintf("%s.%u.%" PRIu64, rt->w->p->name, rt->w->p->gen, rt->attempt);
-    rt->state = kstate_env_new(&(kstate_env_conf_t){.memory = s->mix.memory, .open_base = open_base, .arg = rt});
-    lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
-    rt->lanes = lanes_new(rt->w->driver, &h);
-    TRY(make_lanes(rt));
-    disk_phase(rt->w->p->disk, DISK_RESTORE);
-    err_t *e = restore_all(rt);
-    disk_phase(rt->w->p->disk, DISK_OTHER);
-    return e;
-}
-
-/* ---------------------------------------------------------------- the end of an attempt */
-static void writer_clear(srt_t *rt) {
-    checkpoint_seals_free(TAKE(rt->seals), rt->nseals);
-    rt->nseals = 0;
-    rt->writing = 0;
-    buf_free(&rt->segment);
-}
-static void runtime_free(srt_t *rt) {
-    if (rt->lanes) lanes_close(rt->lanes);
-    for (int i = 0; i < rt->ntasks; i++) task_free(rt->tasks[i].task);
-    while (rt->rings) {
-        sring_t *r = rt->rings;
-        rt->rings = r->next;
-        r->in->close(r->in);
-        free(r);
-    }
-    writer_clear(rt);
-    changelog_free(rt->log);
-    free(rt->tasks);
-    lanes_free(rt->lanes);
-    if (rt->applier) applier_free(rt->applier);
-    if (rt->state) kstate_env_free(rt->state);
-    free(rt->dir);
-    ctl_free(rt->deploy);
-    free(rt);
-}
 static void unlink_runtime(srt_t *rt) {
     for (srt_t **at = &rt->w->runtimes; *at; at = &(*at)->next) {
         if (*at != rt) continue;
@@ -494,7 +150,7 @@ static void on_torn(sim_t *s, void *arg) {
     srt_t *rt = runtime_of(w, n->job, n->attempt);
     if (rt) {
         unlink_runtime(rt);
-        runtime_free(rt);
+        attempt_free(rt);
     }
     agent_event_t ev = {.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt};
     agent_event(w, &ev);
@@ -513,17 +169,6 @@ static void teardown(sim_worker_t *w, const agent_action_t *x) {
 }
 
 /* ---------------------------------------------------------------- build, write, base */
-/* Event time goes on from where the manifest says (A9): a task that forgot it would open windows again that have fired. */
-static void check_restored(srt_t *rt) {
-    for (int i = 0; i < rt->ntasks; i++) {
-        task_stats_t st;
-        task_stats(rt->tasks[i].task, &st);
-        int64_t want = manifest_watermark(rt->deploy->deploy.manifest, rt->tasks[i].stage);
-        if (!rt->tasks[i].source && st.watermark < want)
-            sim_broken(rt->w->p->s, "task %d/%d begins at watermark %" PRId64 ", the manifest has %" PRId64 " (A9)", rt->tasks[i].stage,
-                       rt->tasks[i].subtask, st.watermark, want);
-    }
-}
 static void on_built(sim_t *s, void *arg) {
     note_t *n = arg;
     sim_worker_t *w = n->p->worker;
@@ -537,7 +182,7 @@ static void on_built(sim_t *s, void *arg) {
         rt->tried_ms = sim_now_ms(s);
         if (e > 0) lanes_complete(rt->lanes, e);
         n->error = lanes_open(rt->lanes);
-        check_restored(rt);
+        attempt_check_restored(rt);
     }
     if (n->p->dying || sim_point(s, n->p, ROW_BUILT)) {
         note_drop(n);
@@ -556,8 +201,8 @@ static void on_build(sim_t *s, void *arg) {
     srt_t *rt = runtime_of(n->p->worker, n->job, n->attempt);
     note_t *r = note_new(rt);
     if (rt->tearing) r->error = err_new(ERR_CANCELLED, "stopped while it was built");
-    else r->error = build(rt);
-    later(rt, sim_between(s, 500, 8000), on_built, r);
+    else r->error = attempt_build(rt);
+    note_later(rt, sim_between(s, 500, 8000), on_built, r);
     note_drop(n);
 }
 static void do_build(sim_worker_t *w, ctl_msg_t *deploy) {
@@ -576,7 +221,7 @@ static void do_build(sim_worker_t *w, ctl_msg_t *deploy) {
     rt->segment = buf_make(BUF_MAX_DEFAULT);
     rt->next = w->runtimes;
     w->runtimes = rt;
-    later(rt, sim_between(w->p->s, 200, 3000), on_build, note_new(rt));
+    note_later(rt, sim_between(w->p->s, 200, 3000), on_build, note_new(rt));
 }
 
 static void on_written(sim_t *s, void *arg) {
@@ -599,7 +244,7 @@ static void on_written(sim_t *s, void *arg) {
         applier_add_extent(rt->applier, &n->extent);
         rt->bytes += n->bytes;
         ev.want_base = kstate_env_over(rt->state);
-        writer_clear(rt);
+        attempt_writer_clear(rt);
     }
     ev.extent = n->extent;
     n->extent.path = NULL;
@@ -625,7 +270,7 @@ static void on_write(sim_t *s, void *arg) {
     disk_phase(w->p->disk, DISK_OTHER);
     n->error = e;
     n->bytes = rt->segment.len;
-    later(rt, sim_between(s, s->mix.disk_us / 2, 2 * s->mix.disk_us), on_written, n);
+    note_later(rt, sim_between(s, s->mix.disk_us / 2, 2 * s->mix.disk_us), on_written, n);
 }
 static int by_place(const void *a, const void *b) {
     const task_seal_t *x = *(task_seal_t *const *)a, *y = *(task_seal_t *const *)b;
@@ -645,7 +290,7 @@ static void do_write(srt_t *rt, agent_action_t *x, bool again) {
     }
     note_t *n = note_new(rt);
     n->epoch = x->epoch;
-    later(rt, sim_between(rt->w->p->s, 20, 500), on_write, n);
+    note_later(rt, sim_between(rt->w->p->s, 20, 500), on_write, n);
 }
 
 static void on_based(sim_t *s, void *arg) {
@@ -692,13 +337,13 @@ static void on_base(sim_t *s, void *arg) {
     rt->bytes = 0;
     rt->base_flying = true;
     n->base = base;
-    later(rt, sim_between(s, 1000, 20000), on_based, n);
+    note_later(rt, sim_between(s, 1000, 20000), on_based, n);
 }
 static void maybe_base(srt_t *rt) {
     sim_t *s = rt->w->p->s;
     if (rt->base_flying || (!rt->asked && !kstate_env_over(rt->state)) || sim_now_ms(s) - rt->tried_ms < rt->w->p->s->mix.base_interval_ms / 3) return;
     rt->base_flying = true;
-    later(rt, sim_between(s, 500, 5000), on_base, note_new(rt));
+    note_later(rt, sim_between(s, 500, 5000), on_base, note_new(rt));
 }
 
 /* ---------------------------------------------------------------- heartbeats */
@@ -891,7 +536,7 @@ void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const ch
     note_t *n = note_new(rt);
     n->error = err_new(ERR_UNAVAILABLE, "the data link to %s broke", peer);
     snprintf(n->where, sizeof n->where, "%s", peer);
-    later(rt, 0, on_task, n);
+    note_later(rt, 0, on_task_note, n);
 }
 void sim_worker_leave(proc_t *p) {
     sim_log(p->s, "%s is told to leave", p->name);
@@ -935,7 +580,7 @@ void sim_worker_free(sim_worker_t *w) {
     while (w->runtimes) {
         srt_t *rt = w->runtimes;
         w->runtimes = rt->next;
-        runtime_free(rt);
+        attempt_free(rt);
     }
     agent_free(w->agent);
     agent_actions_free(&w->actions);
