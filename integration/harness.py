@@ -119,7 +119,9 @@ class Cluster:
 
     # ---- Kafka
     def kafka(self, *config):
-        self.kafka_port = self.kafka_port or free_port()
+        while not self.kafka_port: # the controller listens on the port behind
+            port = free_port()
+            self.kafka_port = None if listens(port + 1) or port > 65000 else port
         self.start('kafka', [os.path.join(HERE, 'kafka.sh'), 'start', self.path('kafka'), str(self.kafka_port), *config])
         wait_for('the Kafka broker', lambda: not self.procs['kafka'].alive() or listens(self.kafka_port), 60)
         self.procs['kafka'].p.wait(60)  # the script ends when the broker answers

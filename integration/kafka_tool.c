@@ -5,9 +5,14 @@
  *   kafka_tool config NAME config=value                      set one option of the topic
  *   kafka_tool gen NAME PARTITIONS RATE SECONDS KEYS SEED    JSON order events, RATE per second for SECONDS 
  *   kafka_tool flush NAME PARTITIONS MS                      one event per partition at MS, so that every window before can close
- *   kafka_tool put NAME PARTITION < lines                    each line a message (key<TAB>value when KEY=1)
+ *   kafka_tool put NAME PARTITION [commit|abort] < lines     each line a message (key<TAB>value when KEY=1; TIMESTAMP=ms of all); commit, abort:
+ *                                                            in one transaction that ends so
  *   kafka_tool dump NAME [read_uncommitted]                  all messages up to the end as of now: partition offset key value
  *   kafka_tool count NAME                                    number of committed messages
+ *   kafka_tool trim NAME PARTITION OFFSET                    delete the records before OFFSET
+ *   kafka_tool committed NAME PARTITION GROUP                the offset a group has committed, -1001 none
+ *   kafka_tool commit NAME PARTITION GROUP OFFSET            commit it for the group
+ *   kafka_tool latency IN OUT RATE SECONDS                   JSON rows {"id","sent"} into IN, the same ids back from OUT: p50, p99, max in ms
  *
  * BOOTSTRAP names the broker (default 127.0.0.1:9092). Every wait has a limit; exit status 1 and a line on stderr otherwise. */
 #include <librdkafka/rdkafka.h>
@@ -43,12 +48,13 @@ static void set(rd_kafka_conf_t *c, const char *k, const char *v) {
 
 static rd_kafka_t *handle(rd_kafka_type_t type, const char *isolation) {
     char e[256];
+    const char *group = getenv("GROUP"), *transaction = getenv("TRANSACTION");
     const char *boot = getenv("BOOTSTRAP");
     rd_kafka_conf_t *c = rd_kafka_conf_new();
     set(c, "bootstrap.servers", boot ? boot : "127.0.0.1:9092");
     set(c, "socket.nagle.disable", "true");
     if (type == RD_KAFKA_CONSUMER) {
-        set(c, "group.id", "kafka_tool");
+        set(c, "group.id", group ? group : "kafka_tool");
         set(c, "enable.auto.commit", "false");
         set(c, "enable.partition.eof", "true");
         set(c, "auto.offset.reset", "earliest");
@@ -57,7 +63,8 @@ static rd_kafka_t *handle(rd_kafka_type_t type, const char *isolation) {
         set(c, "linger.ms", "5");
         set(c, "queue.buffering.max.messages", "1000000");
         set(c, "enable.idempotence", "true"); /* a broker restart must not double what the test counts */
-        set(c, "message.timeout.ms", "120000");
+        if (transaction) set(c, "transactional.id", transaction);
+        else set(c, "message.timeout.ms", "120000");
     }
     rd_kafka_t *rk = rd_kafka_new(type, c, e, sizeof e);
     if (!rk) die("%s", e);
@@ -190,20 +197,40 @@ static void flush(const char *name, int partitions, int64_t ms) {
     finish(rk, t);
 }
 
-static void put(const char *name, int partition) {
+static void ok(rd_kafka_error_t *e, const char *what) {
+    if (e) die("%s: %s", what, rd_kafka_error_string(e));
+}
+
+static void produce_at(rd_kafka_t *rk, const char *name, int partition, int64_t ms, const char *key, size_t key_len, const char *p, size_t n) {
+    rd_kafka_resp_err_t e = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_TIMESTAMP(ms),
+                                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY((void *)key, key_len),
+                                              RD_KAFKA_V_VALUE((void *)p, n), RD_KAFKA_V_END);
+    if (e) die("produce: %s", rd_kafka_err2str(e));
+}
+
+static void put(const char *name, int partition, const char *end) {
+    if (end) setenv("TRANSACTION", "kafka_tool", 1);
     rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
     rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
+    const char *stamp = getenv("TIMESTAMP");
+    if (end) ok(rd_kafka_init_transactions(rk, 30000), "init_transactions");
+    if (end) ok(rd_kafka_begin_transaction(rk), "begin");
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
     while ((n = getline(&line, &cap, stdin)) > 0) {
         if (line[n - 1] == '\n') n--;
         char *tab = getenv("KEY") ? memchr(line, '\t', (size_t)n) : NULL;
-        if (!tab) produce(rk, t, partition, NULL, 0, line, (size_t)n);
+        size_t skip = tab ? (size_t)(tab + 1 - line) : 0;
+        if (stamp) produce_at(rk, name, partition, atoll(stamp), tab ? line : NULL, tab ? skip - 1 : 0, line + skip, (size_t)n - skip);
+        else if (!tab) produce(rk, t, partition, NULL, 0, line, (size_t)n);
         else if (tab + 1 == line + n) produce(rk, t, partition, line, (size_t)(tab - line), NULL, 0); /* tombstone */
         else produce(rk, t, partition, line, (size_t)(tab - line), tab + 1, (size_t)(line + n - tab - 1));
     }
     free(line);
+    if (end && rd_kafka_flush(rk, 60000)) die("the transaction was not delivered in 60 s");
+    if (end && !strcmp(end, "abort")) ok(rd_kafka_abort_transaction(rk, 30000), "abort");
+    else if (end) ok(rd_kafka_commit_transaction(rk, 30000), "commit");
     finish(rk, t);
 }
 
@@ -248,6 +275,84 @@ static long dump(const char *name, const char *isolation, bool print) {
     return count;
 }
 
+static void trim(const char *name, int partition, int64_t offset) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(l, name, partition)->offset = offset;
+    rd_kafka_DeleteRecords_t *d = rd_kafka_DeleteRecords_new(l);
+    rd_kafka_DeleteRecords(rk, &d, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 30000);
+    if (!ev || rd_kafka_event_error(ev)) die("trim %s: %s", name, ev ? rd_kafka_event_error_string(ev) : "no answer");
+    rd_kafka_resp_err_t e = rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(ev))->elems[0].err;
+    if (e) die("trim %s: %s", name, rd_kafka_err2str(e));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_DeleteRecords_destroy(d);
+    rd_kafka_topic_partition_list_destroy(l);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+}
+
+static void group_offset(const char *name, int partition, const char *group, const char *commit) {
+    setenv("GROUP", group, 1);
+    rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, "read_committed");
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(l, name, partition)->offset = commit ? atoll(commit) : 0;
+    rd_kafka_resp_err_t e = commit ? rd_kafka_commit(rk, l, 0) : rd_kafka_committed(rk, l, 30000);
+    if (!e) e = l->elems[0].err;
+    if (e) die("offset of %s: %s", group, rd_kafka_err2str(e));
+    if (!commit) printf("%ld\n", (long)l->elems[0].offset);
+    rd_kafka_topic_partition_list_destroy(l);
+    rd_kafka_destroy(rk);
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* One thread sends and reads in turn: at a few hundred rows a second neither waits for the other. */
+static void latency(const char *in, const char *out, long rate, long seconds) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL), *rd = handle(RD_KAFKA_CONSUMER, "read_committed");
+    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, in, NULL);
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(l, out, 0)->offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_assign(rd, l);
+    for (int64_t until = now_ms() + 3000; now_ms() < until;) { /* positions are known, the job runs warm */
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rd, 100);
+        if (m) rd_kafka_message_destroy(m);
+    }
+    long total = rate * seconds, sent = 0, got = 0;
+    double *ms = calloc((size_t)total, sizeof *ms);
+    int64_t start = now_ms(), last = start;
+    while (got < total) {
+        for (; sent < total && sent * 1000 / rate <= now_ms() - start; sent++) {
+            struct timespec now;
+            clock_gettime(CLOCK_MONOTONIC, &now);
+            char text[100];
+            int n = snprintf(text, sizeof text, "{\"id\":%ld,\"sent\":%lld}", sent, (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+            produce(rk, t, 0, NULL, 0, text, (size_t)n);
+        }
+        rd_kafka_poll(rk, 0);
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rd, 1);
+        if (!m && now_ms() - last > 30000) die("%ld of %ld rows came back", got, total);
+        if (!m) continue;
+        const char *at = m->err ? NULL : memmem(m->payload, m->len, "\"sent\":", 7);
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (at) ms[got++] = ((double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1000 - atof(at + 7)) / 1000;
+        last = now_ms();
+        rd_kafka_message_destroy(m);
+    }
+    qsort(ms, (size_t)total, sizeof *ms, by_value);
+    printf("%.1f %.1f %.1f\n", ms[total / 2], ms[total * 99 / 100], ms[total - 1]);
+    free(ms);
+    rd_kafka_topic_partition_list_destroy(l);
+    rd_kafka_consumer_close(rd);
+    rd_kafka_destroy(rd);
+    finish(rk, t);
+}
+
 int main(int argc, char **v) {
     const char *cmd = argc > 2 ? v[1] : "";
     if (!strcmp(cmd, "topic") && argc >= 4) admin(v[2], atoi(v[3]), false, argc - 4, v + 4);
@@ -255,9 +360,13 @@ int main(int argc, char **v) {
     else if (!strcmp(cmd, "config") && argc == 4) config(v[2], v[3]);
     else if (!strcmp(cmd, "gen") && argc == 8) gen(v[2], atoi(v[3]), atol(v[4]), atol(v[5]), atoi(v[6]), strtoull(v[7], NULL, 10));
     else if (!strcmp(cmd, "flush") && argc == 5) flush(v[2], atoi(v[3]), atoll(v[4]));
-    else if (!strcmp(cmd, "put") && argc == 4) put(v[2], atoi(v[3]));
+    else if (!strcmp(cmd, "put") && (argc == 4 || argc == 5)) put(v[2], atoi(v[3]), argc == 5 ? v[4] : NULL);
+    else if (!strcmp(cmd, "trim") && argc == 5) trim(v[2], atoi(v[3]), atoll(v[4]));
+    else if (!strcmp(cmd, "committed") && argc == 5) group_offset(v[2], atoi(v[3]), v[4], NULL);
+    else if (!strcmp(cmd, "commit") && argc == 6) group_offset(v[2], atoi(v[3]), v[4], v[5]);
+    else if (!strcmp(cmd, "latency") && argc == 6) latency(v[2], v[3], atol(v[4]), atol(v[5]));
     else if (!strcmp(cmd, "dump")) dump(v[2], argc > 3 ? v[3] : "read_committed", true);
     else if (!strcmp(cmd, "count")) printf("%ld\n", dump(v[2], "read_committed", false));
-    else die("usage: topic|partitions|config|gen|flush|put|dump|count NAME ..");
+    else die("usage: topic|partitions|config|gen|flush|put|dump|count|trim|committed|commit|latency NAME ..");
     return 0;
 }

@@ -88,14 +88,16 @@ err_t *kafka_check_properties(const table_t *t) {
     return e;
 }
 
-static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
-    kafka_client_t *c = opaque;
+void kafka_client_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *reason) {
     pthread_mutex_lock(&c->lock);
-    if (!c->denied) snprintf(c->last_error, sizeof c->last_error, "%s", reason); /* "all brokers are down" follows a refusal */
+    bool all = code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN; /* tells less than what the connection has said just before */
+    if (!c->denied && !(all && c->last_error[0])) snprintf(c->last_error, sizeof c->last_error, "%s", reason);
     if (kafka_error_code(code) == ERR_DENIED) c->denied = true;
-    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) c->down = true;
+    if (all) c->down = true;
     pthread_mutex_unlock(&c->lock);
 }
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) { kafka_client_error(opaque, code, reason); }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
     if (strcmp(facility, "FAIL") != 0 || !rk) return; /* why a connection failed; everything else returns as an error anyway */

@@ -35,6 +35,8 @@ err_t *kafka_check_properties(const table_t *t);
 /* Have the brokers gone, as far as the served callbacks told? why: what they last said. kafka_client_alive: one has answered since. */
 bool kafka_client_down(kafka_client_t *c, char *why, size_t size);
 void kafka_client_alive(kafka_client_t *c);
+/* A consumer's queue delivers as messages what error_cb gets elsewhere: m->err without a partition. */
+void kafka_client_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *reason);
 /* Asks at most once a second, without waiting, whether a broker answers again, and notes it: for a consumer with nothing to read, which would
  * not learn it. now_ms: any steady clock. One thread. */
 void kafka_client_probe(kafka_client_t *c, const char *topic, int64_t now_ms);

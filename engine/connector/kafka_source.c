@@ -53,6 +53,7 @@ typedef struct kafka_source {
     uint64_t stale;
     uint64_t skipped; /* by the decoders so far, as it is in source->bad_records */
     uint32_t polled;       /* messages of the present poll */
+    bool heard;            /* .. and at least one was the broker's */
     decoder_t *key_probe;  /* dead letters: tries a key before the value's rows are there */
     dead_letters_t dead;   /* of the epoch so far */
     rd_kafka_queue_t *commits;
@@ -133,10 +134,12 @@ static err_t *decode(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m) 
 
 static void on_error_message(kafka_source_t *k, part_t *p, rd_kafka_message_t *m) {
     if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        k->heard = true;
         if (p) p->eof = m->offset;
         return;
     }
     err_code_t code = kafka_error_code(m->err);
+    if (!m->rkt) kafka_client_error(k->client, m->err, rd_kafka_message_errstr(m));
     if (code == ERR_UNAVAILABLE || k->error) return; /* librdkafka reconnects by itself; the job waits and says so */
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
         k->error = err_hint(err_new(ERR_DATA, "%s/%d: offset %" PRId64 " does not exist any more (deleted by retention, or the topic was made anew)",
@@ -184,6 +187,7 @@ static void on_message(rd_kafka_message_t *m, void *opaque) {
             return;
         }
     }
+    k->heard = true;
     p->next = m->offset + 1;
     p->eof = -1;
     k->source->bytes_in += m->len;
@@ -362,7 +366,8 @@ static void serve(kafka_source_t *k) {
     do {
         served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
     } while (served > 0 && !k->filled && !k->error && k->polled < POLL_MESSAGES);
-    if (k->polled) kafka_client_alive(k->client);
+    if (k->heard) kafka_client_alive(k->client);
+    k->heard = false;
 }
 
 /* librdkafka connects again by itself; a person wants to know meanwhile. */
@@ -389,6 +394,10 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
     *ret_batch = NULL;
     k->polled = 0;
     if (k->client && !k->filled) serve(k);
+    if (k->error) { /* before what was decoded: behind a bad key the decoders differ in rows, and nothing of it will be in an epoch */
+        *reterr = err_wrap(TAKE(k->error), "table %s", s->env.op->table->name);
+        return SRC_FAIL;
+    }
     count_skipped(k);
     for (int i = 0; i < k->nparts; i++) { /* in turn, so that no partition waits for ever */
         int at = (k->turn + i) % k->nparts;
@@ -404,10 +413,6 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
     }
     bool more = k->filled || k->polled >= POLL_MESSAGES; /* stopped by what makes no rows */
     k->filled = false;
-    if (k->error) {
-        *reterr = err_wrap(TAKE(k->error), "table %s", s->env.op->table->name);
-        return SRC_FAIL;
-    }
     for (int i = 0; i < k->nparts; i++) /* skipped records move the position too */
         if (!s->splits.items[i].ended) advance(k, i);
     if (note_ends(k)) return SRC_ENDED;
