@@ -52,6 +52,13 @@ static const source_vtable_t *test_find_source(const char *name) { return &count
 
 /* ---------------------------------------------------------------- sink: one lane per subtask */
 typedef struct lane_sink { buf_t rows; uint64_t n; } lane_sink_t;
+static atomic_int sink_keeps;    /* it seals bytes of its own, too */
+static atomic_int sink_restored; /* how often such bytes came back to the subtask that wrote them */
+static err_t *lane_sink_restore(sink_t *s, slice_t bytes) {
+    reader_t r = reader_of(bytes);
+    if ((int)read_u8(&r) == s->env.subtask) atomic_fetch_add(&sink_restored, 1);
+    return r.bad ? err_new(ERR_CORRUPT, "no bytes") : NULL;
+}
 static err_t *lane_sink_open(sink_t *s) {
     ((lane_sink_t *)s->self)->rows = buf_make(BUF_MAX_DEFAULT);
     return NULL;
@@ -64,6 +71,7 @@ static op_status_t lane_sink_write(sink_t *s, const batch_t *b, err_t **reterr) 
 }
 static op_status_t lane_sink_seal(sink_t *s, epoch_t e, buf_t *bytes, buf_t *segment, err_t **reterr) {
     lane_sink_t *l = s->self;
+    if (atomic_load(&sink_keeps)) buf_put_u8(bytes, (uint8_t)s->env.subtask);
     if (l->n) {
         size_t begin = segment->len;
         segment_begin(segment);
@@ -77,7 +85,7 @@ static op_status_t lane_sink_seal(sink_t *s, epoch_t e, buf_t *bytes, buf_t *seg
 }
 static void lane_sink_close(sink_t *s) { buf_free(&((lane_sink_t *)s->self)->rows); }
 static const sink_vtable_t lane_sink = {.connector = "lanes", .state_size = sizeof(lane_sink_t), .takes_updates = true, .open = lane_sink_open,
-                                        .write = lane_sink_write, .seal = lane_sink_seal, .close = lane_sink_close};
+                                        .restore = lane_sink_restore, .write = lane_sink_write, .seal = lane_sink_seal, .close = lane_sink_close};
 static const sink_vtable_t *test_find_sink(const char *name) { return &lane_sink; }
 
 /* ---------------------------------------------------------------- lane driver: a ledger and a topic in memory, one per test */
@@ -412,6 +420,7 @@ static void cluster_deploy(cluster_t *c) {
             d->splits[d->nsplits++] = (ctl_split_t){11, k, s};
         }
         d->manifest = manifest_copy(c->manifest);
+        d->lanes_only = c->manifest->final;
         member_tell(&c->m[i], m);
     }
     plan_free(p);

@@ -78,6 +78,33 @@ START_TEST(output_of_a_complete_epoch_is_published_by_the_next_attempt) {
 }
 END_TEST
 
+/* Nothing is left to process, but a sink of files that died at the end has a part to make visible: it does when it is restored. */
+START_TEST(sinks_are_restored_after_the_final_epoch_and_nothing_runs) {
+    cluster_t c;
+    cluster_start(&c, 2, 2, 5000);
+    atomic_store(&sink_keeps, 1);
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 10000);
+    ck_assert_int_eq(atomic_load(&sink_restored), 0);
+    c.manifest->final = true;
+    cluster_deploy(&c);
+    ck_assert_int_eq(atomic_load(&sink_restored), 2);
+    usleep(200000);
+    for (int i = 0; i < 2; i++) {
+        ctl_msg_t *h = await(&c.m[i], CTL_HEARTBEAT);
+        for (int k = 0; k < h->heartbeat.njobs && h->heartbeat.jobs[k].attempt == c.attempt; k++)
+            for (int t = 0; t < h->heartbeat.jobs[k].ntasks; t++) ck_assert_uint_eq(h->heartbeat.jobs[k].tasks[t].rows_in, 0);
+        ctl_free(h);
+    }
+    expect_once(&c, 10000);
+    cluster_end(&c);
+    cluster_stop(&c);
+    atomic_store(&sink_keeps, 0);
+}
+END_TEST
+
 /* Hazards A6: a peer that dies ends the attempt by name; the others stay and take the next attempt. */
 START_TEST(a_dead_peer_fails_the_attempt_with_its_name) {
     cluster_t c;
@@ -271,7 +298,8 @@ START_TEST(a_full_disk_makes_the_epoch_wait) {
 }
 END_TEST
 
-TESTS("worker/driver", a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait, one_worker_runs_a_job_to_its_end, two_workers_exchange_rows_and_agree_on_epochs,
+TESTS("worker/driver", a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait, one_worker_runs_a_job_to_its_end,
+    sinks_are_restored_after_the_final_epoch_and_nothing_runs, two_workers_exchange_rows_and_agree_on_epochs,
       a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice, output_of_a_complete_epoch_is_published_by_the_next_attempt,
       a_dead_peer_fails_the_attempt_with_its_name, a_lost_coordinator_leaves_the_job_running, another_plan_is_refused,
       two_workers_on_one_directory_are_refused, a_worker_leaves_after_its_jobs_were_taken, an_idle_job_is_not_busy_and_says_so_when_it_is)
