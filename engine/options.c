@@ -68,7 +68,7 @@ err_t *parse_duration_ms(const char *text, int64_t *ret) {
     uint64_t v;
     char unit[16];
     if (parse_number_unit(text, &v, unit)) {
-        if (!*unit) strcpy(unit, "ms"); /* as Flink: a bare number is milliseconds */
+        if (!*unit) memcpy(unit, "ms", 3); /* as Flink: a bare number is milliseconds */
         if (unit_scale(units, ARRAY_LEN(units), unit, v, ret)) return NULL;
     }
     return err_new(ERR_INVALID, "'%s' is not a duration: write a number and a unit, as in '100 ms', '5 s', '1 min', '2 h'", text);
@@ -85,7 +85,7 @@ err_t *parse_bytes(const char *text, int64_t *ret) {
     uint64_t v;
     char unit[16];
     if (parse_number_unit(text, &v, unit)) {
-        if (!*unit) strcpy(unit, "b");
+        if (!*unit) memcpy(unit, "b", 2);
         if (unit_scale(units, ARRAY_LEN(units), unit, v, ret)) return NULL;
     }
     return err_new(ERR_INVALID, "'%s' is not a size: write a number and a unit, as in '512 kb', '64 mb', '2 gb'", text);

@@ -5,7 +5,7 @@
  *  2. A node runs only if it has an element of an unblocked input (or work left of the last one) and its outputs are
  *     not full. The most downstream such node runs first; sources are polled only when no other node can run, so at
  *     most QUEUE_BATCHES batches wait in any queue.
- *  3. An element is worked off by the node's TODO bits in their fixed order; a bit is cleared by OP_DONE only. The next
+ *  3. An element is worked off by the node's work bits in their fixed order; a bit is cleared by OP_DONE only. The next
  *     element is taken when all are clear: a barrier can only be taken at OP_DONE.
  *  4. Before a watermark, a barrier or idleness leaves a node its `flush` has returned OP_DONE: nothing is held back
  *     over them (hazards A19).
@@ -255,7 +255,7 @@ static bool step_nodes(task_t *t, err_t **reterr) {
         node_t *n = &t->nodes[i];
         if (is_head(n) || n->wait || node_full(n)) continue;
         if (!n->todo) {
-            if (n->op->kind != OP_WATERMARK && tick_due(n)) n->todo |= TODO_TICK;
+            if (n->op->kind != OP_WATERMARK && tick_due(n)) n->todo |= WORK_TICK;
             else if (n->op->kind == OP_EXCHANGE_IN ? !can_receive(n) : !node_has_input(n)) continue;
         }
         if (n->op->kind == OP_WATERMARK) watermark_op_split(&n->inst, n->todo ? n->cur.split : n->inputs[0].items[n->inputs[0].head].split);
@@ -298,7 +298,7 @@ static bool step_idle(task_t *t) {
         if (n->todo || !n->inst.vt || is_head(n)) continue;
         if (n->dirty && !n->inst.vt->flush) n->dirty = false;
         if (n->dirty && !node_full(n)) {
-            n->todo |= TODO_FLUSH;
+            n->todo |= WORK_FLUSH;
             any = true;
         }
     }
@@ -309,7 +309,7 @@ static bool step_idle(task_t *t) {
         if (!quiet) {
             watermark_op_busy(&n->inst, t->now);
         } else if (tick_due(n)) {
-            n->todo |= TODO_TICK;
+            n->todo |= WORK_TICK;
             any = true;
         }
     }

@@ -25,16 +25,16 @@ void queue_free(queue_t *q);
 
 /* What a node still has to do for the element it took, in this order. Each bit is cleared when its call returns OP_DONE. */
 enum {
-    TODO_TICK = 1 << 0,
-    TODO_PROCESS = 1 << 1,
-    TODO_FLUSH = 1 << 2,
-    TODO_WATERMARK = 1 << 3,
-    TODO_SEND_WATERMARK = 1 << 4,
-    TODO_SEND_IDLE = 1 << 5,
-    TODO_END = 1 << 6,
-    TODO_SEND_END = 1 << 7,
-    TODO_SEAL = 1 << 8,
-    TODO_SEND_BARRIER = 1 << 9,
+    WORK_TICK = 1 << 0,
+    WORK_PROCESS = 1 << 1,
+    WORK_FLUSH = 1 << 2,
+    WORK_WATERMARK = 1 << 3,
+    WORK_SEND_WATERMARK = 1 << 4,
+    WORK_SEND_IDLE = 1 << 5,
+    WORK_END = 1 << 6,
+    WORK_SEND_END = 1 << 7,
+    WORK_SEAL = 1 << 8,
+    WORK_SEND_BARRIER = 1 << 9,
 };
 
 typedef struct node node_t;
@@ -75,7 +75,7 @@ struct node {
     uint32_t todo;
     int64_t watermark; /* the last one worked through; never decreases */
     int64_t out_watermark;
-    barrier_t barrier; /* of TODO_SEAL */
+    barrier_t barrier; /* of WORK_SEAL */
     bool dirty;        /* may hold back rows: flush when idle */
     bool wait;         /* the sink or source cannot go on before the next task_step */
     bool worked;       /* the last run took an element or did something */

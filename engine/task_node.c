@@ -1,4 +1,4 @@
-/* task_node.c: one node of a task: takes the next element of its inputs, works it off by its TODO bits, emits. */
+/* task_node.c: one node of a task: takes the next element of its inputs, works it off by its work bits, emits. */
 #include "engine/task_int.h"
 #include <stdlib.h>
 
@@ -146,9 +146,9 @@ static bool node_next(node_t *n, int *ret_input, item_t *ret, err_t **reterr) {
 }
 
 static bool holds_watermark(const node_t *n) { return n->inst.vt && n->inst.vt->holds_watermark; }
-static void want_watermark(node_t *n) { n->todo |= TODO_FLUSH | TODO_WATERMARK | TODO_SEND_WATERMARK; }
+static void want_watermark(node_t *n) { n->todo |= WORK_FLUSH | WORK_WATERMARK | WORK_SEND_WATERMARK; }
 
-/* Turns the element taken from an input into TODO bits. */
+/* Turns the element taken from an input into work bits. */
 static err_t *node_accept(node_t *n, int input, item_t it) {
     n->cur = it;
     n->cur_input = input;
@@ -157,20 +157,20 @@ static err_t *node_accept(node_t *n, int input, item_t it) {
     case ELEMENT_BATCH:
         align_active_in(n->align, input); /* one more active input: the minimum cannot grow */
         n->inst.rows_in += it.e.batch->n;
-        n->todo |= TODO_PROCESS;
+        n->todo |= WORK_PROCESS;
         break;
     case ELEMENT_WATERMARK: advanced = align_watermark_in(n->align, input, it.e.watermark); break;
     case ELEMENT_IDLE:
         advanced = align_idle_in(n->align, input);
-        if (align_all_idle(n->align)) n->todo |= TODO_FLUSH | TODO_SEND_IDLE;
+        if (align_all_idle(n->align)) n->todo |= WORK_FLUSH | WORK_SEND_IDLE;
         break;
     case ELEMENT_END:
         advanced = align_end_in(n->align, input);
         if (align_all_ended(n->align) && !n->ended) {
             want_watermark(n);
-            n->todo |= TODO_END | TODO_SEND_END;
+            n->todo |= WORK_END | WORK_SEND_END;
         } else if (align_all_idle(n->align)) {
-            n->todo |= TODO_FLUSH | TODO_SEND_IDLE;
+            n->todo |= WORK_FLUSH | WORK_SEND_IDLE;
         }
         break;
     case ELEMENT_BARRIER: {
@@ -178,7 +178,7 @@ static err_t *node_accept(node_t *n, int input, item_t it) {
         TRY(align_barrier_in(n->align, input, it.e.epoch, it.e.flags, &due, &flags));
         if (due) {
             n->barrier = (barrier_t){it.e.epoch, flags};
-            n->todo |= TODO_FLUSH | TODO_SEAL | TODO_SEND_BARRIER;
+            n->todo |= WORK_FLUSH | WORK_SEAL | WORK_SEND_BARRIER;
         }
         break;
     }
@@ -209,30 +209,30 @@ static op_status_t todo_call(node_t *n, uint32_t bit, err_t **e) {
     const op_vtable_t *vt = n->inst.vt;
     op_status_t st = OP_DONE;
     switch (bit) {
-    case TODO_TICK: return vt && vt->tick ? vt->tick(&n->inst, n->t->now, &n->out, e) : OP_DONE;
-    case TODO_PROCESS:
+    case WORK_TICK: return vt && vt->tick ? vt->tick(&n->inst, n->t->now, &n->out, e) : OP_DONE;
+    case WORK_PROCESS:
         st = todo_process(n, e);
         if (st == OP_DONE) {
             batch_free(n->cur.e.batch);
             n->cur.e.batch = NULL;
         }
         return st;
-    case TODO_FLUSH:
+    case WORK_FLUSH:
         st = vt && vt->flush ? vt->flush(&n->inst, &n->out, e) : OP_DONE;
         if (st == OP_DONE) n->dirty = false;
         return st;
-    case TODO_WATERMARK:
+    case WORK_WATERMARK:
         n->watermark = align_watermark(n->align);
         n->t->eval.watermark_ms = n->watermark;
         return vt && vt->watermark ? vt->watermark(&n->inst, n->watermark, &n->out, e) : OP_DONE;
-    case TODO_SEND_WATERMARK:
+    case WORK_SEND_WATERMARK:
         if (!holds_watermark(n)) node_send_watermark(n, n->watermark);
         return OP_DONE;
-    case TODO_SEND_IDLE: node_send_idle(n); return OP_DONE;
-    case TODO_END: return vt && vt->end ? vt->end(&n->inst, &n->out, e) : OP_DONE;
-    case TODO_SEND_END: node_send_end(n); return OP_DONE;
-    case TODO_SEAL: return node_seal(n, e);
-    case TODO_SEND_BARRIER: send_barrier(n); return OP_DONE;
+    case WORK_SEND_IDLE: node_send_idle(n); return OP_DONE;
+    case WORK_END: return vt && vt->end ? vt->end(&n->inst, &n->out, e) : OP_DONE;
+    case WORK_SEND_END: node_send_end(n); return OP_DONE;
+    case WORK_SEAL: return node_seal(n, e);
+    case WORK_SEND_BARRIER: send_barrier(n); return OP_DONE;
     }
     UNREACHABLE();
 }

@@ -371,6 +371,7 @@ END_TEST
 
 TESTS("json_decode", reads_rows_in_any_key_order, values_are_lenient_as_in_flink, duplicate_keys_the_last_wins,
       strings_with_escapes_and_surrogates, errors_name_column_byte_and_reason, hostile_input_is_refused,
-      a_failed_record_leaves_nothing_behind, large_maps_keep_the_last_of_equal_keys, an_array_holds_a_batch_of_rows_at_most, all_types, iso_timestamps, ignore_parse_errors_as_flink,
+      a_failed_record_leaves_nothing_behind, large_maps_keep_the_last_of_equal_keys, an_array_holds_a_batch_of_rows_at_most, all_types,
+          iso_timestamps, ignore_parse_errors_as_flink,
       fail_on_missing_field_and_not_null, options_are_checked, tombstones_and_projection, shapes_that_change_all_the_time,
       alike_records_are_read_fast)

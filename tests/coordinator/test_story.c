@@ -441,7 +441,8 @@ START_TEST(A14_files_go_by_the_difference_of_two_durable_manifests) {
         m->base_done.base.nfiles = 1;
         m->base_done.base.files = xcalloc(1, sizeof(base_file_t));
         m->base_done.base.files[0] = (base_file_t){.path = xprintf("jobs/%016" PRIx64 "/base/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".%s/BASE",
-                                                                         s->job, s->w[i].incarnation, s->leader, s->w[i].attempt, s->w[i].name), .name = xstrdup("BASE"), .size = 1, .crc = 1};
+                                                                         s->job, s->w[i].incarnation, s->leader, s->w[i].attempt,
+                                                                             s->w[i].name), .name = xstrdup("BASE"), .size = 1, .crc = 1};
         say(s, &s->w[i], m);
     }
     forget_trace(s);
@@ -896,7 +897,8 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       A8_positions_are_durable_before_the_first_poll,
       A8_new_splits_are_added_once, A12_bounds_are_what_lanes_said, A12_a_bound_is_always_an_epoch_with_a_ledger_record,
       A14_files_go_by_the_difference_of_two_durable_manifests,
-      A20_the_end_of_input_is_one_final_epoch, A20_a_worker_lost_at_the_very_end_costs_one_more_attempt, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
+      A20_the_end_of_input_is_one_final_epoch, A20_a_worker_lost_at_the_very_end_costs_one_more_attempt,
+          B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
       B5_a_link_that_fails_twice_costs_one_end_its_place, B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives,

@@ -497,7 +497,8 @@ END_TEST
 TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, every_message_may_come_twice,
       a_full_disk_holds_the_epoch_back_and_loses_none, stale_attempts_and_leaders_are_fenced,
       a_lost_coordinator_stops_nothing_and_the_next_hears_all_acks_again, what_the_old_link_still_says_is_not_heard,
-      reconnects_slow_down_and_a_dumb_server_is_left, the_first_epoch_is_written_even_when_it_is_empty_later_ones_are_only_acked, a_barrier_may_overtake_its_inject,
+      reconnects_slow_down_and_a_dumb_server_is_left, the_first_epoch_is_written_even_when_it_is_empty_later_ones_are_only_acked,
+          a_barrier_may_overtake_its_inject,
       a_worker_without_tasks_acks_every_epoch, the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
       a_build_that_fails_is_a_failed_attempt, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
       drain_asks_and_leaves_when_told, goodbyes_differ, an_ack_says_what_the_seals_say)
