@@ -267,11 +267,11 @@ static void pace(lane_handle_t *h) {
     int64_t until = clock_mono_ms() + h->pace_ms;
     while (clock_mono_ms() < until && !is_closing(h)) {
         struct timespec t;
-        clock_gettime(CLOCK_REALTIME, &t);
+        clock_gettime(CLOCK_MONOTONIC, &t);
         t.tv_nsec += 50000000;
         if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
         pthread_mutex_lock(&h->lock);
-        if (!h->closing) pthread_cond_timedwait(&h->wake, &h->lock, &t);
+        if (!h->closing) pthread_cond_clockwait(&h->wake, &h->lock, CLOCK_MONOTONIC, &t);
         pthread_mutex_unlock(&h->lock);
     }
 }
