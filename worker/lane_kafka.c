@@ -10,6 +10,7 @@
 #define INIT_TOTAL_MS 3000 /* then the lane says what it waits for, and asks again */
 #define READ_MS 10000
 #define SEND_MS 10000
+#define DOWN_MS 2000 /* of SEND_MS: after these a lane whose brokers all refuse stops hoping, says what it waits for and asks anew */
 #define COMMIT_SLICE_MS 500
 #define PACE_MAX_MS 1000
 #define TXN_TIMEOUT "15000"
@@ -32,6 +33,7 @@ struct lane_handle {
     int64_t pace_ms;
     uint64_t unacked;
     rd_kafka_resp_err_t delivery_error;
+    bool down; /* librdkafka said that no broker answers, and nothing was delivered since */
 };
 
 static bool is_closing(void *arg) {
@@ -51,6 +53,7 @@ static void drop_producer(lane_handle_t *h) {
     h->queue = NULL;
     h->client = NULL;
     h->unacked = 0;
+    h->down = false;
     h->delivery_error = RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -125,8 +128,10 @@ static void take_reports(lane_handle_t *h, int timeout_ms) {
     rd_kafka_event_t *ev = rd_kafka_queue_poll(h->queue, timeout_ms);
     for (; ev; ev = rd_kafka_queue_poll(h->queue, 0)) {
         const rd_kafka_message_t *m;
+        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) h->down |= rd_kafka_event_error(ev) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
             h->unacked--;
+            h->down &= m->err != RD_KAFKA_RESP_ERR_NO_ERROR;
             if (m->err && !h->delivery_error) h->delivery_error = m->err;
         }
         rd_kafka_event_destroy(ev);
@@ -218,11 +223,13 @@ static err_t *produce_all(lane_handle_t *h, const lane_action_t *a, int64_t unti
     return e;
 }
 
+static bool brokers_gone(const lane_handle_t *h, int64_t until) { return h->down && clock_mono_ms() > until - SEND_MS + DOWN_MS; }
+
 static err_t *await_reports(lane_handle_t *h, int64_t until) {
     while (h->unacked) {
         take_reports(h, 50);
         if (h->delivery_error) return too_large(h, kafka_error(h->client, h->delivery_error, "lane %s: topic '%s'", h->id, h->topic));
-        if (clock_mono_ms() > until) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
+        if (clock_mono_ms() > until || brokers_gone(h, until)) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
         if (is_closing(h)) return err_new(ERR_CANCELLED, "lane %s is closing", h->id);
     }
     return NULL;
