@@ -20,7 +20,7 @@ typedef enum txn_state { TXN_OPEN, TXN_PREPARED, TXN_COMMITTED, TXN_ABORTING, TX
 typedef struct record { uint32_t txn; bool has_key, has_value; buf_t key, value; } record_t;
 typedef struct ledger_rec { uint32_t txn; ledger_pos_t pos; } ledger_rec_t;
 typedef struct tid {
-    char id[48];
+    char id[48], table[16];
     int lane;
     uint32_t epoch;
     int ntxns, captxns;
@@ -419,11 +419,12 @@ static void client_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t
     }
 }
 
-static tid_t *tid_of(kafka_t *k, const char *id, int lane) {
+static tid_t *tid_of(kafka_t *k, const char *id, const char *table, int lane) {
     for (int i = 0; i < k->ntids; i++)
         if (!strcmp(k->tids[i]->id, id)) return k->tids[i];
     tid_t *t = k->tids[k->ntids++] = xcalloc(1, sizeof *t);
     snprintf(t->id, sizeof t->id, "%s", id);
+    snprintf(t->table, sizeof t->table, "%s", table);
     t->lane = lane;
     return t;
 }
@@ -432,7 +433,8 @@ static err_t *client_open(lane_driver_t *d, const lane_spec_t *spec, void (*answ
     char id[48];
     snprintf(id, sizeof id, "%s/%s/%d", spec->job, spec->op->table->name, spec->lane);
     lane_handle_t *h = xcalloc(1, sizeof *h);
-    *h = (lane_handle_t){.k = c->k, .p = c->p, .gen = c->p->gen, .serial = ++c->k->s->serial, .tid = tid_of(c->k, id, spec->lane), .answer = answer,
+    *h = (lane_handle_t){.k = c->k, .p = c->p, .gen = c->p->gen, .serial = ++c->k->s->serial, .tid = tid_of(c->k, id, spec->op->table->name,
+        spec->lane), .answer = answer,
                          .arg = arg};
     h->next = c->k->handles;
     c->k->handles = h;
@@ -494,9 +496,10 @@ void kafka_heal(kafka_t *k) {
     k->lose = KAFKA_FINE;
     k->down_until = 0;
 }
-void kafka_read(kafka_t *k, void (*fn)(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value), void *arg) {
+void kafka_read(kafka_t *k, const char *table, void (*fn)(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value), void *arg) {
     for (int i = 0; i < k->ntids; i++) {
         const tid_t *t = k->tids[i];
+        if (strcmp(t->table, table) != 0) continue;
         for (size_t n = 0; n < t->n; n++) {
             const record_t *r = &t->log[n];
             txn_state_t st = t->txns[r->txn];

@@ -135,7 +135,7 @@ typedef struct mix {
     bool codec;               /* control messages pass through protobuf */
 } mix_t;
 
-typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_KINDS } job_kind_t;
+typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_TWINS, JOB_KINDS } job_kind_t;
 typedef struct sim_job {
     job_kind_t kind;
     int64_t rows;         /* per partition */
@@ -162,6 +162,7 @@ struct sim {
     int aimed;           /* sim_row_t that the next process to reach it dies at; -1 none */
     int64_t aimed_until;
     int aimed_skip;      /* pass so many times before */
+    bool aimed_own;      /* it is the one this seed has of its own: not replaced by another */
     uint64_t reached[ROWS];
     uint64_t faults;
     /* the world */
@@ -222,7 +223,7 @@ void sim_job_done(sim_job_t *j);
 job_spec_t sim_job_spec(const sim_job_t *j);
 err_t *sim_job_shape(sim_t *s, bool enumerate, job_shape_t **ret);
 extern const source_vtable_t *sim_find_source(const char *connector);
-const char *sim_verify(sim_t *s); /* NULL, or what is wrong with the output; static text in s */
+char *sim_verify(sim_t *s); /* NULL, or what is wrong with the output; malloc'ed */
 
 /* ---- disk.c */
 typedef enum disk_phase { DISK_OTHER, DISK_WRITE, DISK_BASE, DISK_RESTORE, DISK_BODY } disk_phase_t;
@@ -279,8 +280,8 @@ void kafka_down(kafka_t *k, int64_t until);
 void kafka_heal(kafka_t *k);
 typedef enum kafka_loss { KAFKA_FINE, KAFKA_LOSE_COMMIT, KAFKA_LOSE_COMMIT_ANSWER, KAFKA_LATE_COMMIT, KAFKA_LOSE_INIT_ANSWER } kafka_loss_t;
 void kafka_lose_next(kafka_t *k, kafka_loss_t how);
-/* What a read_committed consumer sees, partition by partition. */
-void kafka_read(kafka_t *k, void (*fn)(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value), void *arg);
+/* What a read_committed consumer of that sink's topic sees, partition by partition. */
+void kafka_read(kafka_t *k, const char *table, void (*fn)(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value), void *arg);
 uint64_t kafka_open_transactions(const kafka_t *k);
 
 /* ---- sim_link.c: control links. Messages of a link keep their order; a break loses what is under way. */

@@ -19,7 +19,8 @@ struct sim_coord {
     char body[256];         /* path of the body whose pointer is known to be the last */
     uint64_t calls;
 };
-typedef struct carried { proc_t *p; uint64_t term; job_id_t job; attempt_t attempt; epoch_t epoch; uint64_t leader; char path[256]; int64_t sent_ms; bool first, failed;
+typedef struct carried { proc_t *p; uint64_t term; job_id_t job; attempt_t attempt; epoch_t epoch; uint64_t leader; char path[256];
+    int64_t sent_ms; bool first, failed;
                          manifest_key_t previous; } carried_t;
 
 static void step(sim_coord_t *c, coord_event_t *e);

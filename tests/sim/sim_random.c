@@ -61,7 +61,8 @@ static int many(uint64_t from, uint64_t count) {
         never += !t.reached[i];
     }
     printf("%" PRIu64 " seeds from %" PRIu64 ": %" PRIu64 " epochs (at least %" PRIu64 " in each), %" PRIu64 " faults (at least %" PRIu64
-           "), %" PRIu64 " attempts, %" PRIu64 " stopped by a client, %" PRIu64 " replayed, %d failed\n", count, from, t.epochs, t.min_epochs, t.faults, t.min_faults, t.attempts, t.stopped, t.replays, t.failed);
+           "), %" PRIu64 " attempts, %" PRIu64 " stopped by a client, %" PRIu64 " replayed, %d failed\n", count, from, t.epochs,
+               t.min_epochs, t.faults, t.min_faults, t.attempts, t.stopped, t.replays, t.failed);
     if (never && count >= 150) {
         printf("%d rows of the crash table were never reached\n", never);
         return 1;

@@ -2,7 +2,7 @@
  * the decisive lines of the trace in their order, the invariants of sim_check.c, and the output row by row.
  *
  * Not played here, because what they are about is not in this machinery: A4(a,b) two incarnations of one ledger (tests/kafka/test_lane.c), A10 (B1, lane.c),
- * A11 and A15 librdkafka's own behaviour (integration), A18 identities (tests/sql), A23 (decoders), A28 the local directory (tests/coordinator). */
+ * A11 and A15 librdkafka's own behaviour (integration), A23 (decoders), A28 the local directory (tests/coordinator). */
 #include "tests/helpers/test.h"
 #include "tests/sim/sim.h"
 #include <stdarg.h>
@@ -410,6 +410,20 @@ START_TEST(a9_event_time_survives_a_restore) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- A18 */
+START_TEST(a18_twins_count_once_each_over_restarts) {
+    sim_t *s = begin(JOB_TWINS);
+    sim_start(s);
+    for (int i = 0; i < 2; i++) {
+        until_epoch(s, etcd_manifest(s->etcd) ? etcd_manifest(s->etcd)->epoch + 10 : 10);
+        proc_t *p = busy_worker(s);
+        proc_kill(p, true);
+        proc_restart_later(p, 10);
+    }
+    ends_well(s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- A12, A14 */
 START_TEST(a12_a_lane_without_rows_raises_no_false_alarm) {
     sim_t *s = begin(JOB_UPSERT);
@@ -552,7 +566,32 @@ START_TEST(transactions_that_the_broker_aborts_are_sent_again) {
 }
 END_TEST
 
-TESTS("sim/story", a_quiet_day, a1_an_epoch_that_cannot_be_written_waits, a1_a_leader_dies_between_two_injects,
+/* ---------------------------------------------------------------- the crash table, row by row */
+START_TEST(a_death_at_every_effect_of_every_job) {
+    static const sim_row_t rows[] = {
+        ROW_BEFORE_SEAL, ROW_SEALED, ROW_TORN_APPEND, ROW_UNSYNCED, ROW_APPENDED, ROW_ACKED, ROW_COMPLETED, ROW_INIT, ROW_SEND, ROW_IN_TXN,
+        ROW_COMMIT_SENT, ROW_COMMITTED, ROW_IN_BASE, ROW_BASE_STORED, ROW_DEPLOY, ROW_RESTORE, ROW_BUILT, ROW_C_RAISE, ROW_C_DEPLOY, ROW_C_START,
+        ROW_C_INJECT, ROW_C_PUT, ROW_C_BODY, ROW_C_FLYING, ROW_C_STORED, ROW_C_COMPLETE, ROW_C_ACCEPT, ROW_C_STOP};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (int n = 0; n < 2 * JOB_KINDS; n++) {
+            bool at_start = rows[i] == ROW_INIT || rows[i] == ROW_DEPLOY || rows[i] == ROW_RESTORE || rows[i] == ROW_BUILT ||
+                            rows[i] == ROW_C_RAISE || rows[i] == ROW_C_DEPLOY || rows[i] == ROW_C_START || rows[i] == ROW_C_STOP;
+            sim_t *s = begin((job_kind_t)(n / 2));
+            sim_start(s);
+            until_epoch(s, 5);
+            sim_aim(s, rows[i], rows[i] == ROW_C_RAISE ? 0 : n % 2); /* that comes once */
+            if (at_start) { /* so that there is an attempt to begin */
+                proc_t *p = busy_worker(s);
+                proc_kill(p, false);
+                proc_restart_later(p, 5);
+            }
+            until(s, sim_row_names[rows[i]]);
+            ends_well(s);
+        }
+}
+END_TEST
+
+TESTS("sim/story", a_quiet_day, a_death_at_every_effect_of_every_job, a1_an_epoch_that_cannot_be_written_waits, a1_a_leader_dies_between_two_injects,
       a2_epochs_of_a_dead_attempt_are_never_published, a3_a_manifest_lands_while_the_attempt_is_given_up,
       a3_a_manifest_of_a_dead_leader_lands_before_the_next_one_looks, a3_a_manifest_of_a_leader_without_lease_is_refused,
       a3_an_unknown_outcome_is_asked_again_until_it_is_known, a4_a_damaged_changelog_stops_the_job_by_its_name,
@@ -560,7 +599,8 @@ TESTS("sim/story", a_quiet_day, a1_an_epoch_that_cannot_be_written_waits, a1_a_l
       a5_a_worker_dies_inside_a_base, a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,
       a6_a_worker_that_wakes_up_in_a_later_attempt_changes_nothing, a24_after_a_re_seek_in_place_each_row_comes_once,
       a7_nothing_is_injected_after_the_final_barrier_of_stop, a7_stop_survives_its_leader, a8_where_the_job_starts_is_durable_before_the_first_poll,
-      a9_event_time_survives_a_restore, a12_a_lane_without_rows_raises_no_false_alarm, a14_a_leader_that_wakes_up_deletes_nothing,
+      a9_event_time_survives_a_restore, a18_twins_count_once_each_over_restarts, a12_a_lane_without_rows_raises_no_false_alarm,
+          a14_a_leader_that_wakes_up_deletes_nothing,
       a20_the_last_rows_are_in_a_final_epoch, a20_a_finished_job_publishes_before_it_is_finished, a22_a_file_whose_sync_failed_is_abandoned,
       a22_a_machine_dies_with_what_was_not_synced, publication_survives_a_death_at_each_of_its_steps,
       a_commit_whose_answer_is_lost_happened_or_not_and_the_ledger_knows, a_zombie_inside_a_transaction_is_fenced,
