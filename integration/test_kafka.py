@@ -141,6 +141,7 @@ def test_startup_and_bounded_modes():
         for options, part in (({'scan__startup__mode': 'newest'}, "'scan.startup.mode' = 'newest'"),
                               ({'scan__startup__mode': 'timestamp'}, 'scan.startup.timestamp-millis'),
                               ({'scan__startup__mode': 'specific-offsets'}, 'scan.startup.specific-offsets'),
+                              ({'scan__startup__mode': 'specific-offsets', 'scan__startup__specific_offsets': 'partition:1,offset:0'}, "do not name partition 0"),
                               ({'scan__startup__mode': 'group-offsets'}, 'properties.group.id')):
             contains('a mode that cannot be', select(c, table(c, 'src', EVENTS, 't', **{**BOUNDED, **options}), EVENTS, ok=False), part)
 
@@ -281,6 +282,8 @@ def test_guarantees_of_the_sink():
                 check('nothing was aborted', len(raw), 4000)
         contains('an unknown guarantee', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 't', sink__delivery_guarantee='perhaps')
                                              + 'INSERT INTO snk SELECT * FROM src;', ok=False), 'perhaps', 'exactly-once')
+        contains('a partitioner of its own', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 't', sink__delivery_guarantee='none', sink__partitioner='fixed')
+                                                 + 'INSERT INTO snk SELECT * FROM src;', ok=False), 'sink.partitioner', 'fixed')
         contains('a topic that does not exist', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 'nowhere', sink__delivery_guarantee='at-least-once')
                                                     + 'INSERT INTO snk SELECT * FROM src;', ok=False), "topic 'nowhere'")
 

@@ -108,8 +108,11 @@ static err_t *resolve(const finder_t *f, const mode_t_ *m, int64_t *ret) {
     case AT_TIMESTAMP: return by_timestamp(f, m->timestamp_ms, ret);
     case AT_GROUP: return by_group(f, ret);
     case AT_SPECIFIC:
-        *ret = f->low;
-        return specific_offset(f->t, m->specific, f->partition, ret);
+        *ret = -1;
+        TRY(specific_offset(f->t, m->specific, f->partition, ret));
+        if (*ret >= 0) return NULL;
+        return err_hint(err_new(ERR_INVALID, "table %s: offsets '%s' do not name partition %d of '%s'", f->t->name, m->specific, f->partition, f->topic),
+                        "name every partition: where to start or end in the others would be a guess");
     case UNBOUNDED: *ret = -1; return NULL;
     }
     return NULL;

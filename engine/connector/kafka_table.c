@@ -110,6 +110,14 @@ err_t *kafka_table_read(arena_t *a, const table_t *t, kafka_table_t *ret) {
     return format_of_table(t, &ret->value.format, &ret->value.prefix);
 }
 
+/* A partition has one writer and a key one order: how rows are spread is not free (hazards A17). */
+static err_t *check_partitioner(const table_t *t) {
+    const char *p = options_get(&t->options, "sink.partitioner");
+    if (!p || !strcmp(p, "default")) return NULL;
+    return err_hint(err_new(ERR_UNSUPPORTED, "table %s: 'sink.partitioner' = '%s'", t->name, p),
+                    "leave it out: rows with a key are spread by the key as the Java client does, rows without one evenly");
+}
+
 err_t *kafka_table_check(const table_t *t, bool source) {
     arena_t *a AUTO(arena_freep) = arena_new();
     kafka_table_t k;
@@ -118,6 +126,7 @@ err_t *kafka_table_check(const table_t *t, bool source) {
     TRY(options_check_known(t, known_options));
     TRY(kafka_check_properties(t));
     TRY(kafka_topics(a, t, &topics, &n));
+    if (!source) TRY(check_partitioner(t));
     if (!source && n != 1) return err_new(ERR_INVALID, "table %s: a sink writes to one topic", t->name);
     TRY(kafka_table_read(a, t, &k));
     TRY(err_wrap(format_check(&k.value, source), "table %s", t->name));
