@@ -152,6 +152,7 @@ class Cluster:
 
     def topic(self, name, partitions, *config):
         self.tool('topic', name, partitions, *config)
+        wait_for(f'topic {name} to be known', lambda: self.tool('count', name), every=0.2)  # the broker learns it a little later
 
     def dump(self, topic, isolation='read_committed'):
         """[(partition, offset, key, value)]"""
