@@ -122,8 +122,9 @@ void lanes_confirm(lanes_t *l) {
     }
 }
 
-static void note_published(lanes_entry_t *x) {
-    free(TAKE(x->waits_for));
+/* What it waited for stays said until a commit went through, or nothing is left to send: being initialised and read anew is no progress. */
+static void note_published(lanes_entry_t *x, bool committed) {
+    if (committed || !lane_unpublished_bytes(x->lane)) free(TAKE(x->waits_for));
     epoch_t e = lane_published(x->lane);
     if (e <= x->reported) return;
     x->reported = e;
@@ -154,11 +155,11 @@ void lanes_answer(lanes_t *l, lanes_entry_t *x, lane_answer_t a) {
     case LANE_ANSWER_INITIALISED: lane_initialised(x->lane); break;
     case LANE_ANSWER_LEDGER:
         lane_ledger(x->lane, &a.pos);
-        note_published(x);
+        note_published(x, false);
         break;
     case LANE_ANSWER_COMMITTED:
         lane_committed(x->lane, &a.pos);
-        note_published(x);
+        note_published(x, true);
         break;
     case LANE_ANSWER_DOUBT:
         free(x->waits_for);

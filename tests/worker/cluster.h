@@ -97,17 +97,16 @@ typedef struct topic {
     uint8_t seen[TOPIC_MAX]; /* how often value v was published */
     uint64_t records;
     bool hold;               /* SEND is answered with doubt, the INIT after it with silence: the broker is away */
-    bool silent;
 } topic_t;
-struct lane_handle { void (*answer)(void *arg, lane_answer_t a); void *arg; int lane; };
+struct lane_handle { void (*answer)(void *arg, lane_answer_t a); void *arg; int lane; bool silent; /* the broker went away while it sent */ };
 
 static err_t *topic_open(lane_driver_t *d, const lane_spec_t *spec, void (*answer)(void *arg, lane_answer_t a), void *arg, lane_handle_t **ret) {
     *ret = xcalloc(1, sizeof **ret);
-    **ret = (lane_handle_t){answer, arg, spec->lane};
+    **ret = (lane_handle_t){.answer = answer, .arg = arg, .lane = spec->lane};
     return NULL;
 }
 static lane_answer_t topic_send(topic_t *t, lane_handle_t *h, const lane_action_t *a) {
-    if (t->hold) t->silent = true;
+    if (t->hold) h->silent = true;
     if (t->hold) return (lane_answer_t){.kind = LANE_ANSWER_DOUBT, .error = err_new(ERR_TIMEOUT, "the broker is away")};
     for (int k = 0; k < a->nparts; k++) {
         reader_t r = a->parts[k].records;
@@ -127,7 +126,7 @@ static void topic_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t 
     topic_t *t = CONTAINER_OF(d, topic_t, driver);
     pthread_mutex_lock(&t->lock);
     lane_answer_t x = {.kind = LANE_ANSWER_INITIALISED};
-    if (a->kind == LANE_DO_INIT && t->hold && t->silent) {
+    if (a->kind == LANE_DO_INIT && t->hold && h->silent) {
         pthread_mutex_unlock(&t->lock);
         return;
     }
