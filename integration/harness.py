@@ -85,6 +85,7 @@ class Cluster:
         self.procs = {}
         self.kafka_port = broker.kafka_port if broker else None
         self.etcd_port = None
+        self.broker_pid = None
         self.ports = {}
 
     def __enter__(self):
@@ -101,6 +102,11 @@ class Cluster:
             try:
                 p.kill(signal.SIGKILL)
             except (OSError, Failure):
+                pass
+        if self.broker_pid:  # the script that started it has ended long ago
+            try:
+                os.killpg(os.getpgid(self.broker_pid), signal.SIGKILL)
+            except OSError:
                 pass
         if kind and os.environ.get('KEEP'):
             print(f'  kept: {self.dir}')
@@ -135,6 +141,7 @@ class Cluster:
     def kill_kafka(self, sig=signal.SIGKILL):
         # the script's process group is the broker's
         os.killpg(os.getpgid(self.broker_pid), sig)
+        self.broker_pid = None
         wait_for('the end of the broker', lambda: not listens(self.kafka_port), 30)
 
     @property
