@@ -31,6 +31,20 @@ static void on_failed(void *arg, job_id_t job, attempt_t attempt, const char *pe
     err_free(e);
     atomic_fetch_add(&s->failures, 1);
 }
+/* A second failure may come while a test reads the first: take a copy. */
+typedef struct failure {
+    char peer[64], text[256];
+    attempt_t attempt;
+} failure_t;
+static failure_t failure_of(side_t *s) {
+    failure_t f;
+    pthread_mutex_lock(&s->lock);
+    memcpy(f.peer, s->peer, sizeof f.peer);
+    memcpy(f.text, s->text, sizeof f.text);
+    f.attempt = s->attempt;
+    pthread_mutex_unlock(&s->lock);
+    return f;
+}
 static void on_wake(void *arg) { atomic_fetch_add(&((side_t *)arg)->wakes, 1); }
 static wake_t wake_of(side_t *s) { return (wake_t){on_wake, s}; }
 
@@ -221,8 +235,8 @@ START_TEST(a_peer_that_goes_fails_the_attempt_once_by_name) {
     AWAIT(atomic_load(&p.b.failures) > 0);
     usleep(50000);
     ck_assert_int_eq(atomic_load(&p.b.failures), 1);
-    ck_assert_str_eq(p.b.peer, "a");
-    ck_assert(strstr(p.b.text, "the data connection with worker 'a' broke"));
+    ck_assert_str_eq(failure_of(&p.b).peer, "a");
+    ck_assert(strstr(failure_of(&p.b).text, "the data connection with worker 'a' broke"));
     in2->close(in2);
     p.in->close(p.in);
     endpoint_drop(p.b.ep, 7, 1);
@@ -239,7 +253,7 @@ START_TEST(nobody_there_fails_the_attempt_in_time) {
     ck_assert(e == NULL);
     out->send(out, rows(1, 1));
     AWAIT(atomic_load(&a.failures) == 1);
-    ck_assert_str_eq(a.peer, "b");
+    ck_assert_str_eq(failure_of(&a).peer, "b");
     out->send(out, rows(1, 1)); /* goes nowhere */
     out->close(out);
     endpoint_drop(a.ep, 7, 1);
@@ -255,8 +269,8 @@ START_TEST(the_wrong_worker_at_an_address_is_not_fed) {
     channel_out_t *out;
     ck_ok(endpoint_open_out(p.a.ep, &c, wake_of(&p.a), &out));
     AWAIT(atomic_load(&p.a.failures) == 1);
-    ck_assert_str_eq(p.a.peer, "somebody else");
-    ck_assert_uint_eq(p.a.attempt, 3);
+    ck_assert_str_eq(failure_of(&p.a).peer, "somebody else");
+    ck_assert_uint_eq(failure_of(&p.a).attempt, 3);
     out->close(out);
     pair_stop(&p);
 }
@@ -349,7 +363,8 @@ static void rule_broken(frame_kind_t kind, uint64_t seq1, uint64_t seq2, slice_t
         usleep(1000);
     }
     ck_assert_int_eq(atomic_load(&b.failures), 1);
-    ck_assert_msg(strstr(b.text, expected) != NULL, "%s", b.text);
+    failure_t told = failure_of(&b);
+    ck_assert_msg(strstr(told.text, expected) != NULL, "%s", told.text);
     close(fd);
     in->close(in);
     endpoint_drop(b.ep, 7, 1);
