@@ -193,8 +193,6 @@ void lanes_close(lanes_t *l) {
     if (!any) l->h.closed(l->h.arg);
 }
 
-int lanes_count(const lanes_t *l) { return l->n; }
-
 size_t lanes_unpublished(const lanes_t *l) {
     size_t n = 0;
     for (int i = 0; i < l->n; i++) n += lane_unpublished_bytes(l->entries[i]->lane);

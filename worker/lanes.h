@@ -28,7 +28,6 @@ void lanes_complete(lanes_t *l, epoch_t epoch);
 void lanes_confirm(lanes_t *l); /* the coordinator named our attempt: fenced lanes may try again */
 void lanes_answer(lanes_t *l, lanes_entry_t *entry, lane_answer_t a);
 void lanes_close(lanes_t *l);   /* `closed` follows, perhaps before it returns */
-int lanes_count(const lanes_t *l);
 size_t lanes_unpublished(const lanes_t *l); /* bytes */
 /* One report per lane, malloc'ed: what a heartbeat says. */
 void lanes_report(const lanes_t *l, int *ret_n, lane_report_t **ret);
