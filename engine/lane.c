@@ -21,7 +21,10 @@ struct lane {
     size_t bytes;
     bool outstanding;   /* an action waits for its answer */
     bool need_start;    /* the ledger has no record of ours yet */
-    bool wait_confirm;  /* fenced: nothing until the coordinator confirms us */
+    bool wait_confirm;  /* fenced, or the coordinator is lost: no init until it confirms us */
+    bool held;          /* fenced early: the ledger is not judged before lane_open */
+    bool read_early;    /* READING: `early` was read while held */
+    ledger_pos_t early;
     bool stop_reported;
     lane_action_t sent; /* the outstanding SEND */
     err_t *error;
@@ -64,10 +67,6 @@ void lane_free(lane_t *l) {
     free(l->queue);
     err_free(l->error);
     free(l);
-}
-
-void lane_open(lane_t *l) {
-    if (l->state == LANE_FRESH) lane_set_state(l, LANE_FENCING);
 }
 
 void lane_segment(lane_t *l, epoch_t epoch, buf_t *segment) {
@@ -138,7 +137,10 @@ void lane_next(lane_t *l, lane_action_t *ret) {
         if (l->wait_confirm) return;
         ret->kind = LANE_DO_INIT;
         break;
-    case LANE_READING: ret->kind = LANE_DO_READ; break;
+    case LANE_READING:
+        if (l->read_early) return;
+        ret->kind = LANE_DO_READ;
+        break;
     case LANE_READY:
         if (!plan_send(l, ret)) break;
         ret->kind = LANE_DO_SEND;
@@ -188,9 +190,7 @@ static err_t *skip_rows(pending_t *p, const ledger_pos_t *pos) {
     return NULL;
 }
 
-void lane_ledger(lane_t *l, const ledger_pos_t *pos) {
-    if (l->state != LANE_READING) return;
-    l->outstanding = false;
+static void judge(lane_t *l, const ledger_pos_t *pos) {
     err_t *e = check_ledger(l, pos);
     if (e) {
         stop(l, e);
@@ -212,6 +212,29 @@ void lane_ledger(lane_t *l, const ledger_pos_t *pos) {
     }
     if (e) stop(l, e);
     else lane_set_state(l, LANE_READY);
+}
+
+void lane_ledger(lane_t *l, const ledger_pos_t *pos) {
+    if (l->state != LANE_READING) return;
+    l->outstanding = false;
+    l->read_early = l->held;
+    l->early = *pos;
+    if (!l->held) judge(l, pos);
+}
+
+void lane_fence(lane_t *l) {
+    if (l->state != LANE_FRESH) return;
+    l->held = true;
+    lane_set_state(l, LANE_FENCING);
+}
+
+void lane_open(lane_t *l) {
+    if (l->state == LANE_FRESH) lane_set_state(l, LANE_FENCING);
+    l->held = false;
+    if (l->state != LANE_READING || !l->read_early) return;
+    ledger_pos_t pos = l->early; /* nobody has written since: who does must fence us first, and then our send fails */
+    l->read_early = false;
+    judge(l, &pos);
 }
 
 void lane_committed(lane_t *l, const ledger_pos_t *pos) {
@@ -241,13 +264,15 @@ void lane_committed(lane_t *l, const ledger_pos_t *pos) {
 
 void lane_doubt(lane_t *l) {
     if (l->state == LANE_STOPPED || l->state == LANE_FRESH) return;
-    l->outstanding = false;
+    l->outstanding = l->read_early = false;
     lane_set_state(l, LANE_FENCING);
 }
 
+void lane_unconfirm(lane_t *l) { l->wait_confirm = true; }
+
 void lane_fenced(lane_t *l) {
     lane_doubt(l);
-    l->wait_confirm = true;
+    lane_unconfirm(l);
 }
 
 void lane_confirm(lane_t *l) { l->wait_confirm = false; }

@@ -7,7 +7,7 @@
  *
  * State diagram (one setter, lane_set_state, refuses other moves):
  *
- *   FRESH --open--> FENCING --initialised--> READING --ledger read--> READY --segment complete--> SENDING
+ *   FRESH -fence,open-> FENCING --initialised--> READING --ledger read--> READY --segment complete--> SENDING
  *     ^                |  ^                     |                        ^                            |
  *     |                |  +------ doubt --------+---- doubt -------------|------------ doubt ---------+
  *     |                v                                                 +--------- committed --------+
@@ -21,7 +21,9 @@
  *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
  *     behind its bound stops the lane loudly.
  *  6. A lane without rows in an epoch opens no transaction. The one exception: a new incarnation's first transaction holds only a start record
- *     (epoch 0), so that an older incarnation that still runs sees in the ledger that it was taken over. */
+ *     (epoch 0), so that an older incarnation that still runs sees in the ledger that it was taken over.
+ *  7. A fenced lane (lane_fence) asks for its producer and its ledger while the attempt is still being restored, but judges nothing and sends
+ *     nothing before lane_open: then every restored segment is in, and the coordinator confirmed the attempt (hazards B7, B9). */
 #pragma once
 #include "common/buf.h"
 #include "common/err.h"
@@ -77,10 +79,13 @@ typedef struct lane_action {
     ledger_pos_t ledger;        /* SEND: to write last */
 } lane_action_t;
 
-/* has_bound: a ledger record of this incarnation is known to exist, of epoch `bound` or later (0: its start record). */
+/* has_bound: a ledger record of this incarnation is known to exist, of epoch `bound` or later (0: its start record). Without it a record of
+ * another incarnation is taken for an older one's, and the ledger is ours to take: so whoever restores a lane must know that it has
+ * started (lane_started), or it would take the ledger back from the incarnation that took it over (A4, A27). */
 lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound);
 void lane_free(lane_t *l);
-void lane_open(lane_t *l);                                         /* FRESH -> FENCING */
+void lane_fence(lane_t *l);                                        /* FRESH -> FENCING, invariant 7 */
+void lane_open(lane_t *l);                                         /* FRESH -> FENCING if it was not; goes on behind the ledger */
 void lane_segment(lane_t *l, epoch_t epoch, buf_t *segment);       /* takes the content of *segment; epochs ascending */
 void lane_complete(lane_t *l, epoch_t epoch);                      /* cumulative */
 /* What to do next; at most one action is outstanding: DO_NOTHING until it is answered. */
@@ -90,6 +95,7 @@ void lane_ledger(lane_t *l, const ledger_pos_t *pos);
 void lane_committed(lane_t *l, const ledger_pos_t *pos);          /* of the outstanding SEND; pos: the ledger record written */
 void lane_doubt(lane_t *l);                                        /* time-out, disconnect, retriable: start over at FENCING */
 void lane_fenced(lane_t *l);                                       /* somebody else owns it: wait for lane_confirm */
+void lane_unconfirm(lane_t *l);                                    /* the coordinator is lost: after a doubt wait for lane_confirm, too */
 void lane_confirm(lane_t *l);                                      /* the coordinator confirmed our attempt: may init again */
 void lane_poison(lane_t *l, err_t *why);                           /* cannot ever be published: STOPPED; takes why */
 lane_state_t lane_state(const lane_t *l);

@@ -244,7 +244,7 @@ void ctl_print(buf_t *out, const ctl_msg_t *m) {
     case CTL_REGISTER: buf_printf(out, " name=%s slots=%d", m->reg.name, m->reg.slots); break;
     case CTL_HEARTBEAT: buf_printf(out, " jobs=%d", m->heartbeat.njobs); break;
     case CTL_ACK: print_ack(out, &m->ack); break;
-    case CTL_PUBLISHED: buf_printf(out, " lane=%d", m->published.lane); break;
+    case CTL_PUBLISHED: buf_printf(out, " lane=%d%s", m->published.lane, m->published.started ? " started" : ""); break;
     case CTL_BASE_DONE: buf_printf(out, " worker=%s files=%d", m->base_done.base.worker, m->base_done.base.nfiles); break;
     case CTL_FAILED: buf_printf(out, " task=%d/%d%s%s", m->failed.stage, m->failed.subtask, m->failed.where ? " where=" : "",
                                 m->failed.where ? m->failed.where : ""); break;

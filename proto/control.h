@@ -98,7 +98,7 @@ typedef struct ctl_msg {
         struct { char *name; char *address; int slots; uint64_t memory; int version_min, version_max; char *build; } reg; /* REGISTER */
         struct { int njobs; job_report_t *jobs; uint64_t rss; int slots_used; } heartbeat;
         ctl_ack_t ack;
-        struct { uint64_t fingerprint; int lane; } published;         /* with epoch */
+        struct { uint64_t fingerprint; int lane; bool started; } published; /* with epoch; started: the ledger has a record of this incarnation */
         struct { base_t base; } base_done;                            /* with epoch */
         struct { int stage, subtask; char *where; } failed;           /* where: peer or path that is the culprit, or NULL */
         struct { int heartbeat_ms; int timeout_ms; char *coordinator; char *storage; /* URI of checkpoint storage */ } welcome;

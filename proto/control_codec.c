@@ -225,6 +225,7 @@ static void encode_body(arena_t *a, Tidegate__Control *p, const ctl_msg_t *m) {
         p->published = PB_NEW(a, Tidegate__Lane, TIDEGATE__LANE__INIT);
         p->published->fingerprint = m->published.fingerprint;
         p->published->lane = (uint32_t)m->published.lane;
+        p->published->started = m->published.started;
         break;
     case CTL_BASE_DONE: p->state_base = base_pb(a, &m->base_done.base); break;
     case CTL_FAILED:
@@ -401,6 +402,7 @@ static err_t *decode_body(const Tidegate__Control *p, ctl_msg_t *m) {
         if (!p->published) return missing(m->kind);
         m->published.fingerprint = p->published->fingerprint;
         m->published.lane = (int)p->published->lane;
+        m->published.started = p->published->started;
         return NULL;
     case CTL_BASE_DONE:
         if (!p->state_base) return missing(m->kind);

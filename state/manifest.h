@@ -43,6 +43,7 @@ typedef struct lane_pos {
     int lane;
     epoch_t published; /* known published (lower bound) */
     epoch_t last_rows; /* last epoch in which this lane had rows; 0 none */
+    bool started;      /* the ledger is known to hold a record of this incarnation, its start record at least */
 } lane_pos_t;
 
 typedef struct manifest {
@@ -52,8 +53,8 @@ typedef struct manifest {
     attempt_t attempt;
     epoch_t epoch, previous; /* previous manifest's epoch; 0's is 0 */
     epoch_t started;         /* first epoch of this incarnation: 0, or that of the savepoint it began from. A lane has a
-                              * lower bound (lane_new) only if lane_pos.published > started: before that nothing of this
-                              * incarnation was published, and the ledger rightly has no record of it */
+                              * lower bound (lane_new) only if lane_pos.published > started, and else only the start record's if
+                              * lane_pos.started: without either the ledger rightly has no record of this incarnation */
     uint64_t plan_hash;
     int parallelism;
     int64_t processing_ms; /* highest processing time seen (hazards A9) */

@@ -60,6 +60,7 @@ static void print_stages_lanes(json_writer_t *w, const manifest_t *m) {
         jw_kv_i64(w, "lane", l->lane);
         jw_kv_u64(w, "published", l->published);
         jw_kv_u64(w, "last_rows", l->last_rows);
+        if (l->started) jw_kv_bool(w, "started", true);
         jw_end_object(w);
     }
     jw_end_array(w);
@@ -230,7 +231,7 @@ static void parse_stages_lanes(fields_t *f, const json_t *o, manifest_t *m) {
     for (; m->nlanes < a->n && !f->bad; m->nlanes++) {
         const json_t *x = a->items[m->nlanes];
         m->lanes[m->nlanes] = (lane_pos_t){f_hex(f, x, "fingerprint"), f_int(f, x, "lane"), f_u64(f, x, "published"),
-                                           f_u64(f, x, "last_rows")};
+                                           f_u64(f, x, "last_rows"), json_get(x, "started") && f_bool(f, x, "started")};
     }
 }
 

@@ -16,6 +16,7 @@ typedef struct published {
     uint64_t fingerprint;
     int lane;
     epoch_t epoch;
+    bool started;
 } published_t;
 
 typedef struct run { /* a job's attempt on this worker */
@@ -358,6 +359,7 @@ static void resend_all(agent_t *a, agent_actions_t *out) {
             m->epoch = r->published[k].epoch;
             m->published.fingerprint = r->published[k].fingerprint;
             m->published.lane = r->published[k].lane;
+            m->published.started = r->published[k].started;
             send(a, out, m);
         }
         for (int k = 0; k < r->nflights && r->flights[k].written; k++) send(a, out, ctl_copy(r->flights[k].ack));
@@ -528,12 +530,14 @@ static void on_published(agent_t *a, run_t *r, const agent_event_t *ev, agent_ac
     if (!p) {
         r->published = xrealloc(r->published, (size_t)(r->npublished + 1) * sizeof *p);
         p = &r->published[r->npublished++];
-        *p = (published_t){ev->fingerprint, ev->lane, 0};
+        *p = (published_t){ev->fingerprint, ev->lane, 0, false};
     }
-    if (ev->epoch <= p->epoch) return;
-    p->epoch = ev->epoch;
+    if (ev->epoch <= p->epoch && ev->started == p->started) return;
+    p->epoch = MAX(p->epoch, ev->epoch);
+    p->started |= ev->started;
     ctl_msg_t *m = message(a, CTL_PUBLISHED, r);
-    m->epoch = ev->epoch;
+    m->epoch = p->epoch;
+    m->published.started = p->started;
     m->published.fingerprint = ev->fingerprint;
     m->published.lane = ev->lane;
     send(a, out, m);

@@ -18,7 +18,7 @@ typedef enum agent_event_kind {
     AGENT_EV_FAILED,    /* a task, a link or a lane failed: error, stage, subtask, where */
     AGENT_EV_ENDED,     /* a task has ended: stage, subtask */
     AGENT_EV_TORN,      /* the attempt's tasks, channels and lanes are gone */
-    AGENT_EV_PUBLISHED, /* fingerprint, lane: published up to epoch */
+    AGENT_EV_PUBLISHED, /* fingerprint, lane: published up to epoch; started: the ledger has a record of this incarnation */
     AGENT_EV_BASED,     /* base of epoch lies in storage */
     AGENT_EV_LEAVE,     /* the process was told to stop: drain */
 } agent_event_kind_t;
@@ -41,6 +41,7 @@ typedef struct agent_event {
     const char *where;   /* FAILED: culprit or NULL; borrowed */
     uint64_t fingerprint;
     int lane;
+    bool started;
 } agent_event_t;
 
 typedef enum agent_action_kind {

@@ -96,6 +96,8 @@ static void on_link_closed(worker_t *w, note_t *n) {
         free(s);
         break;
     }
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next)
+        if (rt->lanes && !rt->building && !rt->tearing) lanes_unconfirm(rt->lanes);
     if (n->error) log_line(LOG_INFO, "coordinator lost", "worker=%s error=\"%s\"", w->conf.name, err_text(n->error));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_UNLINKED, .link = n->link, .error = TAKE(n->error)});
 }
@@ -186,7 +188,7 @@ static void on_built(worker_t *w, note_t *n) {
     bool torn = rt->tearing;
     if (!e && !torn) {
         rt->building = false;
-        e = runtime_launch(rt);
+        runtime_launch(rt);
     }
     if (e && !torn) log_line(LOG_WARN, "attempt not built", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", w->conf.name,
                              rt->job, rt->attempt, err_text(e));
@@ -233,6 +235,7 @@ static void handle(worker_t *w, note_t *n) {
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_MESSAGE, .link = n->link, .msg = TAKE(n->msg)});
         break;
     case NOTE_CLOSED: on_link_closed(w, n); break;
+    case NOTE_FENCE: runtime_fence(n->rt); break;
     case NOTE_BUILT: on_built(w, n); break;
     case NOTE_SEALED:
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_SEALED, .job = n->rt->job, .attempt = n->rt->attempt, .epoch = n->seal->epoch,

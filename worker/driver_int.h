@@ -18,6 +18,7 @@ typedef struct runtime runtime_t;
 typedef enum note_kind {
     NOTE_MESSAGE,   /* link -> : msg, link */
     NOTE_CLOSED,    /* link -> : error, link */
+    NOTE_FENCE,     /* builder -> : rt, whose lanes are known: they take their producers while the builder restores */
     NOTE_BUILT,     /* builder -> : rt, error */
     NOTE_SEALED,    /* slot -> : rt, seal */
     NOTE_FAILED,    /* slot, data port, lanes, base -> : job, attempt, stage, subtask, where, error */
@@ -69,6 +70,14 @@ typedef struct runtime_ring { /* the consumer's end of a ring until its task is 
     channel_in_t *in;
 } runtime_ring_t;
 
+typedef struct restored_segment { /* unpublished output out of the manifest, until the lanes get it at launch */
+    struct restored_segment *next;
+    uint64_t fingerprint;
+    int lane;
+    epoch_t epoch;
+    buf_t bytes;
+} restored_segment_t;
+
 struct runtime {
     runtime_t *next;
     worker_t *w;
@@ -85,7 +94,8 @@ struct runtime {
     kstate_env_t *state;
     applier_t *applier;    /* the base thread's while base_open */
     uint64_t replayed;
-    lanes_t *lanes;
+    lanes_t *lanes;        /* the control thread's from NOTE_FENCE on, but for lanes_has */
+    restored_segment_t *segments, **segments_end; /* ascending epochs per lane */
     bool base_open;        /* base_add was called */
     char *culprit;         /* of a failed build: a peer, a path */
 
@@ -106,10 +116,12 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t);
 /* runtime_channels.c */
 err_t *runtime_open_channels(runtime_t *rt, runtime_task_t *t, task_env_t *env);
 void runtime_rings_free(runtime_t *rt);
+void runtime_failed(runtime_t *rt, err_t *e); /* of no task; takes e; any thread */
 /* runtime_restore.c: state and lanes out of the manifest */
 err_t *runtime_restore(runtime_t *rt);
 /* runtime_life.c: control thread */
-err_t *runtime_launch(runtime_t *rt); /* hands tasks to slots (not started), opens lanes */
+void runtime_fence(runtime_t *rt);    /* lanes take their producers */
+void runtime_launch(runtime_t *rt);   /* hands tasks to slots (not started), and the lanes what was restored for them */
 void runtime_start(runtime_t *rt);
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags);
 void runtime_complete(runtime_t *rt, epoch_t epoch);

@@ -7,7 +7,9 @@ struct lanes_entry {
     lane_spec_t spec;
     lane_t *lane;
     lane_handle_t *handle; /* NULL before open and after CLOSED */
-    bool outstanding, fenced, stopped, closing;
+    bool outstanding, stopped, closing;
+    bool unconfirmed; /* fenced, or the coordinator is lost */
+    bool reported_start;
     epoch_t reported;
     char *waits_for;
 };
@@ -61,6 +63,7 @@ err_t *lanes_add(lanes_t *l, const lane_spec_t *spec, epoch_t bound, bool has_bo
     x->spec = *spec;
     x->lane = lane_new(spec->incarnation, bound, has_bound);
     x->reported = has_bound ? bound : 0;
+    x->reported_start = has_bound;
     l->entries = xrealloc(l->entries, (size_t)(l->n + 1) * sizeof(lanes_entry_t *));
     l->entries[l->n++] = x;
     return NULL;
@@ -95,13 +98,39 @@ void lanes_feed(lanes_t *l, uint64_t fingerprint, int lane, epoch_t epoch, buf_t
     else buf_free(segment);
 }
 
+/* What it waited for stays said until a commit went through, or nothing is left to send: being initialised and read anew is no progress. */
+static void note_published(lanes_entry_t *x, bool committed) {
+    if (lane_state(x->lane) != LANE_READY) return; /* fenced early: its ledger is not judged yet */
+    if (committed || !lane_unpublished_bytes(x->lane)) free(TAKE(x->waits_for));
+    epoch_t e = lane_published(x->lane);
+    bool started = lane_started(x->lane);
+    if (e <= x->reported && started == x->reported_start) return;
+    x->reported = MAX(e, x->reported);
+    x->reported_start = started;
+    x->lanes->h.published(x->lanes->h.arg, x->spec.op->fingerprint, x->spec.lane, x->reported, started);
+}
+
+static err_t *entry_open(lanes_entry_t *x) {
+    lane_driver_t *d = x->lanes->driver;
+    if (x->handle) return NULL;
+    return err_wrap(d->open(d, &x->spec, on_driver_answer, x, &x->handle), "lane %d of sink %s", x->spec.lane, x->spec.op->label);
+}
+
+err_t *lanes_fence(lanes_t *l) {
+    for (int i = 0; i < l->n; i++) {
+        TRY(entry_open(l->entries[i]));
+        lane_fence(l->entries[i]->lane);
+        entry_pump(l->entries[i]);
+    }
+    return NULL;
+}
+
 err_t *lanes_open(lanes_t *l) {
     for (int i = 0; i < l->n; i++) {
-        lanes_entry_t *x = l->entries[i];
-        TRY(err_wrap(l->driver->open(l->driver, &x->spec, on_driver_answer, x, &x->handle), "lane %d of sink %s", x->spec.lane,
-                     x->spec.op->label));
-        lane_open(x->lane);
-        entry_pump(x);
+        TRY(entry_open(l->entries[i]));
+        lane_open(l->entries[i]->lane);
+        note_published(l->entries[i], false);
+        entry_pump(l->entries[i]);
     }
     return NULL;
 }
@@ -113,22 +142,20 @@ void lanes_complete(lanes_t *l, epoch_t epoch) {
     }
 }
 
-void lanes_confirm(lanes_t *l) {
+void lanes_unconfirm(lanes_t *l) {
     for (int i = 0; i < l->n; i++) {
-        if (!l->entries[i]->fenced) continue;
-        l->entries[i]->fenced = false;
-        lane_confirm(l->entries[i]->lane);
-        entry_pump(l->entries[i]);
+        l->entries[i]->unconfirmed = true;
+        lane_unconfirm(l->entries[i]->lane);
     }
 }
 
-/* What it waited for stays said until a commit went through, or nothing is left to send: being initialised and read anew is no progress. */
-static void note_published(lanes_entry_t *x, bool committed) {
-    if (committed || !lane_unpublished_bytes(x->lane)) free(TAKE(x->waits_for));
-    epoch_t e = lane_published(x->lane);
-    if (e <= x->reported) return;
-    x->reported = e;
-    x->lanes->h.published(x->lanes->h.arg, x->spec.op->fingerprint, x->spec.lane, e);
+void lanes_confirm(lanes_t *l) {
+    for (int i = 0; i < l->n; i++) {
+        if (!l->entries[i]->unconfirmed) continue;
+        l->entries[i]->unconfirmed = false;
+        lane_confirm(l->entries[i]->lane);
+        entry_pump(l->entries[i]);
+    }
 }
 
 static void entry_closed(lanes_entry_t *x) {
@@ -169,7 +196,7 @@ void lanes_answer(lanes_t *l, lanes_entry_t *x, lane_answer_t a) {
     case LANE_ANSWER_FENCED:
         free(x->waits_for);
         x->waits_for = xstrdup("another producer took its transactional id; the coordinator has to confirm this attempt");
-        x->fenced = true;
+        x->unconfirmed = true;
         lane_fenced(x->lane);
         break;
     case LANE_ANSWER_POISON:

@@ -42,6 +42,7 @@ runtime_t *runtime_new(worker_t *w, ctl_msg_t *deploy) {
     rt->attempt = deploy->attempt;
     rt->incarnation = deploy->incarnation;
     rt->leader = deploy->leader;
+    rt->segments_end = &rt->segments;
     if (deploy->deploy.manifest) atomic_init(&rt->clock_ms, deploy->deploy.manifest->processing_ms);
     return rt;
 }
@@ -192,8 +193,9 @@ static err_t *make_lanes(runtime_t *rt) {
             for (int lane = d->tasks[i].subtask; op->kind == OP_SINK && lane < op->lanes_max; lane += par) {
                 const lane_pos_t *pos = manifest_lane(d->manifest, op->fingerprint, lane, /* create= */ false);
                 lane_spec_t spec = {rt->w->conf.cluster, rt->plan->job_name, rt->incarnation, rt->attempt, rt->plan, op, lane, op->lanes_max};
-                bool known = pos && pos->published > d->manifest->started; /* else it is the start of the incarnation, which no ledger record tells of */
-                TRY(lanes_add(rt->lanes, &spec, known ? pos->published : 0, known));
+                /* up to the start of the incarnation nothing is in the ledger but the start record, if that */
+                bool beyond = pos && pos->published > d->manifest->started;
+                TRY(lanes_add(rt->lanes, &spec, beyond ? pos->published : 0, beyond || (pos && pos->started)));
             }
         }
     }
@@ -204,15 +206,16 @@ static void lane_post(void *arg, lanes_entry_t *entry, lane_answer_t a) {
     runtime_t *rt = arg;
     worker_post(rt->w, (note_t){.kind = NOTE_LANE, .rt = rt, .entry = entry, .answer = a});
 }
-static void lane_published_to(void *arg, uint64_t fingerprint, int lane, epoch_t epoch) {
+static void lane_published_to(void *arg, uint64_t fingerprint, int lane, epoch_t epoch, bool started) {
     runtime_t *rt = arg;
     worker_event(rt->w, &(agent_event_t){.kind = AGENT_EV_PUBLISHED, .job = rt->job, .attempt = rt->attempt, .fingerprint = fingerprint,
-                                         .lane = lane, .epoch = epoch});
+                                         .lane = lane, .epoch = epoch, .started = started});
+}
+void runtime_failed(runtime_t *rt, err_t *e) {
+    worker_post(rt->w, (note_t){.kind = NOTE_FAILED, .job = rt->job, .attempt = rt->attempt, .stage = -1, .subtask = -1, .error = e});
 }
 static void lane_stopped_for(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e) {
-    runtime_t *rt = arg;
-    worker_post(rt->w, (note_t){.kind = NOTE_FAILED, .job = rt->job, .attempt = rt->attempt, .stage = -1, .subtask = -1,
-                                .error = err_wrap(e, "lane %d of sink %s", lane, label)});
+    runtime_failed(arg, err_wrap(e, "lane %d of sink %s", lane, label));
 }
 static void lanes_all_closed(void *arg) { runtime_answered(arg); }
 
@@ -225,5 +228,6 @@ err_t *runtime_build(runtime_t *rt) {
     lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
     rt->lanes = lanes_new(rt->w->conf.lane_driver, &h);
     TRY(make_lanes(rt));
+    worker_post(rt->w, (note_t){.kind = NOTE_FENCE, .rt = rt});
     return runtime_restore(rt);
 }

@@ -4,7 +4,23 @@
 #include "worker/driver_int.h"
 #include <stdlib.h>
 
-err_t *runtime_launch(runtime_t *rt) {
+/* Before the state is restored: a dead owner's open transaction holds the readers of its partitions until its lane is fenced (B7). */
+void runtime_fence(runtime_t *rt) {
+    if (rt->tearing) return;
+    err_t *e = lanes_fence(rt->lanes);
+    if (e) runtime_failed(rt, e);
+}
+
+static void feed_restored(runtime_t *rt) {
+    while (rt->segments) {
+        restored_segment_t *s = rt->segments;
+        rt->segments = s->next;
+        lanes_feed(rt->lanes, s->fingerprint, s->lane, s->epoch, &s->bytes);
+        free(s);
+    }
+}
+
+void runtime_launch(runtime_t *rt) {
     base_job_t j = {rt->job, rt->attempt, rt->state, rt->applier, rt->deploy->deploy.manifest->epoch, rt->replayed};
     base_add(rt->w->base, &j);
     rt->base_open = true;
@@ -12,13 +28,15 @@ err_t *runtime_launch(runtime_t *rt) {
         rt->tasks[i].added = true;
         slot_add(rt->tasks[i].slot, &slot_work_task, TAKE(rt->tasks[i].task));
     }
+    feed_restored(rt);
     if (rt->deploy->deploy.manifest->epoch > 0) lanes_complete(rt->lanes, rt->deploy->deploy.manifest->epoch);
-    return lanes_open(rt->lanes);
 }
 
 void runtime_start(runtime_t *rt) {
     if (rt->started || rt->tearing) return;
     rt->started = true;
+    err_t *e = lanes_open(rt->lanes);
+    if (e) runtime_failed(rt, e);
     for (int i = 0; i < rt->ntasks && !rt->deploy->deploy.lanes_only; i++) slot_start(rt->tasks[i].slot);
 }
 
@@ -117,6 +135,12 @@ void runtime_free(runtime_t *rt) {
         if (rt->tasks[i].slot) slot_task_free(rt->tasks[i].slot);
     }
     runtime_rings_free(rt);
+    while (rt->segments) {
+        restored_segment_t *s = rt->segments;
+        rt->segments = s->next;
+        buf_free(&s->bytes);
+        free(s);
+    }
     free(rt->tasks);
     lanes_free(rt->lanes);
     if (rt->applier) applier_free(rt->applier);

@@ -39,9 +39,11 @@ static err_t *on_state(void *arg, uint64_t fingerprint, int op, int slot, slice_
 static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t epoch, uint64_t rows, slice_t segment) {
     restoring_t *r = arg;
     if (!lanes_has(r->rt->lanes, fingerprint, lane)) return NULL;
-    buf_t copy = buf_make(BUF_MAX_DEFAULT);
-    buf_put(&copy, segment.p, segment.len);
-    lanes_feed(r->rt->lanes, fingerprint, lane, epoch, &copy);
+    restored_segment_t *s = xcalloc(1, sizeof *s);
+    *s = (restored_segment_t){.fingerprint = fingerprint, .lane = lane, .epoch = epoch, .bytes = buf_make(BUF_MAX_DEFAULT)};
+    buf_put(&s->bytes, segment.p, segment.len);
+    *r->rt->segments_end = s;
+    r->rt->segments_end = &s->next;
     return NULL;
 }
 

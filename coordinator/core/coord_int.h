@@ -35,7 +35,7 @@ typedef struct epoch_run {
 typedef struct epoch_done { epoch_t id; uint32_t flags; int64_t began_ms, ack_ms, total_ms; uint64_t rows, bytes; } epoch_done_t;
 /* `published`: the bound, always an epoch with rows, for which therefore a ledger record exists (A12). `rows`: complete epochs in
  * which the lane has rows, after the bound, ascending; after a restart only the last one is known, and the bound waits for it. */
-typedef struct lane_known { uint64_t fingerprint; int lane; epoch_t published; int nrows; epoch_t *rows; } lane_known_t;
+typedef struct lane_known { uint64_t fingerprint; int lane; epoch_t published; bool started; int nrows; epoch_t *rows; } lane_known_t;
 
 typedef enum put_state { PUT_NONE, PUT_FLYING, PUT_RETRY, PUT_UNKNOWN } put_state_t;
 
@@ -199,6 +199,7 @@ void epoch_set_last(job_t *j, manifest_t *m);
 void epoch_free(job_t *j);
 int64_t epoch_next_ms(const coord_t *c, const job_t *j);
 epoch_t lane_published_known(const job_t *j, uint64_t fingerprint, int lane);
+bool lane_started_known(const job_t *j, uint64_t fingerprint, int lane);
 
 /* epoch_manifest.c */
 manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr);

@@ -89,6 +89,11 @@ epoch_t lane_published_known(const job_t *j, uint64_t fingerprint, int lane) {
     return l ? l->published : 0;
 }
 
+bool lane_started_known(const job_t *j, uint64_t fingerprint, int lane) {
+    const lane_known_t *l = lane_find(j, fingerprint, lane);
+    return l && l->started;
+}
+
 static lane_known_t *lane_of(job_t *j, uint64_t fingerprint, int lane) {
     lane_known_t *l = lane_find(j, fingerprint, lane);
     if (l) return l;
@@ -102,6 +107,7 @@ static lane_known_t *lane_of(job_t *j, uint64_t fingerprint, int lane) {
 static void lane_learn(job_t *j, const lane_pos_t *p) {
     lane_known_t *l = lane_of(j, p->fingerprint, p->lane);
     l->published = MAX(l->published, p->published);
+    l->started |= p->started;
     if (p->last_rows <= l->published || (l->nrows && l->rows[l->nrows - 1] >= p->last_rows)) return;
     l->rows = xrealloc(l->rows, (size_t)(l->nrows + 1) * sizeof *l->rows);
     l->rows[l->nrows++] = p->last_rows;
@@ -112,6 +118,10 @@ static void lane_learn(job_t *j, const lane_pos_t *p) {
 void epoch_published(job_t *j, const ctl_msg_t *m) {
     lane_known_t *l = lane_find(j, m->published.fingerprint, m->published.lane);
     if (!j->ep.last || !l) return;
+    if (m->published.started && !l->started) { /* a manifest must say so soon: who restores the lane without it would take the ledger back (A27) */
+        l->started = true;
+        j->ep.worth = true;
+    }
     epoch_t upto = MIN(m->epoch, j->ep.last->epoch);
     int n = 0;
     while (n < l->nrows && l->rows[n] <= upto) l->published = MAX(l->published, l->rows[n++]);

@@ -18,7 +18,9 @@ static manifest_t *from_savepoint(const job_t *j) {
     m->final = false;
     m->previous = m->epoch;
     m->started = m->epoch;
-    for (int i = 0; i < m->nlanes && !j->record->new_ledger; i++) {
+    for (int i = 0; i < m->nlanes; i++) {
+        m->lanes[i].started = false;
+        if (j->record->new_ledger) continue;
         m->lanes[i].published = m->epoch;
         m->lanes[i].last_rows = 0;
     }
@@ -117,8 +119,11 @@ manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leade
     m->final = (run->flags & BARRIER_FINAL) != 0;
     for (int w = 0; w < j->nworkers; w++) merge_ack(m, &run->acks[w].ack);
     merge_stages(m, j, run);
-    for (int i = 0; i < m->nlanes; i++)
-        m->lanes[i].published = MAX(m->lanes[i].published, lane_published_known(j, m->lanes[i].fingerprint, m->lanes[i].lane));
+    for (int i = 0; i < m->nlanes; i++) {
+        lane_pos_t *l = &m->lanes[i];
+        l->published = MAX(l->published, lane_published_known(j, l->fingerprint, l->lane));
+        l->started |= lane_started_known(j, l->fingerprint, l->lane);
+    }
     for (int w = 0; w < j->nworkers; w++)
         if (j->workers[w].base_offered) manifest_set_base(m, &j->workers[w].base);
     manifest_trim(m);

@@ -136,6 +136,13 @@ __attribute__((unused)) static void published(story_t *s, story_worker_t *w, int
     m->published.lane = lane;
     say(s, w, m);
 }
+__attribute__((unused)) static void lane_started_said(story_t *s, story_worker_t *w, int lane) {
+    ctl_msg_t *m = of_job(w, CTL_PUBLISHED, 0);
+    m->published.fingerprint = FP_SINK;
+    m->published.lane = lane;
+    m->published.started = true;
+    say(s, w, m);
+}
 __attribute__((unused)) static void failed(story_t *s, story_worker_t *w, err_t *error, const char *where) {
     ctl_msg_t *m = of_job(w, CTL_FAILED, 0);
     m->error = error;

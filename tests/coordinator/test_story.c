@@ -233,6 +233,34 @@ START_TEST(A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once) {
 END_TEST
 
 /* A7: nothing is injected after the final barrier, and STOPPED waits for every lane's publication. */
+/* A27: a lane has written its start record and no row. A quiet job has no epochs, but this must be in a manifest: the next attempt's lane knows by
+ * it that the ledger was ours, and stops when another incarnation is in it instead of taking it back. */
+START_TEST(A27_a_lane_that_only_started_is_restored_with_that_bound) {
+    story_t *s = story_running();
+    pass(s, 500);
+    epoch_t quiet = s->stored->epoch;
+    pass(s, 500);
+    ck_assert_uint_eq(s->stored->epoch, quiet);
+    ck_assert(!manifest_lane(s->stored, FP_SINK, 1, false)->started);
+    lane_started_said(s, &s->w[1], 1);
+    pass(s, 500);
+    ck_assert_uint_gt(s->stored->epoch, quiet);
+    ck_assert(manifest_lane(s->stored, FP_SINK, 1, false)->started);
+    ck_assert(!manifest_lane(s->stored, FP_SINK, 0, false)->started);
+    quiet = s->stored->epoch;
+    lane_started_said(s, &s->w[1], 1); /* once more: nothing new */
+    pass(s, 500);
+    ck_assert_uint_eq(s->stored->epoch, quiet);
+    new_coordinator(s); /* it has only the manifest */
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    pass(s, 300);
+    expect_state(s, JOB_RUNNING);
+    ck_assert(manifest_lane(s->w[1].deploy->manifest, FP_SINK, 1, false)->started);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(A7_stop_is_a_final_epoch_and_waits_for_publication) {
     story_t *s = story_running();
     s->w[0].rows = s->w[1].rows = 5;
@@ -892,6 +920,7 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       A2_bytes_of_a_dead_attempt_are_in_no_manifest, A3_recovery_believes_only_the_transaction,
       A3_an_unknown_outcome_is_asked_again_with_the_same_bytes, A3_a_refused_manifest_ends_the_attempt,
       A4_every_submit_and_restore_draws_an_incarnation, A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once,
+      A27_a_lane_that_only_started_is_restored_with_that_bound,
       A7_stop_is_a_final_epoch_and_waits_for_publication, A7_after_the_final_epoch_only_lanes_come_back,
       A7_a_savepoint_pins_its_files_while_they_are_copied, A7_a_savepoint_is_not_restored_beside_its_job,
       A8_positions_are_durable_before_the_first_poll,

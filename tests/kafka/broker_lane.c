@@ -139,6 +139,35 @@ START_TEST(publishes_and_resumes_from_its_ledger) {
 }
 END_TEST
 
+/* A27: two jobs, one prefix. The first wrote nothing but its start record, the second took over; the first is started again by its coordinator,
+ * which knows from the manifest that the lane had started. */
+START_TEST(a_restarted_job_does_not_take_the_ledger_back) {
+    owner_t a = owner(21, 0, false);
+    drive(&a, false);
+    ck_assert(lane_started(a.lane));
+    let_go(&a);
+    owner_t b = owner(22, 0, false);
+    drive(&b, false);
+    feed(&b, 1, 10);
+    lane_complete(b.lane, 1);
+    drive(&b, false);
+    a = owner(21, 0, true);
+    feed(&a, 1, 10);
+    lane_complete(a.lane, 1);
+    drive(&a, false);
+    ck_assert_int_eq(lane_state(a.lane), LANE_STOPPED);
+    ck_assert_int_eq(err_code(lane_error(a.lane)), ERR_FENCED);
+    feed(&b, 2, 10);
+    lane_complete(b.lane, 2);
+    drive(&b, false); /* the first's init fenced it */
+    lane_confirm(b.lane);
+    drive(&b, false);
+    ck_assert_uint_eq(lane_published(b.lane), 2);
+    let_go(&a);
+    let_go(&b);
+}
+END_TEST
+
 int main(int argc, char **argv) {
     const char *keys[] = {"connector", "topic", "properties.bootstrap.servers"};
     const char *values[] = {"kafka", argc > 1 ? argv[1] : "lane-test", getenv("BOOTSTRAP") ? getenv("BOOTSTRAP") : "127.0.0.1:9092"};
@@ -149,6 +178,7 @@ int main(int argc, char **argv) {
     TCase *c = tcase_create("broker_lane");
     tcase_set_timeout(c, 120);
     tcase_add_test(c, publishes_and_resumes_from_its_ledger);
+    tcase_add_test(c, a_restarted_job_does_not_take_the_ledger_back);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -232,6 +232,76 @@ START_TEST(a_new_incarnation_takes_the_ledger_over) {
 }
 END_TEST
 
+/* A27: job A wrote its start record and nothing else; job B of the same prefix took over; A is restored. All A can know of is that record. */
+START_TEST(a_lane_that_only_started_does_not_take_its_ledger_back) {
+    model_t m = {0};
+    lane_t *a = lane_new(INC, 0, false);
+    lane_open(a);
+    ck_assert(!lane_started(a));
+    ck_assert(drive(a, &m));
+    ck_assert(lane_started(a));
+    lane_free(a);
+    lane_t *b = lane_new(INC + 1, 0, false);
+    lane_open(b);
+    ck_assert(drive(b, &m));
+    lane_free(b);
+    a = lane_new(INC, 0, true);
+    add_segment(a, 1, 1, "");
+    lane_complete(a, 1);
+    lane_open(a);
+    ck_assert(!drive(a, &m));
+    ck_assert_int_eq(err_code(lane_error(a)), ERR_FENCED);
+    ck_assert_str_eq(m.rows, "");
+    ck_assert_uint_eq(m.ledger.incarnation, INC + 1);
+    lane_free(a);
+}
+END_TEST
+
+/* B7, B9: while the attempt is restored the lane takes its producer and its ledger; what they mean is judged when all restored segments are in. */
+START_TEST(a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened) {
+    model_t m = {.ledger = {.present = true, .incarnation = INC, .epoch = 9, .next_row = 1}};
+    lane_t *l = lane_new(INC, 8, true);
+    lane_fence(l);
+    ck_assert(drive(l, &m));
+    ck_assert_int_eq(m.inits, 1);
+    ck_assert_int_eq(lane_state(l), LANE_READING); /* the rest of epoch 9 is not restored yet: judged now, the lane would stop */
+    add_segment(l, 9, 2, "");
+    add_segment(l, 10, 1, "");
+    lane_complete(l, 10);
+    ck_assert(drive(l, &m));
+    ck_assert_str_eq(m.rows, "");
+    lane_open(l);
+    ck_assert(drive(l, &m));
+    ck_assert_str_eq(m.rows, "9.1 10.0 ");
+    ck_assert_int_eq(m.inits, 1);
+    lane_free(l);
+}
+END_TEST
+
+/* B9: cut off from the coordinator, but not from Kafka: the lane publishes on with the producer it has; in doubt it fences nobody. */
+START_TEST(a_lane_without_its_coordinator_does_not_fence_again) {
+    model_t m = {0};
+    lane_t *l = lane_new(INC, 0, false);
+    lane_open(l);
+    ck_assert(drive(l, &m));
+    add_segment(l, 1, 1, "");
+    add_segment(l, 2, 1, "");
+    lane_complete(l, 1);
+    lane_unconfirm(l);
+    ck_assert(drive(l, &m));
+    ck_assert_str_eq(m.rows, "1.0 ");
+    lane_doubt(l);
+    lane_complete(l, 2);
+    ck_assert(drive(l, &m));
+    ck_assert_int_eq(m.inits, 1);
+    lane_confirm(l);
+    ck_assert(drive(l, &m));
+    ck_assert_int_eq(m.inits, 2);
+    ck_assert_str_eq(m.rows, "1.0 2.0 ");
+    lane_free(l);
+}
+END_TEST
+
 /* B9: two owners must not fence each other for ever. */
 START_TEST(a_fenced_lane_waits_for_the_coordinator) {
     model_t m = {0};
@@ -311,5 +381,7 @@ END_TEST
 
 TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_a_group, a_large_epoch_goes_in_parts_and_resumes_at_the_row,
       a_lost_answer_is_settled_by_the_ledger, only_segments_named_by_the_manifest_are_published, an_impossible_ledger_stops_the_lane,
-      a_new_incarnation_takes_the_ledger_over, a_fenced_lane_waits_for_the_coordinator, poison_keeps_what_is_unpublished,
+      a_new_incarnation_takes_the_ledger_over, a_lane_that_only_started_does_not_take_its_ledger_back,
+      a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened,
+      a_lane_without_its_coordinator_does_not_fence_again, a_fenced_lane_waits_for_the_coordinator, poison_keeps_what_is_unpublished,
       segments_and_ledger_records_notice_every_flipped_bit)

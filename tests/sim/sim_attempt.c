@@ -181,8 +181,8 @@ static err_t *make_lanes(srt_t *rt) {
             for (int lane = d->tasks[i].subtask; op->kind == OP_SINK && lane < op->lanes_max; lane += stage_parallelism(rt->plan, s)) {
                 const lane_pos_t *pos = manifest_lane(d->manifest, op->fingerprint, lane, false);
                 lane_spec_t spec = {"sim", rt->plan->job_name, rt->deploy->incarnation, rt->attempt, rt->plan, op, lane, op->lanes_max};
-                bool known = pos && pos->published > 0;
-                TRY(lanes_add(rt->lanes, &spec, known ? pos->published : 0, known));
+                bool beyond = pos && pos->published > d->manifest->started;
+                TRY(lanes_add(rt->lanes, &spec, beyond ? pos->published : 0, beyond || (pos && pos->started)));
             }
         }
     }
@@ -209,11 +209,12 @@ static void lane_post(void *arg, lanes_entry_t *entry, lane_answer_t a) {
     n->answer = a;
     note_later(rt, 0, on_lane, n);
 }
-static void lane_published_to(void *arg, uint64_t fingerprint, int lane, epoch_t epoch) {
+static void lane_published_to(void *arg, uint64_t fingerprint, int lane, epoch_t epoch, bool started) {
     srt_t *rt = arg;
     if (rt->tearing) return;
     sim_log(rt->w->p->s, "%s: lane %d published e=%" PRIu64, rt->w->p->name, lane, epoch);
-    agent_event_t ev = {.kind = AGENT_EV_PUBLISHED, .job = rt->job, .attempt = rt->attempt, .fingerprint = fingerprint, .lane = lane, .epoch = epoch};
+    agent_event_t ev = {.kind = AGENT_EV_PUBLISHED, .job = rt->job, .attempt = rt->attempt, .fingerprint = fingerprint, .lane = lane, .epoch = epoch,
+                        .started = started};
     agent_event(rt->w, &ev);
 }
 static void lane_stopped_for(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e) {
@@ -238,6 +239,7 @@ err_t *attempt_build(srt_t *rt) {
     lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
     rt->lanes = lanes_new(rt->w->driver, &h);
     TRY(make_lanes(rt));
+    TRY(lanes_fence(rt->lanes));
     disk_phase(rt->w->p->disk, DISK_RESTORE);
     err_t *e = restore_all(rt);
     disk_phase(rt->w->p->disk, DISK_OTHER);

@@ -181,7 +181,6 @@ static void on_built(sim_t *s, void *arg) {
         rt->complete = rt->restored = e;
         rt->tried_ms = sim_now_ms(s);
         if (e > 0) lanes_complete(rt->lanes, e);
-        n->error = lanes_open(rt->lanes);
         attempt_check_restored(rt);
     }
     if (n->p->dying || sim_point(s, n->p, ROW_BUILT)) {
@@ -437,6 +436,9 @@ static void do_complete(srt_t *rt, epoch_t epoch) {
 static void do_start(srt_t *rt) {
     if (rt->started || rt->tearing) return;
     rt->started = true;
+    err_t *opened = lanes_open(rt->lanes);
+    if (opened) sim_broken(rt->w->p->s, "lanes do not open: %s", err_text(opened));
+    err_free(opened);
     for (int i = 0; i < rt->ntasks; i++) {
         err_t *e = task_start(rt->tasks[i].task);
         if (e) sim_broken(rt->w->p->s, "a task does not start: %s", err_text(e));
@@ -527,6 +529,8 @@ void sim_worker_message(proc_t *p, uint32_t generation, ctl_msg_t *m) {
 }
 void sim_worker_unlinked(proc_t *p, uint32_t generation) {
     sim_log(p->s, "%s: link closed", p->name);
+    for (srt_t *rt = p->worker->runtimes; rt; rt = rt->next)
+        if (rt->lanes && !rt->building && !rt->tearing) lanes_unconfirm(rt->lanes);
     agent_event_t ev = {.kind = AGENT_EV_UNLINKED, .link = generation};
     agent_event(p->worker, &ev);
 }

@@ -102,6 +102,20 @@ START_TEST(round_trip_copy_and_frozen_text) {
 }
 END_TEST
 
+START_TEST(a_started_lane_is_told_and_only_then) {
+    manifest_t *m = sample(), *back;
+    manifest_lane(m, 9, 2, true)->started = true;
+    buf_t a = buf_make(1 << 20);
+    manifest_print(&a, m);
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"published\":10,\"last_rows\":12,\"started\":true}]"));
+    ck_ok(manifest_parse(buf_slice(&a), &back));
+    ck_assert(manifest_lane(back, 9, 2, false)->started);
+    manifest_free(m);
+    manifest_free(back);
+    buf_free(&a);
+}
+END_TEST
+
 START_TEST(every_changed_byte_and_every_prefix_is_refused) {
     manifest_t *m = sample(), *back;
     buf_t a = buf_make(1 << 20);
@@ -232,5 +246,6 @@ START_TEST(source_positions_are_replaced_by_split) {
 }
 END_TEST
 
-TESTS("manifest", round_trip_copy_and_frozen_text, every_changed_byte_and_every_prefix_is_refused, extents_of_one_file_coalesce,
+TESTS("manifest", round_trip_copy_and_frozen_text, a_started_lane_is_told_and_only_then,
+      every_changed_byte_and_every_prefix_is_refused, extents_of_one_file_coalesce,
       trim_keeps_what_a_restore_or_a_lane_needs, garbage_is_the_difference_of_two_manifests, source_positions_are_replaced_by_split)

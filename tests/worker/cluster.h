@@ -96,6 +96,7 @@ typedef struct topic {
     ledger_pos_t ledger[8];
     uint8_t seen[TOPIC_MAX]; /* how often value v was published */
     uint64_t records;
+    int inits, reads, sends; /* asked for */
     bool hold;               /* SEND is answered with doubt, the INIT after it with silence: the broker is away */
 } topic_t;
 struct lane_handle { void (*answer)(void *arg, lane_answer_t a); void *arg; int lane; bool silent; /* the broker went away while it sent */ };
@@ -125,6 +126,9 @@ static lane_answer_t topic_send(topic_t *t, lane_handle_t *h, const lane_action_
 static void topic_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t *a) {
     topic_t *t = CONTAINER_OF(d, topic_t, driver);
     pthread_mutex_lock(&t->lock);
+    t->inits += a->kind == LANE_DO_INIT;
+    t->reads += a->kind == LANE_DO_READ;
+    t->sends += a->kind == LANE_DO_SEND;
     lane_answer_t x = {.kind = LANE_ANSWER_INITIALISED};
     if (a->kind == LANE_DO_INIT && t->hold && h->silent) {
         pthread_mutex_unlock(&t->lock);
@@ -151,9 +155,9 @@ static uint64_t topic_records(topic_t *t) {
     return n;
 }
 
-/* ---------------------------------------------------------------- a disk that may be full */
+/* ---------------------------------------------------------------- a disk that may be full, or let reads wait */
 typedef struct full_disk { disk_t disk; disk_t *real; } full_disk_t;
-static atomic_bool disk_full;
+static atomic_bool disk_full, disk_slow;
 static disk_t *real_disk(disk_t *d) { return ((full_disk_t *)d)->real; }
 static err_t *full_create(disk_t *d, const char *path, disk_file_t **ret) {
     if (atomic_load(&disk_full)) return err_new(ERR_NO_SPACE, "%s: no space left", path);
@@ -168,7 +172,10 @@ static err_t *full_append(disk_t *d, disk_file_t *f, slice_t b) {
 }
 static err_t *full_sync(disk_t *d, disk_file_t *f) { return real_disk(d)->sync(real_disk(d), f); }
 static void full_close(disk_t *d, disk_file_t *f) { real_disk(d)->close(real_disk(d), f); }
-static err_t *full_read(disk_t *d, const char *p, uint64_t from, uint64_t len, buf_t *ret) { return real_disk(d)->read(real_disk(d), p, from, len, ret); }
+static err_t *full_read(disk_t *d, const char *p, uint64_t from, uint64_t len, buf_t *ret) {
+    for (int i = 0; i < 10000 && atomic_load(&disk_slow); i++) usleep(2000);
+    return real_disk(d)->read(real_disk(d), p, from, len, ret);
+}
 static err_t *full_put(disk_t *d, const char *p, slice_t b) { return real_disk(d)->put(real_disk(d), p, b); }
 static err_t *full_remove(disk_t *d, const char *p) { return real_disk(d)->remove(real_disk(d), p); }
 static err_t *full_list(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name, uint64_t size), void *arg) {
@@ -394,7 +401,7 @@ static void cluster_stop(cluster_t *c) {
 }
 
 /* ---------------------------------------------------------------- what a coordinator does, without its cares */
-static void cluster_deploy(cluster_t *c) {
+static void cluster_order(cluster_t *c) {
     c->attempt++;
     plan_t *p = test_plan(c->parallelism);
     for (int i = 0; i < c->n; i++) {
@@ -423,6 +430,9 @@ static void cluster_deploy(cluster_t *c) {
         member_tell(&c->m[i], m);
     }
     plan_free(p);
+}
+static void cluster_deploy(cluster_t *c) {
+    cluster_order(c);
     for (int i = 0; i < c->n; i++) ctl_free(await(&c->m[i], CTL_DEPLOYED));
     tell_all(c, CTL_START, 0, 0);
 }

@@ -78,6 +78,44 @@ START_TEST(output_of_a_complete_epoch_is_published_by_the_next_attempt) {
 }
 END_TEST
 
+static int topic_count(topic_t *t, const int *n) {
+    pthread_mutex_lock(&t->lock);
+    int got = *n;
+    pthread_mutex_unlock(&t->lock);
+    return got;
+}
+
+/* B7: the lanes of a dead worker are fenced and their ledgers read while storage still makes the restore wait; B9: nothing is sent before START. */
+START_TEST(lanes_are_fenced_while_the_state_is_restored_and_publish_after_start) {
+    cluster_t c;
+    cluster_start(&c, 2, 2, 10000);
+    c.topic.hold = true;
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    cluster_end(&c);
+    pthread_mutex_lock(&c.topic.lock);
+    c.topic.hold = false;
+    c.topic.inits = c.topic.reads = c.topic.sends = 0;
+    pthread_mutex_unlock(&c.topic.lock);
+    atomic_store(&disk_slow, true);
+    cluster_order(&c);
+    for (int i = 0; i < 5000 && topic_count(&c.topic, &c.topic.reads) < 2; i++) usleep(2000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 2);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.reads), 2);
+    atomic_store(&disk_slow, false);
+    for (int i = 0; i < c.n; i++) ctl_free(await(&c.m[i], CTL_DEPLOYED));
+    usleep(100000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.sends), 0);
+    tell_all(&c, CTL_START, 0, 0);
+    expect_once(&c, 20000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 2);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.reads), 2);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
 /* Nothing is left to process, but a sink of files that died at the end has a part to make visible: it does when it is restored. */
 START_TEST(sinks_are_restored_after_the_final_epoch_and_nothing_runs) {
     cluster_t c;
@@ -301,5 +339,6 @@ END_TEST
 TESTS("worker/driver", a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait, one_worker_runs_a_job_to_its_end,
     sinks_are_restored_after_the_final_epoch_and_nothing_runs, two_workers_exchange_rows_and_agree_on_epochs,
       a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice, output_of_a_complete_epoch_is_published_by_the_next_attempt,
+      lanes_are_fenced_while_the_state_is_restored_and_publish_after_start,
       a_dead_peer_fails_the_attempt_with_its_name, a_lost_coordinator_leaves_the_job_running, another_plan_is_refused,
       two_workers_on_one_directory_are_refused, a_worker_leaves_after_its_jobs_were_taken, an_idle_job_is_not_busy_and_says_so_when_it_is)
