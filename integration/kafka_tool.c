@@ -12,64 +12,25 @@
  *   kafka_tool trim NAME PARTITION OFFSET                    delete the records before OFFSET
  *   kafka_tool committed NAME PARTITION GROUP                the offset a group has committed, -1001 none
  *   kafka_tool commit NAME PARTITION GROUP OFFSET            commit it for the group
- *   kafka_tool latency IN OUT RATE SECONDS                   JSON rows {"id","sent"} into IN, the same ids back from OUT: p50, p99, max in ms
+ *   kafka_tool ends NAME                                     number of offsets between the first and the last of all partitions, without reading
+ *
+ * Loads and measurements (one JSON object on stdout; see bench/README.md):
+ *   kafka_tool orders NAME PARTITIONS N RATE CATEGORIES USERS [zipf=S] [fields=F] [width=W] [seed=S]
+ *                                                            N order events of 118 bytes, RATE per second of event time, 5 % up to 3 s late; the
+ *                                                            category by Zipf's law of exponent S; F further text fields of W bytes each
+ *   kafka_tool nexmark NAME PARTITIONS N RATE [seed=S]       N auction events: 1 person, 3 auctions, 46 bids of 50; nested rows, 335 bytes
+ *   kafka_tool consume NAME N                                reads N messages and does nothing with them: the ceiling
+ *   kafka_tool latency IN OUT RATE SECONDS [ISOLATION]       order events at their due time into IN, the field "ts" (us) back from OUT
+ *   kafka_tool relay IN OUT SECONDS                          copies IN to OUT: the floor of every job from Kafka to Kafka
+ *   kafka_tool txn DATA LEDGER EPOCHS ROWS PERIOD_MS         a transaction with a ledger record per epoch: the floor of exactly-once output
  *
  * BOOTSTRAP names the broker (default 127.0.0.1:9092). Every wait has a limit; exit status 1 and a line on stderr otherwise. */
-#include <librdkafka/rdkafka.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "kafka_client.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static _Noreturn void die(const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    fputs("kafka_tool: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
-    va_end(ap);
-    exit(1);
-}
-
-static int64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void set(rd_kafka_conf_t *c, const char *k, const char *v) {
-    char e[256];
-    if (rd_kafka_conf_set(c, k, v, e, sizeof e)) die("%s", e);
-}
-
-static rd_kafka_t *handle(rd_kafka_type_t type, const char *isolation) {
-    char e[256];
-    const char *group = getenv("GROUP"), *transaction = getenv("TRANSACTION");
-    const char *boot = getenv("BOOTSTRAP");
-    rd_kafka_conf_t *c = rd_kafka_conf_new();
-    set(c, "bootstrap.servers", boot ? boot : "127.0.0.1:9092");
-    set(c, "socket.nagle.disable", "true");
-    if (type == RD_KAFKA_CONSUMER) {
-        set(c, "group.id", group ? group : "kafka_tool");
-        set(c, "enable.auto.commit", "false");
-        set(c, "enable.partition.eof", "true");
-        set(c, "auto.offset.reset", "earliest");
-        set(c, "isolation.level", isolation);
-    } else {
-        set(c, "linger.ms", "5");
-        set(c, "queue.buffering.max.messages", "1000000");
-        set(c, "enable.idempotence", "true"); /* a broker restart must not double what the test counts */
-        if (transaction) set(c, "transactional.id", transaction);
-        else set(c, "message.timeout.ms", "120000");
-    }
-    rd_kafka_t *rk = rd_kafka_new(type, c, e, sizeof e);
-    if (!rk) die("%s", e);
-    return rk;
-}
 
 static void admin(const char *name, int partitions, bool grow, int nconf, char **conf) {
     char e[256];
@@ -127,37 +88,6 @@ static void config(const char *name, char *pair) {
     rd_kafka_destroy(rk);
 }
 
-static uint64_t rng_state;
-static uint64_t rng(void) {
-    rng_state ^= rng_state << 13;
-    rng_state ^= rng_state >> 7;
-    rng_state ^= rng_state << 17;
-    return rng_state;
-}
-
-static void produce(rd_kafka_t *rk, rd_kafka_topic_t *t, int partition, const char *key, size_t key_len, const char *p, size_t n) {
-    int64_t until = now_ms() + 120000;
-    while (rd_kafka_produce(t, partition, RD_KAFKA_MSG_F_COPY, (void *)p, n, key, key_len, NULL)) {
-        if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) die("produce: %s", rd_kafka_err2str(rd_kafka_last_error()));
-        if (now_ms() > until) die("the broker takes nothing for 120 s");
-        rd_kafka_poll(rk, 10);
-    }
-}
-
-static void time_text(char *out, size_t size, int64_t ms) {
-    time_t sec = ms / 1000;
-    struct tm tm;
-    gmtime_r(&sec, &tm);
-    size_t n = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
-    snprintf(out + n, size - n, ".%03d", (int)(ms % 1000));
-}
-
-static void finish(rd_kafka_t *rk, rd_kafka_topic_t *t) {
-    if (rd_kafka_flush(rk, 120000)) die("%d messages were not delivered in 120 s", rd_kafka_outq_len(rk));
-    rd_kafka_topic_destroy(t);
-    rd_kafka_destroy(rk);
-}
-
 static void order_event(rd_kafka_t *rk, rd_kafka_topic_t *t, int partition, const char *id, int key, uint64_t cents, int64_t ms) {
     char text[256], when[40];
     time_text(when, sizeof when, ms);
@@ -170,7 +100,7 @@ static void order_event(rd_kafka_t *rk, rd_kafka_topic_t *t, int partition, cons
 static void gen(const char *name, int partitions, long rate, long seconds, int keys, uint64_t seed) {
     rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
     rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
-    rng_state = seed * 0x9e3779b97f4a7c15ULL + 88172645463325252ULL;
+    rng_seed(seed);
     int64_t start = now_ms();
     for (long i = 0; i < rate * seconds; i++) {
         int64_t ms = BASE_MS + i * 1000 / rate;
@@ -236,16 +166,8 @@ static void put(const char *name, int partition, const char *end) {
 
 static long dump(const char *name, const char *isolation, bool print) {
     rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, isolation);
-    const struct rd_kafka_metadata *md;
-    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, t, &md, 30000);
-    if (err) die("metadata of %s: %s", name, rd_kafka_err2str(err));
-    int n = md->topics[0].partition_cnt, open = n;
-    if (md->topics[0].err) die("%s: %s", name, rd_kafka_err2str(md->topics[0].err));
-    rd_kafka_metadata_destroy(md);
-    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(n);
-    for (int p = 0; p < n; p++) rd_kafka_topic_partition_list_add(l, name, p)->offset = RD_KAFKA_OFFSET_BEGINNING;
-    rd_kafka_assign(rk, l);
+    int n = partitions_of(rk, name), open = n;
+    assign_all(rk, name, RD_KAFKA_OFFSET_BEGINNING);
     long count = 0;
     int64_t last = now_ms();
     bool *done = calloc((size_t)n, sizeof *done);
@@ -268,11 +190,22 @@ static long dump(const char *name, const char *isolation, bool print) {
         rd_kafka_message_destroy(m);
     }
     free(done);
-    rd_kafka_topic_partition_list_destroy(l);
-    rd_kafka_topic_destroy(t);
     rd_kafka_consumer_close(rk);
     rd_kafka_destroy(rk);
     return count;
+}
+
+static void ends(const char *name) {
+    rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, "read_uncommitted");
+    int64_t sum = 0;
+    for (int p = 0, n = partitions_of(rk, name); p < n; p++) {
+        int64_t low, high;
+        rd_kafka_resp_err_t e = rd_kafka_query_watermark_offsets(rk, name, p, &low, &high, 30000);
+        if (e) die("offsets of %s: %s", name, rd_kafka_err2str(e));
+        sum += high - low;
+    }
+    printf("%ld\n", (long)sum);
+    rd_kafka_destroy(rk);
 }
 
 static void trim(const char *name, int partition, int64_t offset) {
@@ -306,53 +239,6 @@ static void group_offset(const char *name, int partition, const char *group, con
     rd_kafka_destroy(rk);
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* One thread sends and reads in turn: at a few hundred rows a second neither waits for the other. */
-static void latency(const char *in, const char *out, long rate, long seconds) {
-    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL), *rd = handle(RD_KAFKA_CONSUMER, "read_committed");
-    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, in, NULL);
-    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(l, out, 0)->offset = RD_KAFKA_OFFSET_END;
-    rd_kafka_assign(rd, l);
-    for (int64_t until = now_ms() + 3000; now_ms() < until;) { /* positions are known, the job runs warm */
-        rd_kafka_message_t *m = rd_kafka_consumer_poll(rd, 100);
-        if (m) rd_kafka_message_destroy(m);
-    }
-    long total = rate * seconds, sent = 0, got = 0;
-    double *ms = calloc((size_t)total, sizeof *ms);
-    int64_t start = now_ms(), last = start;
-    while (got < total) {
-        for (; sent < total && sent * 1000 / rate <= now_ms() - start; sent++) {
-            struct timespec now;
-            clock_gettime(CLOCK_MONOTONIC, &now);
-            char text[100];
-            int n = snprintf(text, sizeof text, "{\"id\":%ld,\"sent\":%lld}", sent, (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-            produce(rk, t, 0, NULL, 0, text, (size_t)n);
-        }
-        rd_kafka_poll(rk, 0);
-        rd_kafka_message_t *m = rd_kafka_consumer_poll(rd, 1);
-        if (!m && now_ms() - last > 30000) die("%ld of %ld rows came back", got, total);
-        if (!m) continue;
-        const char *at = m->err ? NULL : memmem(m->payload, m->len, "\"sent\":", 7);
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (at) ms[got++] = ((double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1000 - atof(at + 7)) / 1000;
-        last = now_ms();
-        rd_kafka_message_destroy(m);
-    }
-    qsort(ms, (size_t)total, sizeof *ms, by_value);
-    printf("%.1f %.1f %.1f\n", ms[total / 2], ms[total * 99 / 100], ms[total - 1]);
-    free(ms);
-    rd_kafka_topic_partition_list_destroy(l);
-    rd_kafka_consumer_close(rd);
-    rd_kafka_destroy(rd);
-    finish(rk, t);
-}
-
 int main(int argc, char **v) {
     const char *cmd = argc > 2 ? v[1] : "";
     if (!strcmp(cmd, "topic") && argc >= 4) admin(v[2], atoi(v[3]), false, argc - 4, v + 4);
@@ -364,9 +250,14 @@ int main(int argc, char **v) {
     else if (!strcmp(cmd, "trim") && argc == 5) trim(v[2], atoi(v[3]), atoll(v[4]));
     else if (!strcmp(cmd, "committed") && argc == 5) group_offset(v[2], atoi(v[3]), v[4], NULL);
     else if (!strcmp(cmd, "commit") && argc == 6) group_offset(v[2], atoi(v[3]), v[4], v[5]);
-    else if (!strcmp(cmd, "latency") && argc == 6) latency(v[2], v[3], atol(v[4]), atol(v[5]));
+    else if (!strcmp(cmd, "ends") && argc == 3) ends(v[2]);
     else if (!strcmp(cmd, "dump")) dump(v[2], argc > 3 ? v[3] : "read_committed", true);
     else if (!strcmp(cmd, "count")) printf("%ld\n", dump(v[2], "read_committed", false));
-    else die("usage: topic|partitions|config|gen|flush|put|dump|count|trim|committed|commit|latency NAME ..");
+    else {
+        int status = load_command(argc, v);
+        if (status < 0) status = latency_command(argc, v);
+        if (status < 0) die("usage: topic|partitions|config|gen|flush|put|dump|count|ends|trim|committed|commit|orders|nexmark|consume|latency|relay|txn NAME ..");
+        return status;
+    }
     return 0;
 }

@@ -1,0 +1,92 @@
+"""The works of bench/run: each a function of (Bench, options) that returns rows for the table. A row has what was measured, its text for the
+table, and where the project has set a target, that and whether it was met."""
+import json, math, os, re, signal, subprocess, time
+from measure import Interleaved, Sample, geometric, interval, median, proc_cpu, rss_mb, say
+from harness import Failure, TIDEGATE, TOOL, wait_for
+
+MILLION = 1000000
+NEXMARK = ['q0', 'q1', 'q2', 'q15', 'q16', 'q17', 'q21', 'q22']
+FLINK_NEXMARK = dict(zip(NEXMARK, (95e3, 114e3, 107e3, 68e3, 21e3, 81e3, 85e3, 98e3)))  # events per CPU second, measured once with Flink 2.3
+BLACKHOLE = "'connector' = 'blackhole'"
+
+
+def modes(b, o, variants, events, **how):
+    """{name: sql} -> {name, name on the cluster: function that makes a sample}"""
+    out = {}
+    for name, sql in variants.items():
+        if o.mode in ('run', 'both'):
+            out[name] = lambda sql=sql: b.run(sql, **how)
+        if o.mode in ('cluster', 'both'):
+            out[name + ' (cluster)'] = lambda sql=sql: b.run_on_cluster(sql, events, epochs=how.get('epochs', '1s'))
+    if o.mode in ('cluster', 'both'):
+        b.cluster()
+    return out
+
+
+def extras(b, o, row, sql, **how):
+    if '(cluster)' in row['variant']:
+        return row
+    row['allocations_per_event'] = round(b.allocations(sql, **how), 4)
+    count = b.instructions(sql, **how)
+    if count:
+        row['instructions_per_event'] = round(count)
+    return row
+
+
+def tumble(b, o):
+    """the 5-second tumbling job per category, blackhole, 1 s epochs; group window and TVF"""
+    topic = b.load('orders', 4, o.events, 100000, 50, 100000)
+    sql = {'group window': b.sql('tumble.sql', TOPIC=topic, SINK=BLACKHOLE), 'tvf': b.sql('tumble_tvf.sql', TOPIC=topic, SINK=BLACKHOLE)}
+    m = Interleaved(lambda: b.consume(topic, o.events), modes(b, o, sql, o.events), o.pairs, o.min_seconds)
+    rows = []
+    for name in m.samples:
+        row = m.row('tumble', name, target='at least 0.70 of bare consumption')
+        row['met'] = row['ratio'] >= 0.70
+        rows.append(extras(b, o, row, sql[name.replace(' (cluster)', '')]))
+    rss = max(r['rss_mb'] for r in rows)
+    rows.append({'work': 'memory', 'variant': 'tumbling job', 'text': f'{rss:.0f} MB', 'rss_mb': rss, 'target': '150 MB', 'met': rss <= 150})
+    return rows
+
+
+def tumble_eos(b, o):
+    """the same with exactly-once output and 100 ms epochs, against itself into blackhole with 1 s epochs"""
+    topic, out = b.load('orders', 4, o.events, 100000, 50, 100000), b.fresh('tumble-out')
+    def exactly_once():
+        b.serial += 1
+        return b.sql('tumble.sql', TOPIC=topic, SINK=f"'connector' = 'kafka', 'topic' = '{out}', 'properties.bootstrap.servers' = '{b.bootstrap}', 'format' = 'json', "
+                     f"'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'eos-{os.getpid()}-{b.serial}', 'properties.transaction.timeout.ms' = '60000'")
+    plain = b.sql('tumble.sql', TOPIC=topic, SINK=BLACKHOLE)
+    variants = {}
+    if o.mode in ('run', 'both'):
+        variants['exactly once'] = lambda: b.run(exactly_once(), epochs='100ms')
+    if o.mode in ('cluster', 'both'):
+        b.cluster()
+        variants['exactly once (cluster)'] = lambda: b.run_on_cluster(exactly_once(), o.events, epochs='100ms')
+    m = Interleaved(lambda: b.run(plain), variants, o.pairs, o.min_seconds)
+    rows = []
+    for name in m.samples:
+        row = m.row('tumble-eos', name, target='at least 0.95 of at 1 s into blackhole, favourable end')
+        row['met'] = row['high'] >= 0.95
+        rows.append(row)
+    return rows
+
+
+def nexmark(b, o):
+    """eight queries over auction events with nested rows, blackhole, 1 s epochs"""
+    events = max(MILLION // 5, o.events // 4)
+    topic = b.load('nexmark', 4, events, 10000)
+    wanted = o.queries.split(',') if o.queries else NEXMARK
+    sql = {q: b.sql('nexmark.sql', q + '.sql', TOPIC=topic) for q in wanted}
+    m = Interleaved(lambda: b.consume(topic, events), modes(b, o, sql, events), o.pairs, o.min_seconds, every=2)
+    rows = []
+    for name in m.samples:
+        q = name.split()[0]
+        row = m.row('nexmark', name, target=f'at least {5 * FLINK_NEXMARK[q] / 1e6:.2f} M (5 times Flink)')
+        row['met'] = row['per_cpu_second'] >= 5 * FLINK_NEXMARK[q]
+        rows.append(extras(b, o, row, sql[q]))
+    for mode in ('', ' (cluster)'):
+        rates = [r['per_cpu_second'] for r in rows if r['variant'].endswith(' (cluster)') == bool(mode)]
+        if len(rates) == len(NEXMARK):
+            g = geometric(rates)
+            rows.append({'work': 'nexmark', 'variant': 'geometric mean' + mode, 'per_cpu_second': g, 'target': 'at least 0.76 M', 'met': g >= 0.76e6})
+    return rows
