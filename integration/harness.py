@@ -3,7 +3,7 @@
 Every wait has a limit and names what it waited for. Nothing here may hide a failure: a process that dies without being
 killed by the test is an error at the end of the test. TIDEGATE names the binary, KAFKA_TOOL the Kafka helper,
 TIDEGATE_SLOW scales time limits (instrumented builds)."""
-import json, os, re, shutil, signal, socket, subprocess, tempfile, time, urllib.request
+import fcntl, json, os, random, re, shutil, signal, socket, subprocess, tempfile, time, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -16,10 +16,28 @@ class Failure(Exception):
     pass
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+reserved = []  # open files whose locks keep the ports of this process from others
+
+
+def free_port(n=1):
+    """The first of n ports in a row that nobody listens on and that no other test gets until this process ends, also while the server that
+    has them is down. They lie below those that the system gives to outgoing connections."""
+    folder = os.path.join(tempfile.gettempdir(), f'tidegate-ports-{os.getuid()}')
+    os.makedirs(folder, exist_ok=True)
+    for _ in range(2000):
+        first, locks = random.randrange(11000, 19990), []
+        try:
+            for port in range(first, first + n):
+                locks.append(open(os.path.join(folder, str(port)), 'w'))
+                fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with socket.socket() as s:
+                    s.bind(('127.0.0.1', port))
+            reserved.extend(locks)
+            return first
+        except OSError:
+            for lock in locks:
+                lock.close()
+    raise Failure(f'no {n} free ports in a row in 2000 tries between 11000 and 20000')
 
 
 def wait_for(what, check, seconds=30.0, every=0.05):
@@ -125,10 +143,9 @@ class Cluster:
 
     # ---- Kafka
     def kafka(self, *config):
-        while not self.kafka_port: # the controller listens on the port behind
-            port = free_port()
-            self.kafka_port = None if listens(port + 1) or port > 65000 else port
-        self.start('kafka', [os.path.join(HERE, 'kafka.sh'), 'start', self.path('kafka'), str(self.kafka_port), *config])
+        self.kafka_port = self.kafka_port or free_port(2)  # the controller listens on the port behind
+        self.start('kafka', [os.path.join(HERE, 'kafka.sh'), 'start', self.path('kafka'), str(self.kafka_port), *config],
+                   {'KAFKA_JVM': '-XX:TieredStopAtLevel=1'})  # lives too short for a better compiler
         wait_for('the Kafka broker', lambda: not self.procs['kafka'].alive() or listens(self.kafka_port), 60)
         self.procs['kafka'].p.wait(60)  # the script ends when the broker answers
         if self.procs['kafka'].p.returncode:

@@ -1,50 +1,152 @@
 #!/usr/bin/env python3
-"""run.py [NAME-PART ...]: runs the integration tests (test_*.py beside this file, functions test_*), one after the other, each with a
-time limit. Prints a line per test and "integration: N passed, N failed"; exit status 1 when one failed."""
-import glob, importlib, os, signal, sys, time, traceback
+"""run.py [-j N] [NAME-PART ...]: runs the integration tests (functions test_* of the test_*.py beside this file), each in a process of its
+own, N at a time (3 on two cores), in any order. Prints what each said in one piece when it has ended, then "integration: N passed, N
+failed"; exit status 1 when one failed.
+
+A test is `alone` (function attribute) when it measures: these run first, with nothing beside them. The tests of a module with SHARED = True
+use one cluster and run one after another in one process. `limit` (function attribute): seconds for the test, scaled by TIDEGATE_SLOW."""
+import glob, importlib, os, signal, subprocess, sys, tempfile, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import harness  # noqa: E402
 
-LIMIT = 240  # seconds for one test, scaled; a test may carry its own as function attribute `limit`
+LIMIT = 240
 
 
-class TimedOut(Exception):
+class TimedOut(BaseException):  # no `except Exception` of a test takes it for its own
     pass
 
 
-def on_alarm(signum, frame):
-    raise TimedOut('the test passed its time limit')
+def on_signal(signum, frame):
+    raise TimedOut('the test passed its time limit' if signum == signal.SIGALRM else 'the run was ended')
 
 
-def main():
-    wanted = sys.argv[1:]
-    signal.signal(signal.SIGALRM, on_alarm)
-    passed = failed = 0
+def tests(wanted):
+    """[(module, name, function)]; `wanted`: parts of names, all when empty"""
+    found = []
     for path in sorted(glob.glob(os.path.join(HERE, 'test_*.py'))):
         module = importlib.import_module(os.path.basename(path)[:-3])
-        for name, fn in list(vars(module).items()):
+        for name, fn in vars(module).items():
             full = module.__name__[5:] + '.' + name
-            if not name.startswith('test_') or not callable(fn) or (wanted and not any(w in full for w in wanted)):
-                continue
-            start = time.monotonic()
-            print(f'{full} ...', flush=True)
-            signal.alarm(int(getattr(fn, 'limit', LIMIT) * harness.SLOW))
-            try:
-                fn()
-                passed += 1
-                print(f'{full}: ok, {time.monotonic() - start:.1f} s', flush=True)
-            except BaseException as e:  # KeyboardInterrupt too: report, then leave
-                failed += 1
-                traceback.print_exc()
-                print(f'{full}: FAILED after {time.monotonic() - start:.1f} s', flush=True)
-                if isinstance(e, KeyboardInterrupt):
-                    break
-            finally:
-                signal.alarm(0)
+            if name.startswith('test_') and callable(fn) and fn.__module__ == module.__name__ and (not wanted or any(w in full for w in wanted)):
+                found.append((module, full, fn))
+    return found
+
+
+def limit(fn):
+    return int(getattr(fn, 'limit', LIMIT) * harness.SLOW)
+
+
+# ---------------------------------------------------------------- in a test's process
+
+def run_here(names):
+    """Runs these tests one after another; the status says nothing, the lines do."""
+    chosen = [t for t in tests(names) if t[1] in names]
+    signal.signal(signal.SIGALRM, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    for module, full, fn in chosen:
+        start = time.monotonic()
+        signal.alarm(limit(fn))
+        try:
+            fn()
+            signal.alarm(0)
+            print(f'{full}: ok, {time.monotonic() - start:.1f} s', flush=True)
+        except BaseException as e:
+            signal.alarm(0)
+            traceback.print_exc(file=sys.stdout)
+            print(f'{full}: FAILED after {time.monotonic() - start:.1f} s: {e}', flush=True)
+            if isinstance(e, (KeyboardInterrupt, TimedOut)) and str(e) != 'the test passed its time limit':
+                break
+    for module in {m.__name__: m for m, _, _ in chosen}.values():
         if hasattr(module, 'finish'):  # what its tests shared
             module.finish()
+
+
+# ---------------------------------------------------------------- the runner
+
+class Unit:
+    """Tests that run one after another in one process."""
+
+    def __init__(self, members):
+        self.names = [full for _, full, _ in members]
+        self.alone = any(getattr(fn, 'alone', False) for _, _, fn in members)
+        self.limit = sum(limit(fn) for _, _, fn in members) + 60 * harness.SLOW
+        self.process = None
+
+    def start(self):
+        self.out = tempfile.TemporaryFile()
+        self.begin = time.monotonic()
+        self.process = subprocess.Popen([sys.executable, '-u', os.path.abspath(__file__), '--here', *self.names], stdin=subprocess.DEVNULL,
+                                        stdout=self.out, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def ended(self):
+        if self.process.poll() is None and time.monotonic() - self.begin > self.limit:
+            self.end(signal.SIGTERM if time.monotonic() - self.begin < self.limit + 60 else signal.SIGKILL)
+        return self.process.poll() is not None
+
+    def end(self, sig):
+        try:
+            os.killpg(self.process.pid, sig)
+        except OSError:
+            pass
+
+    def report(self):
+        """Prints what the process said; (passed, failed). A test without a verdict has failed."""
+        self.out.seek(0)
+        text = self.out.read().decode(errors='replace')
+        print(text, end='' if text.endswith('\n') or not text else '\n', flush=True)
+        passed = 0
+        for name in self.names:
+            if any(line.startswith(name + ': ok,') for line in text.splitlines()):
+                passed += 1
+            elif name + ': FAILED' not in text:
+                print(f'{name}: FAILED: its process ended with {self.process.returncode} and gave no verdict', flush=True)
+        if self.process.returncode and passed == len(self.names):  # what they shared did not end well
+            print(f'{self.names[-1]}: FAILED: its process ended with {self.process.returncode}', flush=True)
+            passed -= 1
+        return passed, len(self.names) - passed
+
+
+def units(wanted):
+    shared, single = {}, []
+    for t in tests(wanted):
+        if getattr(t[0], 'SHARED', False):
+            shared.setdefault(t[0].__name__, []).append(t)
+        else:
+            single.append(Unit([t]))
+    # long ones first, so that no core waits for a late one
+    return sorted([Unit(m) for m in shared.values()] + single, key=lambda u: (not u.alone, -u.limit))
+
+
+def main(args):
+    jobs = (os.cpu_count() or 2) + 1
+    if args[:1] == ['--here']:
+        return run_here(args[1:])
+    if args[:1] == ['-j']:
+        jobs, args = int(args[1]), args[2:]
+    start, passed, failed = time.monotonic(), 0, 0
+    waiting, running = units(args), []
+    signal.signal(signal.SIGTERM, on_signal)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs and not any(u.alone for u in running) and not (waiting[0].alone and running):
+                running.append(waiting.pop(0))
+                running[-1].start()
+            time.sleep(0.05)
+            for u in [u for u in running if u.ended()]:
+                running.remove(u)
+                p, f = u.report()
+                passed, failed = passed + p, failed + f
+    finally:
+        for u in running:  # interrupted: they take their brokers and workers along
+            u.end(signal.SIGTERM)
+        for u in running:
+            try:
+                u.process.wait(60)
+            except subprocess.TimeoutExpired:
+                u.end(signal.SIGKILL)
+    print(f'{time.monotonic() - start:.0f} s, {jobs} at a time')
     print(f'integration: {passed} passed, {failed} failed')
     if passed + failed == 0:
         print('integration: no test matched', file=sys.stderr)
@@ -52,4 +154,4 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@ and what to do about it, and that nothing is left behind. One broker and one clu
 import json, os, re, socket, subprocess, time
 from harness import Cluster, Failure, Process, TIDEGATE, wait_for
 
+SHARED = True
 shared = None
 
 
