@@ -19,12 +19,12 @@ progress_t *progress_new(bool live, bool summary) {
 void progress_free(progress_t *p) { free(p); }
 
 typedef struct totals {
-    int64_t in, out, late, bad, watermark;
+    int64_t in, out, late, bad, dropped, watermark;
 } totals_t;
 
 static totals_t total(const json_t *job) {
     return (totals_t){json_i64(job, "rows_in", 0), json_i64(job, "rows_out", 0), json_i64(job, "late_rows", 0), json_i64(job, "bad_records", 0),
-                      json_i64(job, "watermark", INT64_MIN)};
+                      json_i64(job, "dropped_rows", 0), json_i64(job, "watermark", INT64_MIN)};
 }
 
 static void time_text(char *out, size_t n, int64_t ms) {
@@ -72,5 +72,6 @@ void progress_end(progress_t *p, const json_t *job) {
     fprintf(stderr, "%s: %s after %.1f s, %" PRId64 " events in, %" PRId64 " rows out", json_str(job, "name", "job"), json_str(job, "state", ""), seconds, t.in, t.out);
     if (t.late) fprintf(stderr, ", %" PRId64 " late", t.late);
     if (t.bad) fprintf(stderr, ", %" PRId64 " bad", t.bad);
+    if (t.dropped) fprintf(stderr, ", %" PRId64 " dropped", t.dropped);
     fprintf(stderr, ", epoch %" PRId64 "\n", json_i64(job, "epoch", 0));
 }

@@ -45,6 +45,7 @@ typedef struct op {
     void *self; /* the implementation's, size vt->state_size, zeroed before open */
     /* counters any thread may read roughly */
     uint64_t rows_in, rows_out, late_rows;
+    uint64_t dropped_rows; /* by a sink: NULL in a NOT NULL column */
 } op_t;
 
 struct op_vtable {

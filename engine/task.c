@@ -427,13 +427,14 @@ bool task_has_source(const task_t *t) {
 
 static void node_stats(const node_t *n, task_stats_t *s) {
     s->late_rows += n->inst.late_rows;
+    s->dropped_rows += n->inst.dropped_rows;
     if (n->op->kind == OP_SOURCE) {
         s->bad_records += n->source.bad_records;
         s->bytes_in += n->source.bytes_in;
         if (n->source.waits_for[0]) s->waits_for = n->source.waits_for;
     }
     if (n->op->kind == OP_SINK && sink_op_waits_for(&n->inst)) s->waits_for = sink_op_waits_for(&n->inst);
-    if (n->op->kind == OP_SINK) s->rows_out += n->inst.rows_in;
+    if (n->op->kind == OP_SINK) s->rows_out += n->inst.rows_in - n->inst.dropped_rows;
     if (n->op->kind == OP_EXCHANGE_IN) s->rows_in += n->inst.rows_in;
     kstate_t *ks;
     for (int slot = 0; n->inst.vt && n->inst.vt->state && (ks = n->inst.vt->state((op_t *)&n->inst, slot)); slot++) {

@@ -55,7 +55,7 @@ err_t *task_complete(task_t *t, epoch_t epoch);              /* cumulative */
 err_t *task_add_splits(task_t *t, uint64_t fingerprint, const split_list_t *more);
 
 typedef struct task_stats {
-    uint64_t rows_in, rows_out, late_rows, bad_records, bytes_in;
+    uint64_t rows_in, rows_out, late_rows, bad_records, dropped_rows, bytes_in;
     int64_t watermark;          /* ms */
     uint64_t blocked_ns;        /* time spent with a full output */
     uint64_t state_entries, state_bytes;

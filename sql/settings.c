@@ -5,13 +5,14 @@
 #include "engine/datetime.h"
 #include "sql/near.h"
 
-typedef enum value_kind { VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_DURATION, VALUE_BYTES, VALUE_MODE, VALUE_ZONE } value_kind_t;
+typedef enum value_kind { VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_DURATION, VALUE_BYTES, VALUE_MODE, VALUE_ZONE, VALUE_CHOICE } value_kind_t;
 
 static const struct {
     const char *key;
     value_kind_t kind;
     int64_t min, max;
     const char *absent, *doc;
+    const char *choices[4]; /* VALUE_CHOICE */
 } known[] = {
     {"pipeline.name", VALUE_TEXT, 0, 0, "the file's name", "name of the job"},
     {"parallelism.default", VALUE_INT, 1, KEY_GROUPS, "1", "tasks per stage"},
@@ -23,6 +24,12 @@ static const struct {
     {"table.exec.state.ttl", VALUE_DURATION, 0, INT64_MAX, "0 (for ever)", "state of a key that did not change for so long is dropped"},
     {"table.exec.source.idle-timeout", VALUE_DURATION, 0, INT64_MAX, "0 (off)", "a partition without rows for so long holds no time back"},
     {"scan.watermark.idle-timeout", VALUE_DURATION, 0, INT64_MAX, "0 (off)", "the same, as a table's option"},
+    {"table.exec.sink.not-null-enforcer", VALUE_CHOICE, 0, 0, "ERROR",
+     "a NULL for a NOT NULL column of a sink fails the job (ERROR) or drops the row and counts it (DROP, `dropped_rows`)", {"ERROR", "DROP"}},
+    {"table.exec.sink.type-length-enforcer", VALUE_CHOICE, 0, 0, "IGNORE",
+     "what does not fit CHAR(n), VARCHAR(n), BINARY(n), VARBINARY(n) of a sink is written as it is (IGNORE), cut or padded (TRIM_PAD), or fails the job (ERROR)",
+     {"IGNORE", "TRIM_PAD", "ERROR"}},
+    {"table.exec.sink.nested-constraint-enforcer", VALUE_CHOICE, 0, 0, "IGNORE", "the two above look at whole columns, not at fields inside of them", {"IGNORE"}},
     {"restart.max", VALUE_INT, 0, 1000000, "10", "attempts without a complete epoch before the job is FAILED"},
     {"restart.delay", VALUE_DURATION, 0, 86400000, "1 s", "delay before the first restart; doubles"},
     {"restart.delay.max", VALUE_DURATION, 0, 86400000, "1 min", "longest delay"},
@@ -82,6 +89,15 @@ err_t *setting_mode(const options_t *set, setting_mode_t *ret) {
     return NULL;
 }
 
+static err_t *check_choice(size_t i, const char *value) {
+    AUTO(buf_free) buf_t list = buf_make(BUF_MAX_DEFAULT);
+    for (int c = 0; c < 4 && known[i].choices[c]; c++) {
+        if (strcasecmp(known[i].choices[c], value) == 0) return NULL;
+        buf_printf(&list, "%s%s", c ? ", " : "", known[i].choices[c]);
+    }
+    return err_hint(err_new(ERR_INVALID, "%s is '%s'", known[i].key, value), "it is one of: %s", buf_cstr(&list));
+}
+
 static err_t *check_value(size_t i, const char *value) {
     const char *keys[1] = {known[i].key}, *values[1] = {value};
     options_t one = {1, keys, values};
@@ -100,6 +116,7 @@ static err_t *check_value(size_t i, const char *value) {
         tz_free(zone);
         return NULL;
     }
+    case VALUE_CHOICE: return check_choice(i, value);
     case VALUE_TEXT:
         return *value ? NULL : err_new(ERR_INVALID, "%s is empty", known[i].key);
     }

@@ -208,6 +208,7 @@ static void add_up(job_t *j) {
             j->totals.out += sink ? t->rows_out : 0;
             j->totals.late += t->late_rows;
             j->totals.bad += t->bad_records;
+            j->totals.dropped += t->dropped_rows;
             j->totals.watermark = MAX(j->totals.watermark, t->watermark);
         }
 }
