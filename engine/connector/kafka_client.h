@@ -1,5 +1,6 @@
 /* kafka_client.h: librdkafka handles as the Kafka connectors use them: configuration from 'properties.*', errors as err_t, every wait with a limit. */
 #pragma once
+#include "engine/connector/kafka_gate.h"
 #include "engine/plan.h"
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -8,6 +9,7 @@
 /* A handle with the last error its brokers reported (librdkafka says why only there). */
 typedef struct kafka_client {
     rd_kafka_t *rk;
+    kafka_gate_t *gate; /* of a consumer */
     pthread_mutex_t lock;
     /* guarded */
     char last_error[256];

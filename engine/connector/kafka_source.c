@@ -257,13 +257,15 @@ static rd_kafka_topic_partition_list_t *assignment(const kafka_source_t *k, cons
 static err_t *connect_client(source_t *s, int from) {
     kafka_source_t *k = s->self;
     kafka_setting_t defaults[] = {{"group.id", "tidegate"}, {"fetch.message.max.bytes", "200000"}, {"queued.min.messages", "10000000"},
-                                  {"queued.max.messages.kbytes", "16384"}, {"fetch.wait.max.ms", "500"}, {"fetch.error.backoff.ms", "50"}, {0}};
+                                  {"queued.max.messages.kbytes", "16384"}, {"fetch.max.bytes", "1048576"},
+                                  {"fetch.wait.max.ms", "500"}, {"fetch.error.backoff.ms", "50"}, {0}};
     kafka_setting_t ours[] = {{"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
                               {"auto.offset.reset", "error"}, {"allow.auto.create.topics", "false"}, {0}};
     TRY(kafka_client_new(s->env.op->table, RD_KAFKA_CONSUMER, defaults, ours, 0, &k->client));
     rd_kafka_poll_set_consumer(k->client->rk);
     k->queue = rd_kafka_queue_get_consumer(k->client->rk);
     rd_kafka_queue_cb_event_enable(k->queue, on_queue_event, s);
+    kafka_gate_queue(k->client->gate, k->queue);
     k->commits = rd_kafka_queue_new(k->client->rk);
     rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, from);
     rd_kafka_resp_err_t code = rd_kafka_assign(k->client->rk, l);
@@ -363,9 +365,11 @@ static bool note_ends(kafka_source_t *k) {
 
 static void serve(kafka_source_t *k) {
     int served;
+    uint64_t before = k->source->bytes_in;
     do {
         served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
     } while (served > 0 && !k->filled && !k->error && k->polled < POLL_MESSAGES);
+    kafka_gate_polled(k->client->gate, k->polled, k->source->bytes_in - before);
     if (k->heard) kafka_client_alive(k->client);
     k->heard = false;
 }
@@ -500,6 +504,7 @@ static bool kafka_source_caught_up(source_t *s, int split) {
 static void kafka_source_close(source_t *s) {
     kafka_source_t *k = s->self;
     kafka_idle_free(k->idle);
+    if (k->client) kafka_gate_open(k->client->gate); /* it borrows the queue, and nothing shall wait for what nobody reads */
     finish_commits(k);
     if (k->queue) {
         rd_kafka_queue_cb_event_enable(k->queue, NULL, NULL); /* no wake reaches the task from here on */
