@@ -540,16 +540,26 @@ def test_a_broker_outage_is_waited_for_and_said():
         expect_once('rows', [v['id'] for v in values(c, 'o-exactly-once')], range(20))
 
 
-def test_lanes_on_the_broker():
-    """The lane driver by itself: commits, is fenced, reads its ledger, goes on (tests/kafka/broker_lane.c)."""
-    exe = os.path.join(os.environ.get('TIDEGATE_BUILD', os.path.dirname(TIDEGATE)), 'tests', 'broker_lane')
-    with Cluster('kafka-lane') as c:
+def on_the_broker(name, topic, partitions):
+    """Runs tests/kafka/NAME.c against a broker of its own."""
+    exe = os.path.join(os.environ.get('TIDEGATE_BUILD', os.path.dirname(TIDEGATE)), 'tests', name)
+    with Cluster('kafka-' + topic) as c:
         c.kafka()
-        c.topic('lane-data', 4)
-        r = subprocess.run([exe, 'lane-data'], env=dict(os.environ, BOOTSTRAP=c.bootstrap, CK_FORK='no'), capture_output=True, timeout=120 * SLOW)
+        c.topic(topic, partitions)
+        r = subprocess.run([exe, topic], env=dict(os.environ, BOOTSTRAP=c.bootstrap, CK_FORK='no'), capture_output=True, timeout=200 * SLOW)
         if r.returncode:
             raise Failure(r.stdout.decode() + r.stderr.decode())
         print('  ' + r.stdout.decode().strip().splitlines()[-1])
+
+
+def test_lanes_on_the_broker():
+    """The lane driver by itself: commits, is fenced, reads its ledger, goes on."""
+    on_the_broker('broker_lane', 'lane-data', 4)
+
+
+def test_fetching_ahead_is_bounded():
+    """The gate before Fetch requests: bounded, loses nothing, does not hold back the end of the handle."""
+    on_the_broker('broker_gate', 'gate-data', 1)
 
 
 def test_latency_without_transactions():
