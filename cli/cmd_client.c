@@ -113,6 +113,18 @@ static void print_job(const json_t *doc) {
     }
 }
 
+/* What the operator accepted, said once more with its bounds. */
+static void print_accepted(const json_t *job) {
+    const json_t *why = json_get(job, "last_error"), *lanes = json_get(job, "lanes");
+    if (why) fprintf(stderr, "job %" PRId64 " had stopped: %s\n", json_i64(job, "id", 0), json_str(why, "text", ""));
+    fprintf(stderr, "it goes on as incarnation %016" PRIx64 " from its last epoch. These rows may have been published already and come again:\n",
+            (uint64_t)json_i64(job, "incarnation", 0));
+    for (int i = 0; lanes && i < lanes->n; i++)
+        fprintf(stderr, "  sink %s, lane %" PRId64 ": all after epoch %" PRId64 "\n", json_str(lanes->items[i], "sink", ""),
+                json_i64(lanes->items[i], "lane", 0), json_i64(lanes->items[i], "published", 0));
+    if (!lanes || !lanes->n) fprintf(stderr, "  none: no sink of this job publishes exactly once, or it has no epoch yet\n");
+}
+
 /* The document's text as it came, with a line end. */
 static void print_document(client_reply_t *reply) { puts(buf_cstr(&reply->json)); }
 
@@ -123,6 +135,7 @@ static int show(command_t cmd, const config_t *c, client_reply_t *reply) {
     err_t *e = json_parse(a, buf_slice(&reply->json), &doc);
     if (e) return cli_fail(err_wrap(e, "the coordinator's answer"));
     const json_t *job = json_get(doc, "job");
+    if (cmd == CMD_RESUME && config_flag(c, "accept-duplicates")) print_accepted(job);
     switch (cmd) {
     case CMD_JOBS: print_jobs(doc); break;
     case CMD_WORKERS: print_workers(doc); break;

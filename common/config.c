@@ -60,7 +60,7 @@ static const option_t options[] = {
     {"new-ledger", FLAG, CMD_SUBMIT, NULL, "", "with --from: the sinks' ledger is another one; publish the savepoint's pending output first"},
     {"timeout", TIME, CMD_CLIENT, "30s", "TIME", "how long to wait for the coordinator's answer"},
     {"to", STR, CMD_SAVEPOINT | CMD_STOP, NULL, "URI", "where the savepoint goes (default: below checkpoint storage)"},
-    {"accept-duplicates", FLAG, CMD_RESUME, NULL, "", "resume although output may be published twice"},
+    {"accept-duplicates", FLAG, CMD_RESUME, NULL, "", "go on from the last epoch whatever the ledger says; what may be published twice is printed"},
     {"json", FLAG, CMD_CLIENT | CMD_EXPLAIN, NULL, "", "machine-readable output"},
     {"log", STR, CMD_DAEMON | CMD_RUN, NULL, "LEVEL", "debug, info, warn or error (default info; warn for run)"},
     {"config", STR, ALL & ~CMD_DOCS, NULL, "FILE", "configuration file with lines name = value"},

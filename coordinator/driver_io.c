@@ -290,7 +290,7 @@ static void put_manifest_run(work_task_t *w) {
         task_free(t);
         return;
     }
-    meta_pointer_t previous = {m->incarnation, t->a.put.previous_leader, t->a.put.previous_attempt, t->a.put.previous_epoch, 0, NULL};
+    meta_pointer_t previous = {t->a.put.previous_incarnation, t->a.put.previous_leader, t->a.put.previous_attempt, t->a.put.previous_epoch, 0, NULL};
     meta_store_t *meta = t->d->conf.meta;
     meta->put_manifest(meta, t->a.job, t->a.put.first ? NULL : &previous, &t->pointer, (meta_done_t){manifest_put, t});
 }

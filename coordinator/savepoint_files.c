@@ -75,12 +75,33 @@ static err_t *copy_out(void *arg, const char *path, uint64_t len) {
     return copy_file(c->storage, path, c->place->disk, to, len);
 }
 
+/* A manifest is written last: where one lies, there is a whole savepoint. Of this very epoch (an earlier leader's copy): done, what it knows as
+ * published may be less and is as true. Another: it stays. */
+static err_t *look_for_another(const place_t *p, const char *path, const manifest_t *m, bool *ret_done) {
+    AUTO(buf_free) buf_t there = buf_make((size_t)256 << 20);
+    err_t *e = p->disk->read(p->disk, path, 0, UINT64_MAX, &there);
+    if (err_code(e) == ERR_NOT_FOUND) {
+        err_free(e);
+        return NULL;
+    }
+    if (e) return e;
+    manifest_t *old = NULL;
+    err_free(manifest_parse(buf_slice(&there), &old));
+    *ret_done = old && old->job == m->job && old->incarnation == m->incarnation && old->epoch == m->epoch;
+    manifest_free(old);
+    if (*ret_done) return NULL;
+    return err_hint(err_new(ERR_EXISTS, "another savepoint lies there"), "name a directory of its own for each");
+}
+
 static err_t *copy_all(disk_t *storage, const manifest_t *m, place_t *p) {
     copying_t c = {storage, p, 0};
-    TRY(each_file(m, copy_out, &c));
     AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
     manifest_print(&text, m);
     AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, p->prefix);
+    bool done = false;
+    TRY(look_for_another(p, path, m, &done));
+    if (done) return NULL;
+    TRY(each_file(m, copy_out, &c));
     return p->disk->put(p->disk, path, buf_slice(&text));
 }
 

@@ -4,7 +4,7 @@
 #include "state/disk.h"
 #include "state/manifest.h"
 
-/* `target`: a directory of this machine ("/..", "file:///.."), else a path within the storage. */
+/* `target`: a directory of this machine ("/..", "file:///.."), else a path within the storage. One that holds the savepoint of another epoch is refused. */
 err_t *savepoint_copy(disk_t *storage, const manifest_t *m, const char *target);
 /* Brings the files into the storage as the new job's own and names them so in *ret: "jobs/<origin>@<job>/..": an own copy, so that neither
  * job's garbage is the other's. May be repeated. */

@@ -14,6 +14,10 @@ struct lane {
     uint64_t incarnation;
     epoch_t bound;
     bool has_bound;
+    uint64_t origin; /* 0: none */
+    epoch_t started;
+    bool forced;
+    epoch_t begun;   /* what the start record says: the origin published up to here */
     lane_state_t state;
     epoch_t completed;
     pending_t *queue; /* ascending epochs; head first */
@@ -59,6 +63,12 @@ lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound) {
     l->bound = bound;
     l->has_bound = has_bound;
     return l;
+}
+
+void lane_origin(lane_t *l, uint64_t origin, epoch_t started, bool forced) {
+    l->origin = origin;
+    l->started = started;
+    l->forced = forced;
 }
 
 void lane_free(lane_t *l) {
@@ -123,7 +133,7 @@ static bool plan_send(lane_t *l, lane_action_t *a) {
                                    .next_row = p->done + rows, .epoch_done = p->done + rows == p->rows};
     }
     if (a->nparts) return true;
-    a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch_done = true};
+    a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = l->begun, .epoch_done = true};
     return l->need_start;
 }
 
@@ -164,17 +174,37 @@ void lane_initialised(lane_t *l) {
     lane_set_state(l, LANE_READING);
 }
 
+#define ACCEPT "or go on from the last epoch with output doubled: tidegate resume --accept-duplicates"
+
+/* No record of this incarnation is known, and another's is the last, or none. */
+static err_t *check_taking(const lane_t *l, const ledger_pos_t *pos) {
+    bool owed = l->n && l->queue[0].epoch <= l->started;
+    if (!l->origin || l->forced || !owed || (pos->present && pos->incarnation == l->origin)) return NULL;
+    if (!pos->present)
+        return err_hint(err_new(ERR_CORRUPT, "output of epoch %" PRIu64 " and later may be published or not: the ledger is empty, and not that of "
+                                "incarnation %016" PRIx64 ", whose output it is", l->queue[0].epoch, l->origin),
+                        "with other sinks or another Kafka, begin from the savepoint with --new-ledger");
+    return err_hint(err_new(ERR_CORRUPT, "output of epoch %" PRIu64 " and later may be published or not: the ledger is incarnation %016" PRIx64
+                            "'s, not %016" PRIx64 "'s, whose output it is", l->queue[0].epoch, pos->incarnation, l->origin),
+                    "look whether the rows are there; to publish them: tidegate resume --accept-duplicates");
+}
+
 static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
     if (!pos->present && l->has_bound)
         return err_hint(err_new(ERR_CORRUPT, "the ledger is empty although epoch %" PRIu64 " was published", l->bound),
-                        "was the ledger topic deleted or its retention changed? output may be lost or doubled if the job goes on");
-    if (!pos->present || (pos->incarnation != l->incarnation && !l->has_bound)) return NULL; /* ours to take */
+                        "was the ledger topic deleted or its retention changed? restore it, " ACCEPT);
+    if (!l->has_bound && (!pos->present || pos->incarnation != l->incarnation)) return check_taking(l, pos);
     if (pos->incarnation != l->incarnation)
-        return err_new(ERR_FENCED, "taken over by incarnation %016" PRIx64 " of the job", pos->incarnation);
+        return err_hint(err_new(ERR_FENCED, "taken over by incarnation %016" PRIx64 " of the job", pos->incarnation),
+                        "another job with this 'sink.transactional-id-prefix' was started later; stop it to take its place: "
+                        "tidegate resume --accept-duplicates");
     if (l->has_bound && pos->epoch < l->bound)
-        return err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but epoch %" PRIu64 " was published", pos->epoch, l->bound);
+        return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but epoch %" PRIu64 " was published", pos->epoch, l->bound),
+                        "did the broker lose records? " ACCEPT);
     if (pos->epoch > l->completed)
-        return err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but the last complete epoch is %" PRIu64, pos->epoch, l->completed);
+        return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but the last complete epoch is %" PRIu64, pos->epoch,
+                                l->completed),
+                        "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT);
     return NULL;
 }
 
@@ -197,11 +227,17 @@ static void judge(lane_t *l, const ledger_pos_t *pos) {
         return;
     }
     bool ours = pos->present && pos->incarnation == l->incarnation;
+    bool origins = pos->present && l->origin && pos->incarnation == l->origin;
+    if (origins) l->begun = MIN(l->started, pos->epoch_done ? pos->epoch : pos->epoch - 1);
     l->need_start = !ours;
     size_t gone = 0;
-    while (ours && gone < l->n && (l->queue[gone].epoch < pos->epoch || (l->queue[gone].epoch == pos->epoch && pos->epoch_done))) gone++;
+    epoch_t upto = ours ? UINT64_MAX : origins ? l->started : 0; /* what came after the savepoint is another epoch of the same number */
+    while (gone < l->n && l->queue[gone].epoch <= upto &&
+           (l->queue[gone].epoch < pos->epoch || (l->queue[gone].epoch == pos->epoch && pos->epoch_done))) gone++;
     drop_head(l, gone);
-    if (ours && !pos->epoch_done) {
+    if (origins && !pos->epoch_done && l->n && l->queue[0].epoch == pos->epoch && pos->epoch <= upto) {
+        e = skip_rows(&l->queue[0], pos);
+    } else if (ours && !pos->epoch_done) {
         if (!l->n || l->queue[0].epoch != pos->epoch)
             e = err_new(ERR_CORRUPT, "epoch %" PRIu64 " is published up to row %" PRIu64 ", but the rest of it is not in the checkpoint", pos->epoch, pos->next_row);
         else e = skip_rows(&l->queue[0], pos);

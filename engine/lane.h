@@ -21,7 +21,7 @@
  *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
  *     behind its bound stops the lane loudly.
  *  6. A lane without rows in an epoch opens no transaction. The one exception: a new incarnation's first transaction holds only a start record
- *     (epoch 0), so that an older incarnation that still runs sees in the ledger that it was taken over.
+ *     (epoch 0, or what its origin has published), so that an older incarnation that still runs sees in the ledger that it was taken over.
  *  7. A fenced lane (lane_fence) asks for its producer and its ledger while the attempt is still being restored, but judges nothing and sends
  *     nothing before lane_open: then every restored segment is in, and the coordinator confirmed the attempt (hazards B7, B9). */
 #pragma once
@@ -83,6 +83,10 @@ typedef struct lane_action {
  * another incarnation is taken for an older one's, and the ledger is ours to take: so whoever restores a lane must know that it has
  * started (lane_started), or it would take the ledger back from the incarnation that took it over (A4, A27). */
 lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound);
+/* Before lane_fence. Segments up to epoch `started` are output of incarnation `origin` (a savepoint's, or the job's own before the operator
+ * accepted duplicates), which may have published them: as long as this incarnation has no record, the ledger's last one decides. It is
+ * the origin's: what it covers is published. It is somebody else's: nobody knows; the lane stops, or with `forced` publishes. */
+void lane_origin(lane_t *l, uint64_t origin, epoch_t started, bool forced);
 void lane_free(lane_t *l);
 void lane_fence(lane_t *l);                                        /* FRESH -> FENCING, invariant 7 */
 void lane_open(lane_t *l);                                         /* FRESH -> FENCING if it was not; goes on behind the ledger */

@@ -1,6 +1,6 @@
 """The Kafka connectors on a real broker. Most jobs are bounded and run by `tidegate run`, which ends by itself; what they read and wrote is
 compared row by row. One broker serves a story's cases, each with topics of its own."""
-import base64, collections, json, os, re, signal, subprocess, time
+import base64, collections, json, os, re, shutil, signal, subprocess, time
 from harness import Cluster, Failure, wait_for, SLOW, TIDEGATE
 
 EVENTS = 'id BIGINT, name STRING'
@@ -507,6 +507,62 @@ def test_a_job_taken_over_does_not_take_its_ledger_back_when_restarted():
         wait_for('rows of the second', lambda: len(c.dump('o')) >= 20, 40)
         check('the second', c.job(second)['job']['state'], 'RUNNING')
         expect_once('rows', [v['id'] for v in values(c, 'o')], range(20))
+
+
+def test_a_ledger_ahead_stops_the_job_until_duplicates_are_accepted():
+    """Checkpoint storage, with the metadata in it, is put back to an older state: the ledger knows of epochs that no manifest has."""
+    with Cluster('kafka-ahead') as c:
+        c.kafka()
+        c.topic('t', 1)
+        c.topic('o', 1)
+
+        def start():
+            c.coordinator(etcd=False)
+            c.worker(1, slots=1)
+
+        def kill():
+            c.procs['w1'].kill()
+            c.procs['coordinator'].kill()
+
+        def rows(lo, hi):
+            put(c, 't', 0, *ids(lo, hi))
+            wait_for(f'row {hi - 1}', lambda: hi - 1 in {v['id'] for v in values(c, 'o')}, 40)
+
+        start()
+        c.workers_ready(1)
+        job = c.submit(copy_job(c), parallelism=1)
+        rows(0, 5)
+        wait_for('the bound in a manifest', lambda: all(x['published'] for x in c.json('manifest', 'show', job)['lanes']))
+        kill()
+        shutil.copytree(c.path('checkpoints'), c.path('older'))
+        start()
+        rows(5, 10)
+        kill()
+        shutil.rmtree(c.path('checkpoints'))
+        os.rename(c.path('older'), c.path('checkpoints'))
+        start()
+
+        def failed():
+            wait_for('the end of the job', lambda: c.job(job)['job']['state'] == 'FAILED', 40)
+            contains('its error', json.dumps(c.job(job)), 'the ledger says epoch', 'but the last complete epoch is', '--accept-duplicates')
+
+        failed()
+        c.cli('resume', job, ok=False)
+        failed()
+        check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter(range(10)))
+        said = c.cli('resume', '--accept-duplicates', job).stderr.decode()
+        contains('what is accepted', said, 'had stopped: ', 'the ledger says epoch', 'lane 0: all after epoch')
+        rows(10, 15)
+        check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter([*range(15), *range(5, 10)]))
+        c.procs['w1'].kill()  # and the new incarnation is as good as any
+        c.worker(1, slots=1)
+        rows(15, 20)
+        check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter([*range(20), *range(5, 10)]))
+        where = c.cli('stop', job).stdout.decode().strip()
+        put(c, 't', 0, *ids(20, 25))
+        c.submit(copy_job(c), parallelism=1, args=('--from', where))
+        wait_for('row 24', lambda: 24 in {v['id'] for v in values(c, 'o')}, 40)
+        check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter([*range(25), *range(5, 10)]))
 
 
 def test_a_broker_outage_is_waited_for_and_said():

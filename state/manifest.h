@@ -55,6 +55,8 @@ typedef struct manifest {
     epoch_t started;         /* first epoch of this incarnation: 0, or that of the savepoint it began from. A lane has a
                               * lower bound (lane_new) only if lane_pos.published > started, and else only the start record's if
                               * lane_pos.started: without either the ledger rightly has no record of this incarnation */
+    uint64_t origin;         /* incarnation that published up to `started`, or 0; what its ledger shows is not published again */
+    bool forced;             /* output up to `started` is published even where the ledger does not say that it was not: the operator's word */
     uint64_t plan_hash;
     int parallelism;
     int64_t processing_ms; /* highest processing time seen (hazards A9) */

@@ -117,6 +117,8 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     jw_kv_u64(&w, "epoch", m->epoch);
     jw_kv_u64(&w, "previous", m->previous);
     jw_kv_u64(&w, "started", m->started);
+    if (m->origin) kv_hex(&w, "origin", m->origin);
+    if (m->forced) jw_kv_bool(&w, "forced", true);
     kv_hex(&w, "plan_hash", m->plan_hash);
     jw_kv_i64(&w, "parallelism", m->parallelism);
     jw_kv_i64(&w, "processing_ms", m->processing_ms);
@@ -274,6 +276,8 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     m->epoch = f_u64(f, o, "epoch");
     m->previous = f_u64(f, o, "previous");
     m->started = f_u64(f, o, "started");
+    m->origin = json_get(o, "origin") ? f_hex(f, o, "origin") : 0;
+    m->forced = json_get(o, "forced") && f_bool(f, o, "forced");
     m->plan_hash = f_hex(f, o, "plan_hash");
     m->parallelism = f_int(f, o, "parallelism");
     m->processing_ms = f_i64(f, o, "processing_ms");

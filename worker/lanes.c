@@ -62,6 +62,7 @@ err_t *lanes_add(lanes_t *l, const lane_spec_t *spec, epoch_t bound, bool has_bo
     x->lanes = l;
     x->spec = *spec;
     x->lane = lane_new(spec->incarnation, bound, has_bound);
+    lane_origin(x->lane, spec->origin, spec->started, spec->forced);
     x->reported = has_bound ? bound : 0;
     x->reported_start = has_bound;
     l->entries = xrealloc(l->entries, (size_t)(l->n + 1) * sizeof(lanes_entry_t *));

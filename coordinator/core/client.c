@@ -95,7 +95,7 @@ static void cancel(coord_t *c, job_t *j, call_id_t call) {
     job_changed(j);
 }
 
-static void resume(coord_t *c, job_t *j, call_id_t call) {
+static void resume(coord_t *c, job_t *j, call_id_t call, const client_request_t *r) {
     err_t *taken = client_name_taken(c, j->record->spec.name, j);
     if (taken || j->state != JOB_FAILED) {
         coord_reply(c, call, j->id, taken ? taken : err_new(ERR_INVALID, "job %" PRIu64 " is %s; only a FAILED job is resumed", j->id,
@@ -108,6 +108,10 @@ static void resume(coord_t *c, job_t *j, call_id_t call) {
     }
     err_free(j->last_error);
     j->last_error = TAKE(j->record->error);
+    if (r->accept_duplicates) { /* the ledgers of the one before bind us no more: restart.c makes its first manifest */
+        j->record->incarnation = c->draw ? c->draw : 1;
+        coord_log(c, COORD_WARN, "job %" PRIu64 " is resumed with duplicates accepted, as incarnation %016" PRIx64, j->id, j->record->incarnation);
+    }
     j->record->state = JOB_RUNNING;
     j->record->wanted = WANTED_RUN;
     j->record->ended_ms = 0;
@@ -120,7 +124,7 @@ static void resume(coord_t *c, job_t *j, call_id_t call) {
 }
 
 static void savepoint(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
-    if (j->saving || j->ep.want_savepoint || j->record->wanted != WANTED_RUN) {
+    if (j->saving || j->save_untold || j->ep.want_savepoint || j->record->wanted != WANTED_RUN) {
         coord_reply(c, call, j->id, err_new(ERR_EXISTS, "job %" PRIu64 " is %s", j->id,
                                             j->record->wanted != WANTED_RUN ? "being stopped" : "taking a savepoint already"));
         return;
@@ -156,7 +160,7 @@ job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **rete
 
 static void of_job(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
     if (r->op == CLIENT_RESUME) {
-        resume(c, j, call);
+        resume(c, j, call, r);
     } else if (job_state_terminal(j->state) || j->closing) {
         if (j->closing && (r->op == CLIENT_STOP || r->op == CLIENT_CANCEL)) client_add_waiter(j, call, WAIT_TERMINAL, INT64_MAX);
         else coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is %s", j->id, job_state_name(j->state)));

@@ -137,7 +137,7 @@ static void forget_old_jobs(coord_t *c) {
     job_t *oldest = NULL;
     for (int i = 0; i < c->njobs; i++) {
         job_t *j = c->jobs[i];
-        if (!job_state_terminal(j->state) || j->forgetting || j->gone || !job_stored(j)) continue;
+        if (!job_state_terminal(j->state) || j->forgetting || j->gone || !job_stored(j) || j->saving) continue;
         terminal++;
         if (!oldest || j->record->ended_ms < oldest->record->ended_ms) oldest = j;
     }

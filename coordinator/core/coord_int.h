@@ -120,8 +120,11 @@ typedef struct job {
 
     epochs_t ep;
     manifest_t *saving;    /* its files are pinned (A7) */
-    char *save_target;
+    int64_t saving_ms;     /* since when */
+    char *save_target, *saving_target; /* asked for; of the one under way */
     bool save_sent, saved;
+    bool save_untold;      /* it has ended, well or with save_error, and clients wait for the record to be durable */
+    err_t *save_error;     /* of the last one */
     int ndeferred; char **deferred; /* garbage that waits for the pin */
     int64_t cancel_ms;
     int nwaiters; waiter_t *waiters;
@@ -198,11 +201,13 @@ void epoch_manifest_stored(coord_t *c, job_t *j, coord_event_t *e);
 void epoch_set_last(job_t *j, manifest_t *m);
 void epoch_free(job_t *j);
 int64_t epoch_next_ms(const coord_t *c, const job_t *j);
+bool epoch_of_us(const job_t *j); /* `last` is of this incarnation */
 epoch_t lane_published_known(const job_t *j, uint64_t fingerprint, int lane);
 bool lane_started_known(const job_t *j, uint64_t fingerprint, int lane);
 
 /* epoch_manifest.c */
 manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr);
+manifest_t *manifest_reborn(job_t *j, uint64_t leader);
 manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leader);
 err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s);
 void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now);
@@ -230,3 +235,4 @@ err_t *client_name_taken(const coord_t *c, const char *name, const job_t *except
 void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
 void savepoint_serve(coord_t *c, job_t *j);
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e);
+void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */

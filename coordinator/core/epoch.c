@@ -77,6 +77,8 @@ void epoch_start(coord_t *c, job_t *j) {
     j->find_ms = c->now_ms;
 }
 
+bool epoch_of_us(const job_t *j) { return j->ep.last && j->ep.last->incarnation == j->record->incarnation; }
+
 /* ---- lanes */
 static lane_known_t *lane_find(const job_t *j, uint64_t fingerprint, int lane) {
     for (int i = 0; i < j->ep.nlanes; i++)
@@ -213,6 +215,7 @@ void epoch_put(coord_t *c, job_t *j, manifest_t *m) {
     a->put.manifest = manifest_copy(m);
     a->put.first = ep->last == NULL;
     if (!ep->last) return;
+    a->put.previous_incarnation = ep->last->incarnation;
     a->put.previous_leader = ep->last->leader;
     a->put.previous_attempt = ep->last->attempt;
     a->put.previous_epoch = ep->last->epoch;
@@ -273,7 +276,7 @@ void epoch_manifest_stored(coord_t *c, job_t *j, coord_event_t *e) {
     if (ep->put != PUT_FLYING || !ep->pending || ep->pending->epoch != e->manifest_stored.epoch ||
         ep->pending->attempt != e->manifest_stored.attempt)
         return;
-    bool first = ep->last == NULL && (j->state == JOB_RESOLVING || j->state == JOB_RESTARTING) && j->raised;
+    bool first = !epoch_of_us(j) && (j->state == JOB_RESOLVING || j->state == JOB_RESTARTING) && j->raised;
     bool live = !j->closing && (first || j->state == JOB_RUNNING || j->state == JOB_STOPPING);
     ep->put = PUT_NONE;
     if (!live) { /* the attempt has ended: the next one's transaction tells what happened (invariant 10) */

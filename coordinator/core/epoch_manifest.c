@@ -10,20 +10,33 @@ static void add_lanes(manifest_t *m, const job_shape_t *s) {
     }
 }
 
-/* A savepoint becomes the first manifest of a new incarnation: the same bytes and positions, nothing published yet by
- * this incarnation. Output that the savepoint holds unpublished is published by the job it was taken of, and
- * here only when the ledger is another one (`--new-ledger`). */
+/* A savepoint becomes the first manifest of a new incarnation: the same bytes and positions, nothing published yet by this incarnation. Output
+ * that the savepoint holds unpublished has been published by the job it was taken of, or not: the ledger tells (origin). With
+ * another one (`--new-ledger`) it is published here. */
 static manifest_t *from_savepoint(const job_t *j) {
     manifest_t *m = manifest_copy(j->from);
     m->final = false;
     m->previous = m->epoch;
     m->started = m->epoch;
-    for (int i = 0; i < m->nlanes; i++) {
-        m->lanes[i].started = false;
-        if (j->record->new_ledger) continue;
-        m->lanes[i].published = m->epoch;
-        m->lanes[i].last_rows = 0;
-    }
+    m->origin = j->record->new_ledger ? 0 : m->incarnation;
+    m->forced = false;
+    for (int i = 0; i < m->nlanes; i++) m->lanes[i].started = false;
+    return m;
+}
+
+/* The operator accepted duplicates: the job goes on under a new incarnation, from what its last manifest says and whatever its ledgers say. An
+ * epoch of its own, without content: what is durable is never written twice. */
+manifest_t *manifest_reborn(job_t *j, uint64_t leader) {
+    manifest_t *m = manifest_copy(j->ep.last);
+    m->origin = m->incarnation;
+    m->forced = true;
+    m->incarnation = j->record->incarnation;
+    m->previous = m->epoch;
+    m->epoch = m->started = j->ep.next++;
+    m->leader = leader;
+    m->attempt = j->attempt;
+    for (int i = 0; i < m->nlanes; i++) m->lanes[i].started = false;
+    for (int i = 0; i < j->ep.nlanes; i++) j->ep.lanes[i].started = false;
     return m;
 }
 
@@ -54,6 +67,25 @@ manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr) {
     return m;
 }
 
+/* Output that is not known to be published needs its lane: there is no other that the ledger could tell about it. */
+static err_t *check_owed(const manifest_t *m, const lane_pos_t *l, const job_shape_t *s) {
+    if (l->last_rows <= l->published) return NULL;
+    for (int k = 0; k < s->nsinks; k++) {
+        const shape_sink_t *x = &s->sinks[k];
+        if (x->lanes == 0 || x->fingerprint != l->fingerprint) continue;
+        if (l->lane < x->lanes) return NULL;
+        int had = l->lane + 1;
+        for (int i = 0; i < m->nlanes; i++)
+            if (m->lanes[i].fingerprint == l->fingerprint) had = MAX(had, m->lanes[i].lane + 1);
+        return err_hint(err_new(ERR_INVALID, "epoch %" PRIu64 " holds unpublished output of lane %d of sink %s, which has %d lane%s now and had %d",
+                                m->epoch, l->lane, x->label, x->lanes, x->lanes == 1 ? "" : "s", had),
+                        "submit with --parallelism %d or more, stop the job once all is published, then take the savepoint of that stop", had);
+    }
+    return err_hint(err_new(ERR_INVALID, "epoch %" PRIu64 " holds unpublished output of a sink that the statement no longer has "
+                            "(fingerprint %016" PRIx64 ")", m->epoch, l->fingerprint),
+                    "restore with the statement the state was made by, or start anew");
+}
+
 /* State is found by fingerprint: a restore that would drop positions or output is refused (A18). */
 err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s) {
     for (int i = 0; i < m->nsources; i++) {
@@ -64,14 +96,7 @@ err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s) {
                                     "(fingerprint %016" PRIx64 ")", m->epoch, m->sources[i].fingerprint),
                             "restore with the statement the state was made by, or start anew");
     }
-    for (int i = 0; i < m->nlanes; i++) {
-        bool found = m->lanes[i].last_rows <= m->lanes[i].published;
-        for (int k = 0; k < s->nsinks; k++) found |= s->sinks[k].lanes > 0 && s->sinks[k].fingerprint == m->lanes[i].fingerprint;
-        if (!found)
-            return err_hint(err_new(ERR_INVALID, "epoch %" PRIu64 " holds unpublished output of a sink that the statement no longer has "
-                                    "(fingerprint %016" PRIx64 ")", m->epoch, m->lanes[i].fingerprint),
-                            "restore with the statement the state was made by, or start anew");
-    }
+    for (int i = 0; i < m->nlanes; i++) TRY(check_owed(m, &m->lanes[i], s));
     return NULL;
 }
 
@@ -170,7 +195,7 @@ void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest
 void garbage_unpin(coord_t *c, job_t *j) {
     garbage_t g = {c, j, NULL, NULL};
     for (int i = 0; i < j->ndeferred; i++) {
-        if (manifest_names(j->ep.last, j->deferred[i])) free(j->deferred[i]);
+        if (!j->swept && manifest_names(j->ep.last, j->deferred[i])) free(j->deferred[i]);
         else delete_path(&g, j->deferred[i]);
     }
     j->ndeferred = 0;

@@ -153,7 +153,7 @@ typedef struct coord_action {
         struct { job_spec_t spec; char *from; bool enumerate; } resolve;
         job_record_t *record;                                              /* PUT_JOB */
         struct { attempt_t above; } raise; /* attempts of the savepoint it begins from lie below all of its own */
-        struct { manifest_t *manifest; uint64_t previous_leader; attempt_t previous_attempt; epoch_t previous_epoch;
+        struct { manifest_t *manifest; uint64_t previous_incarnation, previous_leader; attempt_t previous_attempt; epoch_t previous_epoch;
                  bool first; /* there must be no manifest yet */ } put;    /* PUT_MANIFEST */
         struct { int n; char **paths; } files;                             /* DELETE_FILES */
         struct { job_spec_t spec; } find;                                  /* FIND_SPLITS */

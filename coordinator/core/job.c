@@ -66,6 +66,8 @@ void job_free(job_t *j) {
     free(j->waiting);
     free(j->waiters);
     free(j->save_target);
+    free(j->saving_target);
+    err_free(j->save_error);
     manifest_free(j->saving);
     manifest_free(j->from);
     job_shape_free(j->shape);
@@ -208,7 +210,7 @@ static void terminal_serve(coord_t *c, job_t *j) {
     sweep(c, j);
     const err_t *failed = j->state == JOB_FAILED ? j->record->error : NULL;
     client_answer(c, j, WAIT_RUNNING, failed);
-    client_answer(c, j, WAIT_SAVEPOINT, failed);
+    if (j->state == JOB_STOPPED && !j->record->savepoint) failed = j->save_error; /* who asked for a stop asked for its savepoint */
     client_answer(c, j, WAIT_TERMINAL, failed);
 }
 
@@ -362,6 +364,7 @@ void job_serve(coord_t *c, job_t *j) {
     if (j->closing) close_serve(c, j);
     else if (j->saving) savepoint_serve(c, j);
     if (job_state_terminal(j->state)) terminal_serve(c, j);
+    savepoint_tell(c, j);
     client_serve(c, j);
     store_record(c, j);
 }

@@ -127,6 +127,7 @@ static void resolve(coord_t *c, job_t *j, bool enumerate) {
     a->resolve.enumerate = enumerate;
 }
 
+/* Of the job, or of the incarnation that follows accepted duplicates. */
 static bool first_manifest(coord_t *c, job_t *j) {
     if (j->ep.put != PUT_NONE) {
         epoch_put_retry(c, j);
@@ -136,8 +137,9 @@ static bool first_manifest(coord_t *c, job_t *j) {
         j->raised = false;
         return false;
     }
+    if (j->ep.last && !job_stored(j)) return false; /* or a new leader would not know whose manifest it finds */
     err_t *e = NULL;
-    manifest_t *m = manifest_first(j, c->leader, &e);
+    manifest_t *m = j->ep.last ? manifest_reborn(j, c->leader) : manifest_first(j, c->leader, &e);
     if (e) job_fail(c, j, e);
     else epoch_put(c, j, m);
     return false;
@@ -157,7 +159,7 @@ bool restart_prepare(coord_t *c, job_t *j) {
         resolve(c, j, j->ep.last == NULL);
         return false;
     }
-    if (!j->ep.last) return first_manifest(c, j);
+    if (!epoch_of_us(j)) return first_manifest(c, j);
     manifest_free(j->from);
     j->from = NULL;
     err_t *e = manifest_check_shape(j->ep.last, j->shape);

@@ -1,9 +1,12 @@
 /* savepoint.c: an epoch that is kept and self-contained.
  *
- *   epoch complete -> pinned in the record, record durable -> copied -> target in the record, pin gone -> clients told
+ *   epoch complete -> pinned in the record, record durable -> its lanes have published, or time is up -> copied
+ *                  -> target in the record, pin gone, record durable -> clients told
  *
- * While pinned, files the manifest names are not deleted (A7). The copy holds extents too, and so also output that is
- * complete but not published. `stop` ends with a savepoint of the final epoch; nothing is owed by then. */
+ * While pinned, files the manifest names are not deleted (A7). The copy holds extents too, and so also output that is complete but not
+ * published; its manifest says what is, so that a job restored from it owes no more than that. `stop` ends with a savepoint of the final
+ * epoch; nothing is owed by then. A client is told only of a copy that is whole and named in a durable record, or why there is none: a job
+ * that ends while its savepoint is copied ends, and the answer comes after the copy. */
 #include "coordinator/core/coord_int.h"
 #include <stdlib.h>
 
@@ -11,11 +14,24 @@ void savepoint_begin(coord_t *c, job_t *j) {
     ASSERT(!j->saving && j->ep.last);
     j->ep.want_savepoint = false;
     j->saving = manifest_copy(j->ep.last);
+    j->saving_ms = c->now_ms;
     j->save_sent = false;
-    if (!j->save_target)
-        set_text(&j->save_target, xprintf("savepoints/%" PRIu64 "-%" PRIu64, j->id, j->saving->epoch));
+    set_text(&j->saving_target, TAKE(j->save_target)); /* a stop with a target of its own may come while this one is copied */
+    if (!j->saving_target)
+        set_text(&j->saving_target, xprintf("savepoints/%" PRIu64 "-%" PRIu64, j->id, j->saving->epoch));
     j->record->pin = j->saving->epoch;
     job_changed(j);
+}
+
+/* What the lanes have published of it goes into the copy; true: all. */
+static bool settled(job_t *j) {
+    bool all = true;
+    for (int i = 0; i < j->saving->nlanes; i++) {
+        lane_pos_t *l = &j->saving->lanes[i];
+        l->published = MAX(l->published, MIN(j->saving->epoch, lane_published_known(j, l->fingerprint, l->lane)));
+        all &= l->last_rows <= l->published;
+    }
+    return all;
 }
 
 void savepoint_serve(coord_t *c, job_t *j) {
@@ -25,11 +41,13 @@ void savepoint_serve(coord_t *c, job_t *j) {
     }
     if (!j->saving) savepoint_begin(c, j);
     if (j->save_sent || !job_stored(j)) return;
+    bool live = !j->closing && !job_state_terminal(j->state);
+    if (!settled(j) && live && c->now_ms - j->saving_ms < c->conf.publish_wait_ms) return;
     j->save_sent = true;
     coord_action_t *a = coord_actions_add(c->out, ACT_SAVE);
     a->job = j->id;
     a->save.manifest = manifest_copy(j->saving);
-    a->save.target = xstrdup(j->save_target);
+    a->save.target = xstrdup(j->saving_target);
 }
 
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e) {
@@ -40,9 +58,24 @@ void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e) {
     if (!e->error) set_text(&j->record->savepoint, xstrdup(e->saved.target));
     else coord_log(c, COORD_ERROR, "job %" PRIu64 ": the savepoint of epoch %" PRIu64 " could not be copied: %s", j->id,
                    e->saved.epoch, err_text(e->error));
-    set_text(&j->save_target, NULL);
-    j->saved = last; /* a failed copy at stop: the job's own files stay and are its savepoint */
+    if (e->error && last) set_text(&j->record->savepoint, NULL); /* an earlier one is not that of the stop; the job's own files stay */
+    set_text(&j->saving_target, NULL);
+    j->saved = last;
     job_changed(j);
     garbage_unpin(c, j);
-    client_answer(c, j, WAIT_SAVEPOINT, e->error);
+    err_free(j->save_error);
+    j->save_error = TAKE(e->error);
+    j->save_untold = true;
+}
+
+void savepoint_tell(coord_t *c, job_t *j) {
+    if (j->save_untold && job_stored(j)) {
+        j->save_untold = false;
+        client_answer(c, j, WAIT_SAVEPOINT, j->save_error);
+    }
+    if (j->saving || j->save_untold || !job_state_terminal(j->state) || !job_stored(j)) return;
+    j->ep.want_savepoint = false;
+    err_t *none = err_new(ERR_INVALID, "job %" PRIu64 " is %s: it ended before the savepoint was taken", j->id, job_state_name(j->state));
+    client_answer(c, j, WAIT_SAVEPOINT, j->state == JOB_FAILED ? j->record->error : none);
+    err_free(none);
 }

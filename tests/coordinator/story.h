@@ -63,6 +63,7 @@ typedef struct story {
     job_id_t job;
     char *saved_target;
     epoch_t saved_epoch;
+    manifest_t *saved;
     bool resigned;
     int deleted;
     coord_actions_t queue; /* performed in order, one after the other */
@@ -364,6 +365,8 @@ static void perform(story_t *s, coord_action_t *a) {
         free(s->saved_target);
         s->saved_target = xstrdup(a->save.target);
         s->saved_epoch = a->save.manifest->epoch;
+        manifest_free(s->saved);
+        s->saved = manifest_copy(a->save.manifest);
         if (s->hold_save) s->held_save = true;
         else answer_save(s, NULL);
         break;
@@ -433,6 +436,7 @@ static void story_free(story_t *s) {
     manifest_free(s->stored);
     manifest_free(s->held_put);
     manifest_free(s->from_manifest);
+    manifest_free(s->saved);
     free(s->saved_target);
     free(s->queue.items);
     free(s);
@@ -483,6 +487,19 @@ static call_id_t ask(story_t *s, client_op_t op, const char *from) {
     e.client.call = ++s->calls;
     e.client.request = r;
     story_line(s, "client > op %d", (int)op);
+    story_step(s, &e);
+    return s->calls;
+}
+__attribute__((unused)) static call_id_t restore(story_t *s, bool new_ledger) { /* of from_manifest, by a job of another name */
+    manifest_free(TAKE(s->stored)); /* the store knows one job */
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_SUBMIT;
+    r->from = xstrdup("sp");
+    r->new_ledger = new_ledger;
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup("restored")};
+    coord_event_t e = story_event(s, EV_CLIENT);
+    e.client.call = ++s->calls;
+    e.client.request = r;
     story_step(s, &e);
     return s->calls;
 }

@@ -209,7 +209,10 @@ START_TEST(A7_a_savepoint_is_a_directory_that_stands_alone) {
     const char *targets[] = {outside, "savepoints/one"};
     for (int i = 0; i < 2; i++) {
         ck_ok(savepoint_copy(d, m, targets[i]));
-        ck_ok(savepoint_copy(d, m, targets[i])); /* again, over what is there */
+        ck_ok(savepoint_copy(d, m, targets[i])); /* again: an earlier leader's copy is as good */
+        m->epoch++;
+        ck_fails(savepoint_copy(d, m, targets[i]), ERR_EXISTS, "another savepoint lies there");
+        m->epoch--;
     }
     ck_ok(d->remove(d, "jobs/0000000000000007/log/i1.l1.a1.w1.1.log"));
     for (int i = 0; i < 2; i++) {

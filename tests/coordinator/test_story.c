@@ -213,7 +213,8 @@ START_TEST(A4_every_submit_and_restore_draws_an_incarnation) {
     ck_assert_uint_eq(s->stored->epoch, at);
     ck_assert_uint_gt(s->stored->attempt, s->from_manifest->attempt); /* files of the savepoint are of older attempts */
     ck_assert_uint_eq(s->stored->started, at); /* no lane has a bound in the new incarnation */
-    for (int i = 0; i < s->stored->nlanes; i++) ck_assert_uint_eq(s->stored->lanes[i].last_rows, 0);
+    ck_assert_uint_eq(s->stored->origin, first); /* whose ledger tells what of the savepoint is published */
+    for (int i = 0; i < s->stored->nlanes; i++) ck_assert(!s->stored->lanes[i].started);
     forget_trace(s);
     s->w[0].rows = 1;
     pass(s, 100);
@@ -232,7 +233,6 @@ START_TEST(A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once) {
 }
 END_TEST
 
-/* A7: nothing is injected after the final barrier, and STOPPED waits for every lane's publication. */
 /* A27: a lane has written its start record and no row. A quiet job has no epochs, but this must be in a manifest: the next attempt's lane knows by
  * it that the ledger was ours, and stops when another incarnation is in it instead of taking it back. */
 START_TEST(A27_a_lane_that_only_started_is_restored_with_that_bound) {
@@ -261,6 +261,77 @@ START_TEST(A27_a_lane_that_only_started_is_restored_with_that_bound) {
 }
 END_TEST
 
+static call_id_t resume(story_t *s, bool accept_duplicates) {
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_RESUME;
+    r->job = s->job;
+    r->accept_duplicates = accept_duplicates;
+    coord_event_t e = story_event(s, EV_CLIENT);
+    e.client.call = ++s->calls;
+    e.client.request = r;
+    story_step(s, &e);
+    return s->calls;
+}
+
+/* A lane found its ledger ahead of the last manifest. As long as the job is the same incarnation, it stops there again; the operator's word makes a
+ * new one of the same state. Its first manifest is written only when the record that says so is durable. */
+START_TEST(A4_accepted_duplicates_are_a_new_incarnation_of_the_same_state) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 200);
+    published(s, &s->w[0], 0, 1);
+    lane_started_said(s, &s->w[0], 0);
+    pass(s, 200);
+    failed(s, &s->w[0], err_new(ERR_CORRUPT, "the ledger says epoch 80, but the last complete epoch is 3"), NULL);
+    pass(s, 100);
+    expect_state(s, JOB_FAILED);
+    uint64_t old = s->stored->incarnation;
+    resume(s, false);
+    pass(s, 100);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_eq(s->w[0].incarnation, old);
+    failed(s, &s->w[0], err_new(ERR_CORRUPT, "the ledger says epoch 80, but the last complete epoch is 3"), NULL);
+    pass(s, 100);
+    expect_state(s, JOB_FAILED);
+    manifest_t *before = manifest_copy(s->stored);
+    s->hold_job = true;
+    call_id_t call = resume(s, true);
+    pass(s, 100);
+    ck_assert_uint_eq(s->stored->incarnation, old);
+    s->hold_job = false;
+    answer_job(s);
+    pass(s, 10);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_eq(s->last_reply, call);
+    const manifest_t *m = s->w[0].deploy->manifest;
+    ck_assert_uint_ne(m->incarnation, old);
+    ck_assert_uint_eq(m->incarnation, s->record->incarnation);
+    ck_assert_uint_eq(s->w[0].incarnation, m->incarnation);
+    ck_assert_uint_eq(m->origin, old);
+    ck_assert(m->forced);
+    ck_assert_uint_gt(m->epoch, before->epoch);
+    ck_assert_uint_eq(m->started, m->epoch);
+    ck_assert_int_eq(m->nextents, before->nextents);
+    const lane_pos_t *l = manifest_lane((manifest_t *)m, FP_SINK, 0, false);
+    ck_assert_uint_eq(l->published, manifest_lane(before, FP_SINK, 0, false)->published);
+    ck_assert(!l->started);
+    pass(s, 300);
+    ck_assert_uint_gt(s->stored->epoch, m->started);
+    ck_assert(!manifest_lane(s->stored, FP_SINK, 0, false)->started); /* not out of what the old incarnation had said */
+    new_coordinator(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    pass(s, 300);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_eq(s->w[0].incarnation, s->record->incarnation);
+    ck_assert_uint_eq(s->w[0].deploy->manifest->origin, old); /* it is not born again */
+    manifest_free(before);
+    story_free(s);
+}
+END_TEST
+
+/* A7: nothing is injected after the final barrier, and STOPPED waits for every lane's publication. */
 START_TEST(A7_stop_is_a_final_epoch_and_waits_for_publication) {
     story_t *s = story_running();
     s->w[0].rows = s->w[1].rows = 5;
@@ -337,6 +408,142 @@ START_TEST(A7_a_savepoint_pins_its_files_while_they_are_copied) {
     ck_assert_uint_eq(s->record->pin, 0);
     ck_assert_int_eq(s->deleted, 0); /* the last manifest still names them */
     story_free(s);
+}
+END_TEST
+
+/* The copy is whole, the record that names it is not durable: should the coordinator die now, nobody would know of the savepoint. */
+START_TEST(A7_a_savepoint_is_answered_when_a_durable_record_names_it) {
+    story_t *s = story_running();
+    s->hold_save = true;
+    s->w[0].rows = 5;
+    pass(s, 100);
+    call_id_t call = ask(s, CLIENT_SAVEPOINT, "sp");
+    ck_assert(s->held_save);
+    s->hold_job = true;
+    answer_save(s, NULL);
+    ck_assert(s->held_job);
+    pass(s, 200);
+    ck_assert_uint_ne(s->last_reply, call);
+    ask(s, CLIENT_SAVEPOINT, "other");
+    ck_assert_int_eq(err_code(s->reply_error), ERR_EXISTS); /* of the second; the first still waits */
+    answer_job(s);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_ptr_null(s->reply_error);
+    ck_assert_str_eq(s->record->savepoint, "sp");
+    story_free(s);
+}
+END_TEST
+
+/* The input ends while the savepoint is copied: the job is FINISHED, and the client hears how the copy ended, not that the job did. */
+START_TEST(A7_a_savepoint_outlives_the_end_of_its_job) {
+    story_t *s = story_running();
+    s->hold_save = true;
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 100);
+    call_id_t call = ask(s, CLIENT_SAVEPOINT, "sp");
+    ck_assert(s->held_save);
+    for (int i = 0; i < 2; i++) ended(s, &s->w[i]);
+    pass(s, 300);
+    expect_state(s, JOB_FINISHED);
+    ck_assert_uint_ne(s->last_reply, call);
+    ck_assert_int_eq(s->deleted, 0); /* the job is over, its files are being copied */
+    answer_save(s, err_new(ERR_NO_SPACE, "no space left"));
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_int_eq(err_code(s->reply_error), ERR_NO_SPACE);
+    ck_assert_ptr_null(s->record->savepoint);
+    ck_assert_int_gt(s->deleted, 0);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A7_a_job_that_ends_before_its_savepoint_says_so) {
+    story_t *s = story_running();
+    s->w[1].mute_ack = true;
+    call_id_t call = ask(s, CLIENT_SAVEPOINT, "sp");
+    s->calls += 100; /* not the call of the cancel, which is answered last */
+    ask(s, CLIENT_CANCEL, NULL);
+    expect_state(s, JOB_CANCELLED);
+    char line[64];
+    snprintf(line, sizeof line, "call=%d error=", (int)call);
+    expect(s, line, "it ended before the savepoint was taken");
+    story_free(s);
+}
+END_TEST
+
+/* The savepoint's manifest was made before its own epoch could be published. The copy waits for that, so that a job restored from it owes nothing;
+ * but not for ever. And the target of a stop that comes meanwhile is not the target of this one. */
+START_TEST(A7_a_savepoint_tells_what_is_published) {
+    story_t *s = story_running();
+    s->hold_save = true;
+    s->w[0].rows = 5;
+    s->w[0].lanes = true;
+    pass(s, 100);
+    ask(s, CLIENT_SAVEPOINT, "sp");
+    pass(s, 1000);
+    ck_assert(!s->held_save);
+    ck_assert_uint_gt(s->record->pin, 0); /* pinned all the while */
+    ask(s, CLIENT_STOP, "at-stop");
+    published(s, &s->w[0], 0, s->stored->epoch);
+    ck_assert(s->held_save);
+    ck_assert_str_eq(s->saved_target, "sp");
+    const lane_pos_t *l = manifest_lane(s->saved, FP_SINK, 0, false);
+    ck_assert_uint_gt(l->last_rows, 0);
+    ck_assert_uint_ge(l->published, l->last_rows);
+    ck_assert_uint_le(l->published, s->saved_epoch); /* and what is published behind it is none of its business */
+    answer_save(s, NULL);
+    pass(s, 300);
+    published(s, &s->w[0], 0, s->stored->epoch);
+    pass(s, 100);
+    ck_assert(s->held_save);
+    ck_assert_str_eq(s->saved_target, "at-stop");
+    l = manifest_lane(s->saved, FP_SINK, 0, false);
+    ck_assert_uint_eq(l->published, l->last_rows); /* the manifest of the final epoch could not know */
+    answer_save(s, NULL);
+    expect_state(s, JOB_STOPPED);
+    ck_assert_str_eq(s->record->savepoint, "at-stop");
+    story_free(s);
+}
+END_TEST
+
+/* A copy that fails at stop: an earlier savepoint is not taken for it, the files stay, and the client hears it. */
+START_TEST(A7_a_stop_without_its_savepoint_says_so_and_keeps_the_files) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 100);
+    ask(s, CLIENT_SAVEPOINT, "early");
+    ck_assert_str_eq(s->record->savepoint, "early");
+    s->hold_save = true;
+    call_id_t call = ask(s, CLIENT_STOP, NULL);
+    pass(s, 300);
+    answer_save(s, err_new(ERR_NO_SPACE, "no space left"));
+    expect_state(s, JOB_STOPPED);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_int_eq(err_code(s->reply_error), ERR_NO_SPACE);
+    ck_assert_ptr_null(s->record->savepoint);
+    ck_assert_int_eq(s->deleted, 0);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A7_output_of_a_savepoint_is_never_left_without_a_lane) {
+    for (int new_ledger = 0; new_ledger < 2; new_ledger++) {
+        story_t *s = story_running();
+        s->w[0].rows = 5;
+        s->w[0].lanes = true;
+        pass(s, 200);
+        s->from_manifest = manifest_copy(s->stored);
+        lane_pos_t *l = manifest_lane(s->from_manifest, FP_SINK, 5, true);
+        l->last_rows = s->stored->epoch;
+        ask(s, CLIENT_CANCEL, NULL);
+        published(s, &s->w[0], 0, s->stored->epoch);
+        expect_state(s, JOB_CANCELLED);
+        call_id_t call = restore(s, new_ledger);
+        pass(s, 100);
+        ck_assert_uint_eq(s->last_reply, call);
+        ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), "unpublished output of lane 5 of sink results, which has 2 lanes now and had 6"));
+        ck_assert_ptr_nonnull(strstr(err_hint_text(s->reply_error), "--parallelism 6"));
+        story_free(s);
+    }
 }
 END_TEST
 
@@ -920,9 +1127,12 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       A2_bytes_of_a_dead_attempt_are_in_no_manifest, A3_recovery_believes_only_the_transaction,
       A3_an_unknown_outcome_is_asked_again_with_the_same_bytes, A3_a_refused_manifest_ends_the_attempt,
       A4_every_submit_and_restore_draws_an_incarnation, A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once,
-      A27_a_lane_that_only_started_is_restored_with_that_bound,
+      A27_a_lane_that_only_started_is_restored_with_that_bound, A4_accepted_duplicates_are_a_new_incarnation_of_the_same_state,
       A7_stop_is_a_final_epoch_and_waits_for_publication, A7_after_the_final_epoch_only_lanes_come_back,
-      A7_a_savepoint_pins_its_files_while_they_are_copied, A7_a_savepoint_is_not_restored_beside_its_job,
+      A7_a_savepoint_pins_its_files_while_they_are_copied, A7_a_savepoint_is_answered_when_a_durable_record_names_it,
+      A7_a_savepoint_outlives_the_end_of_its_job, A7_a_job_that_ends_before_its_savepoint_says_so, A7_a_savepoint_tells_what_is_published,
+      A7_a_stop_without_its_savepoint_says_so_and_keeps_the_files, A7_output_of_a_savepoint_is_never_left_without_a_lane,
+      A7_a_savepoint_is_not_restored_beside_its_job,
       A8_positions_are_durable_before_the_first_poll,
       A8_new_splits_are_added_once, A12_bounds_are_what_lanes_said, A12_a_bound_is_always_an_epoch_with_a_ledger_record,
       A14_files_go_by_the_difference_of_two_durable_manifests,

@@ -232,6 +232,71 @@ START_TEST(a_new_incarnation_takes_the_ledger_over) {
 }
 END_TEST
 
+static lane_t *descendant(bool forced) { /* incarnation INC, begun at epoch 50 of incarnation 7, whose epochs 49 and 50 may be unpublished */
+    lane_t *l = lane_new(INC, 0, false);
+    lane_origin(l, 7, 50, forced);
+    add_segment(l, 49, 2, "");
+    add_segment(l, 50, 1, "");
+    lane_complete(l, 50);
+    lane_open(l);
+    return l;
+}
+
+/* A7: what a savepoint holds unpublished is published once: by the job it was taken of, or by the one that begins from it; the ledger tells. */
+START_TEST(output_of_a_savepoint_is_published_behind_its_origins_ledger) {
+    static const struct { epoch_t epoch; uint64_t row; bool done; const char *rows; epoch_t begun; } cases[] = {
+        {48, 5, true, "49.0 49.1 50.0 ", 50}, {49, 1, false, "49.1 50.0 ", 50}, {49, 2, true, "50.0 ", 50}, {50, 1, true, "", 50}, {80, 9, true, "", 50}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        model_t m = {.ledger = {.present = true, .incarnation = 7, .epoch = cases[i].epoch, .next_row = cases[i].row, .epoch_done = cases[i].done}};
+        lane_t *l = descendant(false);
+        add_segment(l, 60, 1, "new"); /* ours, whatever the origin published under this number */
+        lane_complete(l, 60);
+        ck_assert(drive(l, &m));
+        AUTO(auto_free) char *want = xprintf("%snew60.0 ", cases[i].rows);
+        ck_assert_str_eq(m.rows, want);
+        lane_free(l);
+        m = (model_t){.ledger = {.present = true, .incarnation = 7, .epoch = cases[i].epoch, .next_row = cases[i].row, .epoch_done = cases[i].done}};
+        l = descendant(false); /* dies before anybody hears what it did, and is restored as it was */
+        ck_assert(drive(l, &m));
+        lane_free(l);
+        ck_assert_uint_eq(m.ledger.incarnation, INC);
+        ck_assert_uint_eq(m.ledger.epoch, cases[i].begun);
+        l = descendant(false);
+        ck_assert(drive(l, &m));
+        ck_assert_str_eq(m.rows, cases[i].rows);
+        ck_assert_uint_eq(lane_published(l), 50);
+        lane_free(l);
+    }
+}
+END_TEST
+
+/* Nobody can say what of it was published: not without the operator's word. */
+START_TEST(output_of_a_savepoint_is_not_guessed_about) {
+    model_t m = {.ledger = {.present = true, .incarnation = 8, .epoch = 90, .epoch_done = true}}, none = {0};
+    lane_t *l = descendant(false);
+    ck_assert(!drive(l, &m));
+    ck_assert_ptr_nonnull(strstr(err_text(lane_error(l)), "output of epoch 49 and later may be published or not"));
+    ck_assert_ptr_nonnull(strstr(err_hint_text(lane_error(l)), "--accept-duplicates"));
+    lane_free(l);
+    l = descendant(false);
+    ck_assert(!drive(l, &none));
+    ck_assert_ptr_nonnull(strstr(err_hint_text(lane_error(l)), "--new-ledger"));
+    lane_free(l);
+    l = descendant(true);
+    ck_assert(drive(l, &m));
+    ck_assert_str_eq(m.rows, "49.0 49.1 50.0 ");
+    lane_free(l);
+    l = lane_new(INC, 0, false); /* owes nothing: takes any ledger */
+    lane_origin(l, 7, 50, false);
+    lane_complete(l, 50);
+    lane_open(l);
+    m.ledger = (ledger_pos_t){.present = true, .incarnation = 8, .epoch = 90, .epoch_done = true};
+    ck_assert(drive(l, &m));
+    ck_assert_uint_eq(m.ledger.incarnation, INC);
+    lane_free(l);
+}
+END_TEST
+
 /* A27: job A wrote its start record and nothing else; job B of the same prefix took over; A is restored. All A can know of is that record. */
 START_TEST(a_lane_that_only_started_does_not_take_its_ledger_back) {
     model_t m = {0};
@@ -381,7 +446,9 @@ END_TEST
 
 TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_a_group, a_large_epoch_goes_in_parts_and_resumes_at_the_row,
       a_lost_answer_is_settled_by_the_ledger, only_segments_named_by_the_manifest_are_published, an_impossible_ledger_stops_the_lane,
-      a_new_incarnation_takes_the_ledger_over, a_lane_that_only_started_does_not_take_its_ledger_back,
+      a_new_incarnation_takes_the_ledger_over,
+      output_of_a_savepoint_is_published_behind_its_origins_ledger, output_of_a_savepoint_is_not_guessed_about,
+      a_lane_that_only_started_does_not_take_its_ledger_back,
       a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened,
       a_lane_without_its_coordinator_does_not_fence_again, a_fenced_lane_waits_for_the_coordinator, poison_keeps_what_is_unpublished,
       segments_and_ledger_records_notice_every_flipped_bit)

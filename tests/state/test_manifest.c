@@ -102,14 +102,17 @@ START_TEST(round_trip_copy_and_frozen_text) {
 }
 END_TEST
 
-START_TEST(a_started_lane_is_told_and_only_then) {
+START_TEST(what_came_after_version_1_is_told_only_when_set) {
     manifest_t *m = sample(), *back;
     manifest_lane(m, 9, 2, true)->started = true;
+    m->origin = 255;
+    m->forced = true;
     buf_t a = buf_make(1 << 20);
     manifest_print(&a, m);
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"published\":10,\"last_rows\":12,\"started\":true}]"));
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"started\":3,\"origin\":\"00000000000000ff\",\"forced\":true,"));
     ck_ok(manifest_parse(buf_slice(&a), &back));
-    ck_assert(manifest_lane(back, 9, 2, false)->started);
+    ck_assert(manifest_lane(back, 9, 2, false)->started && back->origin == 255 && back->forced);
     manifest_free(m);
     manifest_free(back);
     buf_free(&a);
@@ -246,6 +249,6 @@ START_TEST(source_positions_are_replaced_by_split) {
 }
 END_TEST
 
-TESTS("manifest", round_trip_copy_and_frozen_text, a_started_lane_is_told_and_only_then,
+TESTS("manifest", round_trip_copy_and_frozen_text, what_came_after_version_1_is_told_only_when_set,
       every_changed_byte_and_every_prefix_is_refused, extents_of_one_file_coalesce,
       trim_keeps_what_a_restore_or_a_lane_needs, garbage_is_the_difference_of_two_manifests, source_positions_are_replaced_by_split)
