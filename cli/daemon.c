@@ -64,10 +64,22 @@ static void on_call(void *arg, rpc_call_t *call, client_request_t *r) {
 
 static void on_etcd_notice(void *arg, const char *text) { log_line(LOG_INFO, text, " "); }
 
+static err_t *connect_leader(void *arg, const char *name, const link_handler_t *h, link_t **ret) { return rpc_connect(name, 1000, h, ret); }
+
+/* The address the other coordinators reach this one by: the wildcard is told apart by the host's name. */
+static char *own_address(const char *listen) {
+    const char *port = strrchr(listen, ':');
+    char host[256];
+    bool any = port && (!strncmp(listen, "0.0.0.0:", 8) || !strncmp(listen, "[::]:", 5) || !strncmp(listen, "*:", 2));
+    return any && gethostname(host, sizeof host) == 0 ? xprintf("%.*s%s", 255, host, port) : xstrdup(listen);
+}
+
 static err_t *open_meta(const config_t *c, const char *storage, meta_store_t **ret) {
     const char *etcd = config_str(c, "etcd");
     if (etcd) {
-        meta_etcd_conf_t conf = {.endpoints = etcd, .cluster = config_str(c, "cluster"), .name = config_str(c, "listen"), .notice = on_etcd_notice};
+        char *name AUTO(auto_free) = own_address(config_str(c, "listen"));
+        meta_etcd_conf_t conf = {.endpoints = etcd, .cluster = config_str(c, "cluster"), .name = name, .notice = on_etcd_notice, .connect = connect_leader,
+                                 .beat_ms = (int)(100 * slow_factor()), .silence_ms = (int)(1000 * slow_factor())};
         return meta_store_etcd_open(&conf, ret);
     }
     const char *path = !strncmp(storage, "file://", 7) ? storage + 7 : storage;
@@ -273,7 +285,7 @@ int cmd_worker(const config_t *c) {
     if (e) return cli_fail(e);
     lane_driver_t *lanes = lane_kafka_new();
     worker_conf_t conf = {.name = name, .build = TIDEGATE_VERSION, .data_dir = dir, .slots = (int)config_i64(c, "slots"), .memory = (uint64_t)config_i64(c, "memory"),
-                          .listen = config_str(c, "listen"), .storage = &host.storage.disk, .base_interval_ms = config_i64(c, "base-interval"), .connect = connect_next,
+                          .listen = config_str(c, "listen"), .storage = &host.storage.disk, .base_interval_ms = config_i64(c, "base-interval"), .connect = connect_next, .several = host.naddresses > 1,
                           .welcomed = on_welcomed, .lane_driver = lanes, .exited = on_exited, .arg = &host};
     worker_t *w = NULL;
     worker_rest_t *http = NULL;

@@ -4,8 +4,7 @@
  *                        ^ key there: poll        | error: again     | another was first: lease back
  *                        +------------------------+------------------+
  *
- * Against leaders that push each other out (hazards B6): a standby revokes a lease only if the leader's beat in etcd stands still *and*
- * it cannot be reached *and* its term is not young; who lost a lease waits, doubling, before it campaigns again. */
+ * When a standby may push a leader out is `leader_dead`; who lost a lease waits, doubling, before it campaigns again (hazards B6). */
 #include "common/clock.h"
 #include "coordinator/meta_store_etcd_int.h"
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #define LOST_WAIT_MAX_MS 10000
 #define QUIET_TERM_MS 60000 /* a term that lasted so long forgives the losses before it */
 #define BEATS_MISSED 3
+#define REVOKED_POLL_MS 20
 
 /* ---- requests */
 static buf_t body_make(void) { return buf_make(8 << 20); }
@@ -156,22 +156,50 @@ static bool campaign_failed(etcd_store_t *s, err_t *e) {
     return true;
 }
 
-static void try_revoke(etcd_store_t *s, arena_t *a, const etcd_kv_t *leader, int64_t now) {
+/* Two witnesses must agree, the leader's beat in etcd and the line to it. A connection that broke says more than one that is silent: a
+ * process that ended closes it, a busy machine does not; so a silent leader has `silence_ms` on both. */
+bool leader_dead(const leader_view_t *v) {
+    if (!v->direct || v->term_ms < v->minimum_term_ms || v->still_ms < BEATS_MISSED * v->beat_ms) return false;
+    if (v->ours || v->broken) return true;
+    return v->unanswered_ms >= v->silence_ms && v->still_ms >= v->silence_ms;
+}
+
+static bool parse_leader(arena_t *a, const etcd_kv_t *leader, const char **ret_name, int64_t *ret_beat_ms) {
     json_t *o = NULL;
     err_t *e = json_parse(a, leader->value, &o);
-    if (e) {
-        err_free(e);
-        return;
-    }
-    int64_t silence = now - s->seen_beat_since;
-    if (!s->conf.unreachable || !leader->lease || now - s->seen_since < s->conf.minimum_term_ms) return;
-    if (silence < BEATS_MISSED * json_i64(o, "beat_ms", 1000) || silence < 2 * s->conf.poll_ms) return;
-    const char *name = json_str(o, "name", "");
-    if (!s->conf.unreachable(s->conf.arg, name)) return;
-    etcd_notice(s, "the leader %s neither answers nor beats for %" PRId64 " ms: its lease is revoked", name, silence);
+    bool ok = e == NULL;
+    err_free(e);
+    *ret_name = ok ? json_str(o, "name", "") : "";
+    *ret_beat_ms = ok ? json_i64(o, "beat_ms", 1000) : 1000;
+    return ok;
+}
+
+static void try_revoke(etcd_store_t *s, arena_t *a, const etcd_kv_t *leader, const etcd_kv_t *beat, int64_t now) {
+    const char *name;
+    int64_t beat_ms;
+    if (!parse_leader(a, leader, &name, &beat_ms) || !leader->lease) return;
+    AUTO(auto_free) char *count = beat ? xstrndup((const char *)beat->value.p, beat->value.len) : xstrdup("0");
+    int64_t beats = strtol(count, NULL, 10); /* the age of a term that began before we looked */
+    leader_view_t v = {.direct = s->conf.connect != NULL, .term_ms = MAX(now - s->seen_since, MIN(beats, (int64_t)100000) * beat_ms),
+                       .minimum_term_ms = s->conf.minimum_term_ms, .beat_ms = MAX(beat_ms, (int64_t)s->conf.poll_ms),
+                       .still_ms = s->beat_still_ms, .ours = *name && strcmp(name, s->conf.name) == 0, .broken = s->line_broken,
+                       .unanswered_ms = (int64_t)s->probes * s->conf.beat_ms, .silence_ms = s->conf.silence_ms};
+    if (!leader_dead(&v)) return;
+    etcd_notice(s, "the leader %s %s and its beat stands still for %" PRId64 " ms: its lease is revoked", name,
+                v.ours ? "was this process before it was started again" : v.broken ? "closed its connection" : "answers no probe", v.still_ms);
     revoke(s, leader->lease);
-    s->seen_beat_since = now; /* not again before three more beats are missed */
-    s->poll_at = now + 20;
+    s->beat_still_ms = 0; /* not again before as many beats are missed */
+    s->poll_at = now + REVOKED_POLL_MS;
+}
+
+/* How long the beat has stood still, counted between answers of etcd that followed each other closely. */
+static void watch_beat(etcd_store_t *s, const etcd_kv_t *beat, int64_t now) {
+    int64_t gap = MIN(now - s->polled_ms, 2 * (int64_t)s->conf.poll_ms);
+    s->polled_ms = now;
+    s->beat_still_ms += gap;
+    if (!beat || beat->mod == s->seen_beat_mod) return;
+    s->seen_beat_mod = beat->mod;
+    s->beat_still_ms = 0;
 }
 
 static void polled(etcd_store_t *s, arena_t *a, const etcd_answer_t *r, err_t *e) {
@@ -191,15 +219,17 @@ static void polled(etcd_store_t *s, arena_t *a, const etcd_answer_t *r, err_t *e
         return;
     }
     if (leader->create != s->seen_leader) {
+        const char *name;
+        int64_t beat_ms;
+        parse_leader(a, leader, &name, &beat_ms);
         s->seen_leader = leader->create;
-        s->seen_since = s->seen_beat_since = now;
-        etcd_notice(s, "standing by: %.*s leads (epoch %" PRId64 ")", (int)leader->value.len, (const char *)leader->value.p, leader->create);
+        s->seen_since = s->polled_ms = now;
+        s->beat_still_ms = 0;
+        line_watch(s, name);
+        etcd_notice(s, "standing by: %s leads (epoch %" PRId64 ")", name, leader->create);
     }
-    if (beat && beat->mod != s->seen_beat_mod) {
-        s->seen_beat_mod = beat->mod;
-        s->seen_beat_since = now;
-    }
-    try_revoke(s, a, leader, now);
+    watch_beat(s, beat, now);
+    try_revoke(s, a, leader, beat, now);
 }
 
 static void granted(etcd_store_t *s, const etcd_answer_t *r, err_t *e) {
@@ -222,6 +252,7 @@ static void won(etcd_store_t *s, const etcd_kv_t *leader, int64_t sent_ms) {
     s->won_ms = now;
     s->keep_at = now + s->conf.ttl_s * 1000 / 3;
     s->beat_at = now;
+    s->beats = 0;
     s->fence_at = 0;
     s->compact_at = now + s->conf.compact_ms;
     s->compact_to = 0;

@@ -11,6 +11,7 @@
 #define ANSWER_MAX ((size_t)64 << 20)
 #define WAIT_MAX_MS 1000
 #define REVOKE_WAIT_MS 1000
+#define LINES_WAIT_MS 30000
 
 void etcd_notice(etcd_store_t *s, const char *fmt, ...) {
     if (!s->conf.notice) return;
@@ -31,7 +32,7 @@ static void msg_free(void *p) {
 }
 
 /* A call that cannot be posted is answered here: the store has ended, or thousands of calls are open. */
-static void post(etcd_store_t *s, etcd_msg_t *m) {
+void etcd_post(etcd_store_t *s, etcd_msg_t *m) {
     m->store = s;
     if (mailbox_send(s->box, m)) return;
     meta_result_t r = {.outcome = STORE_FAILED, .error = err_new(ERR_LIMIT, "too many calls are open")};
@@ -40,7 +41,7 @@ static void post(etcd_store_t *s, etcd_msg_t *m) {
     else err_free(r.error);
     msg_free(m);
 }
-static etcd_msg_t *msg_new(etcd_msg_kind_t kind) {
+etcd_msg_t *etcd_msg_new(etcd_msg_kind_t kind) {
     etcd_msg_t *m = xcalloc(1, sizeof *m);
     m->kind = kind;
     return m;
@@ -51,12 +52,12 @@ static void on_response(void *arg, http_response_t *r) { /* HTTP client's thread
     etcd_msg_t *m = arg;
     m->response = *r;
     *r = (http_response_t){0};
-    post(m->store, m);
+    etcd_post(m->store, m);
 }
 
 void etcd_send(etcd_store_t *s, etcd_request_kind_t kind, const char *path, buf_t *body, int timeout_ms, etcd_op_t *op) {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
-    etcd_msg_t *m = msg_new(MSG_ANSWER);
+    etcd_msg_t *m = etcd_msg_new(MSG_ANSWER);
     m->store = s;
     m->op = op;
     m->request = kind;
@@ -110,17 +111,22 @@ static void handle(etcd_store_t *s, etcd_msg_t *m) {
         else if (m->request == REQ_READ || m->request == REQ_WRITE) ops_answer(s, m);
         else leader_answer(s, m);
         break;
+    case MSG_LINE: line_message(s, m); break;
     }
     msg_free(m);
 }
 
-static void give_back_lease(etcd_store_t *s) {
-    leader_resign(s, err_new(ERR_CANCELLED, "the metadata store was closed"));
-    int64_t until = clock_mono_ms() + REVOKE_WAIT_MS;
-    while (s->revoking && clock_mono_ms() < until) {
+static void handle_until(etcd_store_t *s, const int *open, int ms) {
+    int64_t until = clock_mono_ms() + ms;
+    while (*open && clock_mono_ms() < until) {
         mailbox_wait(s->box, 50);
         for (etcd_msg_t *m; (m = mailbox_receive(s->box)) != NULL;) handle(s, m);
     }
+}
+
+static void give_back_lease(etcd_store_t *s) {
+    leader_resign(s, err_new(ERR_CANCELLED, "the metadata store was closed"));
+    handle_until(s, &s->revoking, REVOKE_WAIT_MS);
 }
 
 static void *store_main(void *arg) {
@@ -131,7 +137,7 @@ static void *store_main(void *arg) {
             continue;
         }
         int64_t now = clock_mono_ms();
-        int64_t next = MIN(leader_tick(s, now), ops_tick(s, now));
+        int64_t next = MIN(MIN(leader_tick(s, now), ops_tick(s, now)), line_tick(s, now));
         mailbox_wait(s->box, (int)MIN(MAX(next - now, (int64_t)0), (int64_t)WAIT_MAX_MS));
         if (atomic_load(&s->paused)) continue;
         for (etcd_msg_t *m; !s->stopping && (m = mailbox_receive(s->box)) != NULL;) handle(s, m);
@@ -140,6 +146,9 @@ static void *store_main(void *arg) {
     if (!atomic_load(&s->abandon)) give_back_lease(s);
     else if (s->campaign_done.fn)
         s->campaign_done.fn(s->campaign_done.arg, &(meta_result_t){.outcome = STORE_FAILED, .error = err_new(ERR_CANCELLED, "abandoned")});
+    line_drop(s);
+    handle_until(s, &s->lines, LINES_WAIT_MS);
+    ASSERT(s->lines == 0); /* a link's end comes within its own deadline; until then it refers to the store */
     return NULL;
 }
 
@@ -147,19 +156,19 @@ static void *store_main(void *arg) {
 static etcd_store_t *store_of(meta_store_t *m) { return CONTAINER_OF(m, etcd_store_t, vt); }
 
 static void call(meta_store_t *vt, etcd_op_t op) {
-    etcd_msg_t *m = msg_new(MSG_OP);
+    etcd_msg_t *m = etcd_msg_new(MSG_OP);
     m->op = xcalloc(1, sizeof op);
     *m->op = op;
     m->op->deadline_ms = clock_mono_ms() + store_of(vt)->conf.operation_ms;
-    post(store_of(vt), m);
+    etcd_post(store_of(vt), m);
 }
 
 static void etcd_campaign(meta_store_t *vt, void (*lost)(void *, err_t *), void *lost_arg, meta_done_t done) {
-    etcd_msg_t *m = msg_new(MSG_CAMPAIGN);
+    etcd_msg_t *m = etcd_msg_new(MSG_CAMPAIGN);
     m->lost = lost;
     m->lost_arg = lost_arg;
     m->done = done;
-    post(store_of(vt), m);
+    etcd_post(store_of(vt), m);
 }
 static void etcd_load(meta_store_t *vt, meta_done_t done) { call(vt, (etcd_op_t){.kind = OP_LOAD, .done = done}); }
 
@@ -194,7 +203,7 @@ static void etcd_delete(meta_store_t *vt, job_id_t job, meta_done_t done) { call
 
 static void etcd_resign(meta_store_t *vt) {
     atomic_fetch_add(&store_of(vt)->resigning, 1);
-    post(store_of(vt), msg_new(MSG_RESIGN));
+    etcd_post(store_of(vt), etcd_msg_new(MSG_RESIGN));
 }
 static const char *etcd_where(meta_store_t *vt) { return store_of(vt)->where; }
 
@@ -205,6 +214,7 @@ static void store_release(etcd_store_t *s) {
     free(s->endpoints);
     free(s->jobs);
     free(s->leader_value);
+    free(s->line_name);
     free(s->where);
     free(s->prefix);
     free(s->leader_key);
@@ -226,7 +236,7 @@ static void etcd_free(meta_store_t *vt) {
     etcd_store_t *s = store_of(vt);
     atomic_fetch_add(&s->resigning, 1);
     atomic_store(&s->paused, false);
-    post(s, msg_new(MSG_STOP));
+    etcd_post(s, etcd_msg_new(MSG_STOP));
     pthread_join(s->thread, NULL);
     http_client_free(s->http); /* posts what is open */
     for (etcd_msg_t *m; (m = mailbox_receive(s->box)) != NULL;) refuse_late(m);
@@ -262,8 +272,9 @@ static err_t *parse_conf(etcd_store_t *s, const meta_etcd_conf_t *conf) {
     s->conf.endpoints = s->conf.cluster = NULL;
     meta_etcd_conf_t *c = &s->conf;
     c->ttl_s = MAX(c->ttl_s, 2); /* etcd raises less to 2 without a word */
-    if (!c->beat_ms) c->beat_ms = c->unreachable ? 250 : c->ttl_s * 1000 / 3;
-    if (!c->poll_ms) c->poll_ms = 250;
+    if (!c->beat_ms) c->beat_ms = c->connect ? 100 : c->ttl_s * 1000 / 3;
+    if (!c->poll_ms) c->poll_ms = c->connect ? 50 : 250;
+    if (!c->silence_ms) c->silence_ms = 1000;
     if (!c->request_ms) c->request_ms = 1500;
     if (!c->operation_ms) c->operation_ms = 5000;
     if (!c->give_up_ms) c->give_up_ms = 5 * c->ttl_s * 1000;

@@ -10,10 +10,16 @@
  * then on the lost transaction can never take effect: what is read after that is final, and the write is answered or made again. While
  * etcd cannot be reached for that, the answer is STORE_UNKNOWN, and the next write of whatever job begins with the fence.
  *
+ * Taking over. A lease lasts two seconds at least, and a dead leader's as long as that. With `connect` a standby also speaks to the leader
+ * directly (PROBE and ALIVE of proto/control.h) and revokes the lease when `leader_dead` says so (etcd_leader.c): the direct line *and* the
+ * beat in etcd have stood still, and the term is not young. Coordinators that hear one another in one direction only, or whose etcd is slow,
+ * so do not push each other out (hazards B6); who lost a lease waits, doubling, before it campaigns again.
+ *
  * Losing leadership: when etcd says so (a keep-alive without a lease, a refused compare), or after `give_up_ms` without a word from
  * etcd. An etcd that restarts meanwhile keeps its leases, so a shorter outage costs no term. */
 #pragma once
 #include "coordinator/meta_store.h"
+#include "proto/link.h"
 
 typedef struct meta_etcd_conf {
     const char *endpoints;    /* URL[,URL]: taken in turn when one fails */
@@ -21,16 +27,16 @@ typedef struct meta_etcd_conf {
     const char *name;         /* of this process: the address others reach it by */
     /* 0: the default. Units: milliseconds but for ttl_s. */
     int ttl_s;                /* 2, the least etcd grants; */
-    int beat_ms;              /* a third of the TTL; 250 with `unreachable` */
-    int poll_ms;              /* 250: how often a standby looks */
+    int beat_ms;              /* a third of the TTL; 100 with `connect`: three are missed before a take-over */
+    int poll_ms;              /* 250; 50 with `connect`: how often a standby looks */
+    int silence_ms;           /* 1000: a leader that keeps its connection but answers nothing for so long is hung */
     int request_ms;           /* 1500: one HTTP request */
     int operation_ms;         /* 5000: deadline of a call */
     int give_up_ms;           /* five TTLs */
     int compact_ms;           /* 60000: history older than that is compacted, of the *whole* etcd: give Tidegate its own */
     int minimum_term_ms;      /* 3000: no standby revokes a younger leader's lease */
-    /* Whether the leader of this name cannot be reached; NULL: standbys wait for the lease to expire. Asked only while the leader's beat
-     * has stood still for three beats; if so, its lease is revoked. Store's thread; must answer from what is known. */
-    bool (*unreachable)(void *arg, const char *leader_name);
+    /* Opens a link to the coordinator of this name (rpc_connect); NULL: standbys wait for leases to expire. Store's thread. */
+    err_t *(*connect)(void *arg, const char *name, const link_handler_t *h, link_t **ret);
     void (*notice)(void *arg, const char *text); /* for the log; any thread; NULL: none */
     void *arg;
 } meta_etcd_conf_t;

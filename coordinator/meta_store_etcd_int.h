@@ -1,5 +1,5 @@
-/* meta_store_etcd_int.h: shared by meta_store_etcd.c (thread, requests, the table), etcd_leader.c (campaign and lease) and etcd_write.c (the
- * transactions). One thread owns all of it; calls and HTTP answers reach it by its mailbox. */
+/* meta_store_etcd_int.h: shared by meta_store_etcd.c (thread, requests, the table), etcd_leader.c (campaign and lease), etcd_line.c
+ * (a standby's line to the leader) and etcd_write.c (the transactions). One thread owns all of it; calls and HTTP answers reach it by its mailbox. */
 #pragma once
 #include "common/mailbox.h"
 #include "common/net/http_client.h"
@@ -16,7 +16,8 @@ typedef enum etcd_request_kind {
 } etcd_request_kind_t;
 
 /* A message to the store's thread: a call, or the answer to a request. */
-typedef enum etcd_msg_kind { MSG_OP, MSG_CAMPAIGN, MSG_RESIGN, MSG_STOP, MSG_ANSWER } etcd_msg_kind_t;
+typedef enum etcd_msg_kind { MSG_OP, MSG_CAMPAIGN, MSG_RESIGN, MSG_STOP, MSG_ANSWER, MSG_LINE } etcd_msg_kind_t;
+typedef struct etcd_line etcd_line_t;
 typedef struct etcd_msg {
     etcd_msg_kind_t kind;
     etcd_store_t *store;
@@ -27,6 +28,7 @@ typedef struct etcd_msg {
     int endpoint;
     int64_t sent_ms;
     http_response_t response;
+    etcd_line_t *line; bool closed; /* LINE: its end, else an answer */
 } etcd_msg_t;
 
 typedef enum etcd_op_kind { OP_LOAD, OP_PUT_JOB, OP_RAISE, OP_MANIFEST, OP_DELETE } etcd_op_kind_t;
@@ -57,6 +59,24 @@ typedef struct etcd_job {
 
 typedef enum etcd_state { ETCD_IDLE, ETCD_STANDBY, ETCD_GRANTING, ETCD_WINNING, ETCD_LEADING } etcd_state_t;
 
+/* One connection of a standby to the leader. */
+struct etcd_line { etcd_store_t *store; link_t *link; };
+
+/* What a standby knows of the leader; the decision is a function of it alone. Times are counted only while we were looking: neither our own
+ * standing still nor that of etcd counts as the leader's. */
+typedef struct leader_view {
+    bool direct;             /* we speak to the leader at all */
+    int64_t term_ms;         /* it leads for so long at least */
+    int64_t minimum_term_ms;
+    int64_t beat_ms;         /* interval of its beat in etcd */
+    int64_t still_ms;        /* the beat has not moved for so long */
+    bool ours;               /* it has our address: it was this process before it was started again */
+    bool broken;             /* it answered directly, then the connection broke and no new one answers */
+    int64_t unanswered_ms;   /* probes went unanswered for so long */
+    int64_t silence_ms;
+} leader_view_t;
+bool leader_dead(const leader_view_t *v);
+
 struct etcd_store {
     meta_store_t vt;
     meta_etcd_conf_t conf; /* defaults filled in, strings owned */
@@ -85,7 +105,14 @@ struct etcd_store {
     int64_t compact_to;
     uint64_t beats;
     /* what a standby sees */
-    int64_t seen_leader, seen_beat_mod, seen_since, seen_beat_since;
+    int64_t seen_leader, seen_beat_mod, seen_since, polled_ms, beat_still_ms;
+    /* its line to the leader */
+    char *line_name;               /* of the leader it leads to */
+    etcd_line_t *line;             /* NULL: none now */
+    int lines;                     /* open or closing */
+    int64_t probe_at;
+    int probes;                    /* since the last answer */
+    bool line_heard, line_broken;
     etcd_op_t *ops; /* in the order of their calls */
     int njobs; etcd_job_t *jobs;
 };
@@ -95,6 +122,15 @@ void etcd_send(etcd_store_t *s, etcd_request_kind_t kind, const char *path, buf_
 /* Parses; on error turns to the next endpoint when this one is the trouble. *ret_certain: surely without effect. */
 err_t *etcd_receive(etcd_store_t *s, etcd_msg_t *m, arena_t *a, etcd_answer_t *ret, bool *ret_certain);
 void etcd_notice(etcd_store_t *s, const char *fmt, ...) PRINTF(2, 3);
+
+void etcd_post(etcd_store_t *s, etcd_msg_t *m); /* any thread; takes m */
+etcd_msg_t *etcd_msg_new(etcd_msg_kind_t kind);
+
+/* etcd_line.c */
+void line_watch(etcd_store_t *s, const char *name); /* the leader is another one, or has another name: begin anew */
+void line_drop(etcd_store_t *s);
+int64_t line_tick(etcd_store_t *s, int64_t now);    /* when it wants to be called next */
+void line_message(etcd_store_t *s, etcd_msg_t *m);
 
 /* etcd_leader.c */
 void leader_campaign(etcd_store_t *s, etcd_msg_t *m);

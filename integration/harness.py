@@ -3,7 +3,7 @@
 Every wait has a limit and names what it waited for. Nothing here may hide a failure: a process that dies without being
 killed by the test is an error at the end of the test. TIDEGATE names the binary, KAFKA_TOOL the Kafka helper,
 TIDEGATE_SLOW scales time limits (instrumented builds)."""
-import fcntl, json, os, random, re, shutil, signal, socket, subprocess, tempfile, time, urllib.request
+import fcntl, json, os, random, re, shutil, signal, socket, subprocess, tempfile, time, urllib.error, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -239,6 +239,14 @@ class Cluster:
 
     def job(self, job_id):
         return self.json('job', job_id)
+
+    def get(self, path, name='coordinator'):
+        """(status, body) of the HTTP API"""
+        try:
+            with urllib.request.urlopen(f'http://127.0.0.1:{self.ports[name + "-http"]}{path}', timeout=10) as r:
+                return r.status, r.read().decode()
+        except urllib.error.HTTPError as e:
+            return e.code, e.read().decode()
 
     def metrics(self, name='coordinator'):
         with urllib.request.urlopen(f'http://127.0.0.1:{self.ports[name + "-http"]}/metrics', timeout=10) as r:

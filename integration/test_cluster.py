@@ -228,20 +228,58 @@ def test_job_runs_on_with_the_workers_that_are_left():
             raise Failure(f'{doc["restarts"]} restarts after one kill')
 
 
-def test_standby_coordinator_takes_over():
+def two_coordinators(c):
+    """A leader, a standby that speaks to it, two workers that know both; a job that runs."""
+    c.kafka()
+    c.etcd()
+    c.coordinator()
+    wait_for('the first to lead', lambda: leads(c, 'coordinator'))
+    c.coordinator('coordinator2')
+    for i in (1, 2):
+        c.worker(i, slots=4)
+    c.workers_ready(2)
+    c.topic('events', 4)
+    c.topic('results', 4)
+    return c.submit(events_job(c), 'orders')
+
+
+def leads(c, name):
+    """Whether this coordinator says of itself that it leads."""
+    return c.get('/api/jobs', name)[0] == 200
+
+
+def take_over(c, act, what, limit):
+    """act() on the leader; measures until the standby leads and until the job runs again under it."""
+    def action():
+        act()
+        begin = time.monotonic()
+        wait_for('the standby to lead', lambda: leads(c, 'coordinator2'), 20, 0.01)
+        led = time.monotonic() - begin
+        wait_for('the job to run', lambda: any(j['state'] == 'RUNNING' for j in json.loads(c.get('/api/jobs', 'coordinator2')[1])['jobs']), 30, 0.02)
+        runs = time.monotonic() - begin
+        if led > limit * SLOW:
+            raise Failure(f'{led:.2f} s until the standby led, {limit} are the limit')
+        return f'{what}: the standby leads after {led:.2f} s, the job runs again after {runs:.2f} s'
+    return action
+
+
+def test_standby_takes_over_from_a_killed_leader_in_less_than_a_second():
     with Cluster('standby') as c:
-        c.kafka()
-        c.etcd()
-        c.coordinator()
-        c.coordinator('coordinator2')
-        for i in (1, 2):
-            c.worker(i, slots=4)
-        c.workers_ready(2)
-        c.topic('events', 4)
-        c.topic('results', 4)
-        job = c.submit(events_job(c), 'orders')
-        run_with_kills(c, 15, [(5, lambda: (c.procs['coordinator'].kill(), 'leader killed')[1])])
+        job = two_coordinators(c)
+        run_with_kills(c, 15, [(5, take_over(c, c.procs['coordinator'].kill, 'leader killed', 1.0))])
         finish_and_compare(c, job)
+
+
+def test_standby_takes_over_from_a_stopped_leader_and_the_workers_follow():
+    """SIGSTOP closes no connection: silence alone must tell. When the leader wakes it finds itself out and stands by."""
+    with Cluster('hung') as c:
+        job = two_coordinators(c)
+        old = c.procs['coordinator']
+        run_with_kills(c, 18, [(5, take_over(c, lambda: old.signal(signal.SIGSTOP), 'leader stopped', 2.0)),
+                               (4, lambda: (old.signal(signal.SIGCONT), 'the old leader goes on')[1])])
+        finish_and_compare(c, job)
+        if leads(c, 'coordinator') or not leads(c, 'coordinator2') or not old.alive():
+            raise Failure('the leader that was stopped leads again, or ended')
 
 
 STATELESS = """

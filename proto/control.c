@@ -13,6 +13,7 @@ const char *ctl_kind_name(ctl_kind_t k) {
     case CTL_STOPPED: return "STOPPED";
     case CTL_ENDED: return "ENDED";
     case CTL_DRAIN: return "DRAIN";
+    case CTL_PROBE: return "PROBE";
     case CTL_WELCOME: return "WELCOME";
     case CTL_DEPLOY: return "DEPLOY";
     case CTL_START: return "START";
@@ -23,6 +24,7 @@ const char *ctl_kind_name(ctl_kind_t k) {
     case CTL_ADD_SPLITS: return "ADD_SPLITS";
     case CTL_RELEASE: return "RELEASE";
     case CTL_GOODBYE: return "GOODBYE";
+    case CTL_ALIVE: return "ALIVE";
     }
     return "?";
 }

@@ -16,7 +16,8 @@
  *   FAILED      attempt failed on this worker     STOP        tear the attempt down; lanes too
  *   STOPPED     attempt is gone                   ADD_SPLITS  newly found splits
  *   ENDED       all tasks' inputs ended           RELEASE     the job is gone: forget local files
- *   DRAIN       worker wants to leave             GOODBYE     leave now: refused, drained, or fenced */
+ *   DRAIN       worker wants to leave             GOODBYE     leave now: refused, drained, or fenced
+ *   PROBE       of a standby: are you there?      ALIVE       answers HEARTBEAT and PROBE: the core has heard it */
 #pragma once
 #include "common/split.h"
 #include "state/manifest.h"
@@ -26,9 +27,9 @@
 
 typedef enum ctl_kind {
     CTL_REGISTER = 1, CTL_HEARTBEAT, CTL_DEPLOYED, CTL_ACK, CTL_PUBLISHED, CTL_BASE_DONE, CTL_FAILED, CTL_STOPPED, CTL_ENDED,
-    CTL_DRAIN,
+    CTL_DRAIN, CTL_PROBE,
     CTL_WELCOME = 32, CTL_DEPLOY, CTL_START, CTL_INJECT, CTL_COMPLETE, CTL_BASE_ACCEPTED, CTL_STOP, CTL_ADD_SPLITS, CTL_RELEASE,
-    CTL_GOODBYE,
+    CTL_GOODBYE, CTL_ALIVE,
 } ctl_kind_t;
 
 /* A job as submitted: enough for any process to compile the same plan. */

@@ -432,7 +432,7 @@ static err_t *decode_body(const Tidegate__Control *p, ctl_msg_t *m) {
 }
 
 static bool known_kind(uint32_t k) {
-    return (k >= CTL_REGISTER && k <= CTL_DRAIN) || (k >= CTL_WELCOME && k <= CTL_GOODBYE);
+    return (k >= CTL_REGISTER && k <= CTL_PROBE) || (k >= CTL_WELCOME && k <= CTL_ALIVE);
 }
 
 err_t *ctl_decode(slice_t bytes, ctl_msg_t **ret) {

@@ -48,9 +48,12 @@ struct agent {
     session_t session;
     uint32_t link;         /* generation; events of older ones are not ours */
     bool connecting;
-    int connect_tries;
+    int connect_tries;     /* since the last WELCOME: for the back-off */
+    int turn;              /* which coordinator is next: raised whenever one was left */
+    int unanswered;        /* heartbeats since anything was heard on this link */
     int64_t connect_at_ms, greet_until_ms, heartbeat_at_ms, drain_until_ms;
     int heartbeat_ms;
+    int silence_ms;        /* 0: no WELCOME yet */
     uint64_t leader;
     char *coordinator;
     bool leaving, reregister;
@@ -375,6 +378,7 @@ static void on_welcome(agent_t *a, const ctl_msg_t *m, int64_t now_ms, agent_act
     a->connect_tries = 0;
     a->heartbeat_ms = m->welcome.heartbeat_ms > 0 ? m->welcome.heartbeat_ms : AGENT_HEARTBEAT_MS;
     a->heartbeat_at_ms = now_ms + a->heartbeat_ms;
+    a->silence_ms = m->welcome.timeout_ms > 0 ? 2 * m->welcome.timeout_ms : AGENT_GREETING_MS;
     free(a->coordinator);
     a->coordinator = m->welcome.coordinator ? xstrdup(m->welcome.coordinator) : NULL;
     act(out, AGENT_DO_HEARTBEAT);
@@ -454,8 +458,12 @@ static void on_release(agent_t *a, const ctl_msg_t *m, agent_actions_t *out) {
     if (r) run_drop(a, r);
 }
 
-static void leave_link(agent_t *a, int64_t now_ms, agent_actions_t *out) {
-    act(out, AGENT_DO_CLOSE)->link = a->link;
+/* Takes why; NULL: it was the coordinator's wish. */
+static void leave_link(agent_t *a, int64_t now_ms, err_t *why, agent_actions_t *out) {
+    agent_action_t *x = act(out, AGENT_DO_CLOSE);
+    x->link = a->link;
+    x->error = why;
+    a->turn++;
     a->session = AWAY;
     a->connecting = false;
     int shift = MIN(a->connect_tries, 4);
@@ -472,13 +480,13 @@ static void exit_with(agent_t *a, agent_actions_t *out, err_t *why) {
 static void on_goodbye(agent_t *a, ctl_msg_t *m, int64_t now_ms, agent_actions_t *out) {
     err_code_t code = err_code(m->error);
     if (code == ERR_UNAVAILABLE || code == ERR_TIMEOUT || code == ERR_CANCELLED) {
-        leave_link(a, now_ms, out);
+        leave_link(a, now_ms, NULL, out);
     } else if (code == ERR_FENCED) {
         for (int i = 0; i < a->nruns; i++) {
             ctl_free(TAKE(a->runs[i]->next));
             run_teardown(a->runs[i], out);
         }
-        leave_link(a, now_ms, out);
+        leave_link(a, now_ms, NULL, out);
     } else {
         exit_with(a, out, TAKE(m->error));
     }
@@ -493,7 +501,9 @@ static void on_start(agent_t *a, run_t *r, agent_actions_t *out) {
 
 static void on_message(agent_t *a, agent_event_t *ev, agent_actions_t *out) {
     ctl_msg_t *m = ev->msg;
-    if (ev->link != a->link || !agent_admit(a, m)) return;
+    if (ev->link != a->link) return;
+    a->unanswered = 0;
+    if (!agent_admit(a, m)) return;
     run_t *r = run_find(a, m->job);
     switch (m->kind) {
     case CTL_WELCOME: on_welcome(a, m, ev->now_ms, out); break;
@@ -586,7 +596,8 @@ static void on_run_event(agent_t *a, agent_event_t *ev, agent_actions_t *out) {
 static void on_linked(agent_t *a, int64_t now_ms, agent_actions_t *out) {
     if (!a->connecting) return;
     a->connecting = false;
-    a->greet_until_ms = now_ms + AGENT_GREETING_MS;
+    a->greet_until_ms = now_ms + (a->conf.several && a->silence_ms ? MIN(a->silence_ms, AGENT_GREETING_MS) : AGENT_GREETING_MS);
+    a->unanswered = 0;
     a->session = GREETING;
     ctl_msg_t *m = ctl_new(CTL_REGISTER);
     m->leader = a->leader;
@@ -604,6 +615,7 @@ static void on_unlinked(agent_t *a, int64_t now_ms, agent_actions_t *out) {
     if (a->session == GONE || (a->session == AWAY && !a->connecting)) return;
     a->session = AWAY;
     a->connecting = false;
+    a->turn++;
     int shift = MIN(a->connect_tries, 4);
     a->connect_at_ms = now_ms + (a->connect_tries ? MIN((int64_t)AGENT_CONNECT_MS_MIN << shift, (int64_t)AGENT_CONNECT_MS_MAX) : 0);
     a->connect_tries++;
@@ -620,6 +632,16 @@ static void on_leave(agent_t *a, int64_t now_ms, agent_actions_t *out) {
     send(a, out, message(a, CTL_DRAIN, NULL));
 }
 
+static void beat(agent_t *a, int64_t now_ms, agent_actions_t *out) {
+    if (a->conf.several && a->unanswered * a->heartbeat_ms >= a->silence_ms) {
+        leave_link(a, now_ms, err_new(ERR_TIMEOUT, "the coordinator has answered no heartbeat for %d ms", a->unanswered * a->heartbeat_ms), out);
+        return;
+    }
+    a->unanswered++;
+    a->heartbeat_at_ms = now_ms + a->heartbeat_ms;
+    act(out, AGENT_DO_HEARTBEAT);
+}
+
 static void on_tick(agent_t *a, int64_t now_ms, agent_actions_t *out) {
     if (a->leaving && now_ms >= a->drain_until_ms) {
         exit_with(a, out, err_new(ERR_TIMEOUT, "the coordinator did not let this worker go within 30 s"));
@@ -630,13 +652,11 @@ static void on_tick(agent_t *a, int64_t now_ms, agent_actions_t *out) {
         a->link++;
         agent_action_t *x = act(out, AGENT_DO_CONNECT);
         x->link = a->link;
-        x->n = a->connect_tries;
+        x->n = a->turn;
     }
-    if (a->session == GREETING && now_ms >= a->greet_until_ms) leave_link(a, now_ms, out);
-    if (a->session == HERE && now_ms >= a->heartbeat_at_ms) {
-        a->heartbeat_at_ms = now_ms + a->heartbeat_ms;
-        act(out, AGENT_DO_HEARTBEAT);
-    }
+    if (a->session == GREETING && now_ms >= a->greet_until_ms)
+        leave_link(a, now_ms, err_new(ERR_TIMEOUT, "the coordinator does not answer the registration"), out);
+    if (a->session == HERE && now_ms >= a->heartbeat_at_ms) beat(a, now_ms, out);
     for (int i = 0; i < a->nruns; i++) {
         run_t *r = a->runs[i];
         if (now_ms < r->retry_at_ms || !run_works(r)) continue;

@@ -18,9 +18,12 @@
  *     delay, until it succeeds or the attempt ends. An epoch is acked once it is written, never before.
  *     An epoch without change is acked without a write, but for the first of the attempt: manifest_trim relies on an extent of every worker.
  *  3. INJECT, COMPLETE, START, STOP, DEPLOY may come twice; COMPLETE is cumulative and only for epochs written here.
- *  4. Losing the coordinator stops nothing: tasks run on until the in-flight bound holds them. Acks, failures and publications the
+ *  4. A coordinator that answers no heartbeat for twice the time-out it named in WELCOME is left for another one, if there is one: the hung
+ *     and the cut off close no connection. Counted in heartbeats sent, so that a worker that stood still itself blames nobody. Where there is
+ *     no other, the connection's own keep-alive decides: leaving would end attempts for nothing.
+ *  5. Losing the coordinator stops nothing: tasks run on until the in-flight bound holds them. Acks, failures and publications the
  *     coordinator may have missed are sent again after each WELCOME.
- *  5. Of an attempt that ended nothing is sent but STOPPED. Lanes are torn down with it. */
+ *  6. Of an attempt that ended nothing is sent but STOPPED. Lanes are torn down with it. */
 #pragma once
 #include "worker/agent_event.h"
 
@@ -28,7 +31,7 @@
 #define AGENT_RETRY_MS_MIN 100     /* of a failed write */
 #define AGENT_RETRY_MS_MAX 2000
 #define AGENT_CONNECT_MS_MIN 100
-#define AGENT_CONNECT_MS_MAX 1000
+#define AGENT_CONNECT_MS_MAX 500
 #define AGENT_GREETING_MS 5000     /* no WELCOME within it: try elsewhere */
 #define AGENT_HEARTBEAT_MS 250     /* until the coordinator says otherwise */
 
@@ -38,6 +41,7 @@ typedef struct agent_conf {
     int slots;
     uint64_t memory;
     const char *build;
+    bool several;                  /* there is another coordinator to go to when this one is silent */
 } agent_conf_t;
 
 typedef enum run_state { RUN_BUILDING, RUN_BUILT, RUN_RUNNING, RUN_FAILED, RUN_STOPPING, RUN_GONE } run_state_t;

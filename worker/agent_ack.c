@@ -81,7 +81,10 @@ void agent_action_print(buf_t *out, const agent_action_t *a) {
         if (a->msg->error) buf_printf(out, " error=%s", err_text(a->msg->error));
         break;
     case AGENT_DO_CONNECT:
-    case AGENT_DO_CLOSE: buf_printf(out, " link=%u", a->link); break;
+    case AGENT_DO_CLOSE:
+        buf_printf(out, " link=%u", a->link);
+        if (a->error) buf_printf(out, " error=%s", err_text(a->error));
+        break;
     case AGENT_DO_HEARTBEAT: break;
     case AGENT_DO_EXIT:
         if (a->error) buf_printf(out, " error=%s", err_text(a->error));

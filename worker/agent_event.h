@@ -45,8 +45,8 @@ typedef struct agent_event {
 } agent_event_t;
 
 typedef enum agent_action_kind {
-    AGENT_DO_CONNECT = 1,  /* open a link of generation `link`; try number in `n`; answer LINKED or UNLINKED */
-    AGENT_DO_CLOSE,        /* close the link of generation `link` */
+    AGENT_DO_CONNECT = 1,  /* open a link of generation `link`; the how-manieth coordinator in `n`; answer LINKED or UNLINKED */
+    AGENT_DO_CLOSE,        /* close the link of generation `link`; error: why, when it was not told to */
     AGENT_DO_SEND,         /* msg on the current link */
     AGENT_DO_HEARTBEAT,    /* gather statistics and send a HEARTBEAT */
     AGENT_DO_BUILD,        /* msg: the DEPLOY; answer BUILT */

@@ -78,7 +78,8 @@ static void do_connect(worker_t *w, const agent_action_t *x) {
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_LINKED, .link = x->link});
 }
 
-static void do_close(worker_t *w, uint32_t generation) {
+static void do_close(worker_t *w, uint32_t generation, const err_t *why) {
+    if (why) log_line(LOG_WARN, "coordinator left", "worker=%s error=\"%s\"", w->conf.name, err_text(why));
     for (link_slot_t *s = w->links; s; s = s->next) {
         if (s->generation != generation) continue;
         if (w->link == s->link) w->link = NULL;
@@ -144,7 +145,7 @@ static void perform(worker_t *w, agent_action_t *x) {
     runtime_t *rt = worker_runtime(w, x->job, x->attempt);
     switch (x->kind) {
     case AGENT_DO_CONNECT: do_connect(w, x); return;
-    case AGENT_DO_CLOSE: do_close(w, x->link); return;
+    case AGENT_DO_CLOSE: do_close(w, x->link, x->error); return;
     case AGENT_DO_SEND: do_send(w, TAKE(x->msg)); return;
     case AGENT_DO_HEARTBEAT: do_send(w, worker_heartbeat(w)); return;
     case AGENT_DO_BUILD: do_build(w, TAKE(x->msg)); return;

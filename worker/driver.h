@@ -25,6 +25,7 @@ typedef struct worker_conf {
     int64_t base_interval_ms;  /* 0: 30 s */
     /* Opens a link to a coordinator; `try` counts from 0 since the last success: for choosing among several. Must not wait; a coordinator
      * that cannot be reached is told by on_closed. Control thread. */
+    bool several; /* `connect` has more than one coordinator to try */
     err_t *(*connect)(void *arg, int try, const link_handler_t *h, link_t **ret);
     /* The plan of a job. Builder thread; may take its time. NULL: worker_compile. */
     err_t *(*compile)(void *arg, const job_spec_t *spec, plan_t **ret);

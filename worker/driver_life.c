@@ -123,7 +123,7 @@ err_t *worker_start(const worker_conf_t *conf, worker_t **ret) {
     pthread_mutex_init(&w->status_lock, NULL);
     err_t *e = start_parts(w);
     if (!e) {
-        agent_conf_t ac = {w->conf.name, w->address, w->conf.slots, w->conf.memory, w->conf.build};
+        agent_conf_t ac = {w->conf.name, w->address, w->conf.slots, w->conf.memory, w->conf.build, w->conf.several};
         w->agent = agent_new(&ac);
         int rc = pthread_create(&w->thread, NULL, worker_control, w);
         if (rc) e = err_from_errno(rc, "cannot start the control thread");

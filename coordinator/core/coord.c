@@ -108,8 +108,17 @@ static void step_client(coord_t *c, coord_event_t *e) {
     client_event(c, e->client.call, TAKE(e->client.request));
 }
 
+/* A standby asks whether this core lives, be it leading or not. */
+static void step_probe(coord_t *c, session_id_t session) {
+    coord_action_t *a = coord_actions_add(c->out, ACT_SEND);
+    a->session = session;
+    a->message = ctl_new(CTL_ALIVE);
+    a->message->leader = c->leading ? c->leader : 0;
+}
+
 static void step_message(coord_t *c, coord_event_t *e) {
-    if (c->leading) membership_message(c, e->session, &e->message);
+    if (e->message->kind == CTL_PROBE) step_probe(c, e->session);
+    else if (c->leading) membership_message(c, e->session, &e->message);
     else membership_goodbye(c, e->session, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader (yet)"));
 }
 
@@ -160,10 +169,12 @@ static void serve(coord_t *c) {
 err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret) {
     if (e->now_ms < c->now_ms)
         return err_new(ERR_INTERNAL, "time runs backwards: %" PRId64 " after %" PRId64, e->now_ms, c->now_ms);
+    int64_t stood_ms = e->now_ms - MAX(c->now_ms, coord_next_ms(c));
     c->now_ms = e->now_ms;
     c->wall_ms = e->wall_ms;
     c->draw = e->draw;
     c->out = ret;
+    if (c->leading && stood_ms > c->conf.heartbeat_ms) membership_forgive(c, stood_ms);
     switch (e->kind) {
     case EV_LEADING: step_leading(c, e); break;
     case EV_LEADER_LOST: step_leader_lost(c); break;

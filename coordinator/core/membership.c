@@ -96,6 +96,12 @@ static bool still_needed(const coord_t *c, const member_t *m) {
     return false;
 }
 
+/* Nothing was heard while this process itself stood still: what workers sent meanwhile is still to be read. */
+void membership_forgive(coord_t *c, int64_t stood_ms) {
+    coord_log(c, COORD_WARN, "this coordinator stood still for %" PRId64 " ms", stood_ms);
+    for (int i = 0; i < c->nmembers; i++) c->members[i]->heard_ms = MIN(c->members[i]->heard_ms + stood_ms, c->now_ms);
+}
+
 void membership_tick(coord_t *c) {
     for (int i = 0; i < c->nmembers; i++) {
         member_t *m = c->members[i];
@@ -234,6 +240,7 @@ static void heartbeat(coord_t *c, member_t *m, ctl_msg_t *h) {
         if (w->report.busy) j->ep.worth = true;
         confirm(c, j, w);
     }
+    membership_send(c, m->session, ctl_new(CTL_ALIVE));
 }
 
 static void drain(coord_t *c, member_t *m) {

@@ -260,3 +260,45 @@ static inline meta_result_t waited_take(waited_t *w) { /* frees w */
     free(w);
     return r;
 }
+
+/* ---- stores */
+typedef struct node { meta_store_t *m; atomic_int lost; char why[256]; uint64_t leader; waited_t *campaign; } node_t;
+
+static inline void on_lost(void *arg, err_t *why) {
+    node_t *n = arg;
+    snprintf(n->why, sizeof n->why, "%s", err_text(why));
+    err_free(why);
+    atomic_fetch_add(&n->lost, 1);
+}
+static inline void on_notice(void *arg, const char *text) {
+    if (getenv("VERBOSE")) fprintf(stderr, "%s\n", text);
+}
+static inline meta_etcd_conf_t conf_of(const char *url, const char *name) {
+    return (meta_etcd_conf_t){.endpoints = url, .cluster = "test", .name = name, .notice = on_notice};
+}
+static inline void node_open(node_t *n, const meta_etcd_conf_t *conf) {
+    *n = (node_t){0};
+    ck_ok(meta_store_etcd_open(conf, &n->m));
+}
+static inline void campaign(node_t *n) {
+    n->campaign = waited_new();
+    n->m->campaign(n->m, on_lost, n, waited_by(n->campaign));
+}
+static inline void won(node_t *n) {
+    meta_result_t r = waited_take(TAKE(n->campaign));
+    ck_assert_msg(r.outcome == STORE_OK, "%s", err_text(r.error));
+    n->leader = r.leader;
+    meta_result_done(&r);
+}
+static inline void lead(node_t *n, const meta_etcd_conf_t *conf) {
+    node_open(n, conf);
+    campaign(n);
+    won(n);
+}
+static inline void lost_within(node_t *n, int ms) {
+    int64_t until = clock_mono_ms() + ms;
+    while (!atomic_load(&n->lost)) {
+        ck_assert_msg(clock_mono_ms() < until, "leadership was not lost within %d ms", ms);
+        pause_ms(5);
+    }
+}

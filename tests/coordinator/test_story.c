@@ -1002,6 +1002,46 @@ START_TEST(silence_is_death_and_a_zombie_is_fenced) {
 END_TEST
 
 /* Deadlines are looked at by ticks, and the next tick is due a while after the last one, whatever comes between. */
+START_TEST(a_coordinator_that_stood_still_blames_no_worker) {
+    story_t *s = story_running();
+    pass(s, 500);
+    forget_trace(s);
+    s->now += 30000; /* SIGSTOP, a frozen machine: what the workers sent lies unread */
+    coord_event_t e = story_event(s, EV_TICK);
+    story_step(s, &e);
+    expect(s, "this coordinator stood still for");
+    expect_not(s, "is gone");
+    pass(s, 500);
+    expect_not(s, "is gone");
+    s->w[1].mute_beat = true; /* who died meanwhile is still found out, in the usual time */
+    pass(s, 1200);
+    expect(s, "worker w2 is gone: worker w2 was silent for");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(a_probe_is_answered_by_leaders_and_standbys_alike) {
+    story_t *s = story_new();
+    coord_event_t e = story_event(s, EV_MESSAGE);
+    e.session = 77;
+    e.message = ctl_new(CTL_PROBE);
+    story_step(s, &e);
+    expect(s, "nobody < ALIVE");
+    expect_not(s, "GOODBYE");
+    lead(s);
+    join(s, "w1", 1);
+    forget_trace(s);
+    e = story_event(s, EV_MESSAGE);
+    e.session = 77;
+    e.message = ctl_new(CTL_PROBE);
+    story_step(s, &e);
+    expect(s, "nobody < ALIVE");
+    beat(s, &s->w[0]); /* and so is every heartbeat */
+    expect(s, "w1 < ALIVE");
+    story_free(s);
+}
+END_TEST
+
 START_TEST(chatty_workers_do_not_hide_a_silent_one) {
     story_t *s = story_running();
     pass(s, 300);
@@ -1142,7 +1182,8 @@ TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trac
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives,
       B14_at_most_four_epochs_are_in_flight, B15_an_idle_job_has_no_epochs, a_lost_worker_costs_one_restart_and_the_rest_goes_on,
-      a_job_that_ran_goes_on_with_fewer_slots_and_spreads_again, silence_is_death_and_a_zombie_is_fenced,
+      a_job_that_ran_goes_on_with_fewer_slots_and_spreads_again, silence_is_death_and_a_zombie_is_fenced, a_coordinator_that_stood_still_blames_no_worker,
+      a_probe_is_answered_by_leaders_and_standbys_alike,
       chatty_workers_do_not_hide_a_silent_one,
       acks_of_another_attempt_or_leader_do_nothing, a_newer_session_of_a_name_ends_the_older,
       a_draining_worker_is_emptied_and_let_go, versions_that_do_not_overlap_are_refused, cancel_publishes_what_is_complete,

@@ -574,7 +574,7 @@ bool sim_worker_runs(const proc_t *p, attempt_t *ret) {
 sim_worker_t *sim_worker_new(proc_t *p) {
     sim_worker_t *w = xcalloc(1, sizeof *w);
     w->p = p;
-    agent_conf_t conf = {.name = p->name, .address = p->name, .slots = 2, .memory = 1 << 20, .build = "sim"};
+    agent_conf_t conf = {.name = p->name, .address = p->name, .slots = 2, .memory = 1 << 20, .build = "sim", .several = true};
     w->agent = agent_new(&conf);
     w->driver = kafka_driver(p->s->kafka, p);
     plan_tick(w);

@@ -24,7 +24,7 @@ static void step(world_t *w, agent_event_t ev) {
     drain(w);
 }
 static void world_new(world_t *w) {
-    agent_conf_t c = {"w1", "127.0.0.1:9", 2, 1 << 20, "test"};
+    agent_conf_t c = {"w1", "127.0.0.1:9", 2, 1 << 20, "test", true};
     *w = (world_t){.a = agent_new(&c), .trace = buf_make(1 << 20), .leader = 5};
 }
 static void world_free(world_t *w) {
@@ -299,7 +299,82 @@ START_TEST(reconnects_slow_down_and_a_dumb_server_is_left) {
     step(&w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = 7});
     expect(&w, "connect link=7\nsend REGISTER\n");
     tick(&w, AGENT_GREETING_MS);
-    expect(&w, "close link=7\n");
+    expect(&w, "close link=7 error=the coordinator does not answer the registration\n");
+    world_free(&w);
+}
+END_TEST
+
+static void welcomed(world_t *w) { /* heartbeats every 200 ms, time-out 900 ms */
+    step(w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = link_now});
+    ctl_msg_t *m = msg(w, CTL_WELCOME, 0, 0);
+    m->welcome.heartbeat_ms = 200;
+    m->welcome.timeout_ms = 900;
+    receive(w, m);
+    buf_clear(&w->trace);
+}
+
+START_TEST(a_coordinator_that_answers_no_heartbeat_is_left_after_twice_its_timeout) {
+    world_t w;
+    world_new(&w);
+    link_now = 1;
+    tick(&w, 0);
+    welcomed(&w);
+    for (int i = 0; i < 20; i++) { /* answered: for ever */
+        tick(&w, 200);
+        expect(&w, "heartbeat\n");
+        receive(&w, msg(&w, CTL_ALIVE, 0, 0));
+    }
+    int64_t last_answer = w.now;
+    for (int i = 0; i < 9; i++) {
+        tick(&w, 200);
+        expect(&w, "heartbeat\n");
+    }
+    tick(&w, 200);
+    expect(&w, "close link=1 error=the coordinator has answered no heartbeat for 1800 ms\n");
+    ck_assert_int_eq(w.now - last_answer, 2000);
+    tick(&w, 200); /* to the other one, which does not lead yet; then back to the hung one, which takes connections and says nothing */
+    expect(&w, "connect link=2\n");
+    link_now = 2;
+    step(&w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = 2});
+    ctl_msg_t *m = msg(&w, CTL_GOODBYE, 0, 0);
+    m->error = err_new(ERR_UNAVAILABLE, "not the leader");
+    receive(&w, m);
+    tick(&w, 500);
+    link_now = 3;
+    step(&w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = 3});
+    buf_clear(&w.trace);
+    tick(&w, 1799);
+    expect(&w, "");
+    tick(&w, 1);
+    expect(&w, "close link=3 error=the coordinator does not answer the registration\n");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_worker_that_stood_still_itself_blames_nobody) {
+    world_t w;
+    world_new(&w);
+    link_now = 1;
+    tick(&w, 0);
+    welcomed(&w);
+    tick(&w, 60000);
+    expect(&w, "heartbeat\n");
+    tick(&w, 200);
+    expect(&w, "heartbeat\n");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(an_only_coordinator_is_not_left_for_its_silence) {
+    world_t w;
+    world_new(&w);
+    agent_free(w.a);
+    w.a = agent_new(&(agent_conf_t){"w1", "127.0.0.1:9", 2, 1 << 20, "test", false});
+    link_now = 1;
+    tick(&w, 0);
+    welcomed(&w);
+    for (int i = 0; i < 50; i++) tick(&w, 200);
+    ck_assert_ptr_null(strstr(buf_cstr(&w.trace), "close"));
     world_free(&w);
 }
 END_TEST
@@ -499,6 +574,7 @@ TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, ev
       a_lost_coordinator_stops_nothing_and_the_next_hears_all_acks_again, what_the_old_link_still_says_is_not_heard,
       reconnects_slow_down_and_a_dumb_server_is_left, the_first_epoch_is_written_even_when_it_is_empty_later_ones_are_only_acked,
           a_barrier_may_overtake_its_inject,
-      a_worker_without_tasks_acks_every_epoch, the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
+      a_coordinator_that_answers_no_heartbeat_is_left_after_twice_its_timeout, a_worker_that_stood_still_itself_blames_nobody,
+      an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch, the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
       a_build_that_fails_is_a_failed_attempt, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
       drain_asks_and_leaves_when_told, goodbyes_differ, an_ack_says_what_the_seals_say)
