@@ -285,7 +285,8 @@ int cmd_worker(const config_t *c) {
     if (e) return cli_fail(e);
     lane_driver_t *lanes = lane_kafka_new();
     worker_conf_t conf = {.name = name, .build = TIDEGATE_VERSION, .data_dir = dir, .slots = (int)config_i64(c, "slots"), .memory = (uint64_t)config_i64(c, "memory"),
-                          .listen = config_str(c, "listen"), .storage = &host.storage.disk, .base_interval_ms = config_i64(c, "base-interval"), .connect = connect_next, .several = host.naddresses > 1,
+                          .listen = config_str(c, "listen"), .storage = &host.storage.disk, .base_interval_ms = config_i64(c, "base-interval"), .connect = connect_next,
+                          .several = host.naddresses > 1,
                           .welcomed = on_welcomed, .lane_driver = lanes, .exited = on_exited, .arg = &host};
     worker_t *w = NULL;
     worker_rest_t *http = NULL;

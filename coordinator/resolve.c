@@ -24,6 +24,9 @@ static err_t *read_settings(const plan_t *p, job_settings_t *s) {
     TRY(options_duration_ms(o, "restart.delay.max", s->restart_delay_max_ms, &s->restart_delay_max_ms));
     TRY(options_i64(o, "restart.max", max, 0, 1000000, &max));
     s->restart_max = (int)max;
+    int64_t bytes = (int64_t)s->unpublished_max;
+    TRY(options_bytes(o, "sink.unpublished.max", bytes, &bytes));
+    s->unpublished_max = (uint64_t)bytes;
     s->interval_ms = MAX(s->interval_ms, 1);
     return NULL;
 }

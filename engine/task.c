@@ -302,7 +302,7 @@ static bool step_idle(task_t *t) {
             any = true;
         }
     }
-    bool quiet = quiescent(t);
+    bool quiet = quiescent(t) && !task_held(t); /* what is not asked for rows is not idle */
     for (int i = 0; i < t->nnodes; i++) {
         node_t *n = &t->nodes[i];
         if (n->op->kind != OP_WATERMARK || n->todo || n->ended) continue;

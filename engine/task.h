@@ -11,6 +11,7 @@
 #include "engine/channel.h"
 #include "engine/operator.h"
 #include "state/seal.h"
+#include <stdatomic.h>
 
 typedef struct task task_t;
 
@@ -37,6 +38,7 @@ typedef struct task_env {
     void (*sealed)(void *arg, task_seal_t *seal); /* takes seal */
     wake_t wake;                 /* any thread: this task should be stepped */
     void *arg;
+    const atomic_bool *held;     /* while it is set sources are not polled, barriers still pass (hazards B1); NULL: never */
     const char *time_zone;
     /* where connectors are looked up; NULL: source_find, sink_find */
     const source_vtable_t *(*find_source)(const char *connector);

@@ -124,6 +124,8 @@ struct task {
     task_stats_t stats;
 };
 
+static inline bool task_held(const task_t *t) { return t->env.held && atomic_load_explicit(t->env.held, memory_order_relaxed); }
+
 /* task_node.c: one node */
 bool node_full(const node_t *n);
 bool node_has_input(node_t *n);

@@ -69,7 +69,7 @@ err_t *node_exchange_out(node_t *n, const batch_t *b) {
 /* ---------------------------------------------------------------- sources */
 bool source_ready(const node_t *n) {
     if (n->ninjected) return true;
-    if (n->final || n->ended || n->wait) return false;
+    if (n->final || n->ended || n->wait || task_held(n->t)) return false;
     return !node_full(n);
 }
 

@@ -133,16 +133,17 @@ def waits(c, job, *parts, seconds=20):
 
 
 def test_broker_outage_with_output_piling_up():
-    """The broker is gone (connections refused) for half a minute while a generator source goes on: output piles up to the in-flight bound, the
-    job says what it waits for, and goes on by itself."""
+    """The broker is gone (connections refused) for half a minute while a generator source goes on: output piles up to its bound, the sources wait
+    there, the job says so, and goes on by itself."""
     c = broker()
     with Cluster('outage', broker=c) as t:
         start(t)
         t.topic('bo-out', 2)
-        sql = ("CREATE TABLE i (id BIGINT, pad STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '2000', 'fields.id.kind' = 'sequence', "
+        sql = ("CREATE TABLE i (id BIGINT, pad STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '3000', 'fields.id.kind' = 'sequence', "
                "'fields.id.start' = '0', 'fields.id.end' = '49999', 'fields.pad.length' = '100');\n" +
                table(t, 'o', 'id BIGINT, pad STRING', 'bo-out', ", 'sink.delivery-guarantee' = 'exactly-once'") + 'INSERT INTO o SELECT id, pad FROM i;')
-        job = t.submit(sql, 'outage', 1)
+        bound = 2 << 20
+        job = t.submit(sql, 'outage', 1, ['--set', 'sink.unpublished.max=2MB'])
         wait_for('rows', lambda: count(t, 'bo-out') > 2000)
         c.kill_kafka()
         down = time.monotonic()
@@ -150,18 +151,26 @@ def test_broker_outage_with_output_piling_up():
         noticed = time.monotonic() - down
         if noticed > 8 * SLOW:
             raise Failure(f'the job said only after {noticed:.1f} s that the broker is gone')
-        time.sleep(max(0, 22 - noticed))
+        waits(t, job, 'the bound is 2 MB: sources wait', seconds=20)
+        reached = time.monotonic() - down
+        time.sleep(5)  # the sources stop some intervals after the last barrier
+        held = doc(t, job)
+        time.sleep(max(6, 25 - (time.monotonic() - down)))
         now = doc(t, job)
+        if now['rows_in'] != held['rows_in'] or now['epoch'] != held['epoch']:
+            raise Failure(f'rows went on at the bound: {held["rows_in"]} and {now["rows_in"]} read, epochs {held["epoch"]} and {now["epoch"]}')
         if now['state'] != 'RUNNING' or now['restarts']:
             raise Failure(f'the job is {now["state"]} after {now["restarts"]} restarts: {now.get("last_error")}')
         pending = sum(l.get('pending_bytes', 0) for l in now['lanes'])
+        if not bound <= pending <= 2 * bound:
+            raise Failure(f'{pending} bytes wait, {bound} are the bound')
         c.kafka()
         up = time.monotonic()
         before = count(t, 'bo-out')
         wait_for('rows after the outage', lambda: count(t, 'bo-out') > before, 30, 0.2)
         resumed = time.monotonic() - up
         exactly_once(t, 'bo-out', 50000, 90)
-        print(f'  outage of {up - down:.0f} s told after {noticed:.1f} s ({said.strip()[:150]}); {pending >> 10} kB pending, published again after {resumed:.1f} s, '
+        print(f'  outage of {up - down:.0f} s told after {noticed:.1f} s ({said.strip()[:150]}); at its bound after {reached:.0f} s with {pending >> 10} kB, {now["rows_in"]} rows read; published again after {resumed:.1f} s, '
               f'{doc(t, job)["restarts"]} restarts, 50000 rows once')
 
 

@@ -298,6 +298,7 @@ static void watch_slots(worker_t *w) {
 static bool look_for_busy(worker_t *w) {
     bool quiet = false, turned = false;
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
+        runtime_hold(rt, clock_mono_ms());
         if (!rt->started || rt->tearing || rt->busy_reported) continue;
         quiet = true;
         turned = turned || runtime_busy(rt);

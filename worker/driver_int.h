@@ -105,6 +105,9 @@ struct runtime {
     int waiting;           /* answers a teardown still waits for */
     bool busy_reported;    /* by the last heartbeat */
     uint64_t progress_injected; /* runtime_progress as of the last INJECT */
+    int64_t owed_ms;       /* since when something happened that no INJECT has cut off; 0: nothing */
+    int64_t hold_ms;       /* when an INJECT is owed for so long, sources wait */
+    atomic_bool held;      /* sources wait; set by the control thread, any thread reads */
     epoch_t base_asked;    /* BARRIER_BASE came with this epoch; 0: not */
     int64_t tearing_since_ms;
 };
@@ -124,6 +127,7 @@ void runtime_fence(runtime_t *rt);    /* lanes take their producers */
 void runtime_launch(runtime_t *rt);   /* hands tasks to slots (not started), and the lanes what was restored for them */
 void runtime_start(runtime_t *rt);
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags);
+void runtime_hold(runtime_t *rt, int64_t now_ms); /* sources wait when no epoch begins although one is owed */
 void runtime_complete(runtime_t *rt, epoch_t epoch);
 void runtime_written(runtime_t *rt, checkpoint_done_t *d); /* takes the seals; feeds lanes and base */
 void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m);

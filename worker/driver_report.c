@@ -85,6 +85,7 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
     if (!r.waiting) r.waiting = tasks_waiting(rt);
     for (int i = 0; i < r.nlanes && !r.waiting; i++)
         if (r.lanes[i].waits_for) r.waiting = xstrdup(r.lanes[i].waits_for);
+    if (!r.waiting && atomic_load(&rt->held)) r.waiting = xstrdup("the next epoch: sources wait");
     r.busy = rt->busy_reported = runtime_busy(rt);
     return r;
 }

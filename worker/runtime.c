@@ -160,6 +160,7 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t) {
         .sealed = task_sealed,
         .wake = slot_task_wake(t->slot),
         .arg = t,
+        .held = &rt->held,
         .find_source = rt->w->conf.find_source,
         .find_sink = rt->w->conf.find_sink,
         .time_zone = options_get(&rt->plan->set, "table.local-time-zone"),

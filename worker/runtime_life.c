@@ -4,6 +4,9 @@
 #include "worker/driver_int.h"
 #include <stdlib.h>
 
+#define HOLD_INTERVALS 3
+#define HOLD_MS_MIN 2000 /* longer than a new leader takes: output without a guarantee must not pause for it */
+
 /* Before the state is restored: a dead owner's open transaction holds the readers of its partitions until its lane is fenced (B7). */
 void runtime_fence(runtime_t *rt) {
     if (rt->tearing) return;
@@ -35,6 +38,9 @@ void runtime_launch(runtime_t *rt) {
 void runtime_start(runtime_t *rt) {
     if (rt->started || rt->tearing) return;
     rt->started = true;
+    int64_t interval = 100;
+    err_free(options_duration_ms(&rt->plan->set, "execution.checkpointing.interval", interval, &interval)); /* checked at submit */
+    rt->hold_ms = MAX(HOLD_INTERVALS * interval, (int64_t)HOLD_MS_MIN);
     err_t *e = lanes_open(rt->lanes);
     if (e) runtime_failed(rt, e);
     for (int i = 0; i < rt->ntasks && !rt->deploy->deploy.lanes_only; i++) slot_start(rt->tasks[i].slot);
@@ -44,8 +50,23 @@ void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
     if (rt->tearing) return;
     rt->progress_injected = runtime_progress(rt);
     rt->busy_reported = false;
+    rt->owed_ms = 0;
+    if (atomic_exchange(&rt->held, false))
+        log_line(LOG_INFO, "sources go on", "worker=%s job=%" PRIu64 " epoch=%" PRIu64, rt->w->conf.name, rt->job, epoch);
     for (int i = 0; i < rt->ntasks; i++)
         if (rt->tasks[i].source) slot_inject(rt->tasks[i].slot, epoch, flags);
+}
+
+/* An epoch that is not begun has no bound: what sinks collect for it and what keyed state changes in it stays in memory. The coordinator begins
+ * none while too much is unpublished (B1) or four are in flight (B14), and none while there is no coordinator; whichever it is, the sources of
+ * this worker wait after some intervals without. The next barrier lets them go on. */
+void runtime_hold(runtime_t *rt, int64_t now_ms) {
+    if (!rt->started || rt->tearing || !rt->lanes || rt->deploy->deploy.lanes_only) return;
+    if (runtime_progress(rt) == rt->progress_injected) rt->owed_ms = 0;
+    else if (!rt->owed_ms) rt->owed_ms = now_ms;
+    if (!rt->owed_ms || now_ms - rt->owed_ms < rt->hold_ms || atomic_load(&rt->held)) return;
+    atomic_store(&rt->held, true);
+    log_line(LOG_WARN, "sources wait", "worker=%s job=%" PRIu64 ": no epoch was begun for %" PRId64 " ms", rt->w->conf.name, rt->job, now_ms - rt->owed_ms);
 }
 
 void runtime_complete(runtime_t *rt, epoch_t epoch) {

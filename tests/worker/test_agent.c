@@ -575,6 +575,7 @@ TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, ev
       reconnects_slow_down_and_a_dumb_server_is_left, the_first_epoch_is_written_even_when_it_is_empty_later_ones_are_only_acked,
           a_barrier_may_overtake_its_inject,
       a_coordinator_that_answers_no_heartbeat_is_left_after_twice_its_timeout, a_worker_that_stood_still_itself_blames_nobody,
-      an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch, the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
+      an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch,
+      the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
       a_build_that_fails_is_a_failed_attempt, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
       drain_asks_and_leaves_when_told, goodbyes_differ, an_ack_says_what_the_seals_say)

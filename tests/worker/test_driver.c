@@ -196,6 +196,44 @@ START_TEST(a_lost_coordinator_leaves_the_job_running) {
 }
 END_TEST
 
+/* Rows of the sources as the next heartbeat says; *ret_held: it also says that they wait. */
+static uint64_t rows_in(cluster_t *c, bool *ret_held) {
+    ctl_msg_t *h = await(&c->m[0], CTL_HEARTBEAT);
+    uint64_t n = 0;
+    *ret_held = false;
+    for (int k = 0; k < h->heartbeat.njobs; k++) {
+        const char *waiting = h->heartbeat.jobs[k].waiting;
+        *ret_held = waiting && strstr(waiting, "sources wait");
+        for (int t = 0; t < h->heartbeat.jobs[k].ntasks; t++)
+            if (h->heartbeat.jobs[k].tasks[t].stage == 0) n += h->heartbeat.jobs[k].tasks[t].rows_in;
+    }
+    ctl_free(h);
+    return n;
+}
+
+/* Hazards B1 and B14, and the time without a coordinator: whatever the reason is why no epoch begins, what is collected for it has a bound. */
+START_TEST(sources_wait_when_no_epoch_begins_and_the_next_barrier_lets_them_go_on) {
+    cluster_t c;
+    bool held = false;
+    cluster_start(&c, 1, 2, -1);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    for (int64_t until = clock_mono_ms() + 20000; !held;) {
+        ck_assert_msg(clock_mono_ms() < until, "the sources did not wait");
+        rows_in(&c, &held);
+    }
+    for (int i = 0; i < 4; i++) rows_in(&c, &held); /* statistics lag behind a little */
+    uint64_t at = rows_in(&c, &held), now = at;
+    for (int i = 0; i < 8; i++) ck_assert_uint_eq(rows_in(&c, &held), at);
+    ck_assert(held);
+    cluster_epoch(&c, 0);
+    for (int64_t until = clock_mono_ms() + 10000; now <= at; now = rows_in(&c, &held)) ck_assert_msg(clock_mono_ms() < until, "the sources did not go on");
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
 START_TEST(another_plan_is_refused) {
     cluster_t c;
     cluster_start(&c, 1, 2, 10);
@@ -341,4 +379,5 @@ TESTS("worker/driver", a_base_is_made_accepted_and_restored, a_full_disk_makes_t
       a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice, output_of_a_complete_epoch_is_published_by_the_next_attempt,
       lanes_are_fenced_while_the_state_is_restored_and_publish_after_start,
       a_dead_peer_fails_the_attempt_with_its_name, a_lost_coordinator_leaves_the_job_running, another_plan_is_refused,
+      sources_wait_when_no_epoch_begins_and_the_next_barrier_lets_them_go_on,
       two_workers_on_one_directory_are_refused, a_worker_leaves_after_its_jobs_were_taken, an_idle_job_is_not_busy_and_says_so_when_it_is)
