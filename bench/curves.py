@@ -1,2 +1,262 @@
-"""x"""
-WORKS={}
+"""Curves: how the cost grows along one dimension. A point is the median of rounds that go over all points in turn, so that a machine that gets
+slower bends no curve. Points name the --memory they had."""
+import subprocess, time
+from live import KEYED
+from measure import Sample, median, sample, say, thread_cpu
+from works import BLACKHOLE, modes
+from harness import Failure, wait_for
+
+SHIFT = {'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}
+
+
+def walk(b, o, work, points):
+    """{name: function that makes a Sample} -> one row per point"""
+    rounds = max(1, o.pairs // 2)
+    seen = {n: [] for n in points}
+    for i in range(rounds):
+        for n, fn in points.items():
+            seen[n].append(sample(fn, o.min_seconds / 3))
+            say(f'  {i + 1}/{rounds} {n}: {seen[n][-1].rate / 1e6:.3f} M/CPU s, RSS {seen[n][-1].rss:.0f} MB')
+    return [{'work': work, 'variant': n, 'per_cpu_second': median([s.rate for s in v]), 'wall_s': median([s.wall for s in v]), 'rss_mb': max(s.rss for s in v),
+             'samples': [s.dict() for s in v]} for n, v in seen.items()]
+
+
+def verdict(work, what, value, limit, met, unit=''):
+    return {'work': work, 'variant': what, 'text': f'{value:.2f}{unit}', 'value': value, 'target': limit, 'met': met}
+
+
+def keys(b, o):
+    """keyed aggregate of 10^3 to 10^7 keys in memory, generator to blackhole"""
+    most = 6 if o.quick else 7
+    points = {}
+    for e in range(3, most + 1):
+        n = max(o.events, 2 * 10 ** e)
+        sql = b.sql(KEYED, ROWS=n, LAST=10 ** e - 1)
+        if o.mode in ('run', 'both'):
+            points[f'10^{e} keys, --memory 4G'] = lambda sql=sql: b.run(sql, memory='4G')
+        if o.mode in ('cluster', 'both'):
+            b.cluster(memory='4G')
+            points[f'10^{e} keys, --memory 4G (cluster)'] = lambda sql=sql, n=n: b.run_on_cluster(sql, n)
+    rows = walk(b, o, 'keys', points)
+    for mark in (' (cluster)', ''):
+        mine = [r for r in rows if r['variant'].endswith('4G' + mark)]
+        if mine:
+            ratio = mine[-1]['per_cpu_second'] / mine[0]['per_cpu_second']
+            rows.append(verdict('keys', f'10^{most} against 10^3' + mark, ratio, 'at least a third', ratio >= 1 / 3))
+    return rows
+
+
+def budget(b, o):
+    """state eight times the --memory budget: RSS and rate against the same in memory"""
+    memory, n = ('64M', 6000000) if o.quick else ('128M', 16000000)
+    size = int(memory[:-1]) * SHIFT[memory[-1]] / 1e6
+    sql = f"""CREATE TABLE src (k BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.k.kind' = 'sequence',
+ 'fields.k.start' = '1', 'fields.k.end' = '{n}');
+CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT k * 7919 % {n + 1}, COUNT(*), SUM(v) FROM src GROUP BY k * 7919 % {n + 1};"""
+    rows = walk(b, o, 'budget', {f'{n / 1e6:.0f} M keys, --memory 8G': lambda: b.run(sql, memory='8G'),
+                                 f'{n / 1e6:.0f} M keys, --memory {memory}': lambda: b.run(sql, memory=memory)})
+    rss, rate = rows[1]['rss_mb'], rows[0]['per_cpu_second'] / rows[1]['per_cpu_second']
+    return rows + [verdict('budget', 'state against the budget', rows[0]['rss_mb'] / size, 'at least 8 times, else not the test', rows[0]['rss_mb'] >= 8 * size),
+                   verdict('budget', 'RSS against the budget', rss / size, 'at most 1.20', rss <= 1.2 * size),
+                   verdict('budget', 'slower by', rate, 'at most 10 times', rate <= 10)]
+
+
+def against_bare(b, o, work, topics, sql_of):
+    """{name: (topic, events)}: the bare client and Tidegate on each topic"""
+    points = {}
+    for name, (topic, events) in topics.items():
+        points[name + ' bare'] = lambda topic=topic, events=events: b.consume(topic, events)
+        points.update(modes(b, o, {name: sql_of(name, topic)}, events))
+    rows = walk(b, o, work, points)
+    base = {r['variant'][:-5]: r['per_cpu_second'] for r in rows if r['variant'].endswith(' bare')}
+    for r in rows:
+        name = r['variant'].replace(' (cluster)', '')
+        if name in base:
+            r['base_per_cpu_second'] = base[name]
+    return rows
+
+
+def width(b, o):
+    """the tumbling job on rows of 118 bytes to 4 kB"""
+    topics = {}
+    for w in (0, 100, 400, 1000, 4000):
+        n = min(o.events, int((3e8 if o.quick else 1.5e9) / (118 + w)))
+        topics[f'{118 + w} bytes'] = (b.load('orders', 4, n, 100000, 50, 100000, *(('fields=1', f'width={w}') if w else ())), n)
+    return against_bare(b, o, 'width', topics, lambda name, t: b.sql('tumble.sql', TOPIC=t, SINK=BLACKHOLE))
+
+
+def wide_table(b, columns, where_=''):
+    names = ['id', 'user_id', 'category', 'amount', 'event_time', *(f'f{i:02d}' for i in range(11))]
+    types = dict.fromkeys(names, 'STRING') | {'amount': 'DOUBLE', 'event_time': 'TIMESTAMP(3)'}
+    used = (names[5:] + names[:5])[:columns]
+    return f"""CREATE TABLE events ({', '.join(f'{n} {types[n]}' for n in names)}) WITH ('connector' = 'kafka', 'topic' = '${{TOPIC}}',
+ 'properties.bootstrap.servers' = '${{BOOTSTRAP}}', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'format' = 'json');
+CREATE TABLE dst ({', '.join(f'{n} {types[n]}' for n in used)}) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT {', '.join(used)} FROM events {where_};"""
+
+
+def columns(b, o):
+    """share of the columns that the query uses: 1 to 16 of 16, rows of 390 bytes"""
+    n = o.events // 3
+    topic = b.load('orders', 4, n, 100000, 50, 100000, 'fields=11', 'width=16')
+    points = {'bare': lambda: b.consume(topic, n)}
+    for c in (1, 2, 4, 8, 16):
+        points.update(modes(b, o, {f'{c} of 16 columns': b.sql(wide_table(b, c), TOPIC=topic)}, n))
+    return walk(b, o, 'columns', points)
+
+
+def selectivity(b, o):
+    """a filter that keeps 0.1 % to all rows, 16 columns of the rows that are kept"""
+    n = o.events // 3
+    topic = b.load('orders', 4, n, 100000, 50, 100000, 'fields=11', 'width=16')
+    points = {}
+    for keep in (1, 10, 100, 500, 1000):
+        points.update(modes(b, o, {f'{keep / 10:g} % kept': b.sql(wide_table(b, 16, f'WHERE amount < {keep}'), TOPIC=topic)}, n))
+    return walk(b, o, 'selectivity', points)
+
+
+def skew(b, o):
+    """Zipf's law of 1.2 over 100,000 keys: CPU of the two slots against each other"""
+    rows = []
+    for s in (0, 1.2):
+        topic = b.load('orders', 4, o.events, 100000, 100000, 100000, f'zipf={s}')
+        sql = b.sql(f"""CREATE TABLE events (category STRING, amount DOUBLE) WITH ('connector' = 'kafka', 'topic' = '{topic}',
+ 'properties.bootstrap.servers' = '${{BOOTSTRAP}}', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'format' = 'json');
+CREATE TABLE dst (category STRING, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT category, COUNT(*), SUM(amount) FROM events GROUP BY category;""")
+        ratios = []
+        for _ in range(max(1, o.pairs // 2)):
+            p = subprocess.Popen([str(a) for a in b.run_args(sql)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            used = {}
+            while p.poll() is None:
+                try:
+                    used.update({name: cpu for name, cpu in thread_cpu(p.pid).values() if name.startswith('slot-')})
+                except OSError:
+                    pass
+                time.sleep(0.02)
+            if p.returncode or len(used) < 2:
+                raise Failure(f'tidegate run: status {p.returncode}, slots {used}')
+            ratios.append(max(used.values()) / max(0.01, min(used.values())))
+        rows.append(verdict('skew', f'Zipf {s}: busiest slot against the other', median(ratios), 'at most 1.3', median(ratios) <= 1.3))
+    return rows
+
+
+def epochs(b, o):
+    """the tumbling job at epochs of 10 ms, 100 ms, 1 s"""
+    topic = b.load('orders', 4, o.events, 100000, 50, 100000)
+    points = {}
+    for e in ('10ms', '100ms', '1s'):
+        points.update(modes(b, o, {f'epochs of {e}': b.sql('tumble.sql', TOPIC=topic, SINK=BLACKHOLE)}, o.events, epochs=e))
+    return walk(b, o, 'epochs', points)
+
+
+def partitions(b, o):
+    """the tumbling job from 1 to 64 partitions"""
+    topics = {f'{p} partitions': (b.load('orders', p, o.events // 2, 100000, 50, 100000), o.events // 2) for p in (1, 4, 16, 64)}
+    return against_bare(b, o, 'partitions', topics, lambda name, t: b.sql('tumble.sql', TOPIC=t, SINK=BLACKHOLE))
+
+
+def jobs(b, o):
+    """1 to 20 tumbling jobs at once on one cluster (one worker, 20 slots): events of all jobs per CPU second"""
+    n = o.events // 5
+    topic = b.load('orders', 4, n, 100000, 50, 100000)
+    sql = b.sql('tumble.sql', TOPIC=topic, SINK=BLACKHOLE)
+    b.cluster(slots=20, memory='1G')
+    def many(count):
+        cpu, t0 = b.cluster_cpu(), time.monotonic()
+        ids = []
+        for _ in range(count):
+            b.serial += 1
+            ids.append(b.submit(sql, f'many{b.serial}', 1, ('--set', 'execution.checkpointing.interval=1s')))
+        for i in ids:
+            b.until_finished(i)
+        return Sample(n * count, time.monotonic() - t0, b.cluster_cpu() - cpu, b.cluster_rss())
+    return walk(b, o, 'jobs', {f'{c} jobs': lambda c=c: many(c) for c in (1, 5, 20)})
+
+
+def workers(b, o):
+    """one to three workers with six slots in all: what the network shuffle costs per row (keyed aggregate of 10^6 keys, nothing combines)"""
+    rows = []
+    sql = b.sql(KEYED, ROWS=o.events, LAST=999999)
+    for count in (1, 2, 3):
+        b.cluster(workers=count, slots=6 // count, memory='1G')
+        rows += walk(b, o, 'workers', {f'{count} workers': lambda: b.run_on_cluster(sql, o.events, parallelism=6)})
+        b.end_cluster()
+    for r, share in ((rows[1], 1 / 2), (rows[2], 2 / 3)):
+        extra = 1e9 / r['per_cpu_second'] - 1e9 / rows[0]['per_cpu_second']
+        rows.append({'work': 'workers', 'variant': r['variant'] + ': a row that crosses', 'text': f'{extra / share:.0f} ns of CPU', 'value': extra / share})
+    return rows
+
+
+# ---- state that stands while a little of it changes: a load of SIZE keys, then RATE changes a second
+STANDING = """CREATE TABLE fill (k BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.k.kind' = 'sequence',
+ 'fields.k.start' = '1', 'fields.k.end' = '${SIZE}');
+CREATE TABLE change (k BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '${RATE}', 'fields.k.min' = '1', 'fields.k.max' = '${SIZE}');
+CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM (SELECT * FROM fill UNION ALL SELECT * FROM change) GROUP BY k;
+"""
+
+
+def tasks(b, job):
+    return [t for s in b.job(job)['job']['stages'] for t in s['tasks']]
+
+
+def stand(b, size, rate, epoch='100ms', parallelism=2):
+    """Submits it and waits until all keys are in the state of a complete epoch."""
+    b.serial += 1
+    job = b.submit(b.sql(STANDING, SIZE=size, RATE=rate), f'stand{b.serial}', parallelism, ('--set', f'execution.checkpointing.interval={epoch}'))
+    wait_for('the state', lambda: sum(t['state_entries'] for t in tasks(b, job)) >= size, 600, 0.2)
+    full = b.job(job)['job']['epoch']
+    wait_for('an epoch with all of it', lambda: b.job(job)['job']['epoch'] >= full + 3, 120)
+    return job
+
+
+def checkpoint(b, o):
+    """bytes of an epoch against the keys changed in it and against the size of the state, on a cluster"""
+    rows, per = [], {}
+    for size in (10000, 100000, 1000000) + ((10000000,) if o.large else ()):
+        for rate in (1000, 10000):
+            b.cluster(memory='4G')
+            job = stand(b, size, rate)
+            time.sleep(2 if o.quick else 6)
+            doc = b.job(job)['job']
+            done = [e for e in doc['epochs'] if not e['base'] and e['bytes']]
+            by, state = median([e['bytes'] for e in done]), sum(t['state_bytes'] for t in tasks(b, job))
+            took = median([e['duration_ms'] for e in done])
+            b.cli('cancel', job, ok=False)
+            per.setdefault(rate, []).append(by)
+            rows.append({'work': 'checkpoint', 'variant': f'{size:,} keys, {rate:,} changes/s', 'value': by, 'state_bytes': state,
+                         'text': f'{by / 1e3:.1f} kB an epoch of 100 ms, {by / (rate / 10):.0f} bytes a change, {took:.0f} ms; state {state / 1e6:.1f} MB'})
+    for rate, v in per.items():
+        rows.append(verdict('checkpoint', f'{rate:,} changes/s: largest epoch against smallest over 100 times the state', max(v) / min(v), 'at most 3', max(v) <= 3 * min(v)))
+    return rows
+
+
+def recovery(b, o):
+    """outage after kill -9 of one of two workers, against the size of the state"""
+    rows = []
+    for size in (100000, 1000000) + (() if o.quick else (10000000,)) + ((50000000,) if o.large else ()):
+        b.cluster(workers=2, memory='8G')
+        job = stand(b, size, 1000, parallelism=4)
+        state = sum(t['state_bytes'] for t in tasks(b, job))
+        outages = []
+        for i in range(max(1, o.pairs // 2)):
+            before = b.job(job)['job']['restarts']
+            b.procs['w2'].kill()
+            del b.procs['w2']
+            wait_for('the restart', lambda: (d := b.job(job)['job'])['restarts'] > before and d['state'] == 'RUNNING', 300)
+            outages.append(b.job(job)['job']['last_outage_ms'])
+            epoch = b.job(job)['job']['epoch']
+            wait_for('an epoch after it', lambda: b.job(job)['job']['epoch'] > epoch, 120)
+            b.cluster(workers=2, memory='8G')
+            wait_for('both workers in use', lambda: len({t['worker'] for t in tasks(b, job)}) == 2, 60)
+            time.sleep(1)
+        rows.append({'work': 'recovery', 'variant': f'{size:,} keys', 'text': f'{median(outages):.0f} ms, {min(outages):.0f} to {max(outages):.0f}; state {state / 1e6:.0f} MB',
+                     'median_ms': median(outages), 'state_bytes': state, 'samples': outages})
+        b.cli('cancel', job, ok=False)
+        b.end_cluster()
+    return rows
+
+
+WORKS = {f.__name__: f for f in (keys, budget, width, columns, selectivity, skew, epochs, partitions, jobs, workers, checkpoint, recovery)}

@@ -140,7 +140,7 @@ static int nex_bid(char *out, size_t cap, long people, long auctions, const char
     }
     int n = snprintf(out, cap, "{\"event_type\":2,\"person\":null,\"auction\":null,\"bid\":{\"auction\":%ld,\"bidder\":%ld,\"price\":%ld,\"channel\":\"%s\",\"url\":\"https://www.auctions.example/%s/%s/%s/item.htm?query=1%s\",\"dateTime\":\"%s\",\"extra\":\"",
                      FIRST_ID + auction, FIRST_ID + bidder, (long)(100 * pow(10, uniform() * 6)), channel, dir[0], dir[1], dir[2], tail, when);
-    n += fill(out + n, 35 + (int)(rng() % 40));
+    n += fill(out + n, 64 + (int)(rng() % 40));
     return n + snprintf(out + n, cap - (size_t)n, "\"}}");
 }
 

@@ -1,7 +1,7 @@
 """Works that measure time as a user sees it: latency, starting, doing nothing, a second slot."""
 import json, os, select, signal, subprocess, time
 from measure import Sample, interval, median, proc_cpu, rss_mb, say
-from harness import Failure, TIDEGATE, TOOL, wait_for
+from harness import Failure, TIDEGATE, wait_for
 
 
 # ---- latency
