@@ -23,6 +23,7 @@ struct lane {
     pending_t *queue; /* ascending epochs; head first */
     size_t n, cap;
     size_t bytes;
+    size_t txn_bytes;   /* of the next transaction; less after one that did not go through in time */
     bool outstanding;   /* an action waits for its answer */
     bool need_start;    /* the ledger has no record of ours yet */
     bool wait_confirm;  /* fenced, or the coordinator is lost: no init until it confirms us */
@@ -62,6 +63,7 @@ lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound) {
     l->incarnation = incarnation;
     l->bound = bound;
     l->has_bound = has_bound;
+    l->txn_bytes = LANE_TXN_BYTES;
     return l;
 }
 
@@ -113,14 +115,14 @@ static void drop_head(lane_t *l, size_t n) {
 static bool plan_send(lane_t *l, lane_action_t *a) {
     size_t bytes = 0;
     a->nparts = 0;
-    for (size_t i = 0; i < l->n && a->nparts < LANE_GROUP && bytes < LANE_TXN_BYTES; i++) {
+    for (size_t i = 0; i < l->n && a->nparts < LANE_GROUP && bytes < l->txn_bytes; i++) {
         pending_t *p = &l->queue[i];
         if (p->epoch > l->completed) break;
         reader_t r = p->records;
         lane_record_t rec;
         uint64_t rows = 0;
         const uint8_t *from = r.p;
-        while (p->done + rows < p->rows && (bytes + (size_t)(r.p - from) < LANE_TXN_BYTES)) {
+        while (p->done + rows < p->rows && (bytes + (size_t)(r.p - from) < l->txn_bytes)) {
             if (!segment_next(&r, &rec)) {
                 stop(l, err_new(ERR_CORRUPT, "epoch %" PRIu64 ": output segment ends after %" PRIu64 " of %" PRIu64 " rows", p->epoch, p->done + rows, p->rows));
                 return false;
@@ -168,9 +170,10 @@ void lane_next(lane_t *l, lane_action_t *ret) {
     l->outstanding = ret->kind != LANE_DO_NOTHING;
 }
 
+/* An answer ends the action even if the lane was stopped meanwhile, by a segment that cannot be read: it has to say so. */
 void lane_initialised(lane_t *l) {
-    if (l->state != LANE_FENCING) return;
     l->outstanding = false;
+    if (l->state != LANE_FENCING) return;
     lane_set_state(l, LANE_READING);
 }
 
@@ -251,8 +254,8 @@ static void judge(lane_t *l, const ledger_pos_t *pos) {
 }
 
 void lane_ledger(lane_t *l, const ledger_pos_t *pos) {
-    if (l->state != LANE_READING) return;
     l->outstanding = false;
+    if (l->state != LANE_READING) return;
     l->read_early = l->held;
     l->early = *pos;
     if (!l->held) judge(l, pos);
@@ -274,9 +277,10 @@ void lane_open(lane_t *l) {
 }
 
 void lane_committed(lane_t *l, const ledger_pos_t *pos) {
-    if (l->state != LANE_SENDING) return;
-    ASSERT(pos->epoch == l->sent.ledger.epoch && pos->next_row == l->sent.ledger.next_row);
     l->outstanding = false;
+    if (l->state != LANE_SENDING) return;
+    l->txn_bytes = MIN(l->txn_bytes * 2, (size_t)LANE_TXN_BYTES);
+    ASSERT(pos->epoch == l->sent.ledger.epoch && pos->next_row == l->sent.ledger.next_row);
     l->need_start = false;
     l->has_bound = true;
     size_t gone = 0;
@@ -299,8 +303,10 @@ void lane_committed(lane_t *l, const ledger_pos_t *pos) {
 }
 
 void lane_doubt(lane_t *l) {
+    l->outstanding = false;
     if (l->state == LANE_STOPPED || l->state == LANE_FRESH) return;
-    l->outstanding = l->read_early = false;
+    if (l->state == LANE_SENDING) l->txn_bytes = MAX(l->txn_bytes / 2, (size_t)LANE_TXN_BYTES_MIN);
+    l->read_early = false;
     lane_set_state(l, LANE_FENCING);
 }
 

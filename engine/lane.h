@@ -15,7 +15,8 @@
  *
  * Invariants
  *  1. Nothing of epoch e is sent before lane_complete(e) (the manifest is durable).
- *  2. Segments are sent in epoch order; parts of an epoch in row order; a transaction carries at most LANE_TXN_BYTES or 2 s.
+ *  2. Segments are sent in epoch order; parts of an epoch in row order; a transaction carries at most LANE_TXN_BYTES, and half of what it
+ *     carried after one that failed, down to LANE_TXN_BYTES_MIN: what a slow broker cannot take in time would be sent again for ever (B1).
  *  3. After any doubt the producer is destroyed, a new one initialised (which fences), and only then the ledger is read.
  *  4. A segment is released only after a positive commit or a ledger record that covers it.
  *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
@@ -29,6 +30,7 @@
 #include "common/err.h"
 
 #define LANE_TXN_BYTES (16u << 20)
+#define LANE_TXN_BYTES_MIN (64u << 10)
 
 typedef struct ledger_pos {
     bool present;          /* false: no record of this lane was found */

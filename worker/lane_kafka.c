@@ -70,13 +70,16 @@ static lane_answer_t trouble(err_t *e) {
     return (lane_answer_t){.kind = kind, .error = e};
 }
 
+/* A producer that is beyond help says so by many codes; the reason is behind them. To be fenced must never look like a passing trouble: the
+ * next init would fence the one who fenced us (B9). */
+static rd_kafka_resp_err_t reason(lane_handle_t *h, rd_kafka_resp_err_t code) {
+    char text[256];
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(h->client->rk, text, sizeof text);
+    return fatal ? fatal : code;
+}
+
 static err_t *take_error(lane_handle_t *h, rd_kafka_error_t *k, const char *what) {
-    rd_kafka_resp_err_t code = rd_kafka_error_code(k);
-    if (code == RD_KAFKA_RESP_ERR__FATAL) { /* the reason is behind it */
-        char text[256];
-        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(h->client->rk, text, sizeof text);
-        if (fatal) code = fatal;
-    }
+    rd_kafka_resp_err_t code = reason(h, rd_kafka_error_code(k));
     err_t *e = kafka_error(h->client, code, "lane %s: %s: %s", h->id, what, rd_kafka_error_string(k));
     rd_kafka_error_destroy(k);
     return e;
@@ -194,7 +197,7 @@ static rd_kafka_resp_err_t produce_one(lane_handle_t *h, rd_kafka_topic_t *t, in
 static err_t *produce(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, const lane_record_t *r, int flags, int64_t until) {
     rd_kafka_resp_err_t code;
     while ((code = produce_one(h, t, partition, r, flags)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return too_large(h, kafka_error(h->client, code, "lane %s: produce", h->id));
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return too_large(h, kafka_error(h->client, reason(h, code), "lane %s: produce", h->id));
         if (clock_mono_ms() > until) return err_new(ERR_TIMEOUT, "lane %s: the broker took nothing for %d s", h->id, SEND_MS / 1000);
         take_reports(h, 10);
     }
@@ -228,17 +231,26 @@ static bool brokers_gone(const lane_handle_t *h, int64_t until) { return h->down
 static err_t *await_reports(lane_handle_t *h, int64_t until) {
     while (h->unacked) {
         take_reports(h, 50);
-        if (h->delivery_error) return too_large(h, kafka_error(h->client, h->delivery_error, "lane %s: topic '%s'", h->id, h->topic));
+        if (h->delivery_error) return too_large(h, kafka_error(h->client, reason(h, h->delivery_error), "lane %s: topic '%s'", h->id, h->topic));
         if (clock_mono_ms() > until || brokers_gone(h, until)) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
         if (is_closing(h)) return err_new(ERR_CANCELLED, "lane %s is closing", h->id);
     }
     return NULL;
 }
 
+/* An EndTxn whose answer was lost is sent again. The first one may still lie in the broker and end the next transaction of this producer in its
+ * middle, as brokers tell transactions of one producer epoch apart only for newer clients (KIP-890): a new producer has a new epoch. */
+static err_t *check_sent_once(const lane_handle_t *h, int before) {
+    int sent = atomic_load(&h->client->end_txns) - before;
+    if (sent <= 1) return NULL;
+    return err_new(ERR_UNAVAILABLE, "lane %s: the commit was sent %d times; its producer is replaced", h->id, sent);
+}
+
 static err_t *commit(lane_handle_t *h, int64_t until) {
+    int before = atomic_load(&h->client->end_txns);
     for (;;) {
         rd_kafka_error_t *k = rd_kafka_commit_transaction(h->client->rk, COMMIT_SLICE_MS);
-        if (!k) return NULL;
+        if (!k) return check_sent_once(h, before);
         bool again = rd_kafka_error_is_retriable(k) && !rd_kafka_error_txn_requires_abort(k);
         err_t *e = take_error(h, k, "commit");
         if (!again || clock_mono_ms() > until || is_closing(h)) return e;

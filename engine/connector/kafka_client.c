@@ -120,6 +120,20 @@ static err_t *configure(rd_kafka_conf_t *conf, const table_t *t, const kafka_set
     return NULL;
 }
 
+#define API_END_TXN 26
+
+/* A broker's thread of librdkafka. */
+static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int fd, const char *broker, int32_t id, int16_t api, int16_t version, int32_t corr,
+                                   size_t size, void *arg) {
+    kafka_client_t *c = arg;
+    if (api == API_END_TXN) atomic_fetch_add(&c->end_txns, 1);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *arg, char *errstr, size_t size) {
+    return rd_kafka_interceptor_add_on_request_sent(rk, "tidegate", on_sent, arg);
+}
+
 err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_setting_t *defaults, const kafka_setting_t *ours, int events,
                         kafka_client_t **ret) {
     char text[512];
@@ -135,6 +149,7 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     if (events) rd_kafka_conf_set_events(conf, events);
+    if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_interceptor_add_on_new(conf, "tidegate", on_new, c);
     if (type == RD_KAFKA_CONSUMER) c->gate = kafka_gate_new(conf);
     c->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (!c->rk) {

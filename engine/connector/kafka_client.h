@@ -15,6 +15,7 @@ typedef struct kafka_client {
     char last_error[256];
     bool denied;        /* a password, a certificate or the like was refused */
     atomic_bool down;   /* no broker answers; read without the lock to skip it */
+    atomic_int end_txns; /* EndTxn requests a producer has sent; librdkafka repeats them without a word */
     /* kafka_client_probe's */
     rd_kafka_queue_t *probe;
     bool probing;

@@ -297,6 +297,74 @@ START_TEST(output_of_a_savepoint_is_not_guessed_about) {
 }
 END_TEST
 
+/* B1: a broker takes 1 MB in the time a transaction has. Sent as a whole, 20 MB would be aborted and sent again for ever. */
+START_TEST(a_slow_broker_gets_smaller_transactions) {
+    enum { ROWS = 320, SIZE = 64 << 10, TAKES = 1 << 20 };
+    char *value = calloc(1, SIZE);
+    buf_t b = buf_make(0);
+    segment_begin(&b);
+    for (int i = 0; i < ROWS; i++)
+        segment_add(&b, &(lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = true, .value = slice_of(value, SIZE)});
+    segment_finish(&b, 0, ROWS);
+    lane_t *l = lane_new(INC, 0, false);
+    lane_segment(l, 1, &b);
+    lane_complete(l, 1);
+    lane_open(l);
+    ledger_pos_t ledger = {0};
+    uint64_t rows = 0;
+    int failed = 0, slow = 1;
+    lane_action_t a;
+    while (lane_next(l, &a), a.kind != LANE_DO_NOTHING) {
+        ck_assert_int_lt(failed, 100);
+        if (a.kind == LANE_DO_INIT) lane_initialised(l);
+        if (a.kind == LANE_DO_READ) lane_ledger(l, &ledger);
+        if (a.kind != LANE_DO_SEND) continue;
+        if (slow && a.parts[0].rows * SIZE > TAKES) {
+            failed++;
+            lane_doubt(l);
+            continue;
+        }
+        rows += a.parts[0].rows;
+        ledger = a.ledger;
+        slow = rows < ROWS / 2; /* then it recovers */
+        lane_committed(l, &a.ledger);
+    }
+    ck_assert_uint_eq(rows, ROWS);
+    ck_assert_uint_eq(lane_published(l), 1);
+    lane_free(l);
+    buf_free(&b);
+    free(value);
+}
+END_TEST
+
+/* A segment that cannot be read comes while a transaction is under way. The lane waits for the answer, and then says why it stops. */
+START_TEST(a_lane_stopped_while_it_waits_for_an_answer_says_so) {
+    for (int answer = 0; answer < 2; answer++) {
+        model_t m = {0};
+        lane_t *l = lane_new(INC, 0, false);
+        lane_open(l);
+        ck_assert(drive(l, &m));
+        add_segment(l, 1, 1, "");
+        lane_complete(l, 1);
+        lane_action_t a, next;
+        lane_next(l, &a);
+        ck_assert_int_eq(a.kind, LANE_DO_SEND);
+        buf_t bad = buf_make(0);
+        buf_puts(&bad, "no segment at all, and long enough for a header");
+        lane_segment(l, 2, &bad);
+        lane_next(l, &next);
+        ck_assert_int_eq(next.kind, LANE_DO_NOTHING);
+        if (answer) lane_committed(l, &a.ledger);
+        else lane_doubt(l);
+        lane_next(l, &next);
+        ck_assert_int_eq(next.kind, LANE_DO_STOP);
+        ck_assert_ptr_nonnull(strstr(err_text(lane_error(l)), "epoch 2"));
+        buf_free(&bad);
+        lane_free(l);
+    }
+}
+END_TEST
+
 /* A27: job A wrote its start record and nothing else; job B of the same prefix took over; A is restored. All A can know of is that record. */
 START_TEST(a_lane_that_only_started_does_not_take_its_ledger_back) {
     model_t m = {0};
@@ -448,6 +516,7 @@ TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_
       a_lost_answer_is_settled_by_the_ledger, only_segments_named_by_the_manifest_are_published, an_impossible_ledger_stops_the_lane,
       a_new_incarnation_takes_the_ledger_over,
       output_of_a_savepoint_is_published_behind_its_origins_ledger, output_of_a_savepoint_is_not_guessed_about,
+      a_slow_broker_gets_smaller_transactions, a_lane_stopped_while_it_waits_for_an_answer_says_so,
       a_lane_that_only_started_does_not_take_its_ledger_back,
       a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened,
       a_lane_without_its_coordinator_does_not_fence_again, a_fenced_lane_waits_for_the_coordinator, poison_keeps_what_is_unpublished,
