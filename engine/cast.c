@@ -113,7 +113,8 @@ static err_t *cast_numeric(caster_t *k, const column_t *s, const type_t *to, uin
 
 static int64_t cut_us(int64_t us, int precision) {
     static const int64_t unit[7] = {1000000, 100000, 10000, 1000, 100, 10, 1};
-    return precision >= 6 ? us : floor_div(us, unit[precision]) * unit[precision];
+    if (precision <= 3) us = floor_div(us, 1000) * 1000; /* then Flink cuts the milliseconds towards zero */
+    return precision >= 6 ? us : precision <= 3 ? us / unit[precision] * unit[precision] : floor_div(us, unit[precision]) * unit[precision];
 }
 
 /* Before 1970 Flink divides toward zero when it takes a TIMESTAMP apart. */

@@ -43,7 +43,7 @@ err_t *date_pattern_compile(const char *s, size_t n, bool simple, date_pattern_t
         if (letter) {
             size_t k = i;
             while (k < n && s[k] == ch) k++;
-            if (!strchr(simple ? "yuMLdDEaHkKhmsSzZXu" : "yuMLdDEaHkKhmsSnAeQqVzxXZO", ch)) {
+            if (!strchr(simple ? "yuMLdDEaHkKhmsSzZXu" : "yuYwGMLdDEaHkKhmsSnAeQqVzxXZO", ch)) {
                 date_pattern_free(p);
                 return err_new(ERR_UNSUPPORTED, "date pattern '%.*s': the letter %c is not known here", (int)n, s, ch);
             }
@@ -114,6 +114,21 @@ static void put_offset(sink_t *s, int32_t offset, bool colon, bool z) {
     put_number(s, a / 60 % 60, 2);
 }
 
+static void put_quarter(sink_t *s, int q, int count) {
+    static const char *const words[] = {"1st quarter", "2nd quarter", "3rd quarter", "4th quarter"};
+    if (count == 3) put(s, "Q", 1);
+    if (count == 4) put(s, words[q - 1], strlen(words[0]));
+    else put_number(s, q, count == 3 || count == 5 ? 1 : count);
+}
+
+/* Weeks as in the US, Java's default here: they begin on Sunday, the first one holds January 1. */
+static int64_t us_week(int64_t days, int64_t year, int64_t *ret_year) {
+    int64_t saturday = days + 6 - floor_mod(days + 4, 7);
+    int64_t next = date_days((int)year + 1, 1, 1), first = date_days((int)year, 1, 1);
+    *ret_year = saturday >= next ? year + 1 : year;
+    return saturday >= next ? 1 : (days - first + floor_mod(first + 4, 7)) / 7 + 1;
+}
+
 static void put_item(sink_t *s, const date_pattern_t *p, const item_t *it, const datetime_t *d, int64_t us,
                      int32_t offset, const char *zone) {
     int wd = (int)floor_mod(floor_div(us, US_PER_DAY) + 4, 7);
@@ -139,7 +154,16 @@ static void put_item(sink_t *s, const date_pattern_t *p, const item_t *it, const
         break;
     case 'e': put_number(s, wd + 1, it->count); break;
     case 'Q':
-    case 'q': put_number(s, (d->month + 2) / 3, it->count); break;
+    case 'q': put_quarter(s, (d->month + 2) / 3, it->count); break;
+    case 'G': put(s, d->year > 0 ? (it->count == 4 ? "Anno Domini" : it->count == 5 ? "A" : "AD") : (it->count == 4 ? "Before Christ" : it->count == 5 ? "B" : "BC"),
+                  d->year > 0 ? (it->count == 4 ? 11 : it->count == 5 ? 1 : 2) : (it->count == 4 ? 13 : it->count == 5 ? 1 : 2)); break;
+    case 'Y':
+    case 'w': {
+        int64_t year, week = us_week(floor_div(us, US_PER_DAY), d->year, &year);
+        if (it->letter == 'w') put_number(s, week, it->count);
+        else put_number(s, it->count == 2 ? floor_mod(year, 100) : year, it->count);
+        break;
+    }
     case 'a': put(s, d->hour < 12 ? "AM" : "PM", 2); break;
     case 'H': put_number(s, d->hour, it->count); break;
     case 'k': put_number(s, d->hour == 0 ? 24 : d->hour, it->count); break;

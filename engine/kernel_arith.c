@@ -121,7 +121,7 @@ static err_t *time_shift(call_t *c, int sign) {
         switch (t->kind) {
         case TYPE_DATE: {
             int64_t us = (int64_t)arg_i32(c, 0, i) * US_PER_DAY;
-            us = months ? timestamp_add_months(us, by) : us + by * 1000;
+            us = months ? timestamp_add_months(us, by) : us + by / MS_PER_DAY * US_PER_DAY; /* whole days, towards zero */
             c->out->i32[i] = (int32_t)floor_div(us, US_PER_DAY);
             break;
         }

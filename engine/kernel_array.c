@@ -160,7 +160,7 @@ static void emit_slice(call_t *c, uint32_t i, colbuilder_t *e) { /* from 1, both
     if (from < 0) from += n + 1;
     if (to < 0) to += n + 1;
     if (from < 1) from = 1;
-    if (to > n) to = n;
+    to = MIN(MAX(to, (int64_t)1), n); /* Flink: an end before the first element is the first */
     for (int64_t k = from; k <= to; k++) colbuilder_row(e, elements(c, 0), s.off + (uint32_t)(k - 1));
 }
 

@@ -3,6 +3,21 @@
 #include "engine/rules.h"
 #include <math.h>
 
+/* Text beside a number is read as one, as Flink does for order and IN, but not for = and <>. */
+static err_t *texts_as_numbers(binding_t *b, int from, int to) {
+    const type_t *number = NULL;
+    for (int i = from; i < to; i++) {
+        const type_t *t = b->args[i]->type;
+        if (type_is_numeric(t)) number = number ? type_common(b->a, number, t) : t;
+        else if (!type_is_text(t)) return NULL;
+    }
+    for (int i = from; i < to && number; i++) {
+        const type_t *t = b->args[i]->type;
+        if (type_is_text(t)) TRY(cast_bind(b->a, b->args[i], type_nullable(b->a, number, t->nullable), CAST_EXPLICIT, &b->args[i]));
+    }
+    return NULL;
+}
+
 /* Text beside a time or a boolean is read as such; the rest meets in the common type. */
 static err_t *bind_comparable(binding_t *b, int from, int to) {
     const type_t *other = NULL;
@@ -23,9 +38,10 @@ static err_t *bind_comparable(binding_t *b, int from, int to) {
 }
 
 err_t *rule_compare(binding_t *b) {
+    bool equality = strcmp(b->func->name, "=") == 0 || strcmp(b->func->name, "<>") == 0;
+    if (!equality) TRY(texts_as_numbers(b, 0, b->nargs));
     TRY(bind_comparable(b, 0, b->nargs));
     const type_t *t = b->args[0]->type;
-    bool equality = strcmp(b->func->name, "=") == 0 || strcmp(b->func->name, "<>") == 0;
     if (type_is_nested(t) && !equality) return bind_error(b, "values of this type have no order");
     b->type = type_of(b, &type_boolean);
     return NULL;
@@ -39,12 +55,14 @@ err_t *rule_distinct(binding_t *b) {
 
 err_t *rule_in(binding_t *b) {
     if (b->nargs < 2) return bind_error(b, "a list of values is needed");
+    if (type_is_numeric(b->args[0]->type)) TRY(texts_as_numbers(b, 0, b->nargs));
     TRY(bind_comparable(b, 0, b->nargs));
     b->type = type_of(b, &type_boolean);
     return NULL;
 }
 
 err_t *rule_between(binding_t *b) {
+    TRY(texts_as_numbers(b, 0, 3));
     TRY(bind_comparable(b, 0, 3));
     if (type_is_nested(b->args[0]->type)) return bind_error(b, "values of this type have no order");
     if (strcmp(b->func->name, "BETWEEN") == 0 && expr_is_deterministic(b->args[0])) {

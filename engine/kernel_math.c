@@ -179,6 +179,7 @@ static err_t *round_kernel(call_t *c, bool truncate) {
         bool ok = true;
         if (digits < -38) v = 0;
         else if (truncate) v = decimal_truncate(v, scale, digits);
+        else if (t->kind == TYPE_DECIMAL && digits >= 0 && digits == to->scale && digits < scale) ok = true; /* rescaling rounds, with room for the carry */
         else ok = decimal_round(v, scale, digits, &v);
         if (t->kind != TYPE_DECIMAL) store(c->out, i, (int64_t)v);
         else if (!ok || !decimal_rescale(v, scale, to->scale, to->precision, &c->out->dec[i])) out_null(c, i);

@@ -117,7 +117,7 @@ err_t *kernel_regexp(call_t *c) {
         TRY(regex_of(c, arg_str(c, 1, i), &r));
         if (!r->valid) return call_error(c, ERR_DATA, "malformed pattern", arg_str(c, 1, i));
         TRY(regex_match(c, r, arg_str(c, 0, i), 0, 0, &n));
-        c->out->b[i] = n > 0;
+        c->out->b[i] = n > 0 && arg_str(c, 1, i).len; /* Flink: an empty pattern matches nothing */
     }
     return NULL;
 }

@@ -289,7 +289,7 @@ static int32_t position(str_t what, str_t s, int32_t from) {
 
 err_t *kernel_position(call_t *c) { /* POSITION(what IN s), LOCATE(what, s[, from]) */
     EACH(c, i)
-    c->out->i32[i] = position(arg_str(c, 0, i), arg_str(c, 1, i), c->nargs > 2 ? arg_i32(c, 2, i) : 1);
+    c->out->i32[i] = position(arg_str(c, 0, i), arg_str(c, 1, i), c->nargs > 2 ? MAX(arg_i32(c, 2, i), 1) : 1);
     return NULL;
 }
 /* INSTR(s, what[, from[, occurrence]]); a negative start searches backwards */

@@ -59,7 +59,7 @@ err_t *kernel_overlay(call_t *c) {
             continue;
         }
         uint32_t head = text_offset(s, (uint32_t)(start - 1));
-        uint32_t tail = start + len > n || start + len < 0 ? s.len : text_offset(s, (uint32_t)(start - 1 + len));
+        uint32_t tail = start + len > n || len <= 0 ? s.len : text_offset(s, (uint32_t)(start - 1 + len));
         if (tail < head && start - 1 + len < 0) tail = s.len;
         size_t size = (size_t)head + with.len + (s.len - tail);
         char *p = mem_alloc(c->m, size);

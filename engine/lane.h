@@ -45,15 +45,18 @@ void ledger_encode(buf_t *out, const ledger_pos_t *p); /* printable, versioned, 
 err_t *ledger_decode(slice_t bytes, ledger_pos_t *ret);
 
 /* Segment bytes: header (magic, version, row count, crc32c of the rest), then per record: varint partition + 1 (0: any), zigzag
- * timestamp ms (-1 none), key length + 1 (0: null), key, value length + 1 (0: tombstone), value. */
+ * timestamp ms (-1 none), key length + 1 (0: null), key, value length + 1 (0: tombstone), value. Version 2: bit 32 of the first
+ * varint says that headers follow: length + 1, bytes (engine/connector/kafka_table.h). Only segments that may have some are of version 2. */
 typedef struct lane_record {
     int32_t partition; /* -1: any of the lane's */
     int64_t timestamp_ms; /* -1: none */
     bool has_key, has_value;
     slice_t key, value; /* into the segment */
+    slice_t headers;    /* empty: none */
 } lane_record_t;
 void segment_begin(buf_t *out);                                 /* reserves the header */
 void segment_add(buf_t *out, const lane_record_t *r);
+void segment_has_headers(buf_t *out, size_t begin);             /* before the first record with headers */
 void segment_finish(buf_t *out, size_t begin, uint64_t rows);   /* patches the header at `begin` */
 err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows); /* checks magic, version, crc */
 bool segment_next(reader_t *r, lane_record_t *ret);             /* false at the end or when malformed (r->bad) */

@@ -5,6 +5,8 @@
 
 #define SEGMENT_MAGIC 0x4753474cu /* "LGSG" */
 #define SEGMENT_VERSION 1
+#define SEGMENT_VERSION_HEADERS 2 /* some records have headers */
+#define HAS_HEADERS (UINT64_C(1) << 32)
 #define HEADER 20 /* magic u32, version u16, flags u16, rows u64, crc u32 */
 
 void segment_begin(buf_t *out) {
@@ -21,10 +23,15 @@ static void put_optional(buf_t *out, bool has, slice_t s) {
 }
 
 void segment_add(buf_t *out, const lane_record_t *r) {
-    buf_put_varint(out, (uint64_t)(r->partition + 1));
+    buf_put_varint(out, (uint64_t)(r->partition + 1) | (r->headers.len ? HAS_HEADERS : 0));
     buf_put_zigzag(out, r->timestamp_ms);
     put_optional(out, r->has_key, r->key);
     put_optional(out, r->has_value, r->value);
+    if (r->headers.len) put_optional(out, true, r->headers);
+}
+
+void segment_has_headers(buf_t *out, size_t begin) {
+    if (!out->overflow) out->data[begin + 4] = SEGMENT_VERSION_HEADERS;
 }
 
 void segment_finish(buf_t *out, size_t begin, uint64_t rows) {
@@ -43,7 +50,8 @@ err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows) {
     uint64_t rows = read_u64(&r);
     uint32_t crc = read_u32(&r);
     if (r.bad || magic != SEGMENT_MAGIC) return err_new(ERR_CORRUPT, "output segment: bad header");
-    if (version != SEGMENT_VERSION) return err_new(ERR_VERSION, "output segment of version %u, this build reads %d", version, SEGMENT_VERSION);
+    if (version < SEGMENT_VERSION || version > SEGMENT_VERSION_HEADERS)
+        return err_new(ERR_VERSION, "output segment of version %u, this build reads %d to %d", version, SEGMENT_VERSION, SEGMENT_VERSION_HEADERS);
     if (crc != crc32c(crc32c(0, r.p, reader_left(&r)), bytes.p, 16)) return err_new(ERR_CORRUPT, "output segment: checksum mismatch");
     *ret_records = r;
     *ret_rows = rows;
@@ -65,11 +73,15 @@ static bool read_optional(reader_t *r, slice_t *ret) {
 bool segment_next(reader_t *r, lane_record_t *ret) {
     if (r->bad || !reader_left(r)) return false;
     uint64_t partition = read_varint(r);
+    bool headers = partition & HAS_HEADERS;
+    partition &= ~HAS_HEADERS;
     if (partition > INT32_MAX) r->bad = true;
     ret->partition = (int32_t)partition - 1;
     ret->timestamp_ms = read_zigzag(r);
     ret->has_key = read_optional(r, &ret->key);
     ret->has_value = read_optional(r, &ret->value);
+    ret->headers = slice_of(NULL, 0);
+    if (headers) read_optional(r, &ret->headers);
     return !r->bad;
 }
 

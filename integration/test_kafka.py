@@ -283,8 +283,8 @@ def test_guarantees_of_the_sink():
                 check('nothing was aborted', len(raw), 4000)
         contains('an unknown guarantee', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 't', sink__delivery_guarantee='perhaps')
                                              + 'INSERT INTO snk SELECT * FROM src;', ok=False), 'perhaps', 'exactly-once')
-        contains('a partitioner of its own', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 't', sink__delivery_guarantee='none', sink__partitioner='fixed')
-                                                 + 'INSERT INTO snk SELECT * FROM src;', ok=False), 'sink.partitioner', 'fixed')
+        contains('a partitioner of its own', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 't', sink__delivery_guarantee='none', sink__partitioner='com.acme.P')
+                                                 + 'INSERT INTO snk SELECT * FROM src;', ok=False), 'sink.partitioner', 'com.acme.P')
         contains('a topic that does not exist', run(c, table(c, 'src', EVENTS, 't', **BOUNDED) + table(c, 'snk', EVENTS, 'nowhere', sink__delivery_guarantee='at-least-once')
                                                     + 'INSERT INTO snk SELECT * FROM src;', ok=False), "topic 'nowhere'")
 

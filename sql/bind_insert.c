@@ -115,12 +115,21 @@ static err_t *assign_columns(target_t *t, const schema_t *query, ast_pos_t pos) 
     return NULL;
 }
 
+/* Metadata goes in the connector's type, whatever the column was declared as. */
+static err_t *carried_type(const target_t *t, int i, expr_t **ret, ast_pos_t pos) {
+    int metadata = t->place[i] - t->table->physical->n;
+    if (metadata < 0) return NULL;
+    const type_t *carried = t->table->metadata->fields[metadata].type;
+    if (type_equal(carried, t->types[i])) return NULL;
+    return err_pos(cast_bind(t->b->arena, *ret, type_nullable(t->b->arena, carried, (*ret)->type->nullable), CAST_EXPLICIT, ret), pos);
+}
+
 static err_t *sink_expr(target_t *t, const rel_t *query, int i, ast_pos_t pos, expr_t **ret) {
     arena_t *a = t->b->arena;
     const type_t *to = type_nullable(a, t->types[i], true);
     if (t->from[i] == -1) {
         *ret = expr_null(a, to);
-        return NULL;
+        return carried_type(t, i, ret, pos);
     }
     if (t->from[i] < -1) {
         const ast_option_t *p = &t->ast->partition.item[-2 - t->from[i]];
@@ -131,7 +140,7 @@ static err_t *sink_expr(target_t *t, const rel_t *query, int i, ast_pos_t pos, e
     expr_t *c = expr_column(a, t->from[i], f->type);
     to = type_nullable(a, to, f->type->nullable || f->type->kind == TYPE_NULL);
     err_t *e = cast_bind(a, c, to, CAST_IMPLICIT, ret);
-    if (!e) return NULL;
+    if (!e) return carried_type(t, i, ret, pos);
     err_free(e);
     return mismatch(t, query->schema,
                     arena_printf(a, "Incompatible types for sink column '%s' at position %d.", t->names[i],

@@ -87,6 +87,33 @@ static err_t *check_source(const catalog_entry_t *e, const table_t *t, const ast
     return catalog_option_error(vt->check(t), t, overrides && overrides->n ? overrides : &e->ast->options);
 }
 
+/* Metadata in the types declared, where those are not the connector's own. */
+static err_t *cast_metadata(bind_t *b, const catalog_entry_t *e, const table_t *t, rel_t *scan, rel_t **ret) {
+    int n = scan->schema->n;
+    expr_t **exprs = ARENA_ARRAY(b->arena, expr_t *, n + 1);
+    const char **names = ARENA_ARRAY(b->arena, const char *, n + 1);
+    bool any = false;
+    for (int i = 0; i < n; i++) {
+        exprs[i] = expr_column(b->arena, i, scan->schema->fields[i].type);
+        names[i] = scan->schema->fields[i].name;
+    }
+    for (int i = 0; i < e->ncols; i++) {
+        const catalog_column_t *c = &e->cols[i];
+        if (c->kind != AST_COLUMN_METADATA || type_equal(c->type, t->metadata->fields[c->index].type)) continue;
+        int at = t->physical->n + c->index;
+        err_t *err = cast_bind(b->arena, exprs[at], type_nullable(b->arena, c->type, true), CAST_EXPLICIT, &exprs[at]);
+        if (err) {
+            err_free(err);
+            return err_pos(err_hint(err_new(ERR_TYPE, "metadata '%s' is %s, which cannot be cast to %s of column '%s'", t->metadata_keys[c->index],
+                                            type_text(b->arena, t->metadata->fields[c->index].type), type_text(b->arena, c->type), c->name),
+                                    "declare the column as %s", type_text(b->arena, t->metadata->fields[c->index].type)), c->pos);
+        }
+        any = true;
+    }
+    *ret = any ? rel_at(rel_project(b->rels, scan, exprs, names, n), e->line, e->col) : scan;
+    return NULL;
+}
+
 err_t *bind_table(bind_t *b, catalog_entry_t *e, const ast_options_t *overrides, rel_t **ret) {
     bool plain = !overrides || overrides->n == 0;
     if (plain && e->rel) {
@@ -103,6 +130,7 @@ err_t *bind_table(bind_t *b, catalog_entry_t *e, const ast_options_t *overrides,
         return err_at(err_hint(err_new(ERR_INVALID, "table '%s': upsert-kafka needs a PRIMARY KEY", t->name),
                                "add PRIMARY KEY (..) NOT ENFORCED"), e->line, e->col);
     u.scan = rel_at(rel_scan(b->rels, t, scan, n, upsert, catalog_bounded(t)), e->line, e->col);
+    TRY(cast_metadata(b, e, t, u.scan, &u.scan));
     TRY(declared_columns(&u));
     const char **names = ARENA_ARRAY(b->arena, const char *, e->ncols + 1);
     for (int i = 0; i < e->ncols; i++) names[i] = e->cols[i].name;

@@ -182,6 +182,17 @@ static err_t *add_options(arena_t *a, const ast_create_table_t *ct, table_t *t) 
         : err_hint(e, "known are %s", shown);
 }
 
+/* Rows carry metadata in the connector's type; the declared one is a cast away. */
+static void metadata_types(arena_t *a, const catalog_entry_t *e, table_t *t) {
+    const source_vtable_t *vt = source_find(t->connector);
+    for (int i = 0; i < e->ncols && vt && vt->metadata; i++) {
+        const catalog_column_t *c = &e->cols[i];
+        if (c->kind != AST_COLUMN_METADATA) continue;
+        const type_t *carried = vt->metadata(a, t->metadata_keys[c->index]);
+        if (carried && !type_equal(carried, c->type)) t->metadata->fields[c->index].type = carried;
+    }
+}
+
 static err_t *check_shape(const ast_create_table_t *ct) {
     if (ct->query)
         return at(err_hint(err_new(ERR_UNSUPPORTED, "CREATE TABLE .. AS is not supported"),
@@ -215,6 +226,7 @@ err_t *catalog_table(catalog_t *c, arena_t *a, const ast_create_table_t *ct, cat
     t->npartition = ct->partitioned.n;
     TRY(physical_indexes(a, e, "PARTITIONED BY", &ct->partitioned, &t->partition));
     TRY(add_options(a, ct, t));
+    metadata_types(a, e, t);
     *ret = e;
     return NULL;
 }

@@ -126,6 +126,11 @@ static err_t *infer_sink(infer_t *x, const rel_t *r) {
     const change_info_t *in = info(x, r->inputs[0]);
     const table_t *t = r->sink.table;
     if (!in->updates || r->sink.print) return NULL;
+    if (options_get(&t->options, "sink.parallelism") && !t->nprimary)
+        return err_at(err_hint(err_new(ERR_INVALID, "table '%s' has 'sink.parallelism' and no PRIMARY KEY, but %s updates rows it has emitted: their order would be lost",
+                                       t->name, culprit_text(x, r->inputs[0])),
+                               "declare the PRIMARY KEY, or leave 'sink.parallelism' out"),
+                      r->line, r->col);
     if (strcmp(t->connector, "upsert-kafka") == 0) return check_upsert(x, r, in);
     const sink_vtable_t *vt = sink_find(t->connector);
     if (vt && vt->takes_updates) return NULL;

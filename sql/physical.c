@@ -37,8 +37,14 @@ static pop_t *phys_upsert_keys(phys_t *p, const rel_t *r, pop_t *source) {
     return o;
 }
 
+int phys_parallelism(const table_t *t, const char *key) {
+    int64_t n = 0;
+    err_free(options_i64(&t->options, key, 0, 1, KEY_GROUPS, &n)); /* checked by the binder */
+    return (int)n;
+}
+
 static pop_t *phys_scan(phys_t *p, const rel_t *r) {
-    pop_t *o = pop_new(p, OP_SOURCE, pstage_new(p, 0), NULL, 0, r->schema);
+    pop_t *o = pop_new(p, OP_SOURCE, pstage_new(p, phys_parallelism(r->scan.table, "scan.parallelism")), NULL, 0, r->schema);
     o->op->table = r->scan.table;
     o->op->nscan = r->scan.nscan;
     o->op->scan = r->scan.scan;

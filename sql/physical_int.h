@@ -56,6 +56,7 @@ void pops_together(phys_t *p, pop_t **inputs, int n);
 /* Are rows of equal values in these columns together in one task, and by key group? */
 bool pop_spread_by(const pop_t *o, const int *cols, int n);
 /* Numbers everything and hands it to the plan. */
+int phys_parallelism(const table_t *t, const char *key); /* the value of an option; 0: not given */
 void phys_finish(phys_t *p, plan_t *plan);
 
 /* physical_agg.c */

@@ -99,11 +99,15 @@ pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in) {
     int nkey, lanes = 0;
     const int *key = key_columns(p, t, &nkey);
     bool upsert = strcmp(t->connector, "upsert-kafka") == 0;
+    int64_t wanted = phys_parallelism(t, "sink.parallelism");
     if (exactly_once(t)) {
-        lanes = p->o->lanes ? p->o->lanes : MIN(p->o->parallelism, LANES_MAX);
+        lanes = p->o->lanes ? p->o->lanes : wanted ? (int)wanted : MIN(p->o->parallelism, LANES_MAX);
         /* a result of a single task needs a single lane */
-        if (pstage_of(in)->fixed == 1 && nkey == 0 && !p->o->lanes) lanes = 1;
+        if (pstage_of(in)->fixed == 1 && nkey == 0 && !p->o->lanes && !wanted) lanes = 1;
         in = to_lanes(p, in, key, nkey, lanes);
+    } else if (wanted) { /* updates without a key have no order over several tasks: the binder has refused them */
+        if (!nkey) key = t->primary, nkey = t->nprimary;
+        in = to_lanes(p, in, key, nkey, (int)wanted);
     } else if (upsert && !spread_by_key(in, key, nkey) && pstage_parallelism(p, pstage_of(in)) > 1) {
         in = pop_exchange(p, in, EXCHANGE_HASH, key, nkey, 0);
     }

@@ -2,6 +2,7 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "engine/connector/kafka_ledger.h"
+#include "engine/connector/kafka_table.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct lane_handle {
     rd_kafka_queue_t *queue;
     rd_kafka_topic_t *data, *ledger;
     int partitions, rotate, init_ms;
+    kafka_partitioner_t partitioner;
     int64_t pace_ms;
     uint64_t unacked;
     rd_kafka_resp_err_t delivery_error;
@@ -161,11 +163,13 @@ static uint32_t murmur2(const uint8_t *p, size_t len) {
 }
 
 /* A lane serves the partitions p with p mod lanes = lane, so that a partition has one writer and a key one order. */
-static int32_t choose_partition(const lane_handle_t *h, const lane_record_t *r) {
+static int32_t choose_partition(lane_handle_t *h, const lane_record_t *r) {
     if (r->partition >= 0) return r->partition;
+    if (h->partitioner == PARTITION_FIXED) return h->spec.lane % h->partitions;
     int own = (h->partitions - h->spec.lane + h->spec.lanes - 1) / h->spec.lanes;
     if (h->spec.lane >= h->partitions || own <= 0) return h->spec.lane % h->partitions; /* more lanes than partitions: shared */
     int k = r->has_key ? (int)((murmur2(r->key.p, r->key.len) & 0x7fffffff) % (uint32_t)own) : h->rotate % own;
+    if (h->partitioner == PARTITION_ROUND_ROBIN) h->rotate = (h->rotate + 1) & 0xffffff;
     return h->spec.lane + k * h->spec.lanes;
 }
 
@@ -180,16 +184,19 @@ static err_t *too_large(const lane_handle_t *h, err_t *e) {
 static rd_kafka_resp_err_t produce_one(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, const lane_record_t *r, int flags) {
     void *value = r->has_value ? (void *)r->value.p : NULL, *key = r->has_key ? (void *)r->key.p : NULL;
     size_t value_len = r->has_value ? r->value.len : 0, key_len = r->has_key ? r->key.len : 0;
-    if (LIKELY(r->timestamp_ms < 0))
+    if (LIKELY(r->timestamp_ms < 0 && !r->headers.len))
         return rd_kafka_produce(t, partition, flags, value, value_len, key, key_len, NULL) ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t},
                            {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
                            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = flags},
                            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, key_len}},
                            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, value_len}},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = r->timestamp_ms}};
-    rd_kafka_error_t *e = rd_kafka_produceva(h->client->rk, vus, ARRAY_LEN(vus));
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
+                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
+    rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
+    rd_kafka_error_t *e = rd_kafka_produceva(h->client->rk, vus, ARRAY_LEN(vus) - !headers);
     rd_kafka_resp_err_t code = rd_kafka_error_code(e);
+    if (code && headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
     rd_kafka_error_destroy(e);
     return code;
 }
@@ -338,8 +345,11 @@ static err_t *driver_open(lane_driver_t *d, const lane_spec_t *spec, void (*answ
                           lane_handle_t **ret) {
     const char *topic = options_get(&spec->op->table->options, "topic");
     if (!topic) return err_new(ERR_INVALID, "table '%s': option 'topic' is missing", spec->op->table->name);
+    kafka_partitioner_t partitioner;
+    TRY(kafka_partitioner_of(spec->op->table, &partitioner));
     lane_handle_t *h = xcalloc(1, sizeof *h);
     h->spec = *spec;
+    h->partitioner = partitioner;
     h->answer = answer;
     h->arg = arg;
     h->topic = xstrdup(topic);

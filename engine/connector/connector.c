@@ -86,7 +86,14 @@ static bool format_key_known(const table_t *t, const char *key, near_t *near) {
     return false;
 }
 
+static err_t *check_parallelism(const table_t *t) {
+    int64_t n;
+    TRY(err_wrap(options_i64(&t->options, "scan.parallelism", 1, 1, KEY_GROUPS, &n), "table %s", t->name));
+    return err_wrap(options_i64(&t->options, "sink.parallelism", 1, 1, KEY_GROUPS, &n), "table %s", t->name);
+}
+
 err_t *options_check_known(const table_t *t, const char *const *known) {
+    TRY(check_parallelism(t));
     for (int i = 0; i < t->options.n; i++) {
         const char *key = t->options.keys[i];
         near_t near = {.distance = 1000};

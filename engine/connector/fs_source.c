@@ -23,6 +23,12 @@ static const char *const source_options[] = {
     "source.path.regex-pattern", "sink.*", "partition.*", "auto-compaction", "compaction.*", "scan.parallelism", NULL};
 static const char *const metadata_keys[] = {"file.path", "file.name", "file.size", "file.modification-time"};
 
+static const type_t *fs_metadata(arena_t *a, const char *key) {
+    if (!strcmp(key, "file.path") || !strcmp(key, "file.name")) return &type_string;
+    if (!strcmp(key, "file.size")) return &type_bigint;
+    return strcmp(key, "file.modification-time") ? NULL : type_scalar(a, TYPE_TIMESTAMP_LTZ, 3, true);
+}
+
 static err_t *fs_check_format(const table_t *t) {
     int *data AUTO(auto_free) = xcalloc((size_t)t->physical->n + 1, sizeof *data);
     schema_t fields = {table_data_columns(t, data), xcalloc((size_t)t->physical->n + 1, sizeof(field_t))};
@@ -338,7 +344,7 @@ static void fs_source_close(source_t *s) {
 const source_vtable_t filesystem_source = {
     .connector = "filesystem",
     .state_size = sizeof(fs_source_t),
-    .check = fs_source_check,
+    .check = fs_source_check, .metadata = fs_metadata,
     .enumerate = fs_source_enumerate,
     .open = fs_source_open,
     .poll = fs_source_poll,

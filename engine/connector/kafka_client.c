@@ -1,5 +1,7 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include "engine/connector/kafka_client.h"
 #include "common/clock.h"
+#include <pcre2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@ static bool meaningless(const char *key) {
     static const char *const names[] = {"key.serializer", "value.serializer", "key.deserializer", "value.deserializer", "ssl.truststore.type",
                                         "ssl.keystore.type", "auto.commit.interval.ms", "enable.auto.commit", "max.poll.records",
                                         "partition.discovery.interval.ms", "register.consumer.metrics", "commit.offsets.on.checkpoint",
-                                        "allow.auto.create.topics", "interceptor.classes", "auto.offset.reset", "buffer.memory", "max.block.ms",
+                                        "allow.auto.create.topics", "enable.auto.offset.store", "auto.offset.reset", "buffer.memory", "max.block.ms",
                                         "default.api.timeout.ms"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (!strcmp(key, names[i])) return true;
@@ -66,6 +68,30 @@ static err_t *set_jaas(rd_kafka_conf_t *conf, const char *line) {
     return set(conf, "sasl.password", password);
 }
 
+/* What the engine must decide itself: set otherwise it would break a promise, or do nothing. `may_be`: the value that asks for what is done anyway. */
+static err_t *refuse_owned(const char *key, const char *value) {
+    static const struct {
+        const char *key, *may_be, *why, *way_out;
+    } owned[] = {
+        {"transactional.id", NULL, "the lanes of the sink have ids of their own", "set 'sink.transactional-id-prefix'"},
+        {"enable.idempotence", "true", "it belongs to the guarantee", "set 'sink.delivery-guarantee'"},
+        {"enable.auto.commit", "false", "offsets are committed when an epoch is complete", "leave it out"},
+        {"enable.auto.offset.store", "false", "offsets are committed when an epoch is complete", "leave it out"},
+        {"enable.partition.eof", NULL, "the source needs it", "leave it out"},
+        {"allow.auto.create.topics", "false", "topics are never created by reading or writing", "create the topic before"},
+        {"partitioner", NULL, "it belongs to the table", "set 'sink.partitioner'"},
+        {"partitioner.class", NULL, "classes cannot be loaded", "set 'sink.partitioner'"},
+        {"partition.assignment.strategy", NULL, "partitions are assigned by the job, not by the group", "leave it out"},
+        {"group.instance.id", NULL, "partitions are assigned by the job, not by the group", "leave it out"},
+        {"interceptor.classes", NULL, "classes cannot be loaded", "leave it out"},
+        {"plugin.library.paths", NULL, "libraries are not loaded by a table", "leave it out"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(owned); i++)
+        if (!strcmp(key, owned[i].key) && (!owned[i].may_be || strcmp(value, owned[i].may_be)))
+            return err_hint(err_new(ERR_UNSUPPORTED, "option '" PREFIX "%s' = '%s' is not supported: %s", key, value, owned[i].why), "%s", owned[i].way_out);
+    return NULL;
+}
+
 static err_t *set_properties(rd_kafka_conf_t *conf, const table_t *t) {
     bool servers = false;
     for (int i = 0; i < t->options.n; i++) {
@@ -73,6 +99,7 @@ static err_t *set_properties(rd_kafka_conf_t *conf, const table_t *t) {
         if (strncmp(key, PREFIX, strlen(PREFIX))) continue;
         key += strlen(PREFIX);
         servers |= !strcmp(key, "bootstrap.servers");
+        TRY(refuse_owned(key, value));
         if (meaningless(key)) continue;
         if (!strcmp(key, "sasl.jaas.config")) TRY(set_jaas(conf, value));
         else TRY(set(conf, native_name(key), value));
@@ -269,7 +296,7 @@ static rd_kafka_resp_err_t metadata(kafka_client_t *c, rd_kafka_topic_t *t, int 
     int64_t until = clock_mono_ms() + timeout_ms;
     for (;;) {
         int left = (int)MAX(until - clock_mono_ms(), (int64_t)1);
-        rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, t, ret, MIN(left, SLICE_MS));
+        rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, !t, t, ret, MIN(left, SLICE_MS));
         bool again = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
         if (!again || left <= SLICE_MS || denied(c)) return code;
     }
@@ -290,8 +317,61 @@ err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, in
     return err_code(e) == ERR_NOT_FOUND ? err_hint(e, "create it, or correct the option 'topic'") : e;
 }
 
+static err_t *compile_pattern(const table_t *t, const char *pattern, pcre2_code **ret) {
+    int code;
+    PCRE2_SIZE at;
+    *ret = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF, &code, &at, NULL);
+    if (*ret) return NULL;
+    PCRE2_UCHAR why[128] = "";
+    pcre2_get_error_message(code, why, sizeof why);
+    return err_hint(err_new(ERR_INVALID, "table %s: 'topic-pattern' = '%s' is not readable at %zu: %s", t->name, pattern, (size_t)at, (const char *)why),
+                    "it is a regular expression over the whole name, like 'orders-.*'");
+}
+
+static err_t *kafka_pattern_check(const table_t *t, const char *pattern) {
+    pcre2_code *re;
+    TRY(compile_pattern(t, pattern, &re));
+    pcre2_code_free(re);
+    return NULL;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static err_t *matching(arena_t *a, const table_t *t, const struct rd_kafka_metadata *md, const char *const **ret, int *ret_n) {
+    pcre2_code *re;
+    TRY(compile_pattern(t, options_get(&t->options, "topic-pattern"), &re));
+    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+    const char **list = ARENA_ARRAY(a, const char *, md->topic_cnt + 1);
+    int n = 0;
+    for (int i = 0; i < md->topic_cnt; i++) {
+        const char *name = md->topics[i].topic;
+        if (!strncmp(name, "__", 2)) continue; /* the broker's own, as the consumer of Java leaves them out */
+        if (pcre2_match(re, (PCRE2_SPTR)name, strlen(name), 0, 0, match, NULL) >= 0) list[n++] = arena_strdup(a, name);
+    }
+    pcre2_match_data_free(match);
+    pcre2_code_free(re);
+    qsort(list, (size_t)n, sizeof *list, by_text);
+    *ret = list;
+    *ret_n = n;
+    return NULL;
+}
+
+err_t *kafka_topics_there(kafka_client_t *c, arena_t *a, const table_t *t, int timeout_ms, const char *const **ret, int *ret_n) {
+    if (!options_get(&t->options, "topic-pattern")) return kafka_topics(a, t, ret, ret_n);
+    const struct rd_kafka_metadata *md = NULL;
+    rd_kafka_resp_err_t code = metadata(c, NULL, timeout_ms, &md);
+    if (code) return err_hint(kafka_error(c, code, "table %s: list of topics", t->name), "does the broker run, and is 'properties.bootstrap.servers' its address?");
+    err_t *e = matching(a, t, md, ret, ret_n);
+    rd_kafka_metadata_destroy(md);
+    return e;
+}
+
 err_t *kafka_topics(arena_t *a, const table_t *t, const char *const **ret, int *ret_n) {
-    const char *text = options_get(&t->options, "topic");
+    const char *text = options_get(&t->options, "topic"), *pattern = options_get(&t->options, "topic-pattern");
+    if (text && pattern)
+        return err_hint(err_new(ERR_INVALID, "table '%s': 'topic' and 'topic-pattern' exclude each other", t->name), "leave one of them out");
+    *ret_n = 0;
+    if (pattern) return kafka_pattern_check(t, pattern);
     if (!text || !*text) return err_new(ERR_INVALID, "table '%s': option 'topic' is missing", t->name);
     int n = 1;
     for (const char *p = text; *p; p++) n += *p == ';';

@@ -52,5 +52,7 @@ err_code_t kafka_error_code(rd_kafka_resp_err_t code);
 /* Number of partitions; ERR_NOT_FOUND when the topic does not exist, ERR_UNAVAILABLE after timeout_ms. Ask a consumer handle where absence
  * matters: a producer's question makes a broker with auto.create.topics.enable create the topic. */
 err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, int *ret);
-/* Splits "a;b" of 'topic'; arena strings. */
+/* Splits "a;b" of 'topic'; arena strings. None for a 'topic-pattern', which is checked. */
 err_t *kafka_topics(arena_t *a, const table_t *t, const char *const **ret, int *ret_n);
+/* The same, and the topics that match 'topic-pattern' now, in order; may be none. */
+err_t *kafka_topics_there(kafka_client_t *c, arena_t *a, const table_t *t, int timeout_ms, const char *const **ret, int *ret_n);

@@ -151,7 +151,7 @@ static err_t *enumerate(arena_t *a, finder_t *f, split_list_t *ret) {
     mode_t_ start, end;
     TRY(read_mode(f->t, true, &start));
     TRY(read_mode(f->t, false, &end));
-    TRY(kafka_topics(a, f->t, &topics, &ntopics));
+    TRY(kafka_topics_there(f->c, a, f->t, left_ms(f), &topics, &ntopics));
     for (int i = 0; i < ntopics; i++) {
         f->topic = topics[i];
         TRY(err_wrap(kafka_partitions(f->c, f->topic, left_ms(f), &n), "table %s", f->t->name));

@@ -20,7 +20,10 @@ typedef struct kafka_sink {
     kafka_table_t table;
     encoder_t *value, *key;
     buf_t value_bytes, key_bytes;
-    int timestamp_col; /* column of the input, -1 none */
+    int timestamp_col, headers_col; /* columns of the input, -1 none */
+    buf_t headers_bytes;
+    kafka_partitioner_t partitioner;
+    int32_t subtask, turn;
     int64_t record_max;
     bool lane;
     buf_t segment;
@@ -58,15 +61,36 @@ static void on_reports(rd_kafka_t *rk, void *opaque) {
     s->env.wake(s->env.wake_arg);
 }
 
+/* librdkafka asks under its lock of the topic: one at a time. */
+static int32_t choose_partition(const rd_kafka_topic_t *t, const void *key, size_t len, int32_t partitions, void *opaque, void *msg_opaque) {
+    kafka_sink_t *k = opaque;
+    if (k->partitioner == PARTITION_FIXED) return k->subtask % partitions;
+    k->turn = (k->turn + 1) & 0xffffff;
+    return (k->subtask + k->turn) % partitions;
+}
+
 static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
     kafka_setting_t defaults[] = {{"linger.ms", "1"}, {"partitioner", "murmur2_random"} /* Java's */, {"batch.num.messages", "100000"}, {"queue.buffering.max.messages", "500000"},
                                   {"queue.buffering.max.kbytes", "65536"}, {"message.timeout.ms", "120000"},
-                                  {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"}, {0}};
+                                  {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"},
+                                  /* else rows without a key stay with one partition for a while and nobody asks the partitioner */
+                                  {"sticky.partitioning.linger.ms", k->partitioner == PARTITION_DEFAULT ? "10" : "0"}, {0}};
     TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, NULL, RD_KAFKA_EVENT_DR, &k->client));
     k->queue = rd_kafka_queue_get_main(k->client->rk);
     rd_kafka_queue_cb_event_enable(k->queue, on_reports, s);
-    k->topic = rd_kafka_topic_new(k->client->rk, options_get(&k->table.t->options, "topic"), NULL);
+    rd_kafka_topic_conf_t *conf = NULL;
+    if (k->partitioner != PARTITION_DEFAULT) {
+        conf = rd_kafka_default_topic_conf_dup(k->client->rk);
+        rd_kafka_topic_conf_set_opaque(conf, k);
+        rd_kafka_topic_conf_set_partitioner_cb(conf, choose_partition);
+    }
+    k->topic = rd_kafka_topic_new(k->client->rk, options_get(&k->table.t->options, "topic"), conf);
     return k->topic ? NULL : kafka_error(k->client, rd_kafka_last_error(), "topic");
+}
+
+static void begin_segment(kafka_sink_t *k) {
+    segment_begin(&k->segment);
+    if (k->headers_col >= 0) segment_has_headers(&k->segment, 0);
 }
 
 static err_t *kafka_sink_open(sink_t *s) {
@@ -78,10 +102,16 @@ static err_t *kafka_sink_open(sink_t *s) {
     k->segment = buf_make(SEGMENT_MAX);
     k->value_bytes = buf_make(0);
     k->key_bytes = buf_make(0);
-    k->timestamp_col = -1;
+    k->timestamp_col = k->headers_col = -1;
+    k->headers_bytes = buf_make(0);
+    k->subtask = s->env.subtask;
     TRY(kafka_table_read(k->arena, t, &k->table));
-    for (int i = 0; i < t->metadata->n; i++)
-        if (!strcmp(t->metadata_keys[i], "timestamp") && t->physical->n + i < s->env.op->schema->n) k->timestamp_col = t->physical->n + i;
+    TRY(kafka_partitioner_of(t, &k->partitioner));
+    for (int i = 0; i < t->metadata->n; i++) {
+        if (t->physical->n + i >= s->env.op->schema->n) continue;
+        if (!strcmp(t->metadata_keys[i], "timestamp")) k->timestamp_col = t->physical->n + i;
+        if (!strcmp(t->metadata_keys[i], "headers")) k->headers_col = t->physical->n + i;
+    }
     /* what the client was told, else the broker's default */
     const char *size = options_get(&t->options, "properties.message.max.bytes") ? "properties.message.max.bytes" : "properties.max.request.size";
     TRY(options_i64(&t->options, size, RECORD_MAX_DEFAULT, 1, INT32_MAX, &k->record_max));
@@ -98,7 +128,7 @@ static err_t *kafka_sink_open(sink_t *s) {
         k->table.key.fields = names;
         TRY(encoder_new(&k->table.key, &k->key));
     }
-    if (k->lane) segment_begin(&k->segment);
+    if (k->lane) begin_segment(k);
     else TRY(open_producer(s, k));
     return NULL;
 }
@@ -116,7 +146,12 @@ static err_t *encode(kafka_sink_t *k, const batch_t *b, uint32_t i, lane_record_
     r->value = buf_slice(&k->value_bytes);
     r->key = buf_slice(&k->key_bytes);
     if (k->timestamp_col >= 0 && !column_null(&b->cols[k->timestamp_col], i)) r->timestamp_ms = b->cols[k->timestamp_col].i64[i] / 1000;
-    if ((int64_t)(r->value.len + r->key.len + 100) > k->record_max)
+    if (k->headers_col >= 0) {
+        buf_clear(&k->headers_bytes);
+        kafka_headers_encode(&k->headers_bytes, &b->cols[k->headers_col], i);
+        r->headers = buf_slice(&k->headers_bytes);
+    }
+    if ((int64_t)(r->value.len + r->key.len + r->headers.len + 100) > k->record_max)
         return err_hint(err_new(ERR_LIMIT, "table %s: a record of %zu bytes, topic '%s' takes %" PRId64, k->table.t->name, r->value.len + r->key.len,
                                 options_get(&k->table.t->options, "topic"), k->record_max),
                         "raise max.message.bytes of the topic and 'properties.message.max.bytes' of the table, or write less");
@@ -148,8 +183,11 @@ static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **rete
                            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
                            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {r->has_key ? (void *)r->key.p : NULL, r->has_key ? r->key.len : 0}},
                            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0}},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)}};
-    rd_kafka_error_t *e = rd_kafka_produceva(k->client->rk, vus, ARRAY_LEN(vus));
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
+                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
+    rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
+    rd_kafka_error_t *e = rd_kafka_produceva(k->client->rk, vus, ARRAY_LEN(vus) - !headers);
+    if (e && headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
     if (!e) {
         k->unacked++;
         return OP_DONE;
@@ -213,7 +251,7 @@ static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t
         segment_finish(&k->segment, 0, k->rows);
         buf_put(segment, k->segment.data, k->segment.len);
         buf_clear(&k->segment);
-        segment_begin(&k->segment);
+        begin_segment(k);
         k->rows = 0;
         return OP_DONE;
     }
@@ -235,6 +273,7 @@ static void kafka_sink_close(sink_t *s) {
     encoder_free(k->key);
     buf_free(&k->value_bytes);
     buf_free(&k->key_bytes);
+    buf_free(&k->headers_bytes);
     buf_free(&k->segment);
     if (k->arena) arena_free(k->arena);
 }

@@ -35,6 +35,8 @@ typedef struct part {
     bool tombstones;
     uint8_t *deletes; /* upsert: 1 = tombstone, per row; cap as meta */
     meta_cols_t meta;
+    mem_t *headers_mem; /* of the headers of the batch being decoded; NULL: none yet */
+    colbuilder_t *headers;
     dead_letters_t dead; /* of messages between the split's position and `next`: as little emitted as the rows beside them */
 } part_t;
 
@@ -47,6 +49,7 @@ typedef struct kafka_source {
     int nparts, turn;
     int *from;             /* scan column -> value decoder column, nvalue_scan + key decoder column, or -1 - metadata */
     int nvalue_scan, nkey_scan;
+    const type_t *headers_type; /* NULL: nobody reads them */
     bool need_meta, filled; /* filled: some decoder is full */
     source_t *source;
     kafka_idle_t *idle;
@@ -83,6 +86,27 @@ static void grow_meta(part_t *p, uint32_t rows) {
     p->meta.cap = cap;
 }
 
+static void add_headers(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m, uint32_t rows) {
+    if (!p->headers) {
+        p->headers_mem = mem_new();
+        p->headers = colbuilder_new(k->headers_type, p->headers_mem);
+    }
+    for (uint32_t i = 0; i < rows; i++) kafka_headers_add(p->headers, m);
+}
+
+static void take_headers(part_t *p, column_t *c, const type_t *t, mem_t *m, uint32_t n) {
+    if (!p->headers) { /* no row */
+        column_init(c, t, m, n);
+        return;
+    }
+    colbuilder_finish(p->headers, c);
+    colbuilder_free(p->headers);
+    mem_link(m, p->headers_mem);
+    mem_unref(p->headers_mem);
+    p->headers = NULL;
+    p->headers_mem = NULL;
+}
+
 static void add_meta(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m, uint32_t from, uint32_t to) {
     grow_meta(p, to);
     rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
@@ -93,6 +117,7 @@ static void add_meta(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m, 
         p->meta.timestamp_type[i] = (uint8_t)type;
         p->deletes[i] = !m->payload;
     }
+    if (k->headers_type) add_headers(k, p, m, to - from);
 }
 
 /* The key is decoded once per row of the value, so that both decoders hold the same rows. */
@@ -217,6 +242,7 @@ static err_t *plan_columns(kafka_source_t *k, source_t *s) {
             TRY(kafka_meta_of(t, col - t->physical->n, true, &m));
             k->from[i] = -1 - (int)m;
             k->need_meta = true;
+            if (m == META_HEADERS) k->headers_type = op->schema->fields[i].type;
             continue;
         }
         k->from[i] = INT32_MAX;
@@ -304,6 +330,7 @@ static void meta_column(column_t *c, const type_t *t, mem_t *m, const part_t *p,
     case META_TIMESTAMP: memcpy(c->i64, p->meta.timestamp, n * sizeof *c->i64); break;
     case META_TIMESTAMP_TYPE: text_column(c, m, n, types[MIN(p->meta.timestamp_type[0], (uint8_t)2)]); break;
     case META_LEADER_EPOCH: memset(column_need_nulls(c, m, n), 1, n); break; /* librdkafka 2.0 does not tell */
+    case META_HEADERS: /* take_headers */
     case META_KINDS: UNREACHABLE();
     }
 }
@@ -319,7 +346,8 @@ static batch_t *take(kafka_source_t *k, part_t *p) {
     if (key) mem_link(b->mem, key->mem);
     for (int i = 0; i < op->nscan; i++) {
         int from = k->from[i];
-        if (from < 0) meta_column(&b->cols[i], op->schema->fields[i].type, b->mem, p, (kafka_meta_t)(-1 - from), n);
+        if (from == -1 - (int)META_HEADERS) take_headers(p, &b->cols[i], op->schema->fields[i].type, b->mem, n);
+        else if (from < 0) meta_column(&b->cols[i], op->schema->fields[i].type, b->mem, p, (kafka_meta_t)(-1 - from), n);
         else b->cols[i] = from < k->nvalue_scan ? value->cols[from] : key->cols[from - k->nvalue_scan];
     }
     if (p->tombstones) {
@@ -517,6 +545,8 @@ static void kafka_source_close(source_t *s) {
         decoder_free(p->key);
         free(p->topic);
         free(p->deletes);
+        if (p->headers) colbuilder_free(p->headers);
+        mem_unref(p->headers_mem);
         free(p->meta.offset);
         free(p->meta.timestamp);
         free(p->meta.timestamp_type);
@@ -531,7 +561,7 @@ static void kafka_source_close(source_t *s) {
 
 #define KAFKA_SOURCE(name)                                                                                                  \
     {                                                                                                                       \
-        .connector = name, .state_size = sizeof(kafka_source_t), .check = kafka_source_check, .enumerate = kafka_enumerate, \
+        .connector = name, .state_size = sizeof(kafka_source_t), .check = kafka_source_check, .metadata = kafka_metadata, .enumerate = kafka_enumerate, \
         .open = kafka_source_open, .poll = kafka_source_poll, .add_splits = kafka_source_add_splits,                        \
         .seal = kafka_source_seal, .complete = kafka_source_complete, .caught_up = kafka_source_caught_up, .close = kafka_source_close,                \
     }

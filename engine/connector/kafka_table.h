@@ -4,7 +4,8 @@
 #include "engine/connector/connector.h"
 #include "engine/connector/kafka_client.h"
 
-typedef enum kafka_meta { META_TOPIC, META_PARTITION, META_OFFSET, META_TIMESTAMP, META_TIMESTAMP_TYPE, META_LEADER_EPOCH, META_KINDS } kafka_meta_t;
+typedef enum kafka_meta { META_TOPIC, META_PARTITION, META_OFFSET, META_TIMESTAMP, META_TIMESTAMP_TYPE, META_LEADER_EPOCH, META_HEADERS,
+               META_KINDS } kafka_meta_t;
 
 typedef struct kafka_table {
     const table_t *t;
@@ -16,6 +17,18 @@ typedef struct kafka_table {
     int guarantee;               /* sinks: enum below */
 } kafka_table_t;
 enum { GUARANTEE_AT_LEAST_ONCE, GUARANTEE_EXACTLY_ONCE, GUARANTEE_NONE };
+
+#define KAFKA_LANES_MAX 8
+/* 'sink.partitioner': default: by the key, rows without one evenly; fixed: one partition per task; round-robin: row by row */
+typedef enum kafka_partitioner { PARTITION_DEFAULT, PARTITION_FIXED, PARTITION_ROUND_ROBIN } kafka_partitioner_t;
+err_t *kafka_partitioner_of(const table_t *t, kafka_partitioner_t *ret);
+const type_t *kafka_metadata(arena_t *a, const char *key); /* source_vtable_t.metadata */
+
+/* Headers as bytes, in a lane's segment: per header varint length, key, varint length, value. */
+void kafka_headers_encode(buf_t *out, const column_t *map, uint32_t i); /* MAP<STRING, BYTES>; NULL keys and values are left out */
+rd_kafka_headers_t *kafka_headers_new(slice_t bytes);                   /* NULL: malformed */
+/* Adds the message's headers as one value of the map; the last one of a name counts. */
+void kafka_headers_add(colbuilder_t *b, const rd_kafka_message_t *m);
 
 err_t *kafka_table_read(arena_t *a, const table_t *t, kafka_table_t *ret);
 /* Static checks shared by source and sink: known options, properties, formats, columns. */

@@ -41,6 +41,8 @@ START_TEST(text_to_times) {
     fx_is(&f, TRY_S("20200101", &type_date), "NULL");
     fx_is(&f, TRY_S("1999-12-31 23:59:59.999999", &type_timestamp3), "1999-12-31 23:59:59.999");
     fx_is(&f, TRY_S("2020-2-9", &type_timestamp3), "2020-02-09 00:00:00.000");
+    fx_is(&f, fx_cast(&f, fx_ts(&f, "1969-12-31 23:59:59.999"), type_scalar(f.a, TYPE_TIMESTAMP, 0, true)), "1970-01-01 00:00:00"); /* towards zero */
+    fx_is(&f, fx_cast(&f, fx_ts(&f, "2000-12-31 23:59:59.999"), type_scalar(f.a, TYPE_TIMESTAMP, 0, true)), "2000-12-31 23:59:59");
     fx_is(&f, TRY_S("2020-02-09T10:11:12", &type_timestamp3), "NULL");
     fx_is(&f, TRY_S("10:11:12", &type_time), "10:11:12");
     fx_is(&f, TRY_S("25:00:00", &type_time), "NULL");

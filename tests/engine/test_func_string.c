@@ -28,6 +28,7 @@ START_TEST(cutting_and_padding) {
     IS("ax", "TRIM", fx_sym(&f, "LEADING"), S("x"), S("xxax"));
     IS("a", "TRIM", S("  a  "));
     IS("a--d", "OVERLAY", S("abcd"), S("--"), I(2), I(2));
+    IS("a--", "OVERLAY", S("abcd"), S("--"), I(2), I(0)); /* as Flink: nothing is left behind it */
     IS("C", "CHR", I(67 + 256));
     IS("101", "ASCII", S("epsilon"));
     fx_free(&f);
@@ -39,6 +40,7 @@ START_TEST(searching_joining_splitting) {
     IS("3", "POSITION", S("ï"), S("naïve"));
     IS("0", "POSITION", S("z"), S("naïve"));
     IS("5", "LOCATE", S("a"), S("aaxxa"), I(3));
+    IS("2", "LOCATE", S("a"), S("xaxxa"), I(0));
     IS("5", "INSTR", S("aaxxa"), S("a"), I(-1));
     IS("b<A>n<A>", "REPLACE", S("bana"), S("a"), S("<A>"));
     IS("a/b", "CONCAT_WS", S("/"), S("a"), fx_null(&f), S("b"));
@@ -77,6 +79,10 @@ START_TEST(patterns) {
     IS("$2 $1", "REGEXP_REPLACE", S("a b"), S("(\\w+) (\\w+)"), S("$2 $1"));
     IS("-a-b-", "REGEXP_REPLACE", S("ab"), S("x*"), S("-"));
     IS("TRUE", "REGEXP", S("xay"), S("a"));
+    IS("FALSE", "REGEXP", S("xay"), S(""));
+    IS("TRUE", ">", I(10), S("9")); /* a text beside a number is one */
+    IS("FALSE", "BETWEEN", I(10), S("1"), S("9"));
+    IS("TRUE", "IN", I(10), S("9"), S("10"));
     fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("[a&&[b]]")), ERR_UNSUPPORTED, "Java and PCRE2");
     fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("\\p{Lu}")), ERR_UNSUPPORTED, "Java and PCRE2");
     fx_str(&f, "p", (const char *[]){"a", "b", NULL, "a"}, 4);
@@ -144,6 +150,8 @@ START_TEST(arrays_and_maps) {
     IS("2", "ARRAY_POSITION", a, I(1));
     IS("3", "ARRAY_MAX", a);
     IS("[1, NULL]", "ARRAY_SLICE", a, I(2), I(-2));
+    IS("[3]", "ARRAY_SLICE", a, I(0), I(0)); /* an end before the first element is the first */
+    IS("[3]", "ARRAY_SLICE", a, I(-9), I(-8));
     IS("4", "CARDINALITY", a);
     IS("a+b", "ARRAY_JOIN", fx_call(&f, "ARRAY", 3, S("a"), expr_null(f.a, &type_string), S("b")), S("+"));
     expr_t *m = fx_call(&f, "MAP", 4, S("k"), I(1), S("l"), I(2));

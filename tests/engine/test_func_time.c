@@ -113,9 +113,21 @@ START_TEST(adding_and_counting_units) {
 }
 END_TEST
 
+START_TEST(a_date_moves_by_whole_days_towards_zero) {
+    fx_t f = fx_new();
+    expr_t *hours = expr_literal(f.a, &type_interval_second, (value_t){.i = 25 * 3600000});
+    IS("2024-02-28", "-", fx_date(&f, "2024-02-29"), hours);
+    IS("2024-03-01", "+", fx_date(&f, "2024-02-29"), hours);
+    fx_free(&f);
+}
+END_TEST
+
 START_TEST(patterns_both_ways) {
     fx_t f = fx_new();
     expr_t *t = TS("2003-03-24 00:52:14.907");
+    IS("Q1 1st quarter AD", "DATE_FORMAT", t, S("QQQ QQQQ G")); /* all as Flink prints them */
+    IS("2003 13", "DATE_FORMAT", t, S("YYYY w"));
+    IS("1970 1", "DATE_FORMAT", TS("1969-12-31 10:00:00"), S("YYYY w")); /* its week holds January 1 */
     IS("Mon 24 Mar 03, 12:52 AM", "DATE_FORMAT", t, S("EEE d MMM yy, hh:mm a"));
     IS("2003/03/24 00:52:14.907 it's 083", "DATE_FORMAT", t, S("yyyy/MM/dd HH:mm:ss.SSS 'it''s' DDD"));
     IS("2003-03-24 00:52:14.907", "TO_TIMESTAMP", S("2003-03-24 00:52:14.907"));
@@ -140,4 +152,4 @@ START_TEST(patterns_both_ways) {
 END_TEST
 
 TESTS("engine/func_time", days_and_civil_dates_are_inverse, texts_of_the_formats, zones_go_there_and_back, parts,
-      rounding_to_units, adding_and_counting_units, patterns_both_ways)
+      rounding_to_units, adding_and_counting_units, a_date_moves_by_whole_days_towards_zero, patterns_both_ways)

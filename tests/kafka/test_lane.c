@@ -474,6 +474,28 @@ START_TEST(poison_keeps_what_is_unpublished) {
 }
 END_TEST
 
+START_TEST(a_segment_with_headers_is_of_version_2_and_one_without_stays_version_1) {
+    for (int headers = 0; headers < 2; headers++) {
+        buf_t b = buf_make(0);
+        segment_begin(&b);
+        if (headers) segment_has_headers(&b, 0);
+        slice_t some = slice_of("\1a\1b", headers ? 4 : 0);
+        segment_add(&b, &(lane_record_t){.partition = -1, .timestamp_ms = 7, .has_value = true, .value = slice_of("v", 1), .headers = some});
+        segment_add(&b, &(lane_record_t){.partition = 5, .timestamp_ms = -1, .has_key = true, .key = slice_of("k", 1)});
+        segment_finish(&b, 0, 2);
+        ck_assert_int_eq(b.data[4], 1 + headers);
+        reader_t r;
+        uint64_t rows;
+        lane_record_t rec;
+        ck_ok(segment_open(buf_slice(&b), &r, &rows));
+        ck_assert(segment_next(&r, &rec) && rec.partition == -1 && rec.headers.len == (headers ? 4u : 0u) && rec.value.len == 1);
+        ck_assert(segment_next(&r, &rec) && rec.partition == 5 && rec.headers.len == 0 && rec.has_key && !rec.has_value);
+        ck_assert(!segment_next(&r, &rec) && !r.bad);
+        buf_free(&b);
+    }
+}
+END_TEST
+
 START_TEST(segments_and_ledger_records_notice_every_flipped_bit) {
     buf_t b = buf_make(0);
     segment_begin(&b);
@@ -520,4 +542,5 @@ TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_
       a_lane_that_only_started_does_not_take_its_ledger_back,
       a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened,
       a_lane_without_its_coordinator_does_not_fence_again, a_fenced_lane_waits_for_the_coordinator, poison_keeps_what_is_unpublished,
+      a_segment_with_headers_is_of_version_2_and_one_without_stays_version_1,
       segments_and_ledger_records_notice_every_flipped_bit)

@@ -226,5 +226,38 @@ START_TEST(what_would_explode_is_refused) {
 }
 END_TEST
 
-TESTS("bind_errors", names, tables, types_of_inserts, grouping, not_here_yet, updates, parameters, errors_point_at_their_place,
+/* What Flink's Kafka tables can say and we do not do: refused at the option, never accepted without effect. */
+#define K(options) "CREATE TABLE k (id STRING, n BIGINT) WITH (\n'connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'b:1', 'format' = 'json',\n" options ");\n"
+#define TO_K "INSERT INTO k SELECT id, 1 FROM events;"
+#define FROM_K "INSERT INTO sink SELECT * FROM k;"
+START_TEST(kafka_options_without_effect_are_refused) {
+    static const expect_t list[] = {
+        {K("'scan.watermark.alignment.group' = 'g'") FROM_K, ERR_UNSUPPORTED, 6, 1, "is not held back", "leave it out"},
+        {K("'scan.watermark.emit.strategy' = 'on-event'") FROM_K, ERR_UNSUPPORTED, 6, 1, "'scan.watermark.emit.strategy'", "leave it out"},
+        {K("'sink.buffer-flush.max-rows' = '100'") TO_K, ERR_UNSUPPORTED, 6, 1, "are not folded", "set 0"},
+        {K("'sink.transaction-naming-strategy' = 'POOLING'") TO_K, ERR_UNSUPPORTED, 6, 1, "lanes", "transactional-id-prefix"},
+        {K("'sink.partitioner' = 'com.acme.P'") TO_K, ERR_UNSUPPORTED, 6, 1, "classes cannot be loaded", "round-robin"},
+        {K("'sink.partitioner' = 'round-robin', 'key.format' = 'json', 'key.fields' = 'id'") TO_K, ERR_INVALID, 6, 1, "spreads the rows of a key", "leave it out"},
+        {K("'sink.parallelism' = '0'") TO_K, ERR_INVALID, 6, 1, "sink.parallelism", NULL},
+        {K("'sink.parallelism' = '9', 'sink.delivery-guarantee' = 'exactly-once'") TO_K, ERR_LIMIT, 6, 1, "at most 8", "transaction"},
+        {K("'scan.parallelism' = 'many'") FROM_K, ERR_INVALID, 6, 1, "scan.parallelism", NULL},
+        {K("'properties.transactional.id' = 'x'") TO_K, ERR_UNSUPPORTED, 6, 1, "ids of their own", "sink.transactional-id-prefix"},
+        {K("'properties.enable.idempotence' = 'false'") TO_K, ERR_UNSUPPORTED, 6, 1, "guarantee", "sink.delivery-guarantee"},
+        {K("'properties.enable.auto.commit' = 'true'") FROM_K, ERR_UNSUPPORTED, 6, 1, "when an epoch is complete", "leave it out"},
+        {K("'properties.partitioner' = 'random'") TO_K, ERR_UNSUPPORTED, 6, 1, "belongs to the table", "sink.partitioner"},
+        {K("'topic-pattern' = 't.*'") FROM_K, ERR_INVALID, 5, 24, "exclude each other", NULL},
+        {K("'key.format' = 'json', 'key.fields' = 'id', 'key.fields-prefix' = 'k_', 'value.fields-include' = 'EXCEPT_KEY'") FROM_K, ERR_INVALID, 6, 45,
+         "does not begin with", "k_id"},
+        {"CREATE TABLE p (id STRING) WITH ('connector' = 'kafka', 'properties.bootstrap.servers' = 'b:1', 'format' = 'json',\n"
+         "'topic-pattern' = '[a');" "INSERT INTO p SELECT id FROM events;", ERR_INVALID, 5, 1, "is not readable at", "regular expression"},
+        {"CREATE TABLE p (id STRING) WITH ('connector' = 'kafka', 'properties.bootstrap.servers' = 'b:1', 'format' = 'json',\n"
+         "'topic-pattern' = 'a.*');" "INSERT INTO p SELECT id FROM events;", ERR_UNSUPPORTED, 5, 1, "writes to one topic", "STATEMENT SET"},
+        {"CREATE TABLE p (id STRING, n BIGINT) WITH ('connector' = 'print', 'sink.parallelism' = '2');\nINSERT INTO p SELECT id, COUNT(*) FROM events GROUP BY id;",
+         ERR_INVALID, 5, 1, "their order would be lost", "PRIMARY KEY"},
+    };
+    check_all(list, ARRAY_LEN(list), EVENTS);
+}
+END_TEST
+
+TESTS("bind_errors", kafka_options_without_effect_are_refused, names, tables, types_of_inserts, grouping, not_here_yet, updates, parameters, errors_point_at_their_place,
       nothing_written_crashes, what_would_explode_is_refused)
