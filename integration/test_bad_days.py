@@ -20,8 +20,10 @@ def finish():
         shared.__exit__(None, None, None)
 
 
-def start(c, workers=2, slots=2, args=()):
-    c.coordinator(etcd=False, args=args)
+def start(c, workers=2, slots=2, args=(), etcd=False):
+    if etcd:
+        c.etcd()
+    c.coordinator(etcd=etcd, args=args)
     for i in range(1, workers + 1):
         c.worker(i, slots=slots)
     c.workers_ready(workers)
@@ -137,7 +139,7 @@ def test_broker_outage_with_output_piling_up():
     there, the job says so, and goes on by itself."""
     c = broker()
     with Cluster('outage', broker=c) as t:
-        start(t)
+        start(t, etcd=True)
         t.topic('bo-out', 2)
         sql = ("CREATE TABLE i (id BIGINT, pad STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '3000', 'fields.id.kind' = 'sequence', "
                "'fields.id.start' = '0', 'fields.id.end' = '49999', 'fields.pad.length' = '100');\n" +
@@ -182,7 +184,7 @@ def test_disk_full_during_checkpoints():
         os.mkdir(store)
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', store], check=True)
         try:
-            start(t)
+            start(t, etcd=True)
             for x in 'in', 'out':
                 t.topic('df-' + x, 2)
             job = t.submit(copy_job(t, 'df'), 'diskfull', 2)
@@ -307,7 +309,7 @@ def busy_worker(t, job):
 def test_zombie_worker_is_fenced_and_comes_back():
     c = broker()
     with Cluster('zombie', broker=c) as t:
-        start(t, workers=3)
+        start(t, workers=3, etcd=True)
         for x in 'in', 'out':
             t.topic('zo-' + x, 2)
         job = t.submit(copy_job(t, 'zo'), 'zombie', 4)
