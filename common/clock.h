@@ -3,6 +3,7 @@
 #include "common/base.h"
 int64_t clock_mono_ms(void);
 int64_t clock_mono_ns(void);
+/* Lets a test turn the wall clock of one process: TIDEGATE_WALL_OFFSET names a file that holds milliseconds to add, which may change at any time. */
 int64_t clock_wall_ms(void);
 uint64_t clock_random(void); /* from the kernel */
 typedef struct rng { uint64_t s[4]; } rng_t; /* xoshiro256**; seeded, deterministic */

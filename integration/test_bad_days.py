@@ -337,6 +337,54 @@ def test_zombie_worker_is_fenced_and_comes_back():
             raise Failure('too late, or the zombie ended')
 
 
+def set_clock(path, ms):
+    with open(path + '.new', 'w') as f:
+        f.write(str(ms))
+    os.rename(path + '.new', path)
+
+
+def test_a_clock_that_jumps_back_repeats_no_window_and_loses_no_row():
+    """Wall clocks of the coordinator and of one worker, then of both workers, go back by some seconds while windows of processing time are
+    counted, and a worker is killed in between: time stands still until the clock has caught up, no window comes twice, nobody is declared dead."""
+    c = broker()
+    with Cluster('clock', broker=c) as t:
+        clocks = {n: t.path(n + '.clock') for n in ('coordinator', 'w1', 'w2')}
+        env = {n: {'TIDEGATE_WALL_OFFSET': p} for n, p in clocks.items()}
+        t.coordinator(etcd=False, env=env['coordinator'])
+        for i in 1, 2:
+            t.worker(i, env=env[f'w{i}'])
+        t.workers_ready(2)
+        for x in 'in', 'out':
+            t.topic('ck-' + x, 2)
+        sql = (table(t, 'i', 'k BIGINT, id BIGINT, pt AS PROCTIME()', 'ck-in', ", 'scan.startup.mode' = 'earliest-offset'") +
+               table(t, 'o', 'w TIMESTAMP(3), k BIGINT, n BIGINT', 'ck-out', ", 'sink.delivery-guarantee' = 'exactly-once'") +
+               "INSERT INTO o SELECT TUMBLE_START(pt, INTERVAL '1' SECOND), k, COUNT(*) FROM i GROUP BY TUMBLE(pt, INTERVAL '1' SECOND), k;")
+        job = t.submit(sql, 'clock', 2)
+        feed = Feeder(t, 'ck-in', rate=400, keys=4)
+        wait_for('windows', lambda: count(t, 'ck-out') > 12)
+        for name in 'coordinator', 'w1':
+            set_clock(clocks[name], -4000)
+        time.sleep(2)
+        if doc(t, job)['restarts']:
+            raise Failure(f'a clock that jumped cost an attempt: {doc(t, job)["last_error"]}')
+        set_clock(clocks['w2'], -6000)
+        t.procs['w1'].kill()
+        t.worker(1, env=env['w1'])
+        time.sleep(3)
+        n = feed.stop()
+
+        def total():
+            seen = collections.Counter()
+            for _, _, _, value in t.dump('ck-out'):
+                row = json.loads(value)
+                if (row['w'], row['k']) in seen:
+                    raise AssertionError(f'window {row["w"]} of key {row["k"]} came twice')
+                seen[row['w'], row['k']] = row['n']
+            return sum(seen.values()) == n and len(seen)
+        windows = wait_for(f'{n} rows in windows', total, 60, 0.5)
+        print(f'  clocks back by 4 and 6 s, one worker killed: {n} rows in {windows} windows, each once; {doc(t, job)["restarts"]} restart')
+
+
 def test_two_workers_on_one_data_directory():
     c = broker()
     with Cluster('twins', broker=c) as t:
