@@ -8,3 +8,6 @@
 #pragma once
 
 void crash_point(const char *name); /* any thread */
+
+/* TIDEGATE_VERSION_SHIFT=n: this process takes itself for a build whose control messages have versions higher by n. 0 without it. */
+int version_shift(void);

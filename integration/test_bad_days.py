@@ -385,6 +385,27 @@ def test_a_clock_that_jumps_back_repeats_no_window_and_loses_no_row():
         print(f'  clocks back by 4 and 6 s, one worker killed: {n} rows in {windows} windows, each once; {doc(t, job)["restarts"]} restart')
 
 
+def test_a_worker_without_a_version_in_common_is_refused_by_name():
+    c = broker()
+    with Cluster('versions', broker=c) as t:
+        start(t, workers=1)
+        for x in 'in', 'out':
+            t.topic('ve-' + x, 2)
+        job = t.submit(copy_job(t, 've'), 'versions', 2)
+        feed = Feeder(t, 've-in', rate=500)
+        new = t.worker(2, env={'TIDEGATE_VERSION_SHIFT': '1'}, args=['--name', 'from-the-future'])
+        new.expected_death = True
+        wait_for('the end of the worker', lambda: not new.alive(), 15)
+        want = 'worker from-the-future speaks control versions 2 to 2, this coordinator 1 to 1'
+        if new.p.returncode == 0 or want not in new.tail() or want not in t.procs['coordinator'].tail(200):
+            raise Failure(f'exit {new.p.returncode}:\n{new.tail()}\n{t.procs["coordinator"].tail()}')
+        n = feed.stop()
+        exactly_once(t, 've-out', n)
+        if doc(t, job)['restarts']:
+            raise Failure('the refused worker cost the job an attempt')
+        print(f'  {new.tail(3).strip()[:200]}; {n} rows once')
+
+
 def test_two_workers_on_one_data_directory():
     c = broker()
     with Cluster('twins', broker=c) as t:

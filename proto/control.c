@@ -1,4 +1,5 @@
 #include "proto/control.h"
+#include "common/crash.h"
 #include <stdlib.h>
 
 const char *ctl_kind_name(ctl_kind_t k) {
@@ -28,6 +29,9 @@ const char *ctl_kind_name(ctl_kind_t k) {
     }
     return "?";
 }
+
+int ctl_version_min(void) { return CONTROL_VERSION_MIN + version_shift(); }
+int ctl_version_max(void) { return CONTROL_VERSION_MAX + version_shift(); }
 
 ctl_msg_t *ctl_new(ctl_kind_t kind) {
     ctl_msg_t *m = xcalloc(1, sizeof *m);

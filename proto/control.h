@@ -24,6 +24,10 @@
 
 #define CONTROL_VERSION_MIN 1
 #define CONTROL_VERSION_MAX 1
+/* Those of this process (common/crash.h: version_shift). REGISTER and GOODBYE are read whatever version wrote them, and must stay so: by them
+ * builds that have no version in common tell each other. */
+int ctl_version_min(void);
+int ctl_version_max(void);
 
 typedef enum ctl_kind {
     CTL_REGISTER = 1, CTL_HEARTBEAT, CTL_DEPLOYED, CTL_ACK, CTL_PUBLISHED, CTL_BASE_DONE, CTL_FAILED, CTL_STOPPED, CTL_ENDED,

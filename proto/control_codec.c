@@ -254,7 +254,7 @@ static void encode_body(arena_t *a, Tidegate__Control *p, const ctl_msg_t *m) {
 void ctl_encode(buf_t *out, const ctl_msg_t *m) {
     arena_t *a = arena_new();
     Tidegate__Control p = TIDEGATE__CONTROL__INIT;
-    p.version = CONTROL_VERSION_MAX;
+    p.version = (uint32_t)ctl_version_max();
     p.kind = (uint32_t)m->kind;
     p.leader = m->leader;
     p.job = m->job;
@@ -440,9 +440,9 @@ err_t *ctl_decode(slice_t bytes, ctl_msg_t **ret) {
     if (!p) return err_new(ERR_CORRUPT, "%zu bytes are no control message", bytes.len);
     err_t *e = NULL;
     ctl_msg_t *m = NULL;
-    if (p->version < CONTROL_VERSION_MIN || p->version > CONTROL_VERSION_MAX)
-        e = err_new(ERR_VERSION, "control message of version %u, this build speaks %d to %d", p->version, CONTROL_VERSION_MIN,
-                    CONTROL_VERSION_MAX);
+    bool any_version = p->version && (p->kind == CTL_REGISTER || p->kind == CTL_GOODBYE);
+    if (!any_version && ((int64_t)p->version < ctl_version_min() || (int64_t)p->version > ctl_version_max()))
+        e = err_new(ERR_VERSION, "control message of version %u, this build speaks %d to %d", p->version, ctl_version_min(), ctl_version_max());
     else if (!known_kind(p->kind)) e = err_new(ERR_CORRUPT, "control message of unknown kind %u", p->kind);
     if (!e) {
         m = ctl_new((ctl_kind_t)p->kind);

@@ -605,8 +605,8 @@ static void on_linked(agent_t *a, int64_t now_ms, agent_actions_t *out) {
     m->reg.address = xstrdup(a->conf.address);
     m->reg.slots = a->conf.slots;
     m->reg.memory = a->conf.memory;
-    m->reg.version_min = CONTROL_VERSION_MIN;
-    m->reg.version_max = CONTROL_VERSION_MAX;
+    m->reg.version_min = ctl_version_min();
+    m->reg.version_max = ctl_version_max();
     m->reg.build = xstrdup(a->conf.build);
     act(out, AGENT_DO_SEND)->msg = m;
 }

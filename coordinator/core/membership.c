@@ -121,9 +121,9 @@ void membership_tick(coord_t *c) {
 }
 
 static err_t *registration_check(const ctl_msg_t *r) {
-    if (r->reg.version_max < CONTROL_VERSION_MIN || r->reg.version_min > CONTROL_VERSION_MAX)
+    if (r->reg.version_max < ctl_version_min() || r->reg.version_min > ctl_version_max())
         return err_hint(err_new(ERR_VERSION, "worker %s speaks control versions %d to %d, this coordinator %d to %d", r->reg.name,
-                                r->reg.version_min, r->reg.version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX),
+                                r->reg.version_min, r->reg.version_max, ctl_version_min(), ctl_version_max()),
                         "upgrade the older of the two");
     if (!r->reg.name || !r->reg.name[0]) return err_new(ERR_INVALID, "a worker must have a name");
     if (r->reg.slots < 1) return err_new(ERR_INVALID, "worker %s offers no slots", r->reg.name);
