@@ -348,7 +348,12 @@ task_status_t task_step(task_t *t, uint32_t budget, err_t **reterr) {
         t->blocked_since = -1;
     }
     for (int i = 0; i < t->nnodes; i++) t->nodes[i].wait = false;
-    err_t *e = NULL;
+    err_t *e = task_evict(t); /* also when nothing runs: held sources wait for it */
+    if (e) {
+        t->failed = true;
+        *reterr = e;
+        return TASK_FAILED;
+    }
     while (budget-- > 0) {
         if (step_nodes(t, &e) || step_sources(t, &e)) {
             if (!e) e = task_evict(t);

@@ -32,6 +32,7 @@ struct applier {
 applier_t *applier_new(const applier_conf_t *conf) {
     applier_t *a = xcalloc(1, sizeof *a);
     a->conf = *conf;
+    if (!a->conf.round_bytes) a->conf.round_bytes = ROUND_BYTES;
     a->conf.id.worker = a->worker = xstrdup(conf->id.worker);
     a->conf.dir = a->dir = xstrdup(conf->dir);
     a->ranges = xcalloc((size_t)conf->nranges + 1, sizeof *a->ranges);
@@ -152,7 +153,7 @@ static err_t *apply_round(applier_t *a, epoch_t upto, bool *ret_more) {
     item_t *i = a->first;
     pthread_mutex_unlock(&a->lock);
     while (!e && i && i->epoch <= upto) {
-        if (i->epoch > last && coalesce_bytes(c) >= ROUND_BYTES) {
+        if (i->epoch > last && coalesce_bytes(c) >= a->conf.round_bytes) {
             *ret_more = true;
             break;
         }

@@ -331,11 +331,21 @@ static void set_options(rocks_t *r, size_t memory) {
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(r->table, 1);
     rocksdb_block_based_options_set_filter_policy(r->table, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_block_size(r->table, 16 << 10);
+    /* in pieces: a cache smaller than the filters must not read a whole one for each key that is looked up */
+    rocksdb_block_based_options_set_format_version(r->table, 5);
+    rocksdb_block_based_options_set_index_type(r->table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(r->table, 1);
+    rocksdb_block_based_options_set_metadata_block_size(r->table, 4096);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(r->table, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(r->table, 1);
     r->options = rocksdb_options_create();
     rocksdb_options_t *o = r->options;
     rocksdb_options_set_block_based_table_factory(o, r->table);
     rocksdb_options_set_db_write_buffer_size(o, memory / 3);
     rocksdb_options_set_write_buffer_size(o, MIN(memory / 6, (size_t)64 << 20));
+    rocksdb_options_set_memtable_whole_key_filtering(o, 1);
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.05);
+    rocksdb_options_set_target_file_size_base(o, MIN(MAX(memory / 4, (size_t)4 << 20), (size_t)64 << 20)); /* bounds what a compaction holds */
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_max_open_files(o, 512);

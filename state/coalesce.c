@@ -69,6 +69,7 @@ err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t chang
     one_t x = {0};
     while (change_next(&r, &x.c)) {
         x.seq = g->seq++;
+        c->bytes += sizeof x;
         if (x.c.kind == CHANGE_DROP) {
             push(&g->drops, &g->ndrops, &g->drops_cap, x);
         } else {

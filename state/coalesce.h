@@ -7,7 +7,7 @@ typedef struct coalesce coalesce_t;
 coalesce_t *coalesce_new(void);
 void coalesce_free(coalesce_t *c);
 err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes); /* copies; in order of epochs */
-size_t coalesce_bytes(const coalesce_t *c);
+size_t coalesce_bytes(const coalesce_t *c); /* memory it takes */
 bool coalesce_empty(const coalesce_t *c);
 /* fn may be called several times per operator; in the order in which operators first came */
 err_t *coalesce_write(coalesce_t *c, err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, slice_t changes), void *arg);

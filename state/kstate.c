@@ -25,6 +25,7 @@ void kstate_close(kstate_t *ks) {
     ks_ns_free_all(ks);
     ks_mem_free(ks);
     kstate_env_account(ks->env, -ks->reported);
+    if (ks->nchanged) kstate_env_dirty(ks->env, -1);
     free(ks->changed);
     buf_free(&ks->scratch);
     free(ks);
@@ -83,6 +84,7 @@ void kstate_dirty(kstate_t *ks, void *value) {
         ks_account(ks, (int64_t)((cap - n->dirty_cap) * sizeof(entry_t *)));
         n->dirty_cap = cap;
     }
+    e->dirty_at = (uint32_t)n->ndirty;
     n->dirty[n->ndirty++] = e;
     e->flags |= ENTRY_DIRTY;
     ks_ns_changed(ks, n);

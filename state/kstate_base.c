@@ -95,6 +95,7 @@ static void evict_chunk(kstate_t *ks, uint32_t at, epoch_t applied) {
         entry_t *e = ks_chunk_entry(&ks->chunks[at], i);
         if (!(e->flags & ENTRY_FREE)) evict_entry(ks, e, applied);
     }
+    ks_chunk_vacate(ks, at);
 }
 
 static void tidy(kstate_t *ks) {
@@ -127,6 +128,7 @@ err_t *kstate_evict(kstate_t *ks) {
     }
     if (ks->live != before || ks->bytes > target) tidy(ks);
     ks->fruitless = ks->bytes > target ? applied + 1 : 0;
+    if (ks->fruitless) kstate_env_found_little(ks->env, applied);
     ks_report(ks);
     return NULL;
 }

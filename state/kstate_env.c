@@ -11,12 +11,16 @@ struct kstate_env {
     base_db_t *base;   /* atomic; set once */
     epoch_t applied;   /* atomic */
     epoch_t restoring; /* atomic */
-    size_t used;       /* atomic */
+    size_t used, memory; /* atomic */
+    epoch_t sealed;    /* atomic: youngest with changes */
+    epoch_t little;    /* atomic: applied epoch + 1 at which an eviction found too little */
+    int dirty;         /* atomic: states with unsealed changes */
 };
 
 kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf) {
     kstate_env_t *e = xcalloc(1, sizeof *e);
     if (conf) e->conf = *conf;
+    e->memory = e->conf.memory;
     e->restoring = UINT64_MAX;
     pthread_mutex_init(&e->lock, NULL);
     return e;
@@ -49,14 +53,48 @@ err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret) {
 }
 
 epoch_t kstate_env_applied(const kstate_env_t *e) { return __atomic_load_n(&e->applied, __ATOMIC_ACQUIRE); }
-void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch) { __atomic_store_n(&e->applied, epoch, __ATOMIC_RELEASE); }
+void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch) {
+    __atomic_store_n(&e->applied, epoch, __ATOMIC_RELEASE);
+    if (e->conf.applied) e->conf.applied(e->conf.arg);
+}
 void kstate_env_set_restoring(kstate_env_t *e, epoch_t epoch) { __atomic_store_n(&e->restoring, epoch, __ATOMIC_RELEASE); }
 epoch_t kstate_env_restoring(const kstate_env_t *e) { return __atomic_load_n(&e->restoring, __ATOMIC_ACQUIRE); }
 size_t kstate_env_used(const kstate_env_t *e) { return __atomic_load_n(&e->used, __ATOMIC_RELAXED); }
-size_t kstate_env_memory(const kstate_env_t *e) { return e->conf.memory; }
+size_t kstate_env_memory(const kstate_env_t *e) { return __atomic_load_n(&e->memory, __ATOMIC_RELAXED); }
+void kstate_env_set_memory(kstate_env_t *e, size_t bytes) { __atomic_store_n(&e->memory, bytes, __ATOMIC_RELAXED); }
 
 void kstate_env_account(kstate_env_t *e, int64_t delta) {
     __atomic_fetch_add(&e->used, (size_t)delta, __ATOMIC_RELAXED);
 }
 
-bool kstate_env_over(const kstate_env_t *e) { return e->conf.memory && kstate_env_used(e) > e->conf.memory; }
+void kstate_env_dirty(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->dirty, delta, __ATOMIC_RELAXED); }
+bool kstate_env_unsealed(const kstate_env_t *e) { return __atomic_load_n(&e->dirty, __ATOMIC_RELAXED) > 0; }
+
+void kstate_env_sealed(kstate_env_t *e, epoch_t epoch) {
+    epoch_t seen = __atomic_load_n(&e->sealed, __ATOMIC_RELAXED);
+    while (epoch > seen && !__atomic_compare_exchange_n(&e->sealed, &seen, epoch, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+}
+
+void kstate_env_found_little(kstate_env_t *e, epoch_t applied) { __atomic_store_n(&e->little, applied + 1, __ATOMIC_RELAXED); }
+
+bool kstate_env_over(const kstate_env_t *e) {
+    size_t memory = kstate_env_memory(e);
+    return memory && kstate_env_used(e) > memory;
+}
+
+bool kstate_env_short(const kstate_env_t *e) {
+    if (!kstate_env_over(e)) return false;
+    return !kstate_env_base((kstate_env_t *)(uintptr_t)e) || __atomic_load_n(&e->little, __ATOMIC_RELAXED) == kstate_env_applied(e) + 1;
+}
+
+/* Changes on their way: unsealed, or sealed (restored) and not in the base. */
+static bool on_the_way(const kstate_env_t *e) {
+    epoch_t applied = kstate_env_applied(e), restoring = kstate_env_restoring(e);
+    return kstate_env_unsealed(e) || __atomic_load_n(&e->sealed, __ATOMIC_RELAXED) > applied ||
+           (restoring != UINT64_MAX && restoring > applied);
+}
+
+bool kstate_env_hold(const kstate_env_t *e) {
+    size_t memory = kstate_env_memory(e);
+    return UNLIKELY(memory && kstate_env_used(e) > memory + memory / 8) && e->conf.open_base && on_the_way(e);
+}

@@ -42,6 +42,7 @@ typedef struct kstate_env_conf {
     size_t memory;                 /* budget of all hot tables of this job on this worker, bytes; 0: no bound */
     err_t *(*open_base)(void *arg, base_db_t **ret); /* at first need (spill, base checkpoint) */
     void *arg;
+    void (*applied)(void *arg);    /* the base has caught up: who was held may look again; the base thread; may be NULL */
 } kstate_env_conf_t;
 kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf);
 void kstate_env_free(kstate_env_t *e);
@@ -53,4 +54,12 @@ void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch);
  * Unset, restored entries stay in memory until their next change is applied. */
 void kstate_env_set_restoring(kstate_env_t *e, epoch_t epoch);
 size_t kstate_env_used(const kstate_env_t *e);
-bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict, or ask for an early epoch */
+size_t kstate_env_memory(const kstate_env_t *e);
+void kstate_env_set_memory(kstate_env_t *e, size_t bytes); /* any thread: what others need is taken from the hot tables */
+bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict */
+/* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
+bool kstate_env_short(const kstate_env_t *e);
+/* Sources must not poll: over budget by more than an eighth, and an epoch that becomes complete and is applied will free memory. Never
+ * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead. */
+bool kstate_env_hold(const kstate_env_t *e);
+bool kstate_env_unsealed(const kstate_env_t *e);       /* the next barrier would seal changes */

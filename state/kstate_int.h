@@ -32,6 +32,7 @@ typedef struct entry {
     uint32_t key_len, heap;
     uint32_t chunk, key_at; /* index of its chunk; offset of the key from the entry */
     uint8_t flags, cls;
+    uint32_t dirty_at; /* DIRTY: its place in ns->dirty */
 } __attribute__((aligned(16))) entry_t;
 
 static inline void *entry_value(entry_t *e) { return e + 1; }
@@ -62,6 +63,8 @@ typedef struct chunk {
     uint32_t free_at; /* first free entry + 1; 0 none */
     uint8_t cls;
     bool partial;
+    bool leaving; /* being emptied: nothing new goes here */
+    bool mapped;  /* memory straight from the system, given back to it */
     uint32_t next, prev; /* list of chunks of the class with room, index + 1; of free indexes by next */
 } chunk_t;
 
@@ -86,7 +89,7 @@ struct kstate {
     uint32_t hand;       /* eviction goes on at this chunk */
     uint64_t live, evicted;
     int64_t first; /* no namespace before this holds entries: thousands of fired timers are not walked over again */
-    int64_t bytes;       /* live entries, slots, dirty lists, heaps of values */
+    int64_t bytes;       /* chunks with their holes, slots, dirty lists, heaps of values: what the process really holds */
     int64_t reported;    /* part of it the env knows */
     epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
@@ -101,6 +104,7 @@ void ks_account(kstate_t *ks, int64_t delta);
 void ks_report(kstate_t *ks);
 void ks_heap_update(kstate_t *ks, entry_t *e);
 entry_t *ks_chunk_entry(chunk_t *c, uint32_t i);
+void ks_chunk_vacate(kstate_t *ks, uint32_t at); /* moves its entries into the holes of others, if it is nearly empty */
 
 /* kstate_ns.c */
 ks_ns_t *ks_ns_find(const kstate_t *ks, int64_t ns);
@@ -128,5 +132,7 @@ void ks_revive(kstate_t *ks, entry_t *e);
 
 /* kstate_env.c */
 void kstate_env_account(kstate_env_t *e, int64_t delta);
-size_t kstate_env_memory(const kstate_env_t *e);
+void kstate_env_dirty(kstate_env_t *e, int delta);        /* states with unsealed changes */
+void kstate_env_sealed(kstate_env_t *e, epoch_t epoch);   /* changes of this epoch wait for the base */
+void kstate_env_found_little(kstate_env_t *e, epoch_t applied);
 epoch_t kstate_env_restoring(const kstate_env_t *e);

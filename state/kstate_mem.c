@@ -3,9 +3,11 @@
  * order of calls only, never on addresses. */
 #include "state/kstate_int.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define CHUNK_BYTES_MAX (256u << 10)
 #define CHUNK_ENTRIES_FIRST 16u
+#define CHUNK_BYTES_MAPPED (64u << 10) /* from here on straight from the system: what is evicted leaves the process at once */
 #define REPORT_STEP (64 << 10)
 
 static const uint32_t key_room[KSTATE_CLASSES - 1] = {8, 24, 56, 120, 248, 504, 1016};
@@ -52,6 +54,25 @@ static void partial_remove(kstate_t *ks, uint32_t i) {
     c->partial = false;
 }
 
+static size_t chunk_bytes(const chunk_t *c) { return (size_t)c->entry_size * c->cap; }
+
+static void chunk_alloc(kstate_t *ks, chunk_t *c) {
+    size_t bytes = chunk_bytes(c);
+    if (bytes >= CHUNK_BYTES_MAPPED) {
+        void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        c->mapped = p != MAP_FAILED; /* else: too many mappings */
+        c->mem = c->mapped ? p : NULL;
+    }
+    if (!c->mem) c->mem = xmalloc(bytes);
+    ks_account(ks, (int64_t)bytes);
+}
+
+static void chunk_release(kstate_t *ks, chunk_t *c) {
+    ks_account(ks, -(int64_t)chunk_bytes(c));
+    if (c->mapped) munmap(c->mem, chunk_bytes(c));
+    else free(c->mem);
+}
+
 static uint32_t chunk_new(kstate_t *ks, int cls, size_t key_len) {
     uint32_t i;
     if (ks->free_chunk) {
@@ -73,7 +94,8 @@ static uint32_t chunk_new(kstate_t *ks, int cls, size_t key_len) {
         n = MIN(MAX(ks->next_entries[cls], CHUNK_ENTRIES_FIRST), most);
         ks->next_entries[cls] = n * 2; /* small states stay small, large ones take large chunks */
     }
-    ks->chunks[i] = (chunk_t){.mem = xmalloc(size * n), .entry_size = (uint32_t)size, .cap = n, .cls = (uint8_t)cls};
+    ks->chunks[i] = (chunk_t){.entry_size = (uint32_t)size, .cap = n, .cls = (uint8_t)cls};
+    chunk_alloc(ks, &ks->chunks[i]);
     partial_add(ks, i);
     return i;
 }
@@ -96,7 +118,6 @@ entry_t *ks_entry_alloc(kstate_t *ks, slice_t key) {
     *e = (entry_t){.key_len = (uint32_t)key.len, .chunk = at, .cls = (uint8_t)cls,
                    .key_at = (uint32_t)(sizeof(entry_t) + ks->value_bytes)};
     if (key.len) memcpy((uint8_t *)e + e->key_at, key.p, key.len);
-    ks_account(ks, c->entry_size);
     return e;
 }
 
@@ -104,20 +125,61 @@ void ks_entry_free(kstate_t *ks, entry_t *e) {
     if (ks->codec.clear) ks->codec.clear(ks->codec.ctx, entry_value(e));
     uint32_t at = e->chunk;
     chunk_t *c = &ks->chunks[at];
-    ks_account(ks, -(int64_t)c->entry_size - (int64_t)e->heap);
+    ks_account(ks, -(int64_t)e->heap);
     e->flags = ENTRY_FREE;
     e->hash = c->free_at;
     c->free_at = (uint32_t)(((uint8_t *)e - c->mem) / c->entry_size) + 1;
     c->live--;
-    if (!c->partial) partial_add(ks, at);
+    if (!c->partial && !c->leaving) partial_add(ks, at);
     if (c->live > 0) return;
-    partial_remove(ks, at);
-    free(c->mem);
+    if (c->partial) partial_remove(ks, at);
+    chunk_release(ks, c);
     *c = (chunk_t){.next = ks->free_chunk};
     ks->free_chunk = at + 1;
 }
 
+/* The value moves through its bytes, as if it had been evicted and read back. */
+static void entry_move(kstate_t *ks, entry_t *e) {
+    ks_ns_t *n = e->ns;
+    entry_t *to = ks_entry_alloc(ks, entry_key(e));
+    to->hash = e->hash;
+    to->ns = n;
+    to->changed = e->changed;
+    to->flags = e->flags;
+    to->dirty_at = e->dirty_at;
+    if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(to));
+    else memset(entry_value(to), 0, ks->codec.value_size);
+    if (!(e->flags & ENTRY_DEAD)) {
+        buf_clear(&ks->scratch);
+        ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
+        bool ok = ks->codec.decode(ks->codec.ctx, buf_slice(&ks->scratch), entry_value(to));
+        ASSERT(ok);
+        ks_heap_update(ks, to);
+    }
+    if (e->flags & ENTRY_DIRTY) n->dirty[e->dirty_at] = to;
+    uint64_t i = e->hash >> n->shift;
+    while (n->slots[i].e != e) i = (i + 1) & (n->cap - 1);
+    n->slots[i].e = to;
+    ks_entry_free(ks, e);
+}
+
+void ks_chunk_vacate(kstate_t *ks, uint32_t at) {
+    chunk_t *c = &ks->chunks[at];
+    if (!c->mem || !c->partial || c->cls == KSTATE_CLASSES - 1 || c->live * 4 > c->cap) return;
+    partial_remove(ks, at);
+    c->leaving = true;
+    uint32_t n = c->bump;
+    for (uint32_t i = 0; i < n && ks->chunks[at].mem && ks->partial[c->cls]; i++) { /* no chunk is made: the array stays where it is */
+        entry_t *e = ks_chunk_entry(c, i);
+        if (!(e->flags & ENTRY_FREE) && !e->ns->scanning) entry_move(ks, e);
+    }
+    if (!c->mem) return;
+    c->leaving = false;
+    partial_add(ks, at);
+}
+
 void ks_mem_free(kstate_t *ks) {
-    for (uint32_t i = 0; i < ks->nchunks; i++) free(ks->chunks[i].mem);
+    for (uint32_t i = 0; i < ks->nchunks; i++)
+        if (ks->chunks[i].mem) chunk_release(ks, &ks->chunks[i]);
     free(ks->chunks);
 }

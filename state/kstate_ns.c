@@ -138,6 +138,7 @@ void ks_ns_changed(kstate_t *ks, ks_ns_t *n) {
         ks->changed_cap = ks->changed_cap ? 2 * ks->changed_cap : 16;
         ks->changed = xrealloc(ks->changed, ks->changed_cap * sizeof *ks->changed);
     }
+    if (ks->nchanged == 0) kstate_env_dirty(ks->env, 1);
     ks->changed[ks->nchanged++] = n;
     n->listed = true;
 }

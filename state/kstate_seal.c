@@ -78,6 +78,8 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     size_t empty = out->len;
     for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
     ks->nchanged = 0;
+    kstate_env_dirty(ks->env, -1);
+    kstate_env_sealed(ks->env, epoch);
     if (out->len == empty && !out->overflow) out->len = begin; /* made and unmade within the epoch */
     ks_report(ks);
 }

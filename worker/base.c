@@ -40,11 +40,11 @@ struct base_worker {
 
 bool base_due(const base_need_t *n, int64_t interval_ms) {
     if (n->bytes == 0) return false;
-    if (n->unaccepted) return n->bytes >= 2 * BASE_CHANGELOG_MAX;
-    if (n->bytes >= BASE_CHANGELOG_MAX) return true;
+    uint64_t max = n->bytes_max ? n->bytes_max : BASE_CHANGELOG_MAX;
+    if (n->unaccepted) return n->bytes >= 2 * max;
+    if (n->bytes >= max) return true;
     if (n->asked && (n->bytes >= BASE_CHANGELOG_MIN || n->since_ms >= BASE_SMALL_INTERVALS * interval_ms)) return true;
-    if (n->since_ms < interval_ms) return n->memory_short && n->since_ms >= interval_ms / 30;
-    return n->memory_short || n->bytes >= BASE_CHANGELOG_MIN;
+    return n->since_ms >= interval_ms && n->bytes >= BASE_CHANGELOG_MIN;
 }
 
 char *base_directory(const char *data_dir, job_id_t job, attempt_t attempt) {
@@ -78,6 +78,7 @@ void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t ep
 void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt) {
     ask(b, (order_t){.kind = ORD_DROP, .job = {.job = job, .attempt = attempt}});
 }
+void base_look(base_worker_t *b) { mailbox_wake(b->mail); }
 void base_forget(base_worker_t *b, job_id_t job) { ask(b, (order_t){.kind = ORD_FORGET, .job = {.job = job}}); }
 
 static based_job_t **find(base_worker_t *b, job_id_t job, attempt_t attempt) {
@@ -120,10 +121,10 @@ static void make(base_worker_t *b, based_job_t *j) {
     say(b, j, e);
 }
 
-/* Between bases the local base follows in large steps, so that hot tables find clean entries to evict. */
+/* Between bases the local base follows in large steps, and at once when hot tables find nothing clean to evict. */
 static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
-    if (pending >= BASE_APPLY_BYTES || (pending && kstate_env_over(j->j.env))) say(b, j, applier_apply(j->j.applier, j->complete));
+    if (pending >= BASE_APPLY_BYTES || (pending && kstate_env_short(j->j.env))) say(b, j, applier_apply(j->j.applier, j->complete));
 }
 
 static void on_complete(based_job_t *j, const order_t *o) {
@@ -193,9 +194,9 @@ static void obey(base_worker_t *b, order_t *o) {
 static void make_what_is_due(base_worker_t *b) {
     int64_t now = clock_mono_ms();
     for (based_job_t *j = b->jobs; j; j = j->next) {
-        if (j->complete <= j->based || j->complete <= j->j.restored) continue;
         follow(b, j);
-        base_need_t n = {j->asked, kstate_env_over(j->j.env), j->unaccepted != 0, j->bytes, now - j->tried_ms};
+        if (j->complete <= j->based || j->complete <= j->j.restored) continue;
+        base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, b->conf.changelog_max, now - j->tried_ms};
         bool again = j->waiting && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
         if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
     }

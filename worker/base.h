@@ -3,27 +3,28 @@
  * Invariants
  *  1. Only extents of complete epochs are applied, in order, as absolute values (hazards A5).
  *  2. A checkpoint is taken while nothing is applied; it holds exactly the state as of the last applied epoch.
- *  3. A base is due when the changelog since the last one passed BASE_CHANGELOG_MAX; after the interval, or when BARRIER_BASE asks for it,
+ *  3. A base is due when the changelog since the last one passed its bound; after the interval, or when BARRIER_BASE asks for it,
  *     if the changelog is worth it (BASE_CHANGELOG_MIN): a small job pays for no RocksDB, its replay is cheap. Small ones that were
  *     asked for come after BASE_SMALL_INTERVALS, so that extents of many attempts do not pile up in the manifest. While one waits to
  *     be accepted none is begun, but for a bound passed twice.
- *  4. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
+ *  4. Memory that is short asks for no base: applying complete epochs locally lets tables evict, nothing has to be uploaded for it.
+ *  5. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
 #pragma once
 #include "state/disk.h"
 #include "state/applier.h"
 
 #define BASE_CHANGELOG_MIN ((uint64_t)4 << 20)
 #define BASE_SMALL_INTERVALS 20 /* how many intervals a base of less than that may be put off when it is asked for */
-#define BASE_CHANGELOG_MAX ((uint64_t)256 << 20)
+#define BASE_CHANGELOG_MAX ((uint64_t)256 << 20) /* at most; less where --memory is small, for a restore reads it into memory */
 #define BASE_APPLY_BYTES ((size_t)32 << 20)
 #define BASE_INTERVAL_MS 30000
 
 /* The rule of invariant 3, pure. */
 typedef struct base_need {
     bool asked;            /* BARRIER_BASE was completed */
-    bool memory_short;     /* hot tables are over budget and nothing can be evicted */
     bool unaccepted;       /* the last base is not in a manifest yet */
     uint64_t bytes;        /* changelog complete since the last base */
+    uint64_t bytes_max;    /* its bound; 0: BASE_CHANGELOG_MAX */
     int64_t since_ms;      /* since the last base, or the last try */
 } base_need_t;
 bool base_due(const base_need_t *n, int64_t interval_ms);
@@ -33,6 +34,7 @@ typedef struct base_conf {
     const char *worker, *data_dir;
     disk_t *storage;
     int64_t interval_ms;
+    uint64_t changelog_max; /* 0: BASE_CHANGELOG_MAX */
     void (*done)(void *arg, job_id_t job, attempt_t attempt, epoch_t epoch, base_t *base); /* takes base; the base thread */
     void (*gone)(void *arg, job_id_t job, attempt_t attempt);                             /* nothing of the attempt follows */
     void *arg;
@@ -53,6 +55,7 @@ void base_add(base_worker_t *b, const base_job_t *j);
 void base_extent(base_worker_t *b, job_id_t job, attempt_t attempt, const extent_t *x, uint64_t bytes); /* durable; copies */
 void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch, bool asked);
 void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch);
+void base_look(base_worker_t *b); /* tables are short of memory: complete epochs go into the local base now */
 void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt);
 char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt); /* why the last base failed, malloc'ed, or NULL */
 void base_forget(base_worker_t *b, job_id_t job); /* deletes the job's local files */

@@ -209,10 +209,7 @@ static void on_written(worker_t *w, note_t *n) {
     runtime_t *rt = worker_runtime(w, n->done.job, n->done.attempt);
     agent_event_t ev = {.kind = AGENT_EV_WRITTEN, .job = n->done.job, .attempt = n->done.attempt, .epoch = n->done.epoch,
                         .bytes = n->done.bytes, .error = TAKE(n->done.error)};
-    if (rt) {
-        if (!ev.error) runtime_written(rt, &n->done);
-        ev.want_base = rt->state && kstate_env_over(rt->state);
-    }
+    if (rt && !ev.error) runtime_written(rt, &n->done);
     ev.extent = n->done.extent;
     n->done.extent.path = NULL;
     worker_event(w, &ev);

@@ -7,6 +7,7 @@
 #include "worker/checkpoint.h"
 #include "worker/driver.h"
 #include "worker/lanes.h"
+#include "worker/memory.h"
 #include "worker/shuffle/endpoint.h"
 #include "worker/slot.h"
 #include <pthread.h>
@@ -97,6 +98,7 @@ struct runtime {
     lanes_t *lanes;        /* the control thread's from NOTE_FENCE on, but for lanes_has */
     restored_segment_t *segments, **segments_end; /* ascending epochs per lane */
     bool base_open;        /* base_add was called */
+    bool has_base;         /* open_base made one; the thread that needed it first */
     char *culprit;         /* of a failed build: a peer, a path */
 
     atomic_bool cancel;    /* the builder may give up */
@@ -166,6 +168,8 @@ struct worker {
     endpoint_t *endpoint;
     checkpoint_t *checkpoint;
     base_worker_t *base;
+    memory_t *memory;
+    atomic_int bases;      /* local bases open; any thread */
     runtime_t *runtimes;
     int discarding;        /* runtimes the builder still has to free */
     link_slot_t *links;

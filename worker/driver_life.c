@@ -55,6 +55,8 @@ static void on_base_gone(void *arg, job_id_t job, attempt_t attempt) {
     worker_post(arg, (note_t){.kind = NOTE_BASE_GONE, .job = job, .attempt = attempt});
 }
 
+static void on_memory_pressed(void *arg) { base_look(((worker_t *)arg)->base); }
+
 /* ---------------------------------------------------------------- start */
 static err_t *start_parts(worker_t *w) {
     worker_conf_t *c = &w->conf;
@@ -68,8 +70,10 @@ static err_t *start_parts(worker_t *w) {
     w->address = xprintf("%s:%d", host, endpoint_port(w->endpoint));
     checkpoint_conf_t cc = {c->storage, c->name, true, on_checkpoint_done, on_checkpoint_dropped, w};
     TRY(checkpoint_new(&cc, &w->checkpoint));
-    base_conf_t bc = {c->name, c->data_dir, c->storage, c->base_interval_ms, on_base_done, on_base_gone, w};
+    base_conf_t bc = {c->name, c->data_dir, c->storage, c->base_interval_ms, memory_shares(c->memory).changelog, on_base_done, on_base_gone, w};
     TRY(base_worker_new(&bc, &w->base));
+    memory_conf_t mc = {c->memory, process_rss, on_memory_pressed, w};
+    TRY(memory_new(&mc, &w->memory));
     w->slots = xcalloc((size_t)c->slots, sizeof *w->slots);
     w->slot_load = xcalloc((size_t)c->slots, sizeof *w->slot_load);
     for (; w->nslots < c->slots; w->nslots++) TRY(slot_new(w->nslots, &w->slots[w->nslots]));
@@ -79,6 +83,7 @@ static err_t *start_parts(worker_t *w) {
 static void stop_parts(worker_t *w) {
     builder_stop(w);
     for (int i = 0; i < w->nslots; i++) slot_free(w->slots[i]);
+    memory_free(w->memory); /* before the base thread: it calls it */
     base_worker_free(w->base);
     checkpoint_free(w->checkpoint);
     endpoint_free(w->endpoint);
@@ -116,6 +121,7 @@ err_t *worker_start(const worker_conf_t *conf, worker_t **ret) {
     w->conf.build = xstrdup(conf->build ? conf->build : "");
     w->conf.data_dir = xstrdup(conf->data_dir);
     if (!w->conf.compile) w->conf.compile = worker_compile;
+    if (!w->conf.memory) w->conf.memory = (uint64_t)512 << 20;
     if (!w->conf.base_interval_ms) w->conf.base_interval_ms = BASE_INTERVAL_MS;
     w->lock_fd = -1;
     w->mail = mailbox_new(NOTES_MAX, note_free);

@@ -74,6 +74,31 @@ static char *tasks_waiting(const runtime_t *rt) {
     return NULL;
 }
 
+static const char *stateful_op(const plan_stage_t *s) {
+    for (int i = 0; i < s->nops; i++) {
+        const op_vtable_t *v = op_vtable_of(s->ops[i]->kind);
+        if (v && v->state) return op_kind_name(s->ops[i]->kind);
+    }
+    return "an operator";
+}
+
+/* Sources are held: which stage holds the memory, and what it waits for; malloc'ed, or NULL. */
+static char *memory_waiting(const runtime_t *rt) {
+    if (!kstate_env_hold(rt->state)) return NULL;
+    uint64_t most = 0;
+    int stage = 0;
+    for (int i = 0; i < rt->ntasks; i++) {
+        slot_task_stats_t s;
+        slot_task_stats(rt->tasks[i].slot, &s);
+        if (s.task.state_bytes < most) continue;
+        most = s.task.state_bytes;
+        stage = rt->tasks[i].stage;
+    }
+    return xprintf("memory: %s of stage %d holds %zu MB of the %zu MB that are left for state: sources wait until %s", stateful_op(rt->plan->stages[stage]),
+                   stage, kstate_env_used(rt->state) >> 20, kstate_env_memory(rt->state) >> 20,
+                   kstate_env_unsealed(rt->state) ? "the next epoch is complete" : "complete epochs are in the local base");
+}
+
 static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
     job_report_t r = {.job = rt->job, .attempt = rt->attempt};
     r.tasks = xcalloc((size_t)rt->ntasks + 1, sizeof *r.tasks);
@@ -82,6 +107,7 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
     lanes_report(rt->lanes, &r.nlanes, &r.lanes);
     const char *waiting = agent_waiting(w->agent, rt->job);
     r.waiting = waiting ? xstrdup(waiting) : base_waiting(w->base, rt->job, rt->attempt);
+    if (!r.waiting) r.waiting = memory_waiting(rt);
     if (!r.waiting) r.waiting = tasks_waiting(rt);
     for (int i = 0; i < r.nlanes && !r.waiting; i++)
         if (r.lanes[i].waits_for) r.waiting = xstrdup(r.lanes[i].waits_for);

@@ -180,7 +180,18 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t) {
 static err_t *open_base(void *arg, base_db_t **ret) {
     runtime_t *rt = arg;
     AUTO(auto_free) char *dir = xprintf("%s/db", rt->dir);
-    return base_open_rocks(dir, (size_t)(rt->w->conf.memory / 8), /* create= */ true, ret);
+    int others = atomic_fetch_add(&rt->w->bases, 1); /* the more jobs spill, the smaller is the part of those that come late */
+    rt->has_base = true;
+    return base_open_rocks(dir, memory_shares(rt->w->conf.memory).base / (size_t)(others + 1), /* create= */ true, ret);
+}
+
+/* The base has caught up: sources that memory held may go on. */
+static void base_applied(void *arg) {
+    runtime_t *rt = arg;
+    for (int i = 0; i < rt->ntasks; i++) {
+        wake_t wake = slot_task_wake(rt->tasks[i].slot);
+        wake.fn(wake.arg);
+    }
 }
 
 static err_t *make_lanes(runtime_t *rt) {
@@ -225,8 +236,9 @@ err_t *runtime_build(runtime_t *rt) {
     TRY(compile(rt));
     make_slot_tasks(rt);
     rt->dir = base_directory(rt->w->conf.data_dir, rt->job, rt->attempt);
-    kstate_env_conf_t conf = {.memory = (size_t)(rt->w->conf.memory / 2), .open_base = open_base, .arg = rt};
+    kstate_env_conf_t conf = {.memory = (size_t)(rt->w->conf.memory / 8), .open_base = open_base, .arg = rt, .applied = base_applied};
     rt->state = kstate_env_new(&conf);
+    memory_add(rt->w->memory, rt->state);
     lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
     rt->lanes = lanes_new(rt->w->conf.lane_driver, &h);
     TRY(make_lanes(rt));

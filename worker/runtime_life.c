@@ -165,7 +165,11 @@ void runtime_free(runtime_t *rt) {
     free(rt->tasks);
     lanes_free(rt->lanes);
     if (rt->applier) applier_free(rt->applier);
-    if (rt->state) kstate_env_free(rt->state);
+    if (rt->state) {
+        memory_remove(rt->w->memory, rt->state);
+        kstate_env_free(rt->state);
+        if (rt->has_base) atomic_fetch_sub(&rt->w->bases, 1);
+    }
     if (rt->dir) base_remove_tree(rt->dir);
     free(rt->dir);
     if (rt->plan) plan_free(rt->plan);

@@ -101,6 +101,7 @@ err_t *runtime_restore(runtime_t *rt) {
     err_t *e = err_wrap(restore_bases(r), "restoring epoch %" PRIu64, rt->deploy->deploy.manifest->epoch);
     if (!e) {
         applier_conf_t ac = {.env = rt->state, .disk = w->conf.storage, .dir = checkpoints, .nranges = nranges, .ranges = ranges,
+                             .round_bytes = memory_shares(w->conf.memory).apply_round,
                              .id = {rt->job, rt->incarnation, rt->leader, rt->attempt, w->conf.name}};
         rt->applier = applier_new(&ac);
         e = build_and_replay(rt, r);

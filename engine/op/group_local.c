@@ -3,9 +3,6 @@
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
-#define LOCAL_GROUPS_MAX 65536
-#define LOCAL_BYTES_MAX (8u << 20)
-
 typedef struct group_local {
     agg_set_t *set;
     groups_t *groups;
@@ -79,7 +76,7 @@ static op_status_t group_local_process(op_t *op, int input, const batch_t *b, ou
         bool created;
         for (uint32_t i = 0; i < b->n; i++) g->accs[i] = groups_get(g->groups, 0, g->keys.hash[i], keys_at(&g->keys, i), &created);
         if ((*reterr = agg_set_update(g->set, b, NULL, b->n, g->accs))) return OP_FAIL;
-        if (groups_count(g->groups) < LOCAL_GROUPS_MAX && groups_bytes(g->groups) < LOCAL_BYTES_MAX) return OP_DONE;
+        if (!groups_full(g->groups, op->env.state)) return OP_DONE;
         g->flushing = true;
     }
     op_status_t st = group_local_flush(op, out, reterr);

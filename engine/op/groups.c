@@ -2,9 +2,13 @@
  * blocks and keys lie in chunks that stay where they are, so pointers handed out are valid until groups_clear, which
  * keeps one chunk and the index for the next round. */
 #include "engine/op/op_int.h"
+#include "state/kstate_env.h"
 #include <stdlib.h>
 
 #define CHUNK_BYTES (256u << 10)
+#define LOCAL_GROUPS_MAX 65536
+#define SCARCE_GROUPS_MAX 4096
+#define LOCAL_BYTES_MAX (8u << 20)
 
 typedef struct gchunk {
     struct gchunk *next;
@@ -116,7 +120,11 @@ void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_
 }
 
 uint32_t groups_count(const groups_t *g) { return g->n; }
-size_t groups_bytes(const groups_t *g) { return g->bytes; }
+/* Where keyed state is large for the memory it may have, what combiners hold is taken from it, and so many keys combine badly anyway. */
+bool groups_full(const groups_t *g, const kstate_env_t *state) {
+    bool scarce = state && kstate_env_memory(state) && kstate_env_used(state) > kstate_env_memory(state) / 4;
+    return groups_count(g) >= (scarce ? SCARCE_GROUPS_MAX : LOCAL_GROUPS_MAX) || g->bytes >= LOCAL_BYTES_MAX;
+}
 
 void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key) {
     gentry_t *e = g->entries[i];

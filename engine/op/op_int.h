@@ -56,7 +56,7 @@ void groups_free(groups_t *g);
 /* The block of the key, made and zeroed if absent; stays where it is until groups_clear. */
 void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_created);
 uint32_t groups_count(const groups_t *g);
-size_t groups_bytes(const groups_t *g);
+bool groups_full(const groups_t *g, const kstate_env_t *state); /* a combiner must let go; state (may be NULL) says whether memory is scarce */
 /* Group i in the order of creation. */
 void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key);
 void groups_clear(groups_t *g);

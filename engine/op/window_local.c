@@ -5,9 +5,6 @@
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
-#define LOCAL_GROUPS_MAX 65536
-#define LOCAL_BYTES_MAX (8u << 20)
-
 typedef struct window_local {
     agg_set_t *set;
     groups_t *groups;
@@ -87,7 +84,7 @@ static op_status_t window_local_process(op_t *op, int input, const batch_t *b, o
         for (uint32_t i = 0; i < b->n; i++)
             w->accs[i] = groups_get(w->groups, w->slices[i], w->keys.hash[i], keys_at(&w->keys, i), &created);
         if ((*reterr = agg_set_update(w->set, b, NULL, b->n, w->accs))) return OP_FAIL;
-        if (groups_count(w->groups) < LOCAL_GROUPS_MAX && groups_bytes(w->groups) < LOCAL_BYTES_MAX) return OP_DONE;
+        if (!groups_full(w->groups, op->env.state)) return OP_DONE;
         w->flushing = true;
     }
     op_status_t st = window_local_flush(op, out, reterr);

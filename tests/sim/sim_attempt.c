@@ -29,6 +29,10 @@ static const plan_edge_t *edge_of(const plan_t *p, int id) {
         if (p->edges[i]->id == id) return p->edges[i];
     return NULL;
 }
+static void base_applied(void *arg) {
+    srt_t *rt = arg;
+    for (int i = 0; i < rt->ntasks; i++) wake_task(&rt->tasks[i]);
+}
 static channel_out_t *open_out(srt_t *rt, stask_t *t, const plan_edge_t *e, int to) {
     stask_t *consumer = local(rt, e->to_stage, to);
     channel_out_t *out = NULL;
@@ -236,7 +240,7 @@ err_t *attempt_build(srt_t *rt) {
             if (d->tasks[i].stage == st && is_here(rt, &d->tasks[i]))
                 rt->tasks[rt->ntasks++] = (stask_t){.rt = rt, .stage = st, .subtask = d->tasks[i].subtask};
     rt->dir = xprintf("%s.%u.%" PRIu64, rt->w->p->name, rt->w->p->gen, rt->attempt);
-    rt->state = kstate_env_new(&(kstate_env_conf_t){.memory = s->mix.memory, .open_base = open_base, .arg = rt});
+    rt->state = kstate_env_new(&(kstate_env_conf_t){.memory = s->mix.memory, .open_base = open_base, .arg = rt, .applied = base_applied});
     lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
     rt->lanes = lanes_new(rt->w->driver, &h);
     TRY(make_lanes(rt));

@@ -305,6 +305,17 @@ static void on_based(sim_t *s, void *arg) {
     agent_event(n->p->worker, &ev);
     note_drop(n);
 }
+/* Between bases the local base follows when tables find nothing to evict, as in worker/base.c: held sources wait for it. */
+static void follow(srt_t *rt) {
+    if (!applier_pending(rt->applier) || !kstate_env_short(rt->state)) return;
+    disk_phase(rt->w->p->disk, DISK_BASE);
+    err_free(applier_apply(rt->applier, rt->complete)); /* stays pending: tried again */
+    disk_phase(rt->w->p->disk, DISK_OTHER);
+}
+static bool base_wanted(const srt_t *rt) {
+    sim_t *s = rt->w->p->s;
+    return (rt->asked || kstate_env_over(rt->state)) && sim_now_ms(s) - rt->tried_ms >= s->mix.base_interval_ms / 3;
+}
 /* worker/base.c's rule is for gigabytes; here a base is made when it is asked for, or memory is short. */
 static void on_base(sim_t *s, void *arg) {
     note_t *n = arg;
@@ -313,10 +324,11 @@ static void on_base(sim_t *s, void *arg) {
         note_drop(n);
         return;
     }
-    bool changed = rt->complete > rt->based && rt->complete > rt->restored && rt->bytes > 0;
+    follow(rt);
+    bool changed = rt->complete > rt->based && rt->complete > rt->restored && rt->bytes > 0, wanted = base_wanted(rt);
     rt->base_flying = false;
-    rt->tried_ms = sim_now_ms(s);
-    if (!changed || rt->unaccepted) {
+    if (wanted) rt->tried_ms = sim_now_ms(s);
+    if (!wanted || !changed || rt->unaccepted) {
         note_drop(n);
         return;
     }
@@ -340,7 +352,7 @@ static void on_base(sim_t *s, void *arg) {
 }
 static void maybe_base(srt_t *rt) {
     sim_t *s = rt->w->p->s;
-    if (rt->base_flying || (!rt->asked && !kstate_env_over(rt->state)) || sim_now_ms(s) - rt->tried_ms < rt->w->p->s->mix.base_interval_ms / 3) return;
+    if (rt->base_flying || (!base_wanted(rt) && !kstate_env_short(rt->state))) return;
     rt->base_flying = true;
     note_later(rt, sim_between(s, 500, 5000), on_base, note_new(rt));
 }
@@ -368,6 +380,7 @@ static void heartbeat(sim_worker_t *w) {
     m->heartbeat.jobs = xcalloc((size_t)n + 1, sizeof *m->heartbeat.jobs);
     for (srt_t *rt = w->runtimes; rt; rt = rt->next) {
         if (rt->building || rt->tearing || !rt->lanes) continue;
+        maybe_base(rt);
         job_report_t *r = &m->heartbeat.jobs[m->heartbeat.njobs++];
         *r = (job_report_t){.job = rt->job, .attempt = rt->attempt};
         r->tasks = xcalloc(1, sizeof *r->tasks);

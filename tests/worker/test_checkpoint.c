@@ -239,10 +239,10 @@ START_TEST(when_a_base_is_due) {
     ck_assert(base_due(&n, 30000));
     n.bytes = 0;
     ck_assert(!base_due(&n, 30000)); /* nothing happened since the last */
-    n = (base_need_t){.memory_short = true, .bytes = 1, .since_ms = 999};
-    ck_assert(!base_due(&n, 30000));
-    n.since_ms = 1000;
+    n = (base_need_t){.bytes = 16 * mb, .bytes_max = 16 * mb, .since_ms = 0}; /* little --memory: a restore reads no more than fits */
     ck_assert(base_due(&n, 30000));
+    n.bytes--;
+    ck_assert(!base_due(&n, 30000));
 }
 END_TEST
 

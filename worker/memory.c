@@ -1,0 +1,171 @@
+/* memory.c: see memory.h. */
+#include "worker/memory.h"
+#include "common/clock.h"
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define MB ((uint64_t)1 << 20)
+#define FADE 256             /* the peak of what others need sinks by this part of the distance at each look: half in 4 s */
+#define TRIM_EVERY_MS 500
+#define ARENAS 4               /* of the allocator: by default it makes eight per core, each with holes of its own */
+#define THRIFTY_BYTES (128 << 10) /* blocks from here on are mapped one by one and leave the process when they are freed; .. */
+#define LAVISH_BYTES (32 << 20)   /* .. or are kept for the next one, which is faster */
+
+static uint64_t clamp(uint64_t x, uint64_t lo, uint64_t hi) { return x < lo ? lo : x > hi ? hi : x; }
+
+memory_shares_t memory_shares(uint64_t budget) {
+    if (!budget) budget = 512 * MB;
+    return (memory_shares_t){
+        .base = clamp(budget / 4, 8 * MB, 1024 * MB),
+        .apply_round = clamp(budget / 16, MB, 64 * MB),
+        .source_queues = clamp(budget / 8, 2 * MB, 1024 * MB),
+        .sink_queues = clamp(budget / 8, 8 * MB, 1024 * MB),
+        .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
+    };
+}
+
+size_t memory_hot(uint64_t budget, uint64_t rss, size_t hot, uint64_t *others) {
+    uint64_t now = rss > hot ? rss - hot : 0;
+    *others = now >= *others ? now : *others - (*others - now) / FADE;
+    uint64_t reserved = budget / 8 + *others, least = budget / 8;
+    return (size_t)(budget > reserved + least ? budget - reserved : least);
+}
+
+void memory_divide(size_t total, int n, const size_t *used, size_t *ret) {
+    for (int i = 0; i < n; i++) ret[i] = 0;
+    size_t left = total;
+    int open = n;
+    for (bool settled = true; settled && open > 0;) { /* those below an equal part keep what they have; the part of the others grows */
+        size_t part = left / (size_t)open;
+        settled = false;
+        for (int i = 0; i < n; i++) {
+            if (ret[i] || used[i] + used[i] / 8 >= part) continue;
+            ret[i] = MAX(used[i] + used[i] / 8, (size_t)1);
+            left -= MIN(left, ret[i]);
+            open--;
+            settled = true;
+        }
+    }
+    /* what is left over is nobody's need: all may grow into it */
+    size_t part = left / (size_t)MAX(open ? open : n, 1);
+    for (int i = 0; i < n; i++) ret[i] = open ? (ret[i] ? ret[i] : part) : ret[i] + part;
+}
+
+/* ---------------------------------------------------------------- the thread */
+struct memory {
+    memory_conf_t conf;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool quit;
+    int n, cap;
+    kstate_env_t **envs;
+    size_t *used, *part;
+    uint64_t others;
+    int64_t trimmed_ms;
+    bool thrifty;
+};
+
+/* The allocator keeps what is freed, and what it keeps counts: when memory is scarce it is told to give blocks back at once. */
+static void allocator(memory_t *m, uint64_t rss) {
+    int64_t now = clock_mono_ms();
+    uint64_t budget = m->conf.budget;
+    bool thrifty = rss > (m->thrifty ? budget / 3 : budget / 2);
+    bool trim = rss > budget - budget / 20 && now - m->trimmed_ms >= TRIM_EVERY_MS;
+    if (thrifty == m->thrifty && !trim) return;
+    if (trim) m->trimmed_ms = now;
+    bool turn = thrifty != m->thrifty;
+    m->thrifty = thrifty;
+    pthread_mutex_unlock(&m->lock); /* the allocator walks its heaps: nobody waits for that */
+    if (turn) mallopt(M_MMAP_THRESHOLD, thrifty ? THRIFTY_BYTES : LAVISH_BYTES);
+    if (trim) malloc_trim(0);
+    pthread_mutex_lock(&m->lock);
+}
+
+static void look(memory_t *m) {
+    size_t hot = 0;
+    bool pressed = false;
+    for (int i = 0; i < m->n; i++) hot += m->used[i] = kstate_env_used(m->envs[i]);
+    uint64_t rss = m->conf.rss();
+    memory_divide(memory_hot(m->conf.budget, rss, hot, &m->others), m->n, m->used, m->part);
+    for (int i = 0; i < m->n; i++) {
+        kstate_env_set_memory(m->envs[i], m->part[i]);
+        pressed = pressed || kstate_env_short(m->envs[i]);
+    }
+    if (pressed) m->conf.pressed(m->conf.arg);
+    allocator(m, rss);
+}
+
+static void *run(void *arg) {
+    memory_t *m = arg;
+    pthread_mutex_lock(&m->lock);
+    while (!m->quit) {
+        if (m->n) look(m);
+        if (m->quit) break;
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        int64_t at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec + (int64_t)(m->n ? MEMORY_LOOK_MS : 1000) * 1000000;
+        t = (struct timespec){.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+        pthread_cond_clockwait(&m->wake, &m->lock, CLOCK_MONOTONIC, &t);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return NULL;
+}
+
+err_t *memory_new(const memory_conf_t *conf, memory_t **ret) {
+    memory_t *m = xcalloc(1, sizeof *m);
+    m->conf = *conf;
+    mallopt(M_ARENA_MAX, ARENAS);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->wake, NULL);
+    int rc = pthread_create(&m->thread, NULL, run, m);
+    if (rc) {
+        pthread_mutex_destroy(&m->lock);
+        pthread_cond_destroy(&m->wake);
+        free(m);
+        return err_from_errno(rc, "cannot start the memory thread");
+    }
+    pthread_setname_np(m->thread, "memory");
+    *ret = m;
+    return NULL;
+}
+
+void memory_free(memory_t *m) {
+    if (!m) return;
+    pthread_mutex_lock(&m->lock);
+    m->quit = true;
+    pthread_cond_signal(&m->wake);
+    pthread_mutex_unlock(&m->lock);
+    pthread_join(m->thread, NULL);
+    ASSERT(m->n == 0);
+    pthread_mutex_destroy(&m->lock);
+    pthread_cond_destroy(&m->wake);
+    free(m->envs);
+    free(m->used);
+    free(m->part);
+    free(m);
+}
+
+void memory_add(memory_t *m, kstate_env_t *e) {
+    pthread_mutex_lock(&m->lock);
+    if (m->n == m->cap) {
+        m->cap = m->cap ? 2 * m->cap : 8;
+        m->envs = xrealloc(m->envs, (size_t)m->cap * sizeof *m->envs);
+        m->used = xrealloc(m->used, (size_t)m->cap * sizeof *m->used);
+        m->part = xrealloc(m->part, (size_t)m->cap * sizeof *m->part);
+    }
+    m->envs[m->n++] = e;
+    if (m->n == 1) pthread_cond_signal(&m->wake);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void memory_remove(memory_t *m, kstate_env_t *e) {
+    pthread_mutex_lock(&m->lock);
+    for (int i = 0; i < m->n; i++) {
+        if (m->envs[i] != e) continue;
+        m->envs[i] = m->envs[--m->n];
+        break;
+    }
+    pthread_mutex_unlock(&m->lock);
+}
