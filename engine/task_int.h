@@ -124,7 +124,9 @@ struct task {
     task_stats_t stats;
 };
 
-static inline bool task_held(const task_t *t) { return t->env.held && atomic_load_explicit(t->env.held, memory_order_relaxed); }
+static inline bool task_held(const task_t *t) { /* barriers pass, rows wait; the second: memory */
+    return (t->env.held && atomic_load_explicit(t->env.held, memory_order_relaxed)) || (t->env.state && kstate_env_hold(t->env.state));
+}
 
 /* task_node.c: one node */
 bool node_full(const node_t *n);

@@ -70,7 +70,6 @@ err_t *node_exchange_out(node_t *n, const batch_t *b) {
 bool source_ready(const node_t *n) {
     if (n->ninjected) return true;
     if (n->final || n->ended || n->wait || task_held(n->t)) return false;
-    if (n->t->env.state && kstate_env_hold(n->t->env.state)) return false; /* memory: barriers pass, rows wait */
     return !node_full(n);
 }
 

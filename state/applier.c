@@ -27,6 +27,7 @@ struct applier {
     epoch_t applied;      /* base thread */
     map_t *stored;        /* name of a shared file -> base_file_t */
     uint64_t checkpoints, stored_bytes;
+    bool cancelled;       /* atomic */
 };
 
 applier_t *applier_new(const applier_conf_t *conf) {
@@ -130,7 +131,13 @@ static err_t *collect_state(void *arg, uint64_t fingerprint, int op, int slot, s
     return coalesce_add(arg, fingerprint, slot, bytes);
 }
 
+void applier_cancel(applier_t *a) { __atomic_store_n(&a->cancelled, true, __ATOMIC_RELEASE); }
+static err_t *go_on(const applier_t *a) {
+    return __atomic_load_n(&a->cancelled, __ATOMIC_ACQUIRE) ? err_new(ERR_CANCELLED, "the attempt was stopped") : NULL;
+}
+
 static err_t *collect(applier_t *a, const item_t *i, coalesce_t *c) {
+    TRY(go_on(a));
     segment_visitor_t v = {.arg = c, .state = collect_state};
     if (i->changes) return coalesce_add(c, i->fingerprint, i->slot, buf_slice(&i->bytes));
     if (i->extent.path) return changelog_read(a->conf.disk, &i->extent, a->conf.id.job, &v);
@@ -138,7 +145,9 @@ static err_t *collect(applier_t *a, const item_t *i, coalesce_t *c) {
 }
 
 static err_t *write_op(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
-    base_db_t *b = arg;
+    const applier_t *a = arg;
+    TRY(go_on(a));
+    base_db_t *b = kstate_env_base(a->conf.env);
     return b->apply(b, fingerprint, slot, changes);
 }
 
@@ -165,7 +174,7 @@ static err_t *apply_round(applier_t *a, epoch_t upto, bool *ret_more) {
     }
     base_db_t *b = NULL;
     if (!e && !coalesce_empty(c)) e = kstate_env_need_base(a->conf.env, &b);
-    if (!e && b) e = coalesce_write(c, write_op, b);
+    if (!e && b) e = coalesce_write(c, write_op, a);
     coalesce_free(c);
     if (e) return e;
     epoch_t reached = *ret_more ? last : upto;
@@ -209,7 +218,7 @@ static void add_file(base_t *b, const char *path, const char *name, uint64_t siz
 
 static void store_file(void *arg, const char *name, bool shared) {
     storing_t *s = arg;
-    if (s->err) return;
+    if (s->err || (s->err = go_on(s->a))) return;
     const base_file_t *known = shared ? map_get_str(s->a->stored, name) : NULL;
     if (known) {
         add_file(&s->base, known->path, name, known->size, known->crc);

@@ -39,4 +39,6 @@ err_t *applier_apply(applier_t *a, epoch_t upto);   /* all due ones <= upto; aft
  * describes it. A table file that an earlier checkpoint of this applier stored is not stored again. ret: base_done when done with it.
  * An error leaves nothing half done: repeat the call for this or a later epoch. */
 err_t *applier_checkpoint(applier_t *a, epoch_t epoch, base_t *ret);
+/* Any thread: the attempt is over. Apply and checkpoint return ERR_CANCELLED before their next block or file, now and ever after. */
+void applier_cancel(applier_t *a);
 uint64_t applier_stored_bytes(const applier_t *a);  /* by checkpoints so far; base thread */

@@ -123,6 +123,7 @@ static void teardown_begin(runtime_t *rt) {
     checkpoint_drop(rt->w->checkpoint, rt->job, rt->attempt);
     if (rt->base_open) {
         rt->waiting++;
+        applier_cancel(rt->applier); /* an upload under way must not hold the teardown */
         base_drop(rt->w->base, rt->job, rt->attempt);
     }
     if (rt->lanes) {

@@ -147,6 +147,37 @@ START_TEST(sources_are_held_while_changes_are_on_their_way_into_the_base_and_nev
 }
 END_TEST
 
+/* A long upload must not hold the end of an attempt: it stops before its next file, and nothing of it counts. */
+static applier_t *hooked;
+static int stored_files;
+static err_t *(*real_import)(disk_t *d, const char *local, const char *path);
+static err_t *import_then_cancel(disk_t *d, const char *local, const char *path) {
+    stored_files++;
+    applier_cancel(hooked);
+    return real_import(d, local, path);
+}
+START_TEST(a_base_upload_is_cancelled_before_its_next_file) {
+    world_t *w = world_new(true, 0);
+    applier_t *a = hooked = applier_make(w);
+    buf_t changes = buf_make(1 << 20);
+    change_header(&changes);
+    change_put(&changes, 1, slice_str("k"), slice_str("v"));
+    add_changes(a, 1, buf_slice(&changes));
+    applier_complete(a, 1);
+    real_import = w->disk->import;
+    w->disk->import = import_then_cancel;
+    base_t base = {0};
+    ck_fails(applier_checkpoint(a, 1, &base), ERR_CANCELLED, "the attempt was stopped");
+    ck_assert_int_eq(stored_files, 1);
+    ck_fails(applier_checkpoint(a, 1, &base), ERR_CANCELLED, "the attempt was stopped");
+    ck_assert_int_eq(stored_files, 1);
+    w->disk->import = real_import;
+    buf_free(&changes);
+    applier_free(a);
+    world_free(w);
+}
+END_TEST
+
 /* Entries that cannot leave move together: a few survivors must not keep a whole chunk. */
 START_TEST(what_survives_an_eviction_does_not_keep_the_memory_of_what_left) {
     world_t *w = world_new(false, 16 << 20);
@@ -420,6 +451,7 @@ END_TEST
 
 TESTS("base", eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
       sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else, what_survives_an_eviction_does_not_keep_the_memory_of_what_left,
+      a_base_upload_is_cancelled_before_its_next_file,
       a_deleted_value_does_not_rise_again_from_the_base, the_base_never_holds_an_incomplete_epoch,
       a_base_drops_loads_parts_and_survives_as_checkpoint, checkpoints_are_incremental_and_repeatable,
       coalescing_keeps_the_last_word_of_each_key)
