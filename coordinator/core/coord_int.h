@@ -19,6 +19,8 @@ typedef struct member {
     int64_t suspect_until_ms; /* gets no tasks before: one end of a link that failed twice, or stuck */
     int link_faults;          /* since the last quiet minute */
     int64_t link_fault_ms;
+    int link_fault_with;      /* member at the other end of the last one */
+    bool link_blamed;         /* suspect_until_ms comes from the last one */
     uint64_t rss;
     int slots_used_reported;
 } member_t;

@@ -5,12 +5,14 @@
  * The end of a session ends every attempt that has tasks in it: a process that was cut off may have missed anything.
  *
  * A link between two workers that fails twice within a quiet minute costs one of its ends its place: the end with
- * more faults on its account, else the accused one (B5). It gets no tasks for a while, then is tried again. */
+ * more faults on its account, else the accused one (B5). It gets no tasks for a while, then is tried again. A link whose
+ * end dies at about the same time did not fail: the death explains it, whichever of the two is heard of first. */
 #include "coordinator/core/coord_int.h"
 #include <stdlib.h>
 
 #define QUIET_MS 60000
 #define SUSPECT_MS 60000
+#define EXPLAINS_MS 5000 /* a death this long after a fault explains it: late enough for a busy machine */
 
 member_t *member_by_id(const coord_t *c, int id) { return id >= 0 && id < c->nmembers ? c->members[id] : NULL; }
 
@@ -64,9 +66,22 @@ void membership_goodbye(coord_t *c, session_id_t session, err_t *why) {
 }
 
 /* The one place where a session ends. `why` is borrowed. */
+/* What m's death explains is taken from everybody's account. */
+static void link_faults_forget(coord_t *c, member_t *m) {
+    for (int i = 0; i < c->nmembers; i++) {
+        member_t *p = c->members[i];
+        if (p != m && (p->link_fault_with != m->id || !p->link_fault_ms || c->now_ms - p->link_fault_ms > EXPLAINS_MS)) continue;
+        if (p->link_blamed) p->suspect_until_ms = 0;
+        p->link_blamed = false;
+        p->link_faults = p == m ? 0 : MAX(p->link_faults - 1, 0);
+        p->link_fault_ms = 0;
+    }
+}
+
 static void session_end(coord_t *c, member_t *m, const err_t *why) {
     session_id_t session = m->session;
     m->session = 0;
+    link_faults_forget(c, m);
     coord_log(c, COORD_WARN, "worker %s is gone: %s", m->name, err_text(why));
     for (int i = 0; i < c->njobs; i++) {
         job_t *j = c->jobs[i];
@@ -258,16 +273,19 @@ static void drain(coord_t *c, member_t *m) {
 
 void membership_link_fault(coord_t *c, member_t *from, const char *where) {
     member_t *to = member_by_name(c, where);
-    if (!to || to == from) return;
+    if (!to || to == from || !to->session) return;
     member_t *ends[] = {from, to};
     for (int i = 0; i < 2; i++) {
         if (c->now_ms - ends[i]->link_fault_ms > QUIET_MS) ends[i]->link_faults = 0;
         ends[i]->link_faults++;
         ends[i]->link_fault_ms = c->now_ms;
+        ends[i]->link_fault_with = ends[1 - i]->id;
+        ends[i]->link_blamed = false;
     }
     member_t *blamed = from->link_faults > to->link_faults ? from : to;
     if (blamed->link_faults < 2) return;
     blamed->suspect_until_ms = c->now_ms + SUSPECT_MS;
+    blamed->link_blamed = true;
     from->link_faults = to->link_faults = 0;
     coord_log(c, COORD_WARN, "the link between %s and %s failed twice: %s gets no tasks for %d s", from->name, to->name,
               blamed->name, SUSPECT_MS / 1000);

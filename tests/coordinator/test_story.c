@@ -128,6 +128,25 @@ START_TEST(B5_a_link_that_fails_twice_costs_one_end_its_place) {
 }
 END_TEST
 
+START_TEST(B5_a_death_explains_the_faults_of_its_links) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    for (int deaths = 0; deaths < 3; deaths++) { /* the survivor is heard of first, each time */
+        pass(s, 3000);
+        failed(s, &s->w[0], err_new(ERR_IO, "connection to w2 broke"), "w2");
+        die(s, &s->w[1]);
+        pass(s, 100);
+        expect_state(s, JOB_RUNNING);
+        ck_assert_int_eq(the_job(s)->nworkers, 1);
+        join(s, "w2", 1)->rows = 5;
+        pass(s, 2500);
+        expect_state(s, JOB_RUNNING);
+        ck_assert_int_eq(the_job(s)->nworkers, 2);
+    }
+    story_free(s);
+}
+END_TEST
+
 START_TEST(B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation) {
     story_t *s = story_running();
     s->w[0].rows = 5;
@@ -482,7 +501,8 @@ END_TEST
 
 TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trace, a_second_job_of_the_name_is_refused,
       a_submit_without_slots_waits_and_says_for_what, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
-      B5_a_link_that_fails_twice_costs_one_end_its_place, B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
+      B5_a_link_that_fails_twice_costs_one_end_its_place, B5_a_death_explains_the_faults_of_its_links,
+      B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives, B14_at_most_four_epochs_are_in_flight,
       B15_an_idle_job_has_no_epochs, a_lost_worker_costs_one_restart_and_the_rest_goes_on,
