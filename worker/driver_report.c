@@ -211,9 +211,9 @@ ctl_msg_t *worker_heartbeat(worker_t *w) {
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) n++;
     m->heartbeat.jobs = xcalloc((size_t)n + 1, sizeof *m->heartbeat.jobs);
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
-        m->heartbeat.slots_used += rt->ntasks;
         if (reported(rt)) m->heartbeat.jobs[m->heartbeat.njobs++] = report_job(w, rt, span);
     }
+    for (int i = 0; i < w->nslots; i++) m->heartbeat.slots_used += atomic_load(&w->slot_load[i]); /* rt->ntasks is the builder's while it builds */
     m->heartbeat.slots_used = MIN(m->heartbeat.slots_used, w->nslots);
     m->heartbeat.rss = process_rss();
     write_status(w, m);
