@@ -96,7 +96,7 @@ static void *fake_loop(void *arg) {
             if (m->kind == CTL_GOODBYE) closed = true;
             hear(f, m);
         }
-        if (f->end_soon && !f->ended_sent && f->deploys) {
+        if (__atomic_load_n(&f->end_soon, __ATOMIC_ACQUIRE) && !f->ended_sent && f->deploys) {
             f->ended_sent = true;
             say(f, of_job(f, CTL_ENDED, 0));
         }
@@ -264,7 +264,7 @@ START_TEST(submit_run_lose_a_worker_finish) {
     ck_assert_uint_eq(manifest->attempt, 2);
     manifest_free(manifest);
     client_reply_free(&m);
-    w2.end_soon = true;
+    __atomic_store_n(&w2.end_soon, true, __ATOMIC_RELEASE);
     wait_state(d, job, "FINISHED");
     coord_driver_free(d);
     fake_join(&w2);
