@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define CALL_MS 60000
+#define LOOK_MS_MAX 250
 
 typedef struct local {
     const config_t *config;
@@ -244,8 +245,9 @@ static err_t *error_of(const json_t *job) {
 static int watch(local_t *l, progress_t *p) {
     waiter_t *stopping = NULL;
     int status = -1;
-    while (status < 0) {
-        int signal = signals_wait(l->signals, 50);
+    int64_t began = clock_mono_ms();
+    while (status < 0) { /* a short job is not made to wait, a long one does not pay for being watched */
+        int signal = signals_wait(l->signals, (int)MIN(20 + (clock_mono_ms() - began) / 20, (int64_t)LOOK_MS_MAX));
         if (signal && stopping) {
             fprintf(stderr, "tidegate: ended by a second signal: the last epoch may be unpublished\n");
             status = 128 + signal;
