@@ -250,7 +250,7 @@ START_TEST(submit_run_lose_a_worker_finish) {
     ck_assert_int_eq(err_code(bad.error), ERR_EXISTS);
     client_reply_free(&bad);
     fake_kill(&w1);
-    fake_join(&w1);
+    pthread_join(w1.thread, NULL);
     wait_state(d, job, "RUNNING");
     epoch_t at = w2.restored;
     ck_assert_int_eq(w2.deploys, 2);
@@ -267,6 +267,7 @@ START_TEST(submit_run_lose_a_worker_finish) {
     __atomic_store_n(&w2.end_soon, true, __ATOMIC_RELEASE);
     wait_state(d, job, "FINISHED");
     coord_driver_free(d);
+    mailbox_free(w1.in); /* the driver sends to it until it has heard of the end */
     fake_join(&w2);
     place_free(&p);
 }
