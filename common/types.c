@@ -125,8 +125,8 @@ static void print_children(buf_t *out, const type_t *t) {
 
 static const char *const kind_names[TYPE_KINDS] = {
     "NULL", "BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "CHAR", "VARCHAR",
-    "BINARY", "VARBINARY", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "INTERVAL YEAR TO MONTH",
-    "INTERVAL DAY TO SECOND(3)", "ARRAY", "MAP", "MULTISET", "ROW", "SYMBOL"};
+    "BINARY", "VARBINARY", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "INTERVAL MONTH",
+    "INTERVAL SECOND(3)", "ARRAY", "MAP", "MULTISET", "ROW", "SYMBOL"};
 
 void type_print(buf_t *out, const type_t *t) {
     switch (t->kind) {

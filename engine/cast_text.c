@@ -76,7 +76,7 @@ err_t *cast_to_text(caster_t *k, const column_t *src, const type_t *to, uint32_t
         if (cast_skips(src, skip, i)) continue;
         str_t s;
         if (type_is_strlike(f)) {
-            s = src->str[i];
+            s = type_is_binary(f) && type_is_text(to) ? utf8_repair(src->str[i], k->c->m) : src->str[i];
         } else if (f->kind == TYPE_BOOLEAN) {
             s = src->b[i] ? (str_t){.p = "TRUE", .len = 4} : (str_t){.p = "FALSE", .len = 5};
         } else {
@@ -94,6 +94,7 @@ err_t *cast_to_text(caster_t *k, const column_t *src, const type_t *to, uint32_t
             char *copy = mem_alloc(k->c->m, len);
             if (len) memcpy(copy, from, len);
             s = (str_t){.p = copy, .len = (uint32_t)len};
+            if (type_is_nested(f) && type_is_text(to)) s = utf8_repair(s, k->c->m); /* BYTES inside */
         }
         out->str[i] = fit(k, s, to);
     }

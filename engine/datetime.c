@@ -104,7 +104,7 @@ size_t date_print(char *p, int32_t days) {
 }
 
 size_t time_print(char *p, int32_t ms, int precision) {
-    ms = (int32_t)floor_mod(ms, MS_PER_DAY);
+    if (ms != MS_PER_DAY) ms = (int32_t)floor_mod(ms, MS_PER_DAY); /* CEIL gives 24:00:00 */
     char *at = put_time(p, ms / 3600000, ms / 60000 % 60, ms / 1000 % 60);
     if (precision > 0) *at++ = '.';
     for (int rest = ms % 1000; precision > 0; precision--) { /* as Flink: ends with the last digit that counts */

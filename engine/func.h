@@ -12,7 +12,7 @@
  *   "IS JSON VALUE" "IS JSON OBJECT" "IS JSON ARRAY" "IS JSON SCALAR" (x)
  *   "JSON_EXISTS"(x, path[, symbol TRUE|FALSE|UNKNOWN|ERROR])
  *   "JSON_QUERY"(x, path[, symbol WITHOUT|CONDITIONAL|UNCONDITIONAL wrapper, symbol NULL|ERROR|EMPTY ARRAY|EMPTY OBJECT
- *     on empty, the same on error])
+ *     on empty, the same on error[, NULL literal of the RETURNING type]])
  *   "JSON_VALUE"(x, path) gives STRING; with clauses all seven: (x, path, NULL literal of the RETURNING type, symbol
  *     NULL|ERROR|DEFAULT on empty, its default or NULL, symbol on error, its default or NULL)
  * NOT x LIKE y and the like are "NOT" over the positive form. */

@@ -97,7 +97,10 @@ bool any_nullable(const binding_t *b);
 const type_t *type_of(binding_t *b, const type_t *t);    /* t, nullable when an argument is */
 err_t *bind_error(const binding_t *b, const char *why);  /* ERR_TYPE with the argument types and the usage */
 err_t *bind_cast(binding_t *b, int k, const type_t *to); /* implicit; keeps the argument's nullability */
+err_t *bind_narrowed(binding_t *b, int k, const type_t *to); /* as bind_cast, and DOUBLE to FLOAT */
 err_t *bind_common(binding_t *b, int from, int to, const type_t **ret); /* args [from, to) to one type */
+/* As type_common, but of FLOAT and DOUBLE the one that comes first: Calcite's rule for arithmetic, CASE, IF and ARRAY. */
+const type_t *type_least_restrictive(arena_t *a, const type_t *x, const type_t *y);
 const type_t *type_as_decimal(arena_t *a, const type_t *t); /* integers as DECIMAL(p, 0); NULL when not exact */
 const type_t *decimal_result(arena_t *a, char op, const type_t *x, const type_t *y);
 const char *symbol_text(const expr_t *e); /* the keyword of a TYPE_SYMBOL literal, else NULL */

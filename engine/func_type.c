@@ -13,6 +13,16 @@ err_t *bind_cast(binding_t *b, int k, const type_t *to) {
     return cast_bind(b->a, b->args[k], type_nullable(b->a, to, b->args[k]->type->nullable), CAST_IMPLICIT, &b->args[k]);
 }
 
+err_t *bind_narrowed(binding_t *b, int k, const type_t *to) {
+    bool narrows = to->kind == TYPE_FLOAT && b->args[k]->type->kind == TYPE_DOUBLE;
+    return cast_bind(b->a, b->args[k], type_nullable(b->a, to, b->args[k]->type->nullable), narrows ? CAST_EXPLICIT : CAST_IMPLICIT, &b->args[k]);
+}
+
+const type_t *type_least_restrictive(arena_t *a, const type_t *x, const type_t *y) {
+    bool first = type_is_approx(x) && type_is_approx(y);
+    return first ? type_nullable(a, x, x->nullable || y->nullable) : type_common(a, x, y);
+}
+
 err_t *bind_common(binding_t *b, int from, int to, const type_t **ret) {
     const type_t *t = b->args[from]->type;
     for (int i = from + 1; i < to && t; i++) t = type_common(b->a, t, b->args[i]->type);

@@ -248,7 +248,8 @@ static err_t *bind_numbers(binding_t *b, char op) {
     if (!type_is_approx(x) && !type_is_approx(y) && (x->kind == TYPE_DECIMAL || y->kind == TYPE_DECIMAL))
         return bind_decimal(b, op);
     const type_t *t, *second = y;
-    TRY(bind_common(b, 0, 2, &t));
+    if (!(t = type_least_restrictive(b->a, x, y))) return bind_error(b, "the types have nothing in common");
+    for (int i = 0; i < 2; i++) TRY(bind_narrowed(b, i, t));
     b->type = type_of(b, op == '%' && type_is_integer(t) ? second : t);
     return NULL;
 }

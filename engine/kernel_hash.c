@@ -3,6 +3,7 @@
 #include "engine/rules.h"
 #include "engine/text.h"
 #include <openssl/evp.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #define EACH(c, i)                                                                                 \
@@ -41,6 +42,15 @@ static err_t *digest(call_t *c, const EVP_MD *fixed) {
     EVP_MD_CTX_free(ctx);
     return NULL;
 }
+/* hexadecimal digits of so many bits: CHAR of that length; SHA2 has VARCHAR(128) */
+err_t *rule_digest(binding_t *b) {
+    const char *n = b->func->name;
+    int bits = strcmp(n, "MD5") == 0 ? 128 : strcmp(n, "SHA1") == 0 ? 160 : (int)strtol(n + 3, NULL, 10);
+    if (bits == 2) b->type = type_of(b, type_scalar(b->a, TYPE_VARCHAR, 128, true));
+    else b->type = type_of(b, type_scalar(b->a, TYPE_CHAR, bits / 4, true));
+    return NULL;
+}
+
 err_t *kernel_md5(call_t *c) { return digest(c, EVP_md5()); }
 err_t *kernel_sha1(call_t *c) { return digest(c, EVP_sha1()); }
 err_t *kernel_sha224(call_t *c) { return digest(c, EVP_sha224()); }
@@ -81,7 +91,7 @@ err_t *kernel_from_base64(call_t *c) {
             if (have >= 8) p[n++] = (char)(bits >> (have -= 8));
         }
         if (!ok) return call_error(c, ERR_DATA, "not BASE64:", full);
-        out_str(c, i, p, n);
+        c->out->str[i] = utf8_repair((str_t){.p = p, .len = n}, c->m);
     }
     return NULL;
 }
@@ -132,7 +142,7 @@ err_t *kernel_url_decode(call_t *c) { /* malformed: NULL */
             p[n++] = (char)((unsigned)a << 4 | (unsigned)b);
             k += 2;
         }
-        if (ok) out_str(c, i, p, n);
+        if (ok) c->out->str[i] = utf8_repair((str_t){.p = p, .len = (uint32_t)n}, c->m);
         else out_null(c, i);
     }
     return NULL;
@@ -153,33 +163,6 @@ err_t *kernel_unhex(call_t *c) {
         }
         if (ok) out_str(c, i, p, n);
         else out_null(c, i);
-    }
-    return NULL;
-}
-
-/* ENCODE(text, charset), DECODE(bytes, charset): UTF-8, US-ASCII, ISO-8859-1 */
-err_t *kernel_encode(call_t *c) {
-    bool decode = strcasecmp(func_name(c->expr->func), "DECODE") == 0;
-    EACH(c, i) {
-        str_t s = arg_str(c, 0, i), cs = arg_str(c, 1, i);
-        bool utf8 = cs.len == 5 && strncasecmp(cs.p, "UTF-8", 5) == 0;
-        bool latin = cs.len == 10 && strncasecmp(cs.p, "ISO-8859-1", 10) == 0;
-        bool ascii = cs.len == 8 && strncasecmp(cs.p, "US-ASCII", 8) == 0;
-        if (!utf8 && !latin && !ascii)
-            return err_hint(call_error(c, ERR_UNSUPPORTED, "no such character set here:", cs), "use UTF-8, ISO-8859-1 or US-ASCII");
-        if (utf8 || text_ascii(s)) {
-            c->out->str[i] = s;
-            continue;
-        }
-        char *p = mem_alloc(c->m, (size_t)s.len * 3);
-        uint32_t n = 0, len = 1;
-        for (uint32_t k = 0; k < s.len; k += len) {
-            uint32_t cp = decode ? (unsigned char)s.p[k] : utf8_decode(s.p + k, s.len - k, &len);
-            uint32_t max = latin ? 0xff : 0x7f;
-            if (decode) n += utf8_encode(p + n, cp <= max ? cp : 0xfffd);
-            else p[n++] = cp <= max ? (char)cp : '?';
-        }
-        out_str(c, i, p, n);
     }
     return NULL;
 }

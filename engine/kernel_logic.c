@@ -13,14 +13,14 @@ err_t *rule_case(binding_t *b) {
     bool nullable = b->nargs % 2 == 0;
     for (int i = 1; i < b->nargs; i++) {
         if (i % 2 == 0 && i != b->nargs - 1) continue;
-        t = t ? type_common(b->a, t, b->args[i]->type) : b->args[i]->type;
+        t = t ? type_least_restrictive(b->a, t, b->args[i]->type) : b->args[i]->type;
         if (!t || t->kind == TYPE_SYMBOL) return bind_error(b, "the results have no common type");
     }
-    nullable |= t->nullable;
+    nullable |= t->nullable || (strcmp(b->func->name, "IF") == 0 && b->args[0]->type->nullable); /* as Flink types IF */
     if (t->kind == TYPE_NULL) t = &type_string;
     t = type_nullable(b->a, t, nullable);
-    for (int i = 1; i < b->nargs; i += 2) TRY(bind_cast(b, i, t));
-    if (b->nargs % 2) TRY(bind_cast(b, b->nargs - 1, t));
+    for (int i = 1; i < b->nargs; i++)
+        if (i % 2 || i == b->nargs - 1) TRY(bind_narrowed(b, i, t));
     b->type = t;
     return NULL;
 }
@@ -42,7 +42,7 @@ err_t *rule_typeof(binding_t *b) {
     args[0] = expr_string(b->a, text, strlen(text));
     b->args = args;
     b->nargs = 1;
-    b->type = type_nullable(b->a, &type_string, false);
+    b->type = &type_string;
     return NULL;
 }
 

@@ -27,7 +27,10 @@ err_t *kernel_row(call_t *c) {
 err_t *rule_array(binding_t *b) {
     const type_t *t;
     if (b->nargs == 0) return bind_error(b, "an empty array has no type");
-    TRY(bind_common(b, 0, b->nargs, &t));
+    t = b->args[0]->type;
+    for (int i = 1; i < b->nargs && t; i++) t = type_least_restrictive(b->a, t, b->args[i]->type);
+    if (!t || t->kind == TYPE_SYMBOL) return bind_error(b, "the elements have no common type");
+    for (int i = 0; i < b->nargs; i++) TRY(bind_narrowed(b, i, t));
     b->type = type_array(b->a, t, false);
     return NULL;
 }
@@ -202,7 +205,7 @@ err_t *rule_map_part(binding_t *b) {
     const char *n = b->func->name;
     const type_t *e = strcmp(n, "MAP_KEYS") == 0     ? t->child[0]
                       : strcmp(n, "MAP_VALUES") == 0 ? t->child[1]
-                                                     : type_row(b->a, 2, t->child, (const char *[]){"key", "value"}, false);
+                                                     : type_row(b->a, 2, t->child, (const char *[]){"key", "value"}, true);
     b->type = type_array(b->a, e, t->nullable);
     return NULL;
 }

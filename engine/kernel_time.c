@@ -193,7 +193,7 @@ static err_t *round_time(call_t *c, bool up) {
         if (t->kind == TYPE_DATE) {
             c->out->i32[i] = (int32_t)date_round(u, arg_i32(c, 0, i), up);
         } else if (t->kind == TYPE_TIME) {
-            c->out->i32[i] = (int32_t)(ms_round(u, (int64_t)arg_i32(c, 0, i) * 1000, up) / 1000);
+            c->out->i32[i] = (int32_t)(ms_round(u, (int64_t)arg_i32(c, 0, i) * 1000, up) / 1000); /* 24:00:00 is possible */
         } else {
             int64_t us = arg_i64(c, 0, i), off = tz ? tz_to_wall(tz, us) - us : 0;
             c->out->i64[i] = ms_round(u, us + off, up) - off;
@@ -225,7 +225,7 @@ err_t *rule_timestampadd(binding_t *b) {
     if (!unit_months(u) && !unit_ms(u)) return bind_error(b, "unknown unit");
     const type_t *t = b->args[2]->type;
     if (type_is_text(t)) TRY(cast_bind(b->a, b->args[2], &type_timestamp3, CAST_EXPLICIT, &b->args[2]));
-    else if (t->kind == TYPE_DATE && u >= UNIT_HOUR) TRY(bind_cast(b, 2, &type_timestamp3));
+    else if (t->kind == TYPE_DATE && u >= UNIT_HOUR) TRY(bind_cast(b, 2, type_scalar(b->a, TYPE_TIMESTAMP, 6, true)));
     t = b->args[2]->type;
     if (t->kind == TYPE_TIME && u < UNIT_HOUR) return bind_error(b, "a TIME has no such part");
     b->type = type_of(b, t);

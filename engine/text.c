@@ -39,6 +39,63 @@ uint32_t utf8_encode(char *p, uint32_t cp) {
     return 4;
 }
 
+bool utf8_valid(const uint8_t *p, size_t n) {
+    const uint8_t *end = p + n;
+    while (p < end) {
+        if (end - p >= 8) {
+            uint64_t w;
+            memcpy(&w, p, 8);
+            if (!(w & 0x8080808080808080ULL)) {
+                p += 8;
+                continue;
+            }
+        }
+        uint8_t c = *p;
+        if (c < 0x80) {
+            p++;
+            continue;
+        }
+        int more = c >= 0xC2 && c <= 0xDF ? 1 : (c & 0xF0) == 0xE0 ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : 0;
+        if (!more || end - p <= more) return false;
+        for (int k = 1; k <= more; k++)
+            if ((p[k] & 0xC0) != 0x80) return false;
+        if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) || (c == 0xF0 && p[1] < 0x90) ||
+            (c == 0xF4 && p[1] > 0x8F))
+            return false;
+        p += more + 1;
+    }
+    return true;
+}
+
+/* Bytes of the character at s, or of the malformed part Java's decoder replaces there as one. A surrogate is one part. */
+static size_t utf8_part(const uint8_t *s, size_t left, bool *ret_ok) {
+    uint8_t c = s[0];
+    size_t want = c < 0x80 ? 1 : c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+    *ret_ok = false;
+    if (!want) return 1;
+    for (size_t k = 1; k < want; k++) {
+        if (k == left) return left;
+        bool low = (c == 0xe0 && s[1] < 0xa0) || (c == 0xf0 && s[1] < 0x90), high = c == 0xf4 && s[1] > 0x8f;
+        if ((s[k] & 0xc0) != 0x80 || low || high) return k;
+    }
+    *ret_ok = c != 0xed || s[1] < 0xa0;
+    return want;
+}
+
+str_t utf8_repair(str_t s, mem_t *m) {
+    const uint8_t *p = (const uint8_t *)s.p;
+    if (s.len == 0 || utf8_valid(p, s.len)) return s;
+    char *out = mem_alloc(m, (size_t)s.len * 3);
+    size_t n = 0;
+    for (size_t i = 0, part; i < s.len; i += part) {
+        bool ok;
+        part = utf8_part(p + i, s.len - i, &ok);
+        memcpy(out + n, ok ? s.p + i : "\xef\xbf\xbd", ok ? part : 3);
+        n += ok ? part : 3;
+    }
+    return (str_t){.p = out, .len = (uint32_t)n};
+}
+
 int64_t text_find(str_t s, str_t what, uint32_t from) {
     if (from > s.len) return -1;
     if (what.len == 0) return from;

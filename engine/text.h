@@ -25,5 +25,8 @@ static inline uint32_t text_offset(str_t s, uint32_t k) {
 }
 uint32_t utf8_decode(const char *p, uint32_t left, uint32_t *ret_len); /* U+FFFD for what is malformed */
 uint32_t utf8_encode(char *p, uint32_t cp);                           /* room for 4; returns the bytes */
+bool utf8_valid(const uint8_t *p, size_t n);
+/* The text Java reads from these bytes: U+FFFD for each part that is no UTF-8. s itself when all of it is. */
+str_t utf8_repair(str_t s, mem_t *m);
 /* First occurrence at or after byte `from`, or -1. */
 int64_t text_find(str_t s, str_t what, uint32_t from);

@@ -30,7 +30,7 @@ static expr_t *literal_i64(bind_t *b, const type_t *t, int64_t v) {
 
 static err_t *bind_digits(bind_t *b, const ast_expr_t *e, expr_t **ret) {
     i128 v = 0;
-    int digits = 0, scale = 0;
+    int digits = 0, written = 0, scale = 0;
     bool point = false, any = false;
     for (const char *p = e->text; *p; p++) {
         if (*p == '.') {
@@ -40,11 +40,14 @@ static err_t *bind_digits(bind_t *b, const ast_expr_t *e, expr_t **ret) {
         if (*p < '0' || *p > '9') continue;
         any = any || *p != '0';
         if (any) digits++;
+        written++;
         if (digits > 38)
             return err_pos(err_new(ERR_OVERFLOW, "number %s has more than 38 digits", e->text), e->pos);
         v = v * 10 + (*p - '0');
         if (point) scale++;
     }
+    point = scale > 0; /* "5." is an integer; a fraction's precision counts the zeros before it too, as Calcite's does */
+    if (point) digits = MIN(written, 38);
     if (!point && v <= INT32_MAX) *ret = literal_i64(b, &type_int, (int64_t)v);
     else if (!point && v <= INT64_MAX) *ret = literal_i64(b, &type_bigint, (int64_t)v);
     else

@@ -1,7 +1,7 @@
 /* bind_json.c: the JSON functions of SQL, whose clauses become arguments behind the written ones. Where no clause is
  * written there is no argument for it either: JSON_VALUE(doc, path) is a plain call.
  *   JSON_VALUE (doc, path, NULL of the type of RETURNING, SYMBOL on empty, default, SYMBOL on error, default)
- *   JSON_QUERY (doc, path, SYMBOL wrapper, SYMBOL on empty, SYMBOL on error)
+ *   JSON_QUERY (doc, path, SYMBOL wrapper, SYMBOL on empty, SYMBOL on error[, NULL of the type of RETURNING])
  *   JSON_EXISTS(doc, path, SYMBOL on error)
  *   JSON_OBJECT(SYMBOL on null, key, value, ..)   JSON_ARRAY(SYMBOL on null, element, ..)
  * Symbols are the clause's words with blanks; defaults are NULL where the clause has none. */
@@ -35,10 +35,11 @@ static err_t *value_clauses(expr_ctx_t *x, const ast_json_t *j, expr_t **args, i
 
 static void query_clauses(expr_ctx_t *x, const ast_json_t *j, expr_t **args, int *n) {
     static const char *const wrappers[] = {"WITHOUT", "WITHOUT", "CONDITIONAL", "UNCONDITIONAL"};
-    if (j->wrapper == AST_JSON_WRAP_UNSET && j->on_empty == AST_JSON_UNSET && j->on_error == AST_JSON_UNSET) return;
+    if (j->wrapper == AST_JSON_WRAP_UNSET && j->on_empty == AST_JSON_UNSET && j->on_error == AST_JSON_UNSET && !j->returning) return;
     args[(*n)++] = bind_symbol(x->b, wrappers[j->wrapper]);
     args[(*n)++] = bind_symbol(x->b, on_name(j->on_empty, "NULL"));
     args[(*n)++] = bind_symbol(x->b, on_name(j->on_error, "NULL"));
+    if (j->returning) args[(*n)++] = expr_null(x->b->arena, type_nullable(x->b->arena, j->returning->type, true));
 }
 
 err_t *bind_json_call(expr_ctx_t *x, const ast_expr_t *e, const char *name, expr_t **ret) {

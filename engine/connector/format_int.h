@@ -1,6 +1,7 @@
 /* format_int.h: what the formats share; only format*.c, json*.c, csv*.c and raw.c include this. */
 #pragma once
 #include "engine/connector/format.h"
+#include "engine/text.h"
 #include "engine/connector/rowstore.h"
 
 typedef struct format_ops {
@@ -51,6 +52,5 @@ const char *scalar_store(rowstore_t *s, rcol_t *c, uint32_t i, const scalar_rule
                          const char *p, size_t n);
 bool base64_decode(const char *p, size_t n, char *to, size_t *ret_n); /* room n */
 void base64_encode(buf_t *out, slice_t bytes);
-bool utf8_valid(const uint8_t *p, size_t n);
 /* java.math.BigDecimal after stripTrailingZeros, toString or toPlainString */
 void decimal_put_stripped(buf_t *out, i128 v, int scale, bool plain);

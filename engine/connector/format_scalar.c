@@ -244,34 +244,6 @@ void base64_encode(buf_t *out, slice_t b) {
     }
 }
 
-bool utf8_valid(const uint8_t *p, size_t n) {
-    const uint8_t *end = p + n;
-    while (p < end) {
-        if (end - p >= 8) {
-            uint64_t w;
-            memcpy(&w, p, 8);
-            if (!(w & 0x8080808080808080ULL)) {
-                p += 8;
-                continue;
-            }
-        }
-        uint8_t c = *p;
-        if (c < 0x80) {
-            p++;
-            continue;
-        }
-        int more = c >= 0xC2 && c <= 0xDF ? 1 : (c & 0xF0) == 0xE0 ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : 0;
-        if (!more || end - p <= more) return false;
-        for (int k = 1; k <= more; k++)
-            if ((p[k] & 0xC0) != 0x80) return false;
-        if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) || (c == 0xF0 && p[1] < 0x90) ||
-            (c == 0xF4 && p[1] > 0x8F))
-            return false;
-        p += more + 1;
-    }
-    return true;
-}
-
 void decimal_put_stripped(buf_t *out, i128 v, int scale, bool plain) {
     char digits[48];
     if (v == 0) {

@@ -116,5 +116,20 @@ START_TEST(nested_values_cast_by_element) {
 }
 END_TEST
 
-TESTS("engine/cast", text_to_numbers, text_to_booleans, text_to_times, numbers_to_numbers, everything_to_text,
+START_TEST(bytes_that_are_no_utf8_become_u_fffd_as_in_java) {
+    fx_t f = fx_new();
+    static const struct {
+        const char *hex, *text;
+    } cases[] = {{"48C3A4", "Hä"}, {"41C3", "A�"}, {"C080", "��"}, {"E282", "�"}, {"F09F98", "�"},
+                 {"F09F9841", "�A"}, {"EDA080", "�"}, {"EDA041", "�A"}, {"E08080", "���"},
+                 {"F4908080", "����"}, {"FFFE", "��"}, {"C341", "�A"}, {"F09F", "�"}};
+    for (size_t k = 0; k < ARRAY_LEN(cases); k++)
+        fx_is(&f, CAST(fx_call(&f, "UNHEX", 1, fx_s(&f, cases[k].hex)), &type_string), cases[k].text);
+    fx_is(&f, CAST(fx_call(&f, "UNHEX", 1, fx_s(&f, "41FF42")), type_scalar(f.a, TYPE_VARCHAR, 2, true)), "A�");
+    fx_is(&f, CAST(fx_call(&f, "ARRAY", 1, fx_call(&f, "UNHEX", 1, fx_s(&f, "FF"))), &type_string), "[�]");
+    fx_free(&f);
+}
+END_TEST
+
+TESTS("engine/cast", bytes_that_are_no_utf8_become_u_fffd_as_in_java, text_to_numbers, text_to_booleans, text_to_times, numbers_to_numbers, everything_to_text,
       times_cross_the_zone, nested_values_cast_by_element)

@@ -182,6 +182,38 @@ START_TEST(common_types) {
 }
 END_TEST
 
-TESTS("engine/expr", arithmetic_over_columns_and_constants, decimal_types_follow_flink, logic_has_three_values,
-      a_branch_not_taken_does_not_fail, case_of_nested_values_is_put_together, in_and_between_know_null,
-      filter_and_selection, folding_printing_and_rewriting, wrong_calls_say_why, common_types)
+START_TEST(of_float_and_double_the_first_gives_the_type) {
+    fx_t f = fx_new();
+    expr_t *x = expr_null(f.a, &type_float), *y = expr_null(f.a, &type_double), *e = expr_null(f.a, type_decimal(f.a, 10, 2, true));
+    fx_type(&f, fx_call(&f, "+", 2, x, y), "FLOAT");
+    fx_type(&f, fx_call(&f, "*", 2, y, x), "DOUBLE");
+    fx_type(&f, fx_call(&f, "+", 2, x, e), "DOUBLE");
+    fx_type(&f, fx_call(&f, "IF", 3, expr_null(f.a, &type_boolean), x, y), "FLOAT");
+    fx_type(&f, fx_call(&f, "ARRAY", 2, x, y), "ARRAY<FLOAT>");
+    fx_type(&f, fx_call(&f, "COALESCE", 2, x, y), "DOUBLE");
+    fx_type(&f, fx_call(&f, "GREATEST", 2, x, y), "DOUBLE");
+    expr_t *half = fx_cast(&f, fx_d(&f, 0.1), &type_float);
+    fx_is(&f, fx_call(&f, "+", 2, half, fx_d(&f, 1234567.8)), "1234567.9");   /* in single precision */
+    fx_is(&f, fx_call(&f, "=", 2, half, fx_d(&f, 0.1)), "FALSE");              /* compared in double */
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(types_have_flinks_names_and_lengths) {
+    fx_t f = fx_new();
+    fx_type(&f, fx_call(&f, "MD5", 1, fx_s(&f, "x")), "CHAR(32)");
+    fx_type(&f, fx_call(&f, "SHA384", 1, fx_s(&f, "x")), "CHAR(96)");
+    fx_type(&f, fx_call(&f, "SHA2", 2, fx_s(&f, "x"), fx_i(&f, 256)), "VARCHAR(128)");
+    fx_is(&f, fx_call(&f, "TYPEOF", 1, expr_literal(f.a, &type_interval_second, (value_t){.i = 1})), "INTERVAL SECOND(3) NOT NULL");
+    fx_is(&f, fx_call(&f, "TYPEOF", 1, expr_literal(f.a, &type_interval_month, (value_t){.i = 1})), "INTERVAL MONTH NOT NULL");
+    expr_t *nullable = expr_null(f.a, &type_boolean), *cond = fx_call(&f, "IS NULL", 1, nullable);
+    ck_assert(fx_call(&f, "IF", 3, nullable, fx_i(&f, 1), fx_i(&f, 2))->type->nullable);
+    ck_assert(!fx_call(&f, "IF", 3, cond, fx_i(&f, 1), fx_i(&f, 2))->type->nullable);
+    fx_free(&f);
+}
+END_TEST
+
+TESTS("engine/expr", of_float_and_double_the_first_gives_the_type, types_have_flinks_names_and_lengths,
+      arithmetic_over_columns_and_constants, decimal_types_follow_flink, logic_has_three_values,
+      a_branch_not_taken_does_not_fail, case_of_nested_values_is_put_together, in_and_between_know_null, filter_and_selection,
+      folding_printing_and_rewriting, wrong_calls_say_why, common_types)

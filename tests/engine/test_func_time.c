@@ -151,5 +151,15 @@ START_TEST(patterns_both_ways) {
 }
 END_TEST
 
-TESTS("engine/func_time", days_and_civil_dates_are_inverse, texts_of_the_formats, zones_go_there_and_back, parts,
+START_TEST(a_time_rounded_up_past_23_hours_is_24_00_00) {
+    fx_t f = fx_new();
+    expr_t *t = fx_cast(&f, fx_s(&f, "23:10:00"), &type_time);
+    fx_is(&f, fx_cast(&f, fx_call(&f, "CEIL", 2, t, fx_sym(&f, "HOUR")), &type_string), "24:00:00");
+    fx_is(&f, fx_cast(&f, fx_call(&f, "CEIL", 2, fx_cast(&f, fx_s(&f, "00:00:00"), &type_time), fx_sym(&f, "HOUR")), &type_string), "00:00:00");
+    fx_type(&f, fx_call(&f, "TIMESTAMPADD", 3, fx_sym(&f, "HOUR"), fx_i(&f, 1), fx_date(&f, "2024-02-29")), "TIMESTAMP(6)");
+    fx_free(&f);
+}
+END_TEST
+
+TESTS("engine/func_time", a_time_rounded_up_past_23_hours_is_24_00_00, days_and_civil_dates_are_inverse, texts_of_the_formats, zones_go_there_and_back, parts,
       rounding_to_units, adding_and_counting_units, a_date_moves_by_whole_days_towards_zero, patterns_both_ways)
