@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "common/clock.h"
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -16,9 +17,19 @@ int signals_open(void) {
     return fd;
 }
 
+/* timeout(1) and shells signal a process and then its group: the echo of a signal is not the second one that means "at once". */
+#define ECHO_MS 300
+
 int signals_wait(int fd, int timeout_ms) {
+    static int64_t last_ms;
+    static int last;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     struct signalfd_siginfo info;
-    if (poll(&p, 1, timeout_ms) <= 0) return 0;
-    return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+    if (poll(&p, 1, timeout_ms) <= 0 || read(fd, &info, sizeof info) != (ssize_t)sizeof info) return 0;
+    int signal = (int)info.ssi_signo;
+    int64_t now = clock_mono_ms();
+    bool echo = signal == last && now - last_ms < ECHO_MS;
+    last = signal;
+    last_ms = now;
+    return echo ? 0 : signal;
 }

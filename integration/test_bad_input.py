@@ -1,6 +1,6 @@
 """What a person can get wrong, on real processes: each test asserts the exit status and that the message names what is wrong, where, why
 and what to do about it, and that nothing is left behind. One broker and one cluster serve the whole file."""
-import json, os, re, socket, subprocess, time
+import json, os, re, signal, socket, subprocess, time
 from harness import Cluster, Failure, Process, TIDEGATE, wait_for
 
 SHARED = True
@@ -304,3 +304,21 @@ def test_garbage_on_every_port():
         raise Failure('/metrics does not answer any more')
     c.cli('cancel', job)
     print(f'  {len(said)} kinds of garbage and 20 silent connections at each of {len(ports)} ports: no restart, no death, rows go on')
+
+
+def test_a_signal_that_comes_twice_at_once_is_one():
+    """timeout(1) signals the process and then its group: the echo must not cut short the stop that the signal began."""
+    c = cluster()
+    path = c.path('echo.sql')
+    with open(path, 'w') as f:
+        f.write("CREATE TABLE g (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100');\nSELECT a FROM g;\n")
+    for quick in ([TIDEGATE, 'run', path], ['timeout', '2', TIDEGATE, 'run', path]):
+        p = subprocess.Popen(quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        if quick[0] == TIDEGATE:
+            p.stdout.readline()
+            p.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+            p.send_signal(signal.SIGTERM)
+        _, text = p.communicate(timeout=60)
+        if p.returncode != (124 if quick[0] == 'timeout' else 0) or b'STOPPED' not in text or b'second signal' in text:
+            raise Failure(f'exit status {p.returncode}: {text.decode()}')
