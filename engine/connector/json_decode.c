@@ -39,7 +39,7 @@ bool json_lex_string(json_in_t *in, slice_t *ret_raw, bool *ret_escaped) {
     const uint8_t *p = in->p + 1, *end = in->end;
     bool escaped = false;
     for (;; p++) {
-        while (p < end && *p != '"' && *p != '\\') p++;
+        p = json_special(p, end);
         if (p == end) return truncated(in);
         if (*p == '"') break;
         escaped = true;

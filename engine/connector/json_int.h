@@ -3,16 +3,37 @@
 #include "engine/connector/format_int.h"
 
 #define JSON_DEPTH_MAX 100
-#define JSON_TEMPLATES 4
+#define JSON_TEMPLATES 8
 
 typedef struct json_template json_template_t;
+
+typedef uint8_t json_bytes_t __attribute__((vector_size(16)));
+typedef uint64_t json_words_t __attribute__((vector_size(16)));
+
+static inline json_bytes_t json_load16(const uint8_t *p) {
+    json_bytes_t v;
+    memcpy(&v, p, 16);
+    return v;
+}
+/* Index of the first quote or backslash of sixteen bytes; 16: none. */
+static inline int json_special16(json_bytes_t v) {
+    json_words_t m = (json_words_t)((v == '"') | (v == '\\'));
+    return m[0] ? __builtin_ctzll(m[0]) >> 3 : m[1] ? 8 + (__builtin_ctzll(m[1]) >> 3) : 16;
+}
+/* The first quote or backslash, or the end. */
+static inline const uint8_t *json_special(const uint8_t *p, const uint8_t *end) {
+    for (int k; end - p >= 16; p += 16)
+        if ((k = json_special16(json_load16(p))) < 16) return p + k;
+    while (p < end && *p != '"' && *p != '\\') p++;
+    return p;
+}
 
 typedef struct json_decoder {
     bool ignore_errors, fail_on_missing, zero_to_null;
     scalar_rules_t rules;
     buf_t scratch; /* a string without its escapes */
-    json_template_t *templates[JSON_TEMPLATES]; /* most recent first */
-    uint64_t misses, hits; /* records that no template took while four are kept; records one took */
+    json_template_t *templates[JSON_TEMPLATES]; /* the most used first; NULL behind the last */
+    uint64_t hits, misses; /* records that a template took; records of one object that none took */
     bool templates_off; /* for tests: general parser only */
     uint8_t cached_date[10]; /* last date seen by the fast path, and its days */
     int64_t cached_days;

@@ -1,21 +1,24 @@
 /* json_template.c: the fast path for records that all look alike.
  *
  * Machines write the same keys in the same order, so after one record the bytes between the values are known. A
- * template is the list of those literal runs and, between them, of the values: column and how to read it. A record matches
- * when every literal is found where the value before it ends; a literal mismatch means another template or the general
- * parser, from the start of the record. Values the quick readers do not take (escapes, null, exponents, odd forms) are
- * read by the general parser at that place; if that fails, the whole record goes there, which finds the same fault and
- * reports it. So a template never accepts what the general parser refuses: literals come from an accepted record, and each
- * value is read completely. tests/fuzz/fuzz_json.c holds the two against each other.
+ * template is the list of those literal runs and, between them, of the values: column and how to read it. A ROW that is
+ * there and one that is null are two shapes, their braces and their null lie in literals: a stream of several kinds of
+ * record in one topic has a template for each. A record matches when every literal is found where the value before it ends.
+ * Where a literal is not found, the record goes on in a template that is the same up to there (its values are stored already);
+ * a value that cannot be read sends it to the others from its start. Values the quick readers do not take (escapes, null,
+ * exponents, odd forms) are read by the general parser at that place; if that fails in every template, the whole record goes
+ * there, which finds the same fault and reports it. So a template never accepts what the general parser refuses: literals come
+ * from an accepted record, and each value is read completely. tests/fuzz/fuzz_json.c holds the two against each other.
  *
- * At most JSON_TEMPLATES are kept, the last used first. Records that never match cost a compare of a few bytes each; a
- * new shape replaces the oldest only now and then (LEARN_EVERY), so that mixed input does not learn all the time. */
+ * At most JSON_TEMPLATES are kept, the most used first. When all places are taken a new shape replaces the least used one, only
+ * now and then (LEARN_EVERY), so that mixed input does not learn all the time. */
 #include "engine/connector/json_int.h"
 #include "engine/datetime.h"
 #include <stdlib.h>
 
 #define LEARN_EVERY 64
 #define TEMPLATE_STEPS_MAX 1024
+#define HITS_MAX (1u << 20) /* then all are halved: what was frequent long ago does not stay first for ever */
 
 typedef enum step_kind {
     STEP_GENERAL, /* json_value */
@@ -32,7 +35,8 @@ typedef enum step_kind {
 typedef struct step {
     const uint8_t *lit;
     uint32_t lit_len;
-    step_kind_t kind;
+    uint8_t kind;  /* step_kind_t */
+    uint8_t depth; /* of the containers around the value */
     rcol_t *col;
 } step_t;
 
@@ -41,6 +45,7 @@ struct json_template {
     int nsteps, cap_steps, nmissing, npresent;
     step_t *steps;
     rcol_t **missing, **present; /* set to NULL; ROW columns that are there */
+    uint32_t hits;
 };
 
 /* ------------------------------------------------------------------ quick readers: NULL when they do not take it */
@@ -107,29 +112,32 @@ static inline const uint8_t *quick_f64(const uint8_t *p, const uint8_t *end, dou
     return p;
 }
 
-/* At the quote. Finds the closing quote of a string without escapes; *ret_high tells of bytes above 0x7f. */
-static inline const uint8_t *quick_string(const uint8_t *p, const uint8_t *end, slice_t *ret, bool *ret_high) {
+/* At the quote. Finds the closing quote of a string without escapes; *ret_high: it may have bytes above 0x7f. Where `to` is
+ * not NULL the text is copied there on the way, and up to 15 bytes more: room for end - p + 16. */
+static inline const uint8_t *quick_string(const uint8_t *p, const uint8_t *end, char *to, slice_t *ret, bool *ret_high) {
     if (p == end || *p != '"') return NULL;
     const uint8_t *s = ++p;
-    uint64_t high = 0;
-    while (end - p >= 8) {
-        uint64_t w = load8(p), q = w ^ 0x2222222222222222ULL, b = w ^ 0x5C5C5C5C5C5C5C5CULL;
-        uint64_t m = (((q - 0x0101010101010101ULL) & ~q) | ((b - 0x0101010101010101ULL) & ~b)) & 0x8080808080808080ULL;
-        if (m) {
-            int k = __builtin_ctzll(m) >> 3;
-            high |= w & ((1ULL << (8 * k)) - 1);
-            p += k;
-            goto found;
-        }
-        high |= w;
-        p += 8;
+    json_bytes_t high = {0};
+    uint8_t rest = 0;
+    for (; end - p >= 16; p += 16) {
+        json_bytes_t v = json_load16(p);
+        high |= v;
+        if (to) memcpy(to + (p - s), &v, 16);
+        int k = json_special16(v);
+        if (k == 16) continue;
+        p += k;
+        goto found;
     }
-    for (; p < end && *p != '"' && *p != '\\'; p++) high |= *p;
+    for (; p < end && *p != '"' && *p != '\\'; p++) {
+        rest |= *p;
+        if (to) to[p - s] = (char)*p;
+    }
     if (p == end) return NULL;
 found:
     if (*p != '"') return NULL;
     *ret = slice_of(s, (size_t)(p - s));
-    *ret_high = (high & 0x8080808080808080ULL) != 0;
+    json_words_t h = (json_words_t)high;
+    *ret_high = ((h[0] | h[1]) & 0x8080808080808080ULL) != 0 || rest > 0x7F;
     return p + 1;
 }
 
@@ -190,24 +198,37 @@ static inline bool literal_at(const step_t *s, const uint8_t *p, const uint8_t *
     return load8(p + n - 8) == load8(l + n - 8);
 }
 
-/* Short strings are copied as two words when both sides have room for them. */
-static inline void quick_store(rowstore_t *rows, rcol_t *c, uint32_t i, slice_t str, const uint8_t *end) {
-    if (LIKELY(str.len <= 16 && end - str.p >= 16 && rows->s_end - rows->s >= 16)) {
-        char *to = rows->s;
-        memcpy(to, str.p, 16);
-        rows->s += str.len;
-        rows->bytes += str.len;
-        c->nulls[i] = 0;
-        c->str[i] = (str_t){to, (uint32_t)str.len, 0};
-    } else {
+static inline const uint8_t *quick_text(rowstore_t *rows, rcol_t *c, uint32_t i, const uint8_t *p, const uint8_t *end) {
+    slice_t str;
+    bool high, room = LIKELY(rows->s_end - rows->s >= end - p + 16);
+    char *to = room ? rows->s : NULL;
+    const uint8_t *next = room ? quick_string(p, end, to, &str, &high) : quick_string(p, end, NULL, &str, &high);
+    if (!next || (high && !utf8_valid(str.p, str.len))) return NULL;
+    if (UNLIKELY(!room)) {
         rcol_str(rows, c, i, str.p, str.len);
+        return next;
     }
+    rows->s += str.len;
+    rows->bytes += str.len;
+    c->nulls[i] = 0;
+    c->str[i] = (str_t){to, (uint32_t)str.len, 0};
+    return next;
+}
+
+/* A value nobody reads: words and numbers are short, objects are for the general parser. */
+static inline const uint8_t *quick_skip(const uint8_t *p, const uint8_t *end) {
+    slice_t str;
+    bool high;
+    int64_t v;
+    if (p < end && *p == '"') return quick_string(p, end, NULL, &str, &high);
+    if (end - p >= 4 && memcmp(p, "null", 4) == 0) return p + 4;
+    return quick_i64(p, end, &v);
 }
 
 /* ------------------------------------------------------------------ running a template */
 static bool general(json_in_t *in, const step_t *s, const uint8_t *p, uint32_t i, const uint8_t **ret) {
     in->p = p;
-    in->depth = 0;
+    in->depth = s->depth;
     in->col = NULL;
     bool ok = s->col ? json_value(in, s->col, i) : json_skip_value(in);
     *ret = in->p;
@@ -218,8 +239,6 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
     const uint8_t *p = *pp, *end = in->end, *next;
     rcol_t *c = s->col;
     int64_t v;
-    slice_t str;
-    bool high;
     switch (s->kind) {
     case STEP_I32:
         next = quick_i64(p, end, &v);
@@ -239,9 +258,8 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
         c->nulls[i] = 0;
         break;
     case STEP_STR:
-        next = quick_string(p, end, &str, &high);
-        if (!next || (high && !utf8_valid(str.p, str.len))) return false;
-        quick_store(in->rows, c, i, str, end);
+        next = quick_text(in->rows, c, i, p, end);
+        if (!next) return false;
         break;
     case STEP_TIMESTAMP:
         next = quick_timestamp(in->j, c, p, end, &v);
@@ -257,8 +275,8 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
         c->b[i] = *p == 't';
         break;
     case STEP_SKIP:
-        next = quick_string(p, end, &str, &high);
-        if (!next && !(next = quick_i64(p, end, &v))) return false;
+        next = quick_skip(p, end);
+        if (!next) return false;
         break;
     default: return false;
     }
@@ -266,37 +284,72 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
     return true;
 }
 
-static bool run(json_in_t *in, const json_template_t *t) {
+static bool same_step(const step_t *a, const step_t *b) {
+    return a->col == b->col && a->kind == b->kind && a->lit_len == b->lit_len && memcmp(a->lit, b->lit, a->lit_len) == 0;
+}
+
+/* A template that nobody tried, is the same as t up to step n and goes on with what is at p. */
+static int sibling(const json_decoder_t *j, const json_template_t *t, int n, unsigned tried, const uint8_t *p, const uint8_t *end) {
+    for (int k = 0; k < JSON_TEMPLATES && j->templates[k]; k++) {
+        const json_template_t *o = j->templates[k];
+        if ((tried >> k & 1) || o->nsteps <= n || !literal_at(&o->steps[n], p, end)) continue;
+        int same = 0;
+        while (same < n && same_step(&t->steps[same], &o->steps[same])) same++;
+        if (same == n) return k;
+    }
+    return -1;
+}
+
+/* Runs template k, or its siblings; what was tried is added to *tried. Returns the template that took the record, or -1. */
+static int run(json_in_t *in, int k, uint32_t i, unsigned *tried) {
+    const json_decoder_t *j = in->j;
+    const json_template_t *t = j->templates[k];
     const uint8_t *p = in->start, *end = in->end;
-    uint32_t i = rowstore_begin(in->rows);
-    for (const step_t *s = t->steps;; s++) {
-        if (!literal_at(s, p, end)) goto no;
+    *tried |= 1u << k;
+    for (int n = 0;; n++) {
+        const step_t *s = &t->steps[n];
+        if (UNLIKELY(!literal_at(s, p, end))) {
+            k = sibling(j, t, n, *tried, p, end);
+            if (k < 0) return -1;
+            *tried |= 1u << k;
+            t = j->templates[k];
+            s = &t->steps[n];
+        }
         p += s->lit_len;
         if (s->kind == STEP_END) break;
-        if (UNLIKELY(!quick_value(in, s, &p, i)) && !general(in, s, p, i, &p)) goto no;
+        if (UNLIKELY(!quick_value(in, s, &p, i)) && !general(in, s, p, i, &p)) return -1;
     }
-    if (p != end || in->skipped) goto no;
-    for (int k = 0; k < t->npresent; k++) t->present[k]->nulls[i] = 0;
-    for (int k = 0; k < t->nmissing; k++) rcol_null(t->missing[k], i);
-    rowstore_end(in->rows);
-    return true;
-no:
-    in->skipped = 0;
-    rowstore_rollback(in->rows, i);
-    return false;
+    if (p != end || in->skipped) return -1;
+    for (int c = 0; c < t->npresent; c++) t->present[c]->nulls[i] = 0;
+    for (int c = 0; c < t->nmissing; c++) rcol_null(t->missing[c], i);
+    return k;
+}
+
+static void note_hit(json_decoder_t *j, int k) {
+    json_template_t *t = j->templates[k];
+    j->hits++;
+    if (UNLIKELY(++t->hits >= HITS_MAX))
+        for (int n = 0; n < JSON_TEMPLATES && j->templates[n]; n++) j->templates[n]->hits /= 2;
+    if (k == 0 || t->hits <= j->templates[k - 1]->hits) return;
+    j->templates[k] = j->templates[k - 1];
+    j->templates[k - 1] = t;
 }
 
 bool json_template_row(json_in_t *in) {
     json_decoder_t *j = in->j;
+    if (UNLIKELY(!j->templates[0])) return false;
+    uint32_t i = rowstore_begin(in->rows);
+    unsigned tried = 0;
     for (int k = 0; k < JSON_TEMPLATES && j->templates[k]; k++) {
-        json_template_t *t = j->templates[k];
-        if (!run(in, t)) continue;
-        j->hits++;
-        if (k) {
-            memmove(&j->templates[1], &j->templates[0], sizeof *j->templates * (size_t)k);
-            j->templates[0] = t;
+        if (tried >> k & 1) continue;
+        int took = run(in, k, i, &tried);
+        if (LIKELY(took >= 0)) {
+            rowstore_end(in->rows);
+            note_hit(j, took);
+            return true;
         }
-        return true;
+        in->skipped = 0;
+        rowstore_rollback(in->rows, i);
     }
     in->col = NULL;
     in->depth = 0;
@@ -322,6 +375,7 @@ typedef struct learn {
     json_in_t in;
     json_template_t *t;
     const uint8_t *lit; /* start of the current literal run */
+    int depth;
 } learn_t;
 
 static bool add_step(learn_t *l, step_kind_t kind, rcol_t *c, const uint8_t *lit_end) {
@@ -331,7 +385,7 @@ static bool add_step(learn_t *l, step_kind_t kind, rcol_t *c, const uint8_t *lit
         t->cap_steps = t->cap_steps ? t->cap_steps * 2 : 16;
         t->steps = xrealloc(t->steps, sizeof *t->steps * (size_t)t->cap_steps);
     }
-    t->steps[t->nsteps++] = (step_t){l->lit, (uint32_t)(lit_end - l->lit), kind, c};
+    t->steps[t->nsteps++] = (step_t){l->lit, (uint32_t)(lit_end - l->lit), (uint8_t)kind, (uint8_t)l->depth, c};
     return true;
 }
 static void add_col(rcol_t ***list, int *n, rcol_t *c) {
@@ -346,6 +400,7 @@ static bool learn_object(learn_t *l, rcol_t *row) {
     uint64_t generation = ++in->rows->generation;
     int hint = 0;
     in->p++;
+    l->depth++;
     json_ws(in);
     while (*in->p != '}') {
         slice_t key;
@@ -359,6 +414,9 @@ static bool learn_object(learn_t *l, rcol_t *row) {
         if (c && c->type->kind == TYPE_ROW && *in->p == '{') {
             add_col(&l->t->present, &l->t->npresent, c);
             if (!learn_object(l, c)) return false;
+        } else if (c && c->type->kind == TYPE_ROW && *in->p == 'n') {
+            add_col(&l->t->missing, &l->t->nmissing, c);
+            in->p += 4;
         } else {
             if (!add_step(l, c ? kind_of(c) : STEP_SKIP, c, in->p)) return false;
             if (!json_skip_value(in)) return false;
@@ -371,6 +429,7 @@ static bool learn_object(learn_t *l, rcol_t *row) {
         }
     }
     in->p++;
+    l->depth--;
     for (int k = 0; k < row->nchild; k++)
         if (row->child[k].seen != generation) add_col(&l->t->missing, &l->t->nmissing, &row->child[k]);
     return true;
@@ -387,7 +446,8 @@ static void template_free(json_template_t *t) {
 
 void json_template_learn(json_in_t *in, slice_t msg) {
     json_decoder_t *j = in->j;
-    if (j->templates[JSON_TEMPLATES - 1] && ++j->misses % LEARN_EVERY != 0) return;
+    bool full = j->templates[JSON_TEMPLATES - 1] != NULL;
+    if (++j->misses % LEARN_EVERY != 0 && full) return;
     if (msg.len > 64 * 1024) return;
     json_template_t *t = xcalloc(1, sizeof *t);
     t->text = xmalloc(msg.len);
@@ -400,9 +460,11 @@ void json_template_learn(json_in_t *in, slice_t msg) {
         template_free(t);
         return;
     }
-    template_free(j->templates[JSON_TEMPLATES - 1]);
-    memmove(&j->templates[1], &j->templates[0], sizeof *j->templates * (JSON_TEMPLATES - 1));
-    j->templates[0] = t;
+    int at = JSON_TEMPLATES - 1;
+    while (at > 0 && !j->templates[at - 1]) at--;
+    template_free(j->templates[at]);
+    j->templates[at] = t;
+    for (int k = 0; full && k < at; k++) j->templates[k]->hits /= 2;
 }
 
 void json_templates_free(json_decoder_t *j) {

@@ -92,7 +92,13 @@ void rowstore_rollback(rowstore_t *s, uint32_t rows) {
 void rcol_null(rcol_t *c, uint32_t i) {
     c->nulls[i] = 1;
     c->any_null = true;
-    if (c->width) memset((uint8_t *)c->data + (size_t)i * c->width, 0, c->width);
+    switch (c->width) { /* a call of memset for a few bytes costs more than they do */
+    case 0: break;
+    case 4: c->i32[i] = 0; break;
+    case 8: c->i64[i] = 0; break;
+    case 16: c->dec[i] = 0; break;
+    default: memset((uint8_t *)c->data + (size_t)i * c->width, 0, c->width); break;
+    }
     if (c->type->kind == TYPE_ROW)
         for (int k = 0; k < c->nchild; k++) rcol_null(&c->child[k], i);
 }

@@ -1,5 +1,6 @@
 /* The JSON decoder: what Flink's json format reads, what it refuses, and that the fast path is the same parser. */
 #include "common/clock.h"
+#include "engine/connector/json_int.h"
 #include "tests/connector/support.h"
 
 static fixture_t events(void) {
@@ -330,6 +331,69 @@ START_TEST(shapes_that_change_all_the_time) {
 }
 END_TEST
 
+static const json_decoder_t *counters(const decoder_t *d) { return d->self; }
+
+/* One topic, three kinds of record: two of three rows are null in each. */
+START_TEST(each_kind_of_record_in_a_topic_has_its_template) {
+    for (int projected = 0; projected < 2; projected++) {
+        fixture_t f = fixture_new();
+        const type_t *types[] = {&type_bigint, &type_string, &type_timestamp3};
+        const type_t *row = type_row(f.arena, 3, types, (const char *const[]){"id", "extra", "at"}, true);
+        fixture_column(&f, "kind", &type_int);
+        if (!projected) fixture_column(&f, "person", row);
+        if (!projected) fixture_column(&f, "auction", row);
+        fixture_column(&f, "bid", projected ? type_row(f.arena, 1, types, (const char *const[]){"id"}, true) : row);
+        decoder_t *d;
+        ck_ok(fixture_decoder(&f, "json", &d));
+        buf_t want = buf_make(BUF_MAX_DEFAULT);
+        for (int i = 0; i < 1000; i++) {
+            static const char *const extra[] = {"short", "escape-free and of more than sixteen bytes", "\xC3\xBCml\xC3\xA4ut", ""};
+            char msg[512], object[128];
+            snprintf(object, sizeof object, "{\"id\":%d,\"extra\":\"%s\",\"at\":\"2025-03-01 10:00:00.%03d\"}", i, extra[i & 3], i);
+            int kind = i % 50 == 0 ? 0 : i % 50 < 4 ? 1 : 2;
+            snprintf(msg, sizeof msg, "{\"kind\":%d,\"person\":%s,\"auction\":%s,\"bid\":%s}", kind, kind == 0 ? object : "null",
+                     kind == 1 ? object : "null", kind == 2 ? object : "null");
+            ck_ok(decoder_message(d, slice_str(msg)));
+            snprintf(object, sizeof object, "(%d, %s, 2025-03-01 10:00:00.%03d)", i, extra[i & 3], i);
+            if (projected) snprintf(object, sizeof object, "(%d)", i);
+            buf_printf(&want, "%s%d", i ? ";" : "", kind);
+            for (int k = projected ? 2 : 0; k < 3; k++) buf_printf(&want, "|%s", k == kind ? object : "NULL");
+        }
+        /* who does not read persons and auctions does not tell them apart */
+        ck_assert_uint_eq(counters(d)->misses, projected ? 2 : 3);
+        ck_assert_uint_eq(counters(d)->hits, 1000 - counters(d)->misses);
+        batch_t *b;
+        decoder_take(d, &b);
+        ck_ok(batch_validate(b, f.table.physical));
+        char *text = batch_text(b);
+        ck_assert(strcmp(text, buf_cstr(&want)) == 0);
+        free(text);
+        buf_free(&want);
+        batch_free(b);
+        decoder_free(d);
+        fixture_free(&f);
+    }
+}
+END_TEST
+
+START_TEST(a_template_takes_no_deeper_nesting_than_the_parser) {
+    fixture_t f = events();
+    decoder_t *d;
+    ck_ok(fixture_decoder(&f, "json", &d));
+    for (int depth = JSON_DEPTH_MAX - 2; depth <= JSON_DEPTH_MAX; depth++) {
+        char open[JSON_DEPTH_MAX + 1] = "", close[JSON_DEPTH_MAX + 1] = "", msg[3 * JSON_DEPTH_MAX];
+        memset(open, '[', (size_t)depth);
+        memset(close, ']', (size_t)depth);
+        snprintf(msg, sizeof msg, "{\"junk\":%s%s,\"id\":\"a\"}", open, close);
+        if (depth < JSON_DEPTH_MAX) ck_ok(decoder_message(d, slice_str(msg)));
+        else ck_fails(decoder_message(d, slice_str(msg)), ERR_DATA, "nested too deeply");
+    }
+    ck_assert_uint_eq(counters(d)->hits, 1);
+    decoder_free(d);
+    fixture_free(&f);
+}
+END_TEST
+
 /* Not a benchmark, a floor: a debug build does far better than this on any machine of today. */
 START_TEST(alike_records_are_read_fast) {
     fixture_t f = fixture_new();
@@ -374,4 +438,4 @@ TESTS("json_decode", reads_rows_in_any_key_order, values_are_lenient_as_in_flink
       a_failed_record_leaves_nothing_behind, large_maps_keep_the_last_of_equal_keys, an_array_holds_a_batch_of_rows_at_most, all_types,
           iso_timestamps, ignore_parse_errors_as_flink,
       fail_on_missing_field_and_not_null, options_are_checked, tombstones_and_projection, shapes_that_change_all_the_time,
-      alike_records_are_read_fast)
+      each_kind_of_record_in_a_topic_has_its_template, a_template_takes_no_deeper_nesting_than_the_parser, alike_records_are_read_fast)

@@ -1,0 +1,151 @@
+/* micro.c: one part of the data plane by itself, in one thread, without a broker: nanoseconds of CPU per event.
+ *   micro [NAME]      all, or those whose name begins with NAME
+ * Each number is the least of seven rounds: on a shared machine the rest is what others did to the caches. */
+#include "common/clock.h"
+#include "engine/connector/format.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define ROUNDS 7
+#define EVENTS 100000
+#define BATCH 4096
+
+static void check(err_t *e) {
+    if (!e) return;
+    fprintf(stderr, "%s\n", err_text(e));
+    exit(1);
+}
+
+static double cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* ------------------------------------------------------------------ JSON: messages in one buffer, decoded in turn */
+typedef struct messages {
+    buf_t text;
+    uint32_t at[EVENTS + 1];
+} messages_t;
+
+static void fill(rng_t *r, buf_t *out, int n) {
+    for (int i = 0; i < n; i++) buf_put_u8(out, (uint8_t)('a' + rng_below(r, 26)));
+}
+
+static void order(rng_t *r, buf_t *b, int i) {
+    buf_printf(b, "{\"id\":\"o%09d\",\"user_id\":\"u%06d\",\"category\":\"category-%02d\",\"amount\":%d.%02d,\"event_time\":\"2025-03-01 10:%02d:%02d.%03d\"}", i,
+               (int)rng_below(r, 1000000), (int)rng_below(r, 50), (int)rng_below(r, 1000), (int)rng_below(r, 100), (int)rng_below(r, 60),
+               (int)rng_below(r, 60), (int)rng_below(r, 1000));
+}
+
+/* As kafka_tool nexmark makes them: of 50 one person, three auctions, 46 bids. */
+static void auction_site(rng_t *r, buf_t *b, int i) {
+    char when[32];
+    snprintf(when, sizeof when, "2025-03-01 10:%02d:%02d.%03d", i / 60000 % 60, i / 1000 % 60, i % 1000);
+    if (i % 50 == 0) {
+        buf_printf(b, "{\"event_type\":0,\"person\":{\"id\":%d,\"name\":\"Ada Abel\",\"emailAddress\":\"ada@mail%d.example\",\"creditCard\":\"0123 4567 8901 2345\",\"city\":\"Bend\",\"state\":\"OR\",\"dateTime\":\"%s\",\"extra\":\"",
+                   1000 + i, i % 100, when);
+        fill(r, b, 60 + (int)rng_below(r, 40));
+        buf_puts(b, "\"},\"auction\":null,\"bid\":null}");
+    } else if (i % 50 <= 3) {
+        buf_printf(b, "{\"event_type\":1,\"person\":null,\"auction\":{\"id\":%d,\"itemName\":\"", 1000 + i);
+        fill(r, b, 12);
+        buf_puts(b, "\",\"description\":\"");
+        fill(r, b, 40 + (int)rng_below(r, 40));
+        buf_printf(b, "\",\"initialBid\":%d,\"reserve\":%d,\"dateTime\":\"%s\",\"expires\":\"%s\",\"seller\":%d,\"category\":10,\"extra\":\"", 100 + i, 200 + i, when,
+                   when, 1000 + i / 50);
+        fill(r, b, 40 + (int)rng_below(r, 40));
+        buf_puts(b, "\"},\"bid\":null}");
+    } else {
+        bool famous = rng_below(r, 2);
+        buf_printf(b, "{\"event_type\":2,\"person\":null,\"auction\":null,\"bid\":{\"auction\":%d,\"bidder\":%d,\"price\":%d,\"channel\":\"", 1000 + i / 100,
+                   1000 + (int)rng_below(r, 1000), 100 + (int)rng_below(r, 10000000));
+        if (famous) buf_puts(b, "Google");
+        else buf_printf(b, "channel-%d", (int)rng_below(r, 10000));
+        buf_puts(b, "\",\"url\":\"https://www.auctions.example/");
+        for (int k = 0; k < 3; k++) {
+            fill(r, b, 5);
+            buf_put_u8(b, '/');
+        }
+        buf_puts(b, "item.htm?query=1");
+        if (!famous) buf_printf(b, "&channel_id=%d", (int)rng_below(r, 1 << 30));
+        buf_printf(b, "\",\"dateTime\":\"%s\",\"extra\":\"", when);
+        fill(r, b, 64 + (int)rng_below(r, 40));
+        buf_puts(b, "\"}}");
+    }
+}
+
+static messages_t *messages_new(void (*make)(rng_t *, buf_t *, int)) {
+    messages_t *m = xcalloc(1, sizeof *m);
+    m->text = buf_make(64 << 20);
+    rng_t r;
+    rng_seed(&r, 1);
+    for (int i = 0; i < EVENTS; i++) {
+        make(&r, &m->text, i);
+        m->at[i + 1] = (uint32_t)m->text.len;
+    }
+    return m;
+}
+
+static void decode_all(decoder_t *d, const messages_t *m) {
+    batch_t *b = NULL;
+    for (int i = 0; i < EVENTS; i++) {
+        check(decoder_message(d, slice_of(m->text.data + m->at[i], m->at[i + 1] - m->at[i])));
+        if (decoder_rows(d) < BATCH && i + 1 < EVENTS) continue;
+        decoder_take(d, &b);
+        batch_free(b);
+    }
+}
+
+static void json(const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
+    if (only && strncmp(name, only, strlen(only)) != 0) return;
+    messages_t *m = messages_new(make);
+    arena_t *a = arena_new();
+    options_t none = {0};
+    schema_t *s = schema_new(a, n);
+    memcpy(s->fields, fields, sizeof *fields * (size_t)n);
+    format_config_t c = {.options = &none, .format = "json", .prefix = "", .fields = s};
+    decoder_t *d;
+    check(decoder_new(&c, &d));
+    double best = 1e18, bytes = (double)m->text.len;
+    for (int k = 0; k < ROUNDS; k++) {
+        double t = cpu_ns();
+        decode_all(d, m);
+        best = MIN(best, cpu_ns() - t);
+    }
+    printf("%-24s %7.1f ns/event %7.1f bytes/event %6.2f GB/s\n", name, best / EVENTS, bytes / EVENTS, bytes / best);
+    decoder_free(d);
+    arena_free(a);
+    buf_free(&m->text);
+    free(m);
+}
+
+static const type_t *row(arena_t *a, int n, const field_t *f) {
+    const type_t *types[16];
+    const char *names[16];
+    for (int i = 0; i < n; i++) types[i] = f[i].type, names[i] = f[i].name;
+    return type_row(a, n, types, names, true);
+}
+#define ROW(...) row(a, ARRAY_LEN(((field_t[]){__VA_ARGS__})), (field_t[]){__VA_ARGS__})
+#define JSON(name, make, ...) json(name, only, make, (field_t[]){__VA_ARGS__}, ARRAY_LEN(((field_t[]){__VA_ARGS__})))
+
+int main(int argc, char **argv) {
+    const char *only = argc > 1 ? argv[1] : NULL;
+    arena_t *a = arena_new();
+    const type_t *big = &type_bigint, *text = &type_string, *at = &type_timestamp3;
+    JSON("json orders", order, {"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at});
+    JSON("json orders, tumble", order, {"category", text}, {"amount", &type_double}, {"event_time", at});
+    const type_t *person = ROW({"id", big}, {"name", text}, {"emailAddress", text}, {"creditCard", text}, {"city", text}, {"state", text}, {"dateTime", at}, {"extra", text}),
+                 *auction = ROW({"id", big}, {"itemName", text}, {"description", text}, {"initialBid", big}, {"reserve", big}, {"dateTime", at},
+                                {"expires", at}, {"seller", big}, {"category", big}, {"extra", text}),
+                 *bid = ROW({"auction", big}, {"bidder", big}, {"price", big}, {"channel", text}, {"url", text}, {"dateTime", at}, {"extra", text}),
+                 *time = ROW({"dateTime", at});
+    JSON("json nexmark, all", auction_site, {"event_type", &type_int}, {"person", person}, {"auction", auction}, {"bid", bid});
+    JSON("json nexmark, bid", auction_site, {"event_type", &type_int}, {"bid", bid});
+    JSON("json nexmark, q0", auction_site, {"event_type", &type_int}, {"person", time}, {"auction", time},
+         {"bid", ROW({"auction", big}, {"bidder", big}, {"price", big}, {"dateTime", at}, {"extra", text})});
+    JSON("json nexmark, q2", auction_site, {"event_type", &type_int}, {"bid", ROW({"auction", big}, {"price", big})});
+    arena_free(a);
+    return 0;
+}
