@@ -59,8 +59,8 @@ bool mailbox_send(mailbox_t *m, void *msg) {
         if (m->len == m->cap) grow(m);
         m->ring[(m->head + m->len++) & (m->cap - 1)] = msg;
     }
+    if (first) mailbox_wake(m); /* under the lock: who has received the message may free the mailbox at once */
     pthread_mutex_unlock(&m->lock);
-    if (first) mailbox_wake(m);
     return ok;
 }
 
