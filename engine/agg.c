@@ -66,6 +66,34 @@ static err_t *bind_array(arena_t *a, const agg_fn_t *fn, expr_t **args, int narg
     return NULL;
 }
 
+static err_t *check_percent(arena_t *a, const expr_t *e) {
+    expr_t *d;
+    value_t v;
+    eval_ctx_t ctx = {.time_zone = "UTC"};
+    bool ok = type_is_numeric(e->type) && expr_is_constant(e);
+    if (ok) {
+        TRY(cast_bind(a, (expr_t *)(uintptr_t)e, &type_double, CAST_EXPLICIT, &d));
+        TRY(expr_constant(a, d, &ctx, &v));
+    }
+    return ok && !v.null && v.f >= 0 && v.f <= 1 ? NULL : err_new(ERR_INVALID, "a percentage of PERCENTILE is a constant from 0.0 to 1.0");
+}
+
+static err_t *bind_percentile(arena_t *a, const agg_fn_t *fn, expr_t **args, int nargs, const type_t **ret) {
+    if (!type_is_numeric(args[0]->type)) return not_for(fn, args[0]->type, "a number");
+    bool list = args[1]->type->kind == TYPE_ARRAY;
+    const type_t *t = list ? type_array(a, &type_double, true) : &type_double;
+    if (!list) TRY(check_percent(a, args[1]));
+    else if (args[1]->kind != EXPR_CALL || strcmp(func_name(args[1]->func), "ARRAY") != 0)
+        return err_new(ERR_INVALID, "the percentages of PERCENTILE are a constant: ARRAY[0.5, 0.9]");
+    for (int i = 0; list && i < args[1]->nargs; i++) TRY(check_percent(a, args[1]->args[i]));
+    TRY(cast_bind(a, args[0], &type_double, CAST_EXPLICIT, &args[0]));
+    TRY(cast_bind(a, args[1], t, CAST_EXPLICIT, &args[1]));
+    if (nargs > 2 && !type_is_integer(args[2]->type)) return not_for(fn, args[2]->type, "an integer as frequency");
+    if (nargs > 2) TRY(cast_bind(a, args[2], &type_bigint, CAST_EXPLICIT, &args[2]));
+    *ret = t;
+    return NULL;
+}
+
 /* ---------------------------------------------------------------- implementations by argument */
 static const agg_impl_t *impl_count(const agg_slot_t *s, bool retracting) { return &agg_impl_count; }
 
@@ -101,6 +129,7 @@ static const agg_impl_t *impl_max(const agg_slot_t *s, bool retracting) {
 }
 
 static const agg_impl_t *impl_var(const agg_slot_t *s, bool retracting) { return &agg_impl_var; }
+static const agg_impl_t *impl_percentile(const agg_slot_t *s, bool retracting) { return &agg_impl_percentile; }
 static const agg_impl_t *impl_collect(const agg_slot_t *s, bool retracting) { return &agg_impl_collect; }
 static const agg_impl_t *impl_list(const agg_slot_t *s, bool retracting) {
     if (retracting || s->kind == LIST_AGG || s->kind == LIST_ARRAY) return &agg_impl_list;
@@ -124,6 +153,7 @@ static const agg_fn_t functions[] = {
     {"LAST_VALUE", 1, 1, bind_value, impl_list, LIST_LAST, false, true},
     {"LISTAGG", 1, 2, bind_listagg, impl_list, LIST_AGG, false, true},
     {"ARRAY_AGG", 1, 1, bind_array, impl_list, LIST_ARRAY, false, true},
+    {"PERCENTILE", 2, 3, bind_percentile, impl_percentile, 0, false, true},
     {"COLLECT", 1, 1, bind_collect, impl_collect, 0, false, true},
 };
 

@@ -86,7 +86,7 @@ void agg_partial_list(arena_t *a, const agg_slot_t *s, const type_t **ret);
 extern const agg_impl_t agg_impl_count, agg_impl_sum_int, agg_impl_sum_float, agg_impl_sum_double, agg_impl_sum_dec,
     agg_impl_var, agg_impl_min_int, agg_impl_max_int, agg_impl_min_double, agg_impl_max_double, agg_impl_min_dec,
     agg_impl_max_dec, agg_impl_min_str, agg_impl_max_str, agg_impl_extreme_retract, agg_impl_first, agg_impl_last, agg_impl_list,
-    agg_impl_collect, agg_impl_distinct;
+    agg_impl_collect, agg_impl_percentile, agg_impl_distinct;
 
 /* kinds */
 enum { SUM_SUM, SUM_AVG };

@@ -42,6 +42,7 @@ static const func_t operators[] = {
     {"GREATEST", "a+>r", rule_greatest, kernel_greatest, FUNC_SAFE, "GREATEST(x, y, ..)", "The greatest; NULL when one is NULL."},
     {"LEAST", "a+>r", rule_greatest, kernel_least, FUNC_SAFE, "LEAST(x, y, ..)", "The least; NULL when one is NULL."},
     {"TYPEOF", "ab?>t", rule_typeof, kernel_first, 0, "TYPEOF(x)", "The name of the type."},
+    {"CURRENT_DATABASE", ">r", rule_current_database, kernel_first, 0, "CURRENT_DATABASE()", "The database: default_database."},
     {"RAND", "i?>d", NULL, kernel_rand, FUNC_RANDOM, "RAND([seed])", "A number in [0, 1).", free},
     {"RAND_INTEGER", "ii?>i", NULL, kernel_rand_integer, FUNC_RANDOM, "RAND_INTEGER([seed, ]bound)", "An integer in [0, bound).", free},
     {"UUID", ">t.", NULL, kernel_uuid, FUNC_RANDOM, "UUID()", "A random UUID.", free},

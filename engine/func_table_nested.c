@@ -13,6 +13,7 @@ const func_t func_table_nested[] = {
     {"MAP_KEYS", "m>r", rule_map_part, kernel_map_part, FUNC_NULLS | FUNC_SAFE, "MAP_KEYS(map)", "The keys."},
     {"MAP_VALUES", "m>r", rule_map_part, kernel_map_part, FUNC_NULLS | FUNC_SAFE, "MAP_VALUES(map)", "The values."},
     {"MAP_ENTRIES", "m>r", rule_map_part, kernel_map_part, FUNC_NULLS | FUNC_SAFE, "MAP_ENTRIES(map)", "Rows of key and value."},
+    {"MAP_UNION", "m+>r", rule_map_union, kernel_map_union, 0, "MAP_UNION(map, ..)", "The entries of all; of equal keys the last stays."},
     {"MAP_FROM_ARRAYS", "rr>r", rule_map_from_arrays, kernel_map_from_arrays, 0, "MAP_FROM_ARRAYS(keys, values)", "A map of two arrays."},
     {"ARRAY_CONTAINS", "ra>r", rule_array_element, kernel_array_contains, FUNC_NULLS, "ARRAY_CONTAINS(array, x)", "Is it there?"},
     {"ARRAY_POSITION", "ra>r", rule_array_element, kernel_array_position, 0, "ARRAY_POSITION(array, x)", "Where it is, 0 when it is not there."},

@@ -46,6 +46,14 @@ err_t *rule_typeof(binding_t *b) {
     return NULL;
 }
 
+err_t *rule_current_database(binding_t *b) { /* there is one; becomes a constant argument */
+    b->args = ARENA_ARRAY(b->a, expr_t *, 1);
+    b->args[0] = expr_string(b->a, "default_database", strlen("default_database"));
+    b->nargs = 1;
+    b->type = type_nullable(b->a, &type_string, false);
+    return NULL;
+}
+
 err_t *kernel_first(call_t *c) { /* the first argument as it is */
     for (uint32_t i = 0; i < c->n; i++) c->out->str[i] = arg_str(c, 0, i);
     return NULL;

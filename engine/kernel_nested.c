@@ -227,6 +227,47 @@ err_t *kernel_map_part(call_t *c) {
     return NULL;
 }
 
+err_t *rule_map_union(binding_t *b) {
+    const type_t *t;
+    TRY(bind_common(b, 0, b->nargs, &t));
+    if (t->kind != TYPE_MAP) return bind_error(b, "maps are needed");
+    b->type = type_of(b, t);
+    return NULL;
+}
+
+static bool key_follows(const call_t *c, uint32_t i, int from, const column_t *keys, uint32_t at) {
+    for (int k = from; k < c->nargs; k++) {
+        span_t s = c->args[k].span[AT(c, k, i)];
+        for (uint32_t r = s.off; r < s.off + s.len; r++)
+            if (same(keys, at, &c->args[k].child[0], r)) return true;
+    }
+    return false;
+}
+
+err_t *kernel_map_union(call_t *c) {
+    colbuilder_t *b = colbuilder_new(c->expr->type, c->m);
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (row_null(c, i)) {
+            colbuilder_null(b);
+            continue;
+        }
+        colbuilder_begin(b);
+        for (int k = 0; k < c->nargs; k++) {
+            const column_t *m = &c->args[k];
+            span_t s = m->span[AT(c, k, i)];
+            for (uint32_t r = s.off; r < s.off + s.len; r++) {
+                if (key_follows(c, i, k + 1, &m->child[0], r)) continue;
+                colbuilder_row(colbuilder_child(b, 0), &m->child[0], r);
+                colbuilder_row(colbuilder_child(b, 1), &m->child[1], r);
+            }
+        }
+        colbuilder_end(b);
+    }
+    colbuilder_finish(b, c->out);
+    colbuilder_free(b);
+    return NULL;
+}
+
 err_t *rule_map_from_arrays(binding_t *b) {
     const type_t *k = b->args[0]->type, *v = b->args[1]->type;
     if (k->kind != TYPE_ARRAY || v->kind != TYPE_ARRAY) return bind_error(b, "two arrays are needed");

@@ -60,12 +60,7 @@ static const char *differs(str_t p) {
     return NULL;
 }
 
-static err_t *regex_compile(str_t pattern, const char *func, uint32_t options, regex_t **ret) {
-    const char *why = differs(pattern);
-    if (why)
-        return err_hint(err_new(ERR_UNSUPPORTED, "%s: pattern '%.*s': %s is read differently by Java and PCRE2", func,
-                                (int)MIN(pattern.len, 100u), pattern.p ? pattern.p : "", why),
-                        "write the pattern without it");
+static regex_t *regex_new(str_t pattern, uint32_t options) {
     regex_t *r = xcalloc(1, sizeof *r);
     r->pattern = xstrndup(pattern.p ? pattern.p : "", pattern.len);
     r->len = pattern.len;
@@ -83,7 +78,16 @@ static err_t *regex_compile(str_t pattern, const char *func, uint32_t options, r
         r->context = pcre2_match_context_create(NULL);
         pcre2_set_match_limit(r->context, MATCH_LIMIT);
     }
-    *ret = r;
+    return r;
+}
+
+static err_t *regex_compile(str_t pattern, const char *func, uint32_t options, regex_t **ret) {
+    const char *why = differs(pattern);
+    if (why)
+        return err_hint(err_new(ERR_UNSUPPORTED, "%s: pattern '%.*s': %s is read differently by Java and PCRE2", func,
+                                (int)MIN(pattern.len, 100u), pattern.p ? pattern.p : "", why),
+                        "write the pattern without it");
+    *ret = regex_new(pattern, options);
     return NULL;
 }
 
@@ -152,6 +156,58 @@ static err_t *next_match(call_t *c, regex_t *r, str_t s, uint32_t *from, size_t 
     *ret_found = true;
     return NULL;
 }
+
+static err_t *extract_all_row(call_t *c, uint32_t i, colbuilder_t *b) {
+    regex_t *r;
+    uint32_t groups = 0, from = 0;
+    size_t start, end;
+    str_t s = arg_str(c, 0, i);
+    int32_t group = c->nargs > 2 ? arg_i32(c, 2, i) : 1;
+    TRY(regex_of(c, arg_str(c, 1, i), &r));
+    if (r->valid) pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+    if (!r->valid || group < 0 || group > (int64_t)groups) {
+        colbuilder_null(b);
+        return NULL;
+    }
+    colbuilder_begin(b);
+    for (bool found = true; found;) {
+        TRY(next_match(c, r, s, &from, &start, &end, &found));
+        const PCRE2_SIZE *v = pcre2_get_ovector_pointer(r->data) + 2 * group;
+        if (found && v[0] == PCRE2_UNSET) colbuilder_null(colbuilder_child(b, 0));
+        else if (found) colbuilder_str(colbuilder_child(b, 0), s.p + v[0], v[1] - v[0]);
+    }
+    colbuilder_end(b);
+    return NULL;
+}
+
+err_t *kernel_regexp_extract_all(call_t *c) {
+    colbuilder_t *b = colbuilder_new(c->expr->type, c->m);
+    err_t *e = NULL;
+    for (uint32_t i = 0; i < c->n && !e; i++) {
+        bool null = false;
+        for (int k = 0; k < c->nargs; k++) null |= arg_null(c, k, i);
+        if (null) colbuilder_null(b);
+        else e = extract_all_row(c, i, b);
+    }
+    if (!e) colbuilder_finish(b, c->out);
+    colbuilder_free(b);
+    return e;
+}
+
+/* IS_DIGIT, IS_ALPHA: every character of the class, at least one; of numbers the answer is known. */
+static err_t *all_of(call_t *c, const char *pattern, bool of_number) {
+    regex_t *r = *c->state;
+    if (!r) *c->state = r = regex_new((str_t){.p = pattern, .len = (uint32_t)strlen(pattern)}, 0);
+    bool number = type_is_numeric(arg_type(c, 0));
+    for (uint32_t i = 0; i < c->n; i++) {
+        int n = 0;
+        if (!number && !arg_null(c, 0, i)) TRY(regex_match(c, r, arg_str(c, 0, i), 0, 0, &n));
+        c->out->b[i] = number ? of_number : n > 0;
+    }
+    return NULL;
+}
+err_t *kernel_is_digit(call_t *c) { return all_of(c, "\\A\\p{Nd}+\\z", true); }
+err_t *kernel_is_alpha(call_t *c) { return all_of(c, "\\A\\p{L}+\\z", false); }
 
 static err_t *replace_row(call_t *c, uint32_t i, buf_t *out) {
     regex_t *r;

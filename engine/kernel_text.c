@@ -100,18 +100,16 @@ static uint32_t lower_cp(uint32_t cp) {
     return cp;
 }
 
-static void change_case(call_t *c, uint32_t i, bool upper) {
-    str_t s = arg_str(c, 0, i);
+str_t text_case(str_t s, bool upper, mem_t *m) {
     if (text_ascii(s)) {
-        char *p = mem_alloc(c->m, s.len);
+        char *p = mem_alloc(m, s.len);
         for (uint32_t k = 0; k < s.len; k++) {
             char ch = s.p[k];
             p[k] = upper ? (ch >= 'a' && ch <= 'z' ? (char)(ch - 32) : ch) : (ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch);
         }
-        out_str(c, i, p, s.len);
-        return;
+        return (str_t){.p = p, .len = s.len};
     }
-    char *p = mem_alloc(c->m, (size_t)s.len * 2 + 4);
+    char *p = mem_alloc(m, (size_t)s.len * 2 + 4);
     uint32_t n = 0, len;
     for (uint32_t k = 0; k < s.len; k += len) {
         uint32_t cp = utf8_decode(s.p + k, s.len - k, &len);
@@ -126,15 +124,15 @@ static void change_case(call_t *c, uint32_t i, bool upper) {
             n += utf8_encode(p + n, upper ? upper_cp(cp) : lower_cp(cp));
         }
     }
-    out_str(c, i, p, n);
+    return (str_t){.p = p, .len = n};
 }
 
 err_t *kernel_upper(call_t *c) {
-    EACH(c, i) change_case(c, i, true);
+    EACH(c, i) c->out->str[i] = text_case(arg_str(c, 0, i), true, c->m);
     return NULL;
 }
 err_t *kernel_lower(call_t *c) {
-    EACH(c, i) change_case(c, i, false);
+    EACH(c, i) c->out->str[i] = text_case(arg_str(c, 0, i), false, c->m);
     return NULL;
 }
 

@@ -117,6 +117,7 @@ typedef enum ast_expr_kind {
  *   AND and OR have two or more args (chains are flattened, evaluation is from left to right)
  *   "IS JSON VALUE" "IS JSON OBJECT" "IS JSON ARRAY" "IS JSON SCALAR"(x)
  *   "OVERLAPS"(row, row)  "FINAL"(x) "RUNNING"(x) of MATCH_RECOGNIZE  "MULTISET"(a, ..)
+ *   "MINUS_DATE"(SYMBOL unit, a, b): (a - b) DAY
  *   "AT TIME ZONE"(x, zone)  "BETWEEN SYMMETRIC"  "IN" over a list of expressions
  *   NOT x LIKE y, x NOT IN (..), x NOT BETWEEN, IS NOT JSON: OP NOT over the positive form
  *   ITEM is x[i]; FIELD(x, SYMBOL name) only where x is not a plain path: f(a).b, (e).b, a[1].b

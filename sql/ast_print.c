@@ -207,6 +207,12 @@ static void print_op(buf_t *o, const ast_expr_t *e) {
     else if (strcmp(op, "ITEM") == 0) {
         print_at(o, x[0], P_PRIMARY);
         print_bracketed(o, "", "[", (ast_exprs_t){1, x + 1}, "]");
+    } else if (strcmp(op, "MINUS_DATE") == 0) {
+        buf_puts(o, "(");
+        print_at(o, x[1], P_ADD);
+        buf_puts(o, " - ");
+        print_at(o, x[2], P_MUL);
+        buf_printf(o, ") %s", x[0]->text);
     } else if (strcmp(op, "FIELD") == 0) print_field(o, e);
     else if (strcmp(op, "FINAL") == 0 || strcmp(op, "RUNNING") == 0) {
         buf_printf(o, "%s ", op);

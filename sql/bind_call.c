@@ -89,7 +89,7 @@ static err_t *bind_grouping(expr_ctx_t *x, const ast_expr_t *e, const char *name
 
 static err_t *unknown_function(err_t *e, const char *name) {
     static const char *const others[] = {"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG", "COLLECT", "ARRAY_AGG",
-                                         "FIRST_VALUE", "LAST_VALUE", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP",
+                                         "FIRST_VALUE", "LAST_VALUE", "PERCENTILE", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP",
                                          "TUMBLE_START", "TUMBLE_END", "TUMBLE_ROWTIME", "HOP_START", "HOP_END",
                                          "HOP_ROWTIME", "GROUPING", "GROUPING_ID"};
     if (err_code(e) != ERR_NOT_FOUND || err_hint_text(e)) return e;

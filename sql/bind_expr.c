@@ -127,9 +127,50 @@ static err_t *bind_args(expr_ctx_t *x, const ast_exprs_t *args, expr_t ***ret) {
     return NULL;
 }
 
+/* (a - b) DAY; months and years are counted, the rest is the time between. */
+static err_t *bind_difference(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
+    expr_t **args;
+    TRY(bind_args(x, &e->args, &args));
+    if (!type_is_temporal(args[1]->type) || !type_is_temporal(args[2]->type))
+        return err_pos(err_new(ERR_TYPE, "(a - b) %s takes two times", e->args.item[0]->text), e->pos);
+    const char *unit = e->args.item[0]->text;
+    bool months = strcmp(unit, "YEAR") == 0 || strcmp(unit, "QUARTER") == 0 || strcmp(unit, "MONTH") == 0;
+    if (!months) return bind_function(x, "-", e->pos, args + 1, 2, ret);
+    expr_t *diff[3] = {bind_symbol(x->b, "MONTH"), args[2], args[1]};
+    TRY(bind_function(x, "TIMESTAMPDIFF", e->pos, diff, 3, ret));
+    return err_pos(cast_bind(x->b->arena, *ret, type_nullable(x->b->arena, &type_interval_month, (*ret)->type->nullable), CAST_EXPLICIT, ret), e->pos);
+}
+
+/* The ends of a period (begin, end) or (begin, interval), in order. */
+static err_t *bind_period(expr_ctx_t *x, const ast_expr_t *row, expr_t *ends[2]) {
+    if (row->kind != AST_OP || strcmp(row->text, "ROW") != 0 || row->args.n != 2)
+        return err_pos(err_hint(err_new(ERR_TYPE, "OVERLAPS compares two periods"), "write (begin, end) OVERLAPS (begin, end)"), row->pos);
+    expr_t **args;
+    TRY(bind_args(x, &row->args, &args));
+    if (!type_is_temporal(args[0]->type))
+        return err_pos(err_new(ERR_TYPE, "a period begins with a time, not %s", type_text(x->b->arena, args[0]->type)), row->pos);
+    if (type_is_interval(args[1]->type)) TRY(bind_function(x, "+", row->pos, args, 2, &args[1]));
+    expr_t *ordered, *up[3], *down[3];
+    TRY(bind_function(x, "<=", row->pos, args, 2, &ordered));
+    up[0] = down[0] = ordered;
+    up[1] = down[2] = args[0];
+    up[2] = down[1] = args[1];
+    TRY(bind_function(x, "CASE", row->pos, up, 3, &ends[0]));
+    return bind_function(x, "CASE", row->pos, down, 3, &ends[1]);
+}
+
+static err_t *bind_overlaps(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
+    expr_t *a[2], *b[2], *both[2];
+    TRY(bind_period(x, e->args.item[0], a));
+    TRY(bind_period(x, e->args.item[1], b));
+    TRY(bind_function(x, ">=", e->pos, (expr_t *[]){a[1], b[0]}, 2, &both[0]));
+    TRY(bind_function(x, ">=", e->pos, (expr_t *[]){b[1], a[0]}, 2, &both[1]));
+    return bind_function(x, "AND", e->pos, both, 2, ret);
+}
+
 static err_t *bind_op(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
-    if (strcmp(e->text, "OVERLAPS") == 0)
-        return refuse(e->pos, "OVERLAPS", "compare the ends: a.begin < b.finish AND b.begin < a.finish");
+    if (strcmp(e->text, "OVERLAPS") == 0) return bind_overlaps(x, e, ret);
+    if (strcmp(e->text, "MINUS_DATE") == 0) return bind_difference(x, e, ret);
     if (strcmp(e->text, "FINAL") == 0 || strcmp(e->text, "RUNNING") == 0)
         return refuse(e->pos, "FINAL and RUNNING outside MATCH_RECOGNIZE", "leave the word out");
     /* -9223372036854775808 is one literal: its digits alone do not fit into BIGINT */

@@ -169,6 +169,16 @@ ast_expr_t *sql_map(sql_parser_t *p, ast_pos_t pos, ast_exprs_t args) {
     return NULL;
 }
 
+ast_expr_t *sql_difference(sql_parser_t *p, ast_expr_t *minus, ast_unit_t unit) {
+    if (minus->kind != AST_OP || strcmp(minus->text, "-") != 0) {
+        sql_fail(p, minus->pos, err_hint(err_new(ERR_SYNTAX, "a unit stands behind a difference only"), "write (a - b) %s", ast_unit_name(unit)));
+        return NULL;
+    }
+    ast_exprs_t args = prepend(p, minus->args.item[0], (ast_exprs_t){.n = 1, .item = &minus->args.item[1]});
+    ast_expr_t *symbol = sql_symbol(p, minus->pos, ast_unit_name(unit));
+    return sql_op(p, minus->pos, "MINUS_DATE", prepend(p, symbol, args));
+}
+
 ast_expr_t *sql_in(sql_parser_t *p, ast_expr_t *x, ast_exprs_t list) { return sql_op(p, x->pos, "IN", prepend(p, x, list)); }
 
 ast_expr_t *sql_query_expr(sql_parser_t *p, ast_expr_kind_t kind, ast_pos_t pos, ast_query_t *q) {

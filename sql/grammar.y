@@ -576,6 +576,7 @@ primary:
   | call
   | query_wp %prec UMINUS { NEED($$ = sql_query_expr(p, AST_SUBQUERY, POS(@1), $1)); }
   | '(' expr ')' { $$ = $2; }
+  | '(' expr ')' unit_range { NEED($$ = sql_difference(p, $2, $4.from)); }
   | '(' expr ',' exprs ')' { NEED($$ = sql_row_of(p, POS(@1), $2, $4)); }
   | K_ROW '(' exprs ')' { NEED($$ = sql_op(p, POS(@1), "ROW", $3)); }
   | K_ROW '(' ')' { NEED($$ = sql_op(p, POS(@1), "ROW", (ast_exprs_t){0})); }

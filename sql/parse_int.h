@@ -77,6 +77,7 @@ const char *sql_compare_name(int token);
 ast_expr_t *sql_row(sql_parser_t *p, ast_expr_t *x); /* x, or ROW(x) when it is no row */
 ast_expr_t *sql_row_of(sql_parser_t *p, ast_pos_t pos, ast_expr_t *first, ast_exprs_t rest);
 ast_expr_t *sql_map(sql_parser_t *p, ast_pos_t pos, ast_exprs_t args);
+ast_expr_t *sql_difference(sql_parser_t *p, ast_expr_t *minus, ast_unit_t unit); /* (a - b) DAY */
 ast_expr_t *sql_in(sql_parser_t *p, ast_expr_t *x, ast_exprs_t list);
 ast_expr_t *sql_in_query(sql_parser_t *p, ast_expr_t *x, ast_query_t *q);
 bool sql_call_tail(sql_parser_t *p, ast_expr_t *e, int nulls, ast_orders_t within, ast_expr_t *filter, ast_window_t *over);

@@ -177,6 +177,7 @@ static int classify_unit(const sql_parser_t *p, int i) {
     if (prev == K_INTERVAL && next != '(') return UNIT;
     if (prev == K_INTERVAL && spelled(p, i + 2) == INTEGER && !is_word(p, i - 2, "SELECT")) return UNIT;
     if (prev == K_TO) return UNIT;
+    if (prev == ')' && next != '(' && at(p, i)->reserved) return UNIT; /* (a - b) DAY */
     if (prev == '(' && next == K_FROM && spelled(p, i - 2) == K_EXTRACT) return UNIT;
     if (prev == '(' && next == ',' && (is_word(p, i - 2, "TIMESTAMPADD") || is_word(p, i - 2, "TIMESTAMPDIFF"))) return UNIT;
     return next == '(' || !at(p, i)->reserved ? IDENT : RESERVED;

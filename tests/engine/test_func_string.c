@@ -91,6 +91,71 @@ START_TEST(patterns) {
 }
 END_TEST
 
+START_TEST(every_match_of_a_group) {
+    fx_t f = fx_new();
+    IS("[a, a]", "REGEXP_EXTRACT_ALL", S("abab"), S("(a)(b)"));
+    IS("[l, l, l]", "REGEXP_EXTRACT_ALL", S("Hello World"), S("l"), I(0));
+    IS("[NULL, NULL, o, o, NULL]", "REGEXP_EXTRACT_ALL", S("Hello World"), S("(l)|(o)"), I(2));
+    IS("[]", "REGEXP_EXTRACT_ALL", S("x"), S("(a)"));
+    IS("NULL", "REGEXP_EXTRACT_ALL", S("abab"), S("ab"));
+    IS("NULL", "REGEXP_EXTRACT_ALL", S("abab"), S("(a)"), I(-1));
+    IS("NULL", "REGEXP_EXTRACT_ALL", S("abab"), S("("));
+    IS("[, , ]", "REGEXP_EXTRACT_ALL", S("ab"), S("()"));
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(characters_translated_and_classified) {
+    fx_t f = fx_new();
+    expr_t *no = expr_null(f.a, &type_string);
+    IS("He11 Wr1d", "TRANSLATE", S("Hello World"), S("lo"), S("1"));
+    IS("He11o", "TRANSLATE3", S("Hello"), S("ll"), S("12"));
+    IS("Heo", "TRANSLATE", S("Hello"), S("l"), no);
+    IS("Hello", "TRANSLATE", S("Hello"), no, S("x"));
+    IS("axbyc", "TRANSLATE", S("aéb😀c"), S("é😀"), S("xy"));
+    IS("b", "ELT", I(2), S("a"), S("b"));
+    IS("NULL", "ELT", I(3), S("a"), S("b"));
+    IS("NULL", "ELT", I(0), S("a"), S("b"));
+    IS("TRUE", "IS_DIGIT", S("1٣"));
+    IS("FALSE", "IS_DIGIT", S("1a"));
+    IS("FALSE", "IS_DIGIT", S(""));
+    IS("FALSE", "IS_DIGIT", no);
+    IS("TRUE", "IS_DIGIT", I(-5));
+    IS("TRUE", "IS_ALPHA", S("ä漢"));
+    IS("FALSE", "IS_ALPHA", I(5));
+    static const char *const yes[] = {"-1.5e3", ".5", "5.", " 5", "NaN", "Infinity", "0x1p3", "1f", "1d", "+5"};
+    static const char *const bad[] = {"", "1e", "1L", "1_0", ".", "0x1", "nan"};
+    for (size_t k = 0; k < ARRAY_LEN(yes); k++) IS("TRUE", "IS_DECIMAL", S(yes[k]));
+    for (size_t k = 0; k < ARRAY_LEN(bad); k++) IS("FALSE", "IS_DECIMAL", S(bad[k]));
+    fx_is(&f, fx_call(&f, "CURRENT_DATABASE", 0), "default_database");
+    fx_free(&f);
+}
+END_TEST
+
+/* Every expected text was computed by Java's Formatter. */
+START_TEST(printf_is_javas) {
+    fx_t f = fx_new();
+    expr_t *no = expr_null(f.a, &type_int);
+    IS("   42|7    |00300", "PRINTF", S("%5d|%-5d|%05d"), I(42), I(7), I(300));
+    IS("80000000 2A 20000000000", "PRINTF", S("%x %X %o"), I(INT32_MIN), I(42), I(INT32_MIN));
+    IS("-2,147,483,648 +42 (5)", "PRINTF", S("%,d %+d %(d"), I(INT32_MIN), I(42), I(-5));
+    IS("-1234567.88|     2.250|", "PRINTF", S("%.2f|%10.3f|"), fx_d(&f, -1234567.875), fx_d(&f, 2.25));
+    IS("0.13 100000000000000000000.00 0", "PRINTF", S("%.2f %.2f %.0f"), fx_d(&f, 0.125), fx_d(&f, 1e20), fx_d(&f, 0.4));
+    IS("10.0 1 0.00", "PRINTF", S("%.1f %.0f %.2f"), fx_d(&f, 9.96), fx_d(&f, 0.5), fx_d(&f, 0.0001));
+    IS("-1.234568e+06 0.000000e+00 1.000000E+20", "PRINTF", S("%e %e %E"), fx_d(&f, -1234567.875), fx_d(&f, 0), fx_d(&f, 1e20));
+    IS("2.25000 -1.23457e+06 0.00000", "PRINTF", S("%g %g %g"), fx_d(&f, 2.25), fx_d(&f, -1234567.875), fx_d(&f, 0));
+    IS("1.0E20 1970-01-01T00:00", "PRINTF", S("%s %s"), fx_d(&f, 1e20), fx_ts(&f, "1970-01-01 00:00:00"));
+    IS(" null nu false NULL", "PRINTF", S("%5d %.2f %b %S"), no, no, no, no);
+    IS("b a a 100%\n", "PRINTF", S("%2$s %1$s %<s 100%%%n"), S("a"), S("b"));
+    IS("ÄÖ SS|He|x  |", "PRINTF", S("%S|%.2s|%-3s|"), S("äö ß"), S("Hello"), S("x"));
+    static const char *const bad[] = {"%d", "%q", "%-d", "%.1d", "%f", "%s %s", "%", "%0s"};
+    for (size_t k = 0; k < ARRAY_LEN(bad); k++) IS("NULL", "PRINTF", S(bad[k]), S("text"));
+    expr_t *args[] = {S("%s"), fx_call(&f, "ARRAY", 1, I(1))}, *ret;
+    ck_fails(func_bind(f.a, "PRINTF", args, 2, &ret), ERR_TYPE, "no text");
+    fx_free(&f);
+}
+END_TEST
+
 START_TEST(digests_and_codes) {
     fx_t f = fx_new();
     IS("900150983cd24fb0d6963f7d28e17f72", "MD5", S("abc"));
@@ -179,12 +244,14 @@ START_TEST(arrays_and_maps) {
     IS("NULL", "ITEM", m, S("q"));
     IS("[k, l]", "MAP_KEYS", m);
     IS("[(k, 1), (l, 2)]", "MAP_ENTRIES", m);
+    IS("{k=1, l=5, m=6}", "MAP_UNION", m, fx_call(&f, "MAP", 4, S("l"), I(5), S("m"), I(6)));
     IS("{k=1, l=2}", "MAP_FROM_ARRAYS", fx_call(&f, "MAP_KEYS", 1, m), fx_call(&f, "MAP_VALUES", 1, m));
     IS("2", "FIELD", fx_call(&f, "ITEM", 2, fx_call(&f, "MAP_ENTRIES", 1, m), I(2)), fx_sym(&f, "value"));
     fx_free(&f);
 }
 END_TEST
 
-TESTS("engine/func_string", cutting_and_padding, searching_joining_splitting, patterns, digests_and_codes,
+TESTS("engine/func_string", cutting_and_padding, searching_joining_splitting, patterns, every_match_of_a_group, characters_translated_and_classified,
+      printf_is_javas, digests_and_codes,
       charsets_as_java_reads_and_writes_them,
       json, arrays_and_maps)

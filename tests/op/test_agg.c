@@ -1,8 +1,11 @@
 #include "engine/agg.h"
 #include "engine/decimal.h"
+#include "engine/func.h"
 #include "tests/op/rig.h"
 
 /* One group of accumulators for one call over one column of rows, updated, taken back, merged, encoded. */
+static arena_t *mem_arena; /* types of the current test */
+
 typedef struct lab {
     arena_t *a;
     agg_call_t call;
@@ -276,5 +279,85 @@ START_TEST(wrong_calls_are_refused) {
 }
 END_TEST
 
-TESTS("agg", results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on, merged_halves_are_the_whole,
+/* (value, percentages, frequency) as PERCENTILE is fed; frequency 0 and NULL values do not count. */
+static batch_t *weighted_rows(int n, const double *values, const int64_t *times) {
+    batch_t *b = batch_new(3);
+    colbuilder_t *v = colbuilder_new(&type_double, b->mem), *f = colbuilder_new(&type_bigint, b->mem);
+    colbuilder_t *p = colbuilder_new(type_array(mem_arena, &type_double, true), b->mem);
+    for (int i = 0; i < n; i++) {
+        if (values[i] < 0) colbuilder_null(v);
+        else colbuilder_f64(v, values[i]);
+        colbuilder_i64(f, times[i]);
+        colbuilder_begin(p);
+        colbuilder_f64(colbuilder_child(p, 0), 0.25);
+        colbuilder_f64(colbuilder_child(p, 0), 0.5);
+        colbuilder_f64(colbuilder_child(p, 0), 1);
+        colbuilder_end(p);
+    }
+    colbuilder_finish(v, &b->cols[0]);
+    colbuilder_finish(p, &b->cols[1]);
+    colbuilder_finish(f, &b->cols[2]);
+    colbuilder_free(v);
+    colbuilder_free(p);
+    colbuilder_free(f);
+    b->n = (uint32_t)n;
+    return b;
+}
+
+START_TEST(percentiles_interpolate_weigh_and_survive_a_restore_without_a_row) {
+    mem_arena = arena_new();
+    const type_t *list = type_array(mem_arena, &type_double, true);
+    expr_t *ps[3], *half = NULL;
+    for (int k = 0; k < 3; k++) {
+        value_t v = {.f = k == 0 ? 0.25 : k == 1 ? 0.5 : 1};
+        ps[k] = expr_literal(mem_arena, type_nullable(mem_arena, &type_double, false), v);
+    }
+    ck_ok(func_bind(mem_arena, "ARRAY", ps, 3, &half));
+    expr_t *args[3] = {expr_column(mem_arena, 0, &type_double), half, expr_column(mem_arena, 2, &type_bigint)};
+    lab_t l = {.a = arena_new()};
+    l.call = (agg_call_t){.nargs = 3, .filter = -1, .args = {0, 1, 2}, .arg_types = {&type_double, list, &type_bigint}, .name = "PERCENTILE"};
+    ck_ok(agg_bind(l.a, "PERCENTILE", false, args, 3, &l.call.fn, &l.call.type));
+    ck_assert_str_eq(type_text(l.a, l.call.type), "ARRAY<DOUBLE>");
+    l.set = agg_set_new(&l.call, 1, false);
+    l.acc = xcalloc(1, agg_set_size(l.set) + 16);
+    expect(&l, l.acc, "NULL", "nothing");
+    batch_t *b = weighted_rows(5, (double[]){9.5, 1, -1, 4, 100}, (int64_t[]){2, 1, 7, 3, 0});
+    ck_ok(agg_set_update(l.set, b, NULL, b->n, (void *[]){l.acc, l.acc, l.acc, l.acc, l.acc}));
+    batch_free(b);
+    expect(&l, l.acc, "[4.0, 4.0, 9.5]", "1, 4, 4, 4, 9.5, 9.5");
+    b = weighted_rows(1, (double[]){9.5}, (int64_t[]){1});
+    b->kinds = mem_alloc(b->mem, 1);
+    b->kinds[0] = ROW_DELETE;
+    agg_set_t *plain = l.set;
+    l.set = agg_set_new(&l.call, 1, true);
+    void *other = xcalloc(1, agg_set_size(l.set) + 16);
+    buf_t bytes = buf_make(1 << 16);
+    agg_set_encode(plain, l.acc, &bytes);
+    reader_t r = reader_of(buf_slice(&bytes));
+    ck_assert(agg_set_decode(l.set, &r, other));
+    expect(&l, other, "[4.0, 4.0, 9.5]", "restored, no row seen"); /* the percentages came with it */
+    ck_ok(agg_set_update(l.set, b, NULL, 1, &other));
+    batch_free(b);
+    b = weighted_rows(1, (double[]){2}, (int64_t[]){1});
+    ck_ok(agg_set_update(l.set, b, NULL, 1, &other));
+    batch_free(b);
+    expect(&l, other, "[2.5, 4.0, 9.5]", "1, 2, 4, 4, 4, 9.5"); /* between 2 and 4 */
+    agg_set_clear(l.set, other);
+    free(other);
+    agg_set_free(l.set);
+    l.set = plain;
+    buf_free(&bytes);
+    const agg_fn_t *fn;
+    const type_t *t;
+    expr_t *bad[2] = {args[0], expr_literal(l.a, &type_double, (value_t){.f = 1.5})};
+    ck_fails(agg_bind(l.a, "PERCENTILE", false, bad, 2, &fn, &t), ERR_INVALID, "from 0.0 to 1.0");
+    bad[1] = args[0];
+    ck_fails(agg_bind(l.a, "PERCENTILE", false, bad, 2, &fn, &t), ERR_INVALID, "constant");
+    lab_free(&l);
+    arena_freep(&mem_arena);
+}
+END_TEST
+
+TESTS("agg", percentiles_interpolate_weigh_and_survive_a_restore_without_a_row, results_and_their_types_are_flinks,
+      rows_taken_back_leave_no_trace, encoded_accumulators_go_on, merged_halves_are_the_whole,
       partials_of_two_halves_are_the_whole, retracted_extremes_equal_a_plain_search, wrong_calls_are_refused)

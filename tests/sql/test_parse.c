@@ -69,6 +69,9 @@ START_TEST(literals) {
          "DATE '2024-02-29', TIME '10:00:00', TIMESTAMP '2024-01-01 00:00:00'");
     expr("INTERVAL '5' MINUTES, INTERVAL -'1' DAY(3), INTERVAL '1 02:03' DAY TO MINUTE",
          "INTERVAL '5' MINUTE, INTERVAL '-1' DAY(3), INTERVAL '1 02:03' DAY TO MINUTE");
+    expr("(a - b) DAY, (a - (b - c)) YEAR TO MONTH", "(a - b) DAY, (a - (b - c)) YEAR");
+    expr("(a, b) OVERLAPS (c, INTERVAL '1' DAY)", "ROW(a, b) OVERLAPS ROW(c, INTERVAL '1' DAY)");
+    fails("SELECT (a + b) DAY", ERR_SYNTAX, 1, 9, "behind a difference", "(a - b) DAY");
     sql_script_t *s = parsed("SELECT INTERVAL '1 02:03:04.567' DAY TO SECOND, INTERVAL '2-3' YEAR TO MONTH, INTERVAL '2' WEEK");
     const ast_named_exprs_t *items = &s->stmt[0]->query->select->items;
     ck_assert_int_eq(items->item[0].expr->interval->value, 93784567);
