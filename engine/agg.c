@@ -57,7 +57,7 @@ static err_t *bind_listagg(arena_t *a, const agg_fn_t *fn, expr_t **args, int na
 }
 
 static err_t *bind_collect(arena_t *a, const agg_fn_t *fn, expr_t **args, int nargs, const type_t **ret) {
-    *ret = type_multiset(a, type_nullable(a, args[0]->type, false), false);
+    *ret = type_multiset(a, args[0]->type, false);
     return NULL;
 }
 

@@ -463,6 +463,12 @@ static bool var_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t
     return true;
 }
 
+/* As Java casts: what is too great for an INT or BIGINT is the greatest; narrower integers keep the low bits of that. */
+static int64_t whole(double v, int width) {
+    if (width == 8) return v < 9223372036854775807.0 ? (int64_t)v : INT64_MAX;
+    return v < 2147483647.0 ? (int64_t)v : INT32_MAX;
+}
+
 static void var_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
     const type_t *t = s->call->type;
     column_init(out, t, m, n);
@@ -478,7 +484,7 @@ static void var_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t 
         if (s->kind == STDDEV_POP || s->kind == STDDEV_SAMP) v = sqrt(v);
         if (t->kind == TYPE_DOUBLE) out->f64[i] = v;
         else if (t->kind == TYPE_FLOAT) out->f32[i] = (float)v;
-        else if (t->kind != TYPE_DECIMAL) int_store(out, type_width(t), i, v < 9.2e18 ? (int64_t)v : INT64_MAX);
+        else if (t->kind != TYPE_DECIMAL) int_store(out, type_width(t), i, whole(v, type_width(t)));
         else if (!decimal_from_f64(v, t->precision, t->scale, &out->dec[i])) set_null(out, m, n, i);
     }
 }

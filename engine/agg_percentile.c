@@ -71,8 +71,9 @@ static double value_at(const weighted_t *w, uint32_t n, int64_t index) {
 }
 
 static double percentile_of(const weighted_t *w, uint32_t n, double p) {
-    double at = (double)(w[n - 1].upto - 1) * p, below = floor(at), above = ceil(at);
-    double x = value_at(w, n, (int64_t)below), y = value_at(w, n, (int64_t)above);
+    /* counted from 1, as Flink does: the last digit depends on it */
+    double at = (double)(w[n - 1].upto - 1) * p + 1, below = floor(at), above = ceil(at);
+    double x = value_at(w, n, (int64_t)below - 1), y = value_at(w, n, (int64_t)above - 1);
     return below == above || x == y ? x : (above - at) * x + (at - below) * y;
 }
 

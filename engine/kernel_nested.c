@@ -55,6 +55,7 @@ err_t *rule_map(binding_t *b) {
         value = type_common(b->a, value, b->args[i + 1]->type);
     }
     if (!key || !value) return bind_error(b, "keys or values have no common type");
+    if (key->kind == TYPE_NULL || value->kind == TYPE_NULL) return bind_error(b, "NULL alone has no type: CAST(NULL AS ..)");
     for (int i = 0; i < b->nargs; i++) TRY(bind_cast(b, i, i % 2 ? value : key));
     b->type = type_map(b->a, key, value, false);
     return NULL;
@@ -124,9 +125,10 @@ err_t *rule_item(binding_t *b) {
     if (t->kind == TYPE_ARRAY) {
         if (!type_is_integer(b->args[1]->type) && b->args[1]->type->kind != TYPE_NULL) return bind_error(b, "the index is no integer");
         TRY(bind_cast(b, 1, &type_bigint));
-        const expr_t *k = b->args[1];
-        if (k->kind == EXPR_LITERAL && !k->value.null && k->value.i < 1)
-            return bind_error(b, "an array's index begins with 1");
+        eval_ctx_t ctx = {.time_zone = "UTC"};
+        value_t k = {.null = true};
+        if (expr_is_constant(b->args[1])) TRY(expr_constant(b->a, b->args[1], &ctx, &k));
+        if (!k.null && k.i < 1) return bind_error(b, "an array's index begins with 1");
         b->type = type_nullable(b->a, t->child[0], true);
     } else if (t->kind == TYPE_MAP) {
         TRY(bind_cast(b, 1, t->child[0]));

@@ -239,6 +239,11 @@ START_TEST(arrays_and_maps) {
     IS("[3]", "ARRAY_SLICE", a, I(-9), I(-8));
     IS("4", "CARDINALITY", a);
     IS("a+b", "ARRAY_JOIN", fx_call(&f, "ARRAY", 3, S("a"), expr_null(f.a, &type_string), S("b")), S("+"));
+    expr_t *index[2] = {a, fx_call(&f, "NEG", 1, I(1))}, *null[2] = {S("a"), fx_null(&f)}, *ret;
+    ck_fails(func_bind(f.a, "ITEM", index, 2, &ret), ERR_TYPE, "begins with 1");
+    index[1] = I(0);
+    ck_fails(func_bind(f.a, "ITEM", index, 2, &ret), ERR_TYPE, "begins with 1");
+    ck_fails(func_bind(f.a, "MAP", null, 2, &ret), ERR_TYPE, "NULL alone");
     expr_t *m = fx_call(&f, "MAP", 4, S("k"), I(1), S("l"), I(2));
     IS("2", "ITEM", m, S("l"));
     IS("NULL", "ITEM", m, S("q"));
