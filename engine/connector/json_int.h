@@ -15,15 +15,28 @@ static inline json_bytes_t json_load16(const uint8_t *p) {
     memcpy(&v, p, 16);
     return v;
 }
-/* Index of the first quote or backslash of sixteen bytes; 16: none. */
-static inline int json_special16(json_bytes_t v) {
-    json_words_t m = (json_words_t)((v == '"') | (v == '\\'));
-    return m[0] ? __builtin_ctzll(m[0]) >> 3 : m[1] ? 8 + (__builtin_ctzll(m[1]) >> 3) : 16;
+/* Bit k: the top bit of byte k. */
+static inline uint64_t json_bits16(json_bytes_t v) {
+#if defined(__SSE2__)
+    typedef char signed_t __attribute__((vector_size(16)));
+    return (uint64_t)__builtin_ia32_pmovmskb128((signed_t)v);
+#else
+    json_words_t w = ((json_words_t)v & 0x8080808080808080ULL) >> 7;
+    return (w[0] * 0x0102040810204080ULL) >> 56 | (w[1] * 0x0102040810204080ULL) >> 56 << 8;
+#endif
+}
+/* Bit k: byte k is a quote or a backslash. */
+static inline uint64_t json_special16(json_bytes_t v) { return json_bits16((json_bytes_t)((v == '"') | (v == '\\'))); }
+static inline uint64_t json_special64(const json_bytes_t v[4]) {
+    return json_special16(v[0]) | json_special16(v[1]) << 16 | json_special16(v[2]) << 32 | json_special16(v[3]) << 48;
+}
+static inline void json_load64(const uint8_t *p, json_bytes_t v[4]) {
+    for (int k = 0; k < 4; k++) v[k] = json_load16(p + 16 * k);
 }
 /* The first quote or backslash, or the end. */
 static inline const uint8_t *json_special(const uint8_t *p, const uint8_t *end) {
-    for (int k; end - p >= 16; p += 16)
-        if ((k = json_special16(json_load16(p))) < 16) return p + k;
+    for (uint64_t m; end - p >= 16; p += 16)
+        if ((m = json_special16(json_load16(p))) != 0) return p + __builtin_ctzll(m);
     while (p < end && *p != '"' && *p != '\\') p++;
     return p;
 }

@@ -54,23 +54,28 @@ static inline uint64_t load8(const uint8_t *p) {
     memcpy(&w, p, 8);
     return w;
 }
-static inline bool eight_digits(uint64_t w) {
-    return ((w & 0xF0F0F0F0F0F0F0F0ULL) | (((w + 0x0606060606060606ULL) & 0xF0F0F0F0F0F0F0F0ULL) >> 4)) ==
-           0x3333333333333333ULL;
-}
-static inline uint64_t eight_value(uint64_t w) {
-    w -= 0x3030303030303030ULL;
-    w = w * 10 + (w >> 8);
-    return (((w & 0x000000FF000000FFULL) * 0x000F424000000064ULL) +
-            (((w >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL)) >> 32;
+/* Eight digits as numbers 0 to 9, the first in the lowest byte. */
+static inline uint64_t eight_value(uint64_t t) {
+    t = t * 10 + (t >> 8);
+    return (((t & 0x000000FF000000FFULL) * 0x000F424000000064ULL) + (((t >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL)) >> 32;
 }
 
-/* Digits from p on top of *v; stops at a non-digit, which must exist (a number never ends an object). */
+/* Digits from p on top of *v; stops at a non-digit, which must exist (a number never ends an object). Without a branch per
+ * digit: how many there are is what a processor cannot foresee. */
 static inline const uint8_t *digits(const uint8_t *p, const uint8_t *end, uint64_t *v) {
-    uint64_t r = *v, w;
-    while (end - p >= 8 && eight_digits(w = load8(p))) {
-        r = r * 100000000 + eight_value(w);
-        p += 8;
+    static const uint32_t scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    uint64_t r = *v;
+    while (end - p >= 8) {
+        uint64_t t = load8(p) ^ 0x3030303030303030ULL; /* a digit is below 10 now */
+        uint64_t other = (((t & 0x7F7F7F7F7F7F7F7FULL) + 0x7676767676767676ULL) | t) & 0x8080808080808080ULL;
+        int n = other ? __builtin_ctzll(other) >> 3 : 8;
+        uint64_t low = n == 8 ? t : t << 8 << (56 - 8 * n); /* zeros before them */
+        r = r * scale[n] + eight_value(low);
+        p += n;
+        if (n < 8) {
+            *v = r;
+            return p;
+        }
     }
     for (uint8_t d; p < end && (d = (uint8_t)(*p - '0')) < 10; p++) r = r * 10 + d;
     *v = r;
@@ -113,31 +118,50 @@ static inline const uint8_t *quick_f64(const uint8_t *p, const uint8_t *end, dou
 }
 
 /* At the quote. Finds the closing quote of a string without escapes; *ret_high: it may have bytes above 0x7f. Where `to` is
- * not NULL the text is copied there on the way, and up to 15 bytes more: room for end - p + 16. */
-static inline const uint8_t *quick_string(const uint8_t *p, const uint8_t *end, char *to, slice_t *ret, bool *ret_high) {
+ * not NULL the text is copied there on the way: room for end - p + 64. `start`: of the record, what may be read before p. */
+static inline __attribute__((always_inline)) const uint8_t *quick_string(const uint8_t *start, const uint8_t *p, const uint8_t *end, char *to,
+                                                                        slice_t *ret, bool *ret_high) {
     if (p == end || *p != '"') return NULL;
     const uint8_t *s = ++p;
-    json_bytes_t high = {0};
-    uint8_t rest = 0;
-    for (; end - p >= 16; p += 16) {
-        json_bytes_t v = json_load16(p);
-        high |= v;
-        if (to) memcpy(to + (p - s), &v, 16);
-        int k = json_special16(v);
-        if (k == 16) continue;
-        p += k;
+    json_bytes_t high = {0}, v[4];
+    uint64_t m;
+    if (end - p >= 16) { /* most are short */
+        v[0] = json_load16(p);
+        if (to) memcpy(to, v, 16);
+        high = v[0];
+        m = json_special16(v[0]);
+        if (m) goto found;
+        p += 16;
+    }
+    for (; end - p >= 64; p += 64) {
+        json_load64(p, v);
+        if (to) memcpy(to + (p - s), v, 64);
+        high |= v[0] | v[1] | v[2] | v[3];
+        m = json_special64(v);
+        if (m) goto found;
+    }
+    if (p < end && end - start >= 64) { /* the last 64 bytes of the record, of which those from p on are new */
+        const uint8_t *last = end - 64;
+        json_load64(last, v);
+        high |= v[0] | v[1] | v[2] | v[3];
+        m = json_special64(v) >> (p - last);
+        if (!m) return NULL;
+        if (to) memcpy(to + (p - s), p, (size_t)__builtin_ctzll(m));
         goto found;
     }
+    uint8_t rest = 0;
     for (; p < end && *p != '"' && *p != '\\'; p++) {
         rest |= *p;
         if (to) to[p - s] = (char)*p;
     }
     if (p == end) return NULL;
+    m = 1;
+    high[0] |= rest;
 found:
+    p += __builtin_ctzll(m);
     if (*p != '"') return NULL;
     *ret = slice_of(s, (size_t)(p - s));
-    json_words_t h = (json_words_t)high;
-    *ret_high = ((h[0] | h[1]) & 0x8080808080808080ULL) != 0 || rest > 0x7F;
+    *ret_high = json_bits16(high) != 0;
     return p + 1;
 }
 
@@ -198,11 +222,11 @@ static inline bool literal_at(const step_t *s, const uint8_t *p, const uint8_t *
     return load8(p + n - 8) == load8(l + n - 8);
 }
 
-static inline const uint8_t *quick_text(rowstore_t *rows, rcol_t *c, uint32_t i, const uint8_t *p, const uint8_t *end) {
+static inline const uint8_t *quick_text(rowstore_t *rows, rcol_t *c, uint32_t i, const uint8_t *start, const uint8_t *p, const uint8_t *end) {
     slice_t str;
-    bool high, room = LIKELY(rows->s_end - rows->s >= end - p + 16);
+    bool high, room = LIKELY(rows->s_end - rows->s >= end - p + 64);
     char *to = room ? rows->s : NULL;
-    const uint8_t *next = room ? quick_string(p, end, to, &str, &high) : quick_string(p, end, NULL, &str, &high);
+    const uint8_t *next = room ? quick_string(start, p, end, to, &str, &high) : quick_string(start, p, end, NULL, &str, &high);
     if (!next || (high && !utf8_valid(str.p, str.len))) return NULL;
     if (UNLIKELY(!room)) {
         rcol_str(rows, c, i, str.p, str.len);
@@ -215,14 +239,51 @@ static inline const uint8_t *quick_text(rowstore_t *rows, rcol_t *c, uint32_t i,
     return next;
 }
 
-/* A value nobody reads: words and numbers are short, objects are for the general parser. */
-static inline const uint8_t *quick_skip(const uint8_t *p, const uint8_t *end) {
+/* ---- values nobody reads: checked like all others */
+static inline const uint8_t *skip_number(const uint8_t *p, const uint8_t *end) {
+    uint64_t v = 0;
+    p += p < end && *p == '-';
+    const uint8_t *first = p;
+    p = digits(p, end, &v);
+    if (p == first || (p - first > 1 && *first == '0')) return NULL;
+    if (p < end && *p == '.') {
+        const uint8_t *dot = ++p;
+        p = digits(p, end, &v);
+        if (p == dot) return NULL;
+    }
+    return p < end && (*p | 32) == 'e' ? NULL : p;
+}
+
+static const uint8_t *skip_string(const uint8_t *start, const uint8_t *p, const uint8_t *end) {
     slice_t str;
     bool high;
-    int64_t v;
-    if (p < end && *p == '"') return quick_string(p, end, NULL, &str, &high);
-    if (end - p >= 4 && memcmp(p, "null", 4) == 0) return p + 4;
-    return quick_i64(p, end, &v);
+    return quick_string(start, p, end, NULL, &str, &high);
+}
+
+static inline const uint8_t *skip_scalar(const uint8_t *start, const uint8_t *p, const uint8_t *end) {
+    if (p < end && *p == '"') return skip_string(start, p, end);
+    if (end - p >= 5) {
+        if (memcmp(p, "null", 4) == 0 || memcmp(p, "true", 4) == 0) return p + 4;
+        if (memcmp(p, "false", 5) == 0) return p + 5;
+    }
+    return skip_number(p, end);
+}
+
+/* An object of plain values without blanks; its quotes, colons and commas where they belong. */
+static __attribute__((noinline)) const uint8_t *skip_object(const uint8_t *start, const uint8_t *p, const uint8_t *end) {
+    if (end - p >= 2 && p[1] == '}') return p + 2;
+    do {
+        p = skip_string(start, p + 1, end);
+        if (!p || p == end || *p != ':') return NULL;
+        p = skip_scalar(start, p + 1, end);
+        if (!p || p == end) return NULL;
+    } while (*p == ',');
+    return *p == '}' ? p + 1 : NULL;
+}
+
+static inline const uint8_t *quick_skip(const step_t *s, const uint8_t *start, const uint8_t *p, const uint8_t *end) {
+    if (p < end && *p == '{') return s->depth < JSON_DEPTH_MAX ? skip_object(start, p, end) : NULL;
+    return skip_scalar(start, p, end);
 }
 
 /* ------------------------------------------------------------------ running a template */
@@ -258,7 +319,7 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
         c->nulls[i] = 0;
         break;
     case STEP_STR:
-        next = quick_text(in->rows, c, i, p, end);
+        next = quick_text(in->rows, c, i, in->start, p, end);
         if (!next) return false;
         break;
     case STEP_TIMESTAMP:
@@ -275,7 +336,7 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
         c->b[i] = *p == 't';
         break;
     case STEP_SKIP:
-        next = quick_skip(p, end);
+        next = quick_skip(s, in->start, p, end);
         if (!next) return false;
         break;
     default: return false;

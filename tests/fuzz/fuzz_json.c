@@ -110,12 +110,14 @@ static const char *const words[] = {
     "\"2024-02-29 23:59:59.999Z\"", "\"1969-12-31 23:59:59.9\"", "\"2025-03-01\"", "[]", "{}", "[1,2.5,null]", "{\"a\":1,\"b\":\"q\",\"c\":[1]}",
     "{\"k\":1,\"k\":2}", "{\"a\":1,\"c\":[0.5,\"1\"]}", "\"a long string without any escape in it at all, over sixteen bytes\"", "nope", "\"open",
     "{\"a\":", "tru", "falsey", "{\"u\":4,\"v\":null}", "{\"v\":{}}", "{\"u\":null,\"v\":{\"s\":7,\"t\":null}}", "{\"b\":\"\xC3\xBC\"}",
+    "{\"k\":1,\"l\":-2.50,\"m\":\"\xC3\"}", "{\"k\":01}", "{\"k\":1.}", "{\"k\":true,\"l\":false,\"m\":null}", "{\"k\":tru}", "{\"k\" :1}", "{\"k\":1,}", "{\"k\"}",
+    "{,}", "{\"k\":1e3,\"\":{}}", "{\"k\":[{}]}", "{\"a\\u0041\":1}", "-", "-x", "12345678", "123456789", "12345678.12345678", "0.00000001",
     "[[[[[[]]]]]]", "{\"x\":{\"x\":[{},\"a\\\\\"]}}", "\"an escape \\t behind more than sixteen bytes\"", "\"f\xC3\xBCr mehr als sechzehn Bytes: \xE2\x82\xAC\""};
 static const char *const keys[] = {"id", "s", "at", "z", "d", "ok", "n", "x", "r", "m", "dt", "junk", "i\\u0064", "other", "w", "v"};
 
 static void value(rng_t *r, int key, buf_t *out) {
     static const char *const usual[] = {"17", "\"text\"", "\"2025-03-01 10:00:00.250\"", "\"2025-03-01 10:00:00.25Z\"", "12.75", "true", "-3",
-                                        "99.125", "{\"a\":5,\"b\":\"z\",\"c\":[1,2]}", "{\"k\":1}", "\"2025-03-01\"", "\"junk\"", "8", "null",
+                                        "99.125", "{\"a\":5,\"b\":\"z\",\"c\":[1,2]}", "{\"k\":1}", "\"2025-03-01\"", "{\"id\":12345,\"name\":\"somebody of more than sixteen bytes\",\"rate\":0.5}", "8", "null",
                                         "{\"u\":9,\"v\":{\"t\":\"2025-03-01 10:00:00.250\",\"s\":\"deep\"}}", "{\"t\":\"2025-03-01 10:00:00\",\"s\":\"a text of more than sixteen bytes\"}"};
     bool row = key == 8 || key >= 14; /* half the rows are not there, as where one of several is */
     if (rng_below(r, 12)) buf_puts(out, row && rng_below(r, 2) ? "null" : usual[key]);
@@ -124,7 +126,7 @@ static void value(rng_t *r, int key, buf_t *out) {
 
 static void record(rng_t *r, buf_t *out) {
     static const uint8_t shapes[][8] = {{0, 1, 2, 4, 255}, {0, 1, 3, 5, 6, 7, 255}, {8, 9, 10, 0, 255}, {11, 0, 1, 255}, {255},
-                                        {0, 14, 15, 255}, {0, 8, 14, 15, 255}, {14, 0, 255}};
+                                        {0, 14, 15, 255}, {0, 8, 14, 15, 255}, {14, 0, 255}, {11, 0, 11, 14, 255}};
     const uint8_t *shape = shapes[rng_below(r, ARRAY_LEN(shapes))];
     const char *blank = rng_below(r, 20) ? "" : " ";
     buf_clear(out);
