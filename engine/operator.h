@@ -104,6 +104,8 @@ struct source_vtable {
     err_t *(*check)(const table_t *t); /* static check at compile time: options, format, types; no I/O */
     /* The type in which rows carry the metadata `key`, for sinks too; NULL: there is no such key. A column declared with another type is cast. */
     const type_t *(*metadata)(arena_t *a, const char *key);
+    /* Can rows of this physical column come with fewer fields than declared? env.op->schema then says which. NULL: no column can. */
+    bool (*narrows)(const table_t *t, int column);
     err_t *(*enumerate)(const table_t *t, const options_t *job_set, int timeout_ms, split_list_t *ret);
     /* Task side. `splits` are this subtask's, with the positions to start from. */
     err_t *(*open)(source_t *s);

@@ -93,7 +93,8 @@ struct plan_op {
     /* OP_SOURCE, OP_SINK */
     const table_t *table;
     int nscan;            /* OP_SOURCE: projected physical columns then metadata columns, schema order */
-    const int *scan;      /* i < physical->n: physical column; else metadata column i - physical->n */
+    const int *scan;      /* i < physical->n: physical column; else metadata column i - physical->n. The schema's type of a physical
+                             column may be a ROW of fewer fields than declared, where the source narrows it */
     const expr_t *scan_filter; /* hint: conjuncts over scan columns the source may apply early; still applied later */
     int lanes_max;        /* OP_SINK: 0, or this sink's output goes through lanes (exactly-once) */
     bool sink_upsert;     /* OP_SINK: takes upserts by primary key (-U dropped, -D is a delete) */
@@ -165,6 +166,7 @@ typedef struct plan {
 } plan_t;
 
 void plan_print(buf_t *out, const plan_t *p); /* the physical part of EXPLAIN; golden-tested, canonical */
+void scan_print(buf_t *out, const table_t *t, int nscan, const int *scan, const schema_t *s); /* "id, bid{auction, price}" */
 err_t *plan_validate(const plan_t *p);        /* internal consistency: column indexes, topology, schemas */
 void plan_finish(plan_t *p);                  /* computes hash */
 void plan_free(plan_t *p);

@@ -101,6 +101,25 @@ static void print_aggregate(buf_t *out, const plan_op_t *op, const schema_t *in)
     }
 }
 
+/* The fields of a row that has not all of those it was declared with. */
+static void print_fields(buf_t *out, const type_t *declared, const type_t *t) {
+    if (t->kind != TYPE_ROW || type_equal(declared, t)) return;
+    buf_puts(out, "{");
+    for (int i = 0; i < t->nchild; i++) {
+        buf_printf(out, "%s%s", i ? ", " : "", t->names[i]);
+        for (int k = 0; k < declared->nchild; k++)
+            if (strcmp(declared->names[k], t->names[i]) == 0) print_fields(out, declared->child[k], t->child[i]);
+    }
+    buf_puts(out, "}");
+}
+
+void scan_print(buf_t *out, const table_t *t, int nscan, const int *scan, const schema_t *s) {
+    for (int i = 0; i < nscan; i++) {
+        buf_printf(out, "%s%s", i ? ", " : "", column_name(s, i));
+        if (t->physical && scan[i] < t->physical->n) print_fields(out, t->physical->fields[scan[i]].type, s->fields[i].type);
+    }
+}
+
 static void print_table(buf_t *out, const plan_op_t *op) {
     const table_t *t = op->table;
     if (!t) {
@@ -110,7 +129,7 @@ static void print_table(buf_t *out, const plan_op_t *op) {
     buf_printf(out, " %s connector=%s", t->name ? t->name : "?", t->connector ? t->connector : "?");
     if (op->kind == OP_SOURCE) {
         buf_puts(out, " scan=[");
-        for (int i = 0; i < op->nscan; i++) buf_printf(out, "%s%s", i ? ", " : "", column_name(op->schema, i));
+        scan_print(out, op->table, op->nscan, op->scan, op->schema);
         buf_puts(out, "]");
         if (op->scan_filter) {
             buf_puts(out, " filter=");

@@ -66,10 +66,10 @@ static void values_print(buf_t *out, const rel_t *r) {
     }
 }
 
-static void scan_print(buf_t *out, const rel_t *r) {
+static void source_print(buf_t *out, const rel_t *r) {
     buf_puts(out, r->scan.table->name);
     buf_puts(out, ": ");
-    for (int i = 0; i < r->schema->n; i++) buf_printf(out, "%s%s", i ? ", " : "", r->schema->fields[i].name);
+    scan_print(out, r->scan.table, r->scan.nscan, r->scan.scan, r->schema);
     if (r->scan.filter) {
         buf_puts(out, ", early filter=");
         expr_print(out, r->scan.filter, r->schema);
@@ -110,7 +110,7 @@ void rel_print_line(buf_t *out, const rel_t *r) {
     const schema_t *in = r->ninputs ? r->inputs[0]->schema : NULL;
     buf_printf(out, "%s(", rel_kind_name(r->kind));
     switch (r->kind) {
-    case REL_SCAN: scan_print(out, r); break;
+    case REL_SCAN: source_print(out, r); break;
     case REL_VALUES: values_print(out, r); break;
     case REL_FILTER: expr_print(out, r->filter.predicate, in); break;
     case REL_PROJECT: exprs_print(out, r->project.exprs, r->schema->n, in, r->schema); break;

@@ -1,7 +1,7 @@
 /* optimize.c: the list of rules and the loop that runs them. */
 #include "sql/optimize_int.h"
 
-/* Order matters only for speed, except that the last two see what the others left. */
+/* Order matters only for speed, except that the last three see what the others left. */
 static const struct {
     const char *name;
     local_rule_t local;
@@ -19,6 +19,7 @@ static const struct {
     {"window-fuse", rule_window_fuse, NULL},
     {"watermark-drop", NULL, rule_watermark_drop},
     {"prune-columns", NULL, rule_prune},
+    {"prune-fields", NULL, rule_prune_fields},
     {"filter-to-scan", rule_filter_scan, NULL},
 };
 

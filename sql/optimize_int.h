@@ -37,3 +37,4 @@ rel_t *rule_union_flatten(opt_t *x, rel_t *r);
 rel_t *rule_window_fuse(opt_t *x, rel_t *r);
 void rule_watermark_drop(opt_t *x, logical_t *l);
 void rule_prune(opt_t *x, logical_t *l);
+void rule_prune_fields(opt_t *x, logical_t *l);

@@ -1,8 +1,7 @@
 /* optimize_prune.c: columns nobody reads are not made, down to the scans; watermarks nobody waits for are not assigned.
  *
  * Top down every node learns which of its columns are read; bottom up it is rebuilt with fewer, and says where each of
- * its old columns is now. What several consumers share keeps the union of what they read. Fields of rows could be pruned
- * here too: `needed` would become a set of paths. */
+ * its old columns is now. What several consumers share keeps the union of what they read. Fields of rows: optimize_fields.c. */
 #include "engine/func.h"
 #include "sql/optimize_int.h"
 
@@ -102,6 +101,8 @@ static rel_t *prune_scan(prune_t *p, rel_t *r) {
     if (n == r->scan.nscan) return r;
     rel_t *s = rel_scan(p->x->c, r->scan.table, scan, n, r->scan.upsert, r->scan.bounded);
     s->identity = r->identity;
+    for (int i = 0; i < r->schema->n; i++) /* with as few fields as they have by now */
+        if (need[i]) s->schema->fields[p->place[r->id][i]].type = r->schema->fields[i].type;
     if (r->scan.filter) s->scan.filter = expr_map_columns(arena_of(p), r->scan.filter, p->place[r->id]);
     return rel_at(s, r->line, r->col);
 }

@@ -13,6 +13,11 @@ static const format_ops_t *format_find(const char *name) {
 
 bool format_known(const char *format) { return format_find(format) != NULL; }
 
+bool format_narrows(const char *format) {
+    const format_ops_t *f = format_find(format);
+    return f && f->narrows;
+}
+
 const char *const *format_options(const char *format) {
     const format_ops_t *f = format_find(format);
     return f ? f->options : NULL;
@@ -67,7 +72,7 @@ err_t *decoder_new(const format_config_t *c, decoder_t **ret) {
     const char **names = xcalloc((size_t)n + 1, sizeof *names);
     for (int i = 0; i < n; i++) {
         const field_t *field = &c->fields->fields[c->scan ? c->scan[i] : i];
-        types[i] = field->type;
+        types[i] = c->types ? c->types[i] : field->type;
         names[i] = field->name;
     }
     decoder_t *d = xcalloc(1, sizeof *d);

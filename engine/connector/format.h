@@ -21,6 +21,7 @@ typedef struct format_config {
     const schema_t *fields; /* columns of a message in order (csv reads by position) */
     const int *scan;        /* decoders: indexes of the fields to produce; encoders: of the columns to write; NULL: all */
     int nscan;
+    const type_t *const *types; /* decoders: of the fields to produce, where rows have fewer fields than declared (format_narrows); NULL: as declared */
     int extra_cols;         /* decoders: zeroed column headers behind the fields, for metadata columns */
 } format_config_t;
 
@@ -29,6 +30,8 @@ err_t *format_of_table(const table_t *t, const char **ret_format, const char **r
 /* Static check of a format's options and column types; unknown formats are ERR_UNSUPPORTED and list the known ones. */
 err_t *format_check(const format_config_t *c, bool decode);
 bool format_known(const char *format);
+/* Finds fields of rows by name, so that those nobody reads can be left out of `types`. */
+bool format_narrows(const char *format);
 /* Keys a format knows, without prefix and name; NULL-terminated. */
 const char *const *format_options(const char *format);
 

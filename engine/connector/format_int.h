@@ -7,6 +7,7 @@
 typedef struct format_ops {
     const char *name;
     const char *const *options;
+    bool narrows; /* format_narrows */
     err_t *(*check)(const format_config_t *c, bool decode);
     /* decoders: open sets d->self; decode appends rows or leaves none */
     err_t *(*decoder_open)(decoder_t *d, const format_config_t *c);

@@ -145,6 +145,14 @@ typedef struct fs_source {
     struct stat st;
 } fs_source_t;
 
+static bool fs_source_narrows(const table_t *t, int column) {
+    const char *format, *prefix;
+    err_t *e = format_of_table(t, &format, &prefix);
+    bool narrows = !e && format_narrows(format);
+    err_free(e);
+    return narrows;
+}
+
 static err_t *fs_source_open(source_t *s) {
     const plan_op_t *op = s->env.op;
     const table_t *t = op->table;
@@ -166,7 +174,10 @@ static err_t *fs_source_open(source_t *s) {
                 scan[f->ndecoded++] = k;
             }
     }
-    format_config_t c = {.options = &t->options, .fields = &fields, .scan = scan, .nscan = f->ndecoded};
+    const type_t **types AUTO(auto_free) = xcalloc((size_t)op->nscan + 1, sizeof *types);
+    for (int i = 0; i < op->nscan; i++)
+        if (f->out_of[i] >= 0) types[f->out_of[i]] = op->schema->fields[i].type;
+    format_config_t c = {.options = &t->options, .fields = &fields, .scan = scan, .nscan = f->ndecoded, .types = types};
     err_t *e = format_of_table(t, &c.format, &c.prefix);
     if (!e) e = decoder_new(&c, &f->decoder);
     free(fields.fields);
@@ -344,7 +355,7 @@ static void fs_source_close(source_t *s) {
 const source_vtable_t filesystem_source = {
     .connector = "filesystem",
     .state_size = sizeof(fs_source_t),
-    .check = fs_source_check, .metadata = fs_metadata,
+    .check = fs_source_check, .metadata = fs_metadata, .narrows = fs_source_narrows,
     .enumerate = fs_source_enumerate,
     .open = fs_source_open,
     .poll = fs_source_poll,

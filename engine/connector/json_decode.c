@@ -591,6 +591,7 @@ static void json_decoder_close(decoder_t *d) {
 const format_ops_t format_json = {
     .name = "json",
     .options = json_options,
+    .narrows = true,
     .check = json_check,
     .decoder_open = json_decoder_open,
     .decode = json_decode,

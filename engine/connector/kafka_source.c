@@ -67,6 +67,14 @@ typedef struct kafka_source {
 
 static err_t *kafka_source_check(const table_t *t) { return kafka_table_check(t, true); }
 
+static bool kafka_source_narrows(const table_t *t, int column) {
+    const char *format, *prefix, *key = options_get(&t->options, "key.format");
+    err_t *e = format_of_table(t, &format, &prefix);
+    bool narrows = !e && format_narrows(format) && (!key || format_narrows(key)); /* a column may be of either */
+    err_free(e);
+    return narrows;
+}
+
 /* ---- messages */
 
 static part_t *find_part(kafka_source_t *k, const rd_kafka_message_t *m) {
@@ -234,6 +242,7 @@ static err_t *plan_columns(kafka_source_t *k, source_t *s) {
     const plan_op_t *op = s->env.op;
     const table_t *t = op->table;
     int *value_scan = ARENA_ARRAY(k->arena, int, op->nscan + 1), *key_scan = ARENA_ARRAY(k->arena, int, op->nscan + 1);
+    const type_t **value_types = ARENA_ARRAY(k->arena, const type_t *, op->nscan + 1), **key_types = ARENA_ARRAY(k->arena, const type_t *, op->nscan + 1);
     k->from = ARENA_ARRAY(k->arena, int, op->nscan + 1);
     for (int i = 0; i < op->nscan; i++) {
         int col = op->scan[i];
@@ -247,14 +256,24 @@ static err_t *plan_columns(kafka_source_t *k, source_t *s) {
         }
         k->from[i] = INT32_MAX;
         for (int j = 0; j < k->table.nkey; j++) /* the key wins: a tombstone has no value */
-            if (k->table.key_cols[j] == col) k->from[i] = -1000 - k->nkey_scan, key_scan[k->nkey_scan++] = j;
+            if (k->table.key_cols[j] == col) {
+                k->from[i] = -1000 - k->nkey_scan;
+                key_types[k->nkey_scan] = op->schema->fields[i].type;
+                key_scan[k->nkey_scan++] = j;
+            }
         for (int j = 0; j < k->table.nvalue && k->from[i] == INT32_MAX; j++)
-            if (k->table.value_cols[j] == col) k->from[i] = k->nvalue_scan, value_scan[k->nvalue_scan++] = j;
+            if (k->table.value_cols[j] == col) {
+                k->from[i] = k->nvalue_scan;
+                value_types[k->nvalue_scan] = op->schema->fields[i].type;
+                value_scan[k->nvalue_scan++] = j;
+            }
     }
     for (int i = 0; i < op->nscan; i++) /* key columns lie behind the value's */
         if (k->from[i] <= -1000) k->from[i] = k->nvalue_scan + (-1000 - k->from[i]);
     k->table.value.scan = value_scan;
     k->table.value.nscan = k->nvalue_scan;
+    k->table.value.types = value_types;
+    k->table.key.types = key_types;
     k->table.key.scan = key_scan;
     k->table.key.nscan = k->nkey_scan;
     return NULL;
@@ -561,7 +580,8 @@ static void kafka_source_close(source_t *s) {
 
 #define KAFKA_SOURCE(name)                                                                                                  \
     {                                                                                                                       \
-        .connector = name, .state_size = sizeof(kafka_source_t), .check = kafka_source_check, .metadata = kafka_metadata, .enumerate = kafka_enumerate, \
+        .connector = name, .state_size = sizeof(kafka_source_t), .check = kafka_source_check, .metadata = kafka_metadata, \
+        .narrows = kafka_source_narrows, .enumerate = kafka_enumerate,                                                      \
         .open = kafka_source_open, .poll = kafka_source_poll, .add_splits = kafka_source_add_splits,                        \
         .seal = kafka_source_seal, .complete = kafka_source_complete, .caught_up = kafka_source_caught_up, .close = kafka_source_close,                \
     }
