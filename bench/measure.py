@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(ROOT, 'integration'))
 import harness  # noqa: E402
 from harness import Failure, TIDEGATE, TOOL, wait_for  # noqa: E402
 
+FLINK = os.path.join(HERE, 'flink.sh')
 TICK = os.sysconf('SC_CLK_TCK')
 
 
@@ -120,12 +121,14 @@ class Bench(harness.Cluster):
 
     def __init__(self, options):
         super().__init__('bench')
-        self.options, self.serial = options, 0
+        self.options, self.serial, self.flink_pid = options, 0, None
 
     def path(self, name):
         return os.path.join(os.path.abspath(self.options.dir), name) if name == 'kafka' and self.options.dir else super().path(name)
 
     def __exit__(self, kind, value, tb):
+        if self.flink_pid:
+            subprocess.run([FLINK, 'down'], check=False)
         if self.broker_pid and self.options.dir:
             self.kill_kafka(signal.SIGTERM)  # its data stay: it shall not have to recover them
         return super().__exit__(kind, value, tb)
@@ -210,6 +213,25 @@ class Bench(harness.Cluster):
             return n / int(re.search(r'(\d+) events in', text).group(1))
         except (OSError, AttributeError):
             return None
+
+    # ---- Flink
+    def flink(self, sql, events):
+        """One whole job on a Flink session cluster of one task manager, which alone counts."""
+        if not self.flink_pid:
+            say('starts Flink')
+            up = subprocess.run([FLINK, 'up'], stdout=subprocess.PIPE, text=True, timeout=900)
+            if up.returncode:
+                raise Failure('flink.sh up failed; what it said is above')
+            self.flink_pid = int(up.stdout.split()[-1])
+        path = self.path('flink.sql')
+        with open(path, 'w') as f:
+            f.write(sql)
+        cpu = proc_cpu(self.flink_pid)
+        out = subprocess.run([FLINK, 'sql', path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3600).stdout
+        if '[ERROR]' in out or 'Complete execution' not in out:
+            raise Failure(f'Flink: {out[-3000:]}')
+        wall = float(subprocess.run([FLINK, 'duration'], stdout=subprocess.PIPE, text=True, check=True).stdout)
+        return Sample(events, wall, proc_cpu(self.flink_pid) - cpu, rss_mb(self.flink_pid))
 
     # ---- a cluster
     def cluster(self, workers=1, slots=2, memory='512M', coordinator_args=()):
