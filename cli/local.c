@@ -293,15 +293,26 @@ static int run_job(local_t *l) {
     return status;
 }
 
+/* There is no other worker to wait for. */
+static err_t *slots_for(const plan_t *p, int slots) {
+    int widest = 0;
+    for (int i = 0; i < p->nstages; i++) widest = MAX(widest, stage_parallelism(p, p->stages[i]));
+    if (widest <= slots) return NULL;
+    return err_hint(err_new(ERR_INVALID, "the job needs %d slots, one for each of its %d parallel tasks; this run has %d", widest, widest, slots),
+                    "run --slots %d, or lower --parallelism and the tables' 'scan.parallelism' and 'sink.parallelism'", widest);
+}
+
 int cmd_run(const config_t *c) {
     cli_log(c, "run", LOG_WARN);
     local_t l = {.config = c, .lock = PTHREAD_MUTEX_INITIALIZER, .signals = -1};
     int slots = (int)config_i64(c, "slots");
+    err_t *e_slots;
     int status = cli_load_job(c, true, slots, &l.job);
     if (!status) {
         err_t *e = sql_compile(&l.job.source, &l.job.plan);
         if (e) status = cli_fail_text(e, l.job.text, l.job.file);
     }
+    if (!status && (e_slots = slots_for(l.job.plan, slots)) != NULL) status = cli_fail(e_slots);
     if (!status) {
         cli_notices(l.job.plan);
         l.signals = signals_open();

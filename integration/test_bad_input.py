@@ -322,3 +322,12 @@ def test_a_signal_that_comes_twice_at_once_is_one():
         _, text = p.communicate(timeout=60)
         if p.returncode != (124 if quick[0] == 'timeout' else 0) or b'STOPPED' not in text or b'second signal' in text:
             raise Failure(f'exit status {p.returncode}: {text.decode()}')
+
+
+def test_a_run_with_too_few_slots_says_so():
+    c = cluster()
+    status, text, seconds = attempt(c, 'run', "CREATE TABLE g (a BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');\n" + HOLE + 'INSERT INTO o SELECT a FROM g;\n',
+                                    'wide', '--parallelism', '4', '--slots', '2')
+    expect('the error', text, 'needs 4 slots', '--slots 4')
+    if status != 2 or seconds > 10:
+        raise Failure(f'exit status {status} after {seconds:.1f} s')
