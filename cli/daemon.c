@@ -161,7 +161,7 @@ static void late_close(disk_t *d, disk_file_t *f) {
 static err_t *late_read(disk_t *d, const char *path, uint64_t from, uint64_t len, buf_t *ret) { LATE(read(in, path, from, len, ret)); }
 static err_t *late_put(disk_t *d, const char *path, slice_t bytes) { LATE(put(in, path, bytes)); }
 static err_t *late_remove(disk_t *d, const char *path) { LATE(remove(in, path)); }
-static err_t *late_list(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name, uint64_t size), void *arg) { LATE(list(in, dir, fn, arg)); }
+static err_t *late_list(disk_t *d, const char *dir, disk_found_fn fn, void *arg) { LATE(list(in, dir, fn, arg)); }
 static err_t *late_import(disk_t *d, const char *local_path, const char *path) { LATE(import(in, local_path, path)); }
 static err_t *late_export(disk_t *d, const char *path, const char *local_path) { LATE(export(in, path, local_path)); }
 static const char *late_where(disk_t *d) {

@@ -158,7 +158,7 @@ static void delete_run(work_task_t *w) {
     task_free(t);
 }
 /* Nothing refers to the job any more: what orphans its attempts left go with its directory. */
-static void add_path(void *arg, const char *name, uint64_t size) {
+static void add_path(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     task_t *t = arg;
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);

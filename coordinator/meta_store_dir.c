@@ -98,7 +98,7 @@ static void dir_campaign(meta_store_t *vt, void (*lost)(void *, err_t *), void *
 }
 
 typedef struct found { int n; job_id_t *ids; } found_t;
-static void job_found(void *arg, const char *name, uint64_t size) {
+static void job_found(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     found_t *f = arg;
     const char *slash = strchr(name, '/');
     if (!slash || strcmp(slash, "/record") != 0) return;

@@ -1,14 +1,18 @@
 /* disk_posix.c: the file operations of state/disk.h on a POSIX file system.
  *
  * What "durable on return" costs and why:
- *  - a new name is durable only after fsync of its directory, and each new directory after fsync of its parent;
- *  - put() writes aside under a name that list() hides, so a crash leaves the old file or the new one;
+ *  - a new name is durable only after fsync of its directory, and each directory after fsync of its parent. A directory that is there
+ *    may have been made by a process that died before it synced: it is trusted once this process has synced its parent itself;
+ *  - put() writes aside under a name that list() hides, so a crash leaves the old file or the new one; when the directory cannot be
+ *    synced the old file comes back, so that nobody builds on what a crash may take away;
  *  - a failed fdatasync may have dropped the pages it was asked to keep, so the second call's success means nothing:
  *    after an error the file refuses everything but close (fsyncgate). */
 #include "state/disk.h"
+#include "common/map.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,6 +25,8 @@ typedef struct posix_disk {
     disk_t vt;
     char *root;
     uint64_t aside; /* atomic: names of files written aside */
+    pthread_mutex_t lock; /* guards durable */
+    map_t *durable; /* directories whose name, and those of all above, this process knows to be synced */
 } posix_disk_t;
 
 struct disk_file {
@@ -60,24 +66,49 @@ static err_t *sync_dir(const char *dir) {
     return NULL;
 }
 
-/* Makes `dir` and its parents, each durable. */
-static err_t *make_dirs(const char *dir, int depth) {
-    struct stat st;
-    if (stat(dir, &st) == 0) {
-        if (S_ISDIR(st.st_mode)) return NULL;
-        return err_new(ERR_IO, "%s: is not a directory", dir);
-    }
-    if (errno != ENOENT) return err_from_errno(errno, "%s: cannot look up", dir);
-    if (depth >= 256) return err_new(ERR_INVALID, "%s: directories too deep", dir);
-    AUTO(auto_free) char *parent = dir_of(dir);
-    TRY(make_dirs(parent, depth + 1));
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST) return err_from_errno(errno, "%s: cannot make directory", dir);
-    return sync_dir(parent);
+static bool is_durable(posix_disk_t *d, const char *dir) {
+    pthread_mutex_lock(&d->lock);
+    bool yes = map_get_str(d->durable, dir) != NULL;
+    pthread_mutex_unlock(&d->lock);
+    return yes;
 }
 
-static err_t *make_parent(const char *full) {
+static void set_durable(posix_disk_t *d, const char *dir) {
+    pthread_mutex_lock(&d->lock);
+    map_put_str(d->durable, dir, d);
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* Who may not read a directory, or finds it read-only, has not made the one in it, and nobody else is making it now. */
+static err_t *sync_found(const char *dir) {
+    AUTO(auto_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES) return NULL;
+    if (fd < 0) return err_from_errno(errno, "%s: cannot open directory", dir);
+    if (fsync(fd) == 0 || errno == EROFS || errno == EINVAL) return NULL;
+    return err_from_errno(errno, "%s: cannot sync directory", dir);
+}
+
+/* Makes `dir` and its parents, each durable. */
+static err_t *make_dirs(posix_disk_t *d, const char *dir, int depth) {
+    struct stat st;
+    bool there = stat(dir, &st) == 0;
+    if (there && !S_ISDIR(st.st_mode)) return err_new(ERR_IO, "%s: is not a directory", dir);
+    if (!there && errno != ENOENT) return err_from_errno(errno, "%s: cannot look up", dir);
+    if (there && is_durable(d, dir)) return NULL;
+    if (depth >= 256) return err_new(ERR_INVALID, "%s: directories too deep", dir);
+    AUTO(auto_free) char *parent = dir_of(dir);
+    if (strcmp(parent, dir) != 0) {
+        TRY(make_dirs(d, parent, depth + 1));
+        if (!there && mkdir(dir, 0777) != 0 && errno != EEXIST) return err_from_errno(errno, "%s: cannot make directory", dir);
+        TRY(there ? sync_found(parent) : sync_dir(parent));
+    }
+    set_durable(d, dir);
+    return NULL;
+}
+
+static err_t *make_parent(posix_disk_t *d, const char *full) {
     AUTO(auto_free) char *dir = dir_of(full);
-    return make_dirs(dir, 0);
+    return make_dirs(d, dir, 0);
 }
 
 static err_t *sync_parent(const char *full) {
@@ -101,11 +132,15 @@ static err_t *posix_create(disk_t *vt, const char *path, disk_file_t **ret) {
     posix_disk_t *d = self_of(vt);
     TRY(path_check(path));
     AUTO(auto_free) char *full = full_path(d, path);
-    TRY(make_parent(full));
+    TRY(make_parent(d, full));
     AUTO(auto_close) int fd = open(full, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) return err_new(ERR_EXISTS, "%s: exists already", full);
     if (fd < 0) return err_from_errno(errno, "%s: cannot create", full);
-    TRY(sync_parent(full));
+    err_t *e = sync_parent(full);
+    if (e) {
+        unlink(full); /* nobody has heard of it */
+        return e;
+    }
     disk_file_t *f = xcalloc(1, sizeof *f);
     f->fd = fd;
     f->path = TAKE(full);
@@ -177,19 +212,34 @@ static err_t *write_aside(const char *aside, slice_t bytes) {
     return NULL;
 }
 
+/* Moves `aside` to `full` durably, or leaves what was there: `kept` is its second name, where the file system can give one. */
+static err_t *replace(const char *aside, const char *full, const char *kept) {
+    bool fresh = link(full, kept) != 0 && errno == ENOENT;
+    err_t *e = NULL;
+    if (rename(aside, full) != 0) {
+        e = err_from_errno(errno, "%s: cannot rename to it", full);
+        unlink(aside);
+    } else if ((e = sync_parent(full)) != NULL) {
+        bool undone = fresh ? unlink(full) == 0 : rename(kept, full) == 0;
+        err_t *why = e; /* not ERR_NO_SPACE: a crash may still bring the new one back */
+        e = err_new(ERR_IO, "%s%s", err_text(why), undone ? "" : "; the new file is in place and may be lost in a crash");
+        err_free(why);
+    }
+    unlink(kept);
+    return e;
+}
+
 static err_t *posix_put(disk_t *vt, const char *path, slice_t bytes) {
     posix_disk_t *d = self_of(vt);
     TRY(path_check(path));
     AUTO(auto_free) char *full = full_path(d, path);
-    TRY(make_parent(full));
+    TRY(make_parent(d, full));
     AUTO(auto_free) char *aside = aside_name(d, full);
+    AUTO(auto_free) char *kept = aside_name(d, full);
     err_t *e = write_aside(aside, bytes);
-    if (!e && rename(aside, full) != 0) e = err_from_errno(errno, "%s: cannot rename to it", full);
-    if (e) {
-        unlink(aside);
-        return e;
-    }
-    return sync_parent(full);
+    if (!e) return replace(aside, full, kept);
+    unlink(aside);
+    return e;
 }
 
 static err_t *posix_remove(disk_t *vt, const char *path) {
@@ -201,7 +251,7 @@ static err_t *posix_remove(disk_t *vt, const char *path) {
 }
 
 /* ------------------------------------------------------------------ list */
-typedef struct listed { char *name; uint64_t size; } listed_t;
+typedef struct listed { char *name; uint64_t size; int64_t modified_ms; } listed_t;
 typedef struct listing { listed_t *items; size_t n, cap; } listing_t;
 
 static void listing_free(listing_t *l) {
@@ -223,7 +273,7 @@ static err_t *list_one(listing_t *l, const char *full, const char *rel, const ch
     if (S_ISDIR(st.st_mode)) return list_into(l, path, sub, depth + 1);
     if (!S_ISREG(st.st_mode) || strncmp(name, ASIDE_PREFIX, sizeof ASIDE_PREFIX - 1) == 0) return NULL;
     if (l->n == l->cap) l->items = xrealloc(l->items, (l->cap = l->cap ? 2 * l->cap : 64) * sizeof *l->items);
-    l->items[l->n++] = (listed_t){TAKE(sub), (uint64_t)st.st_size};
+    l->items[l->n++] = (listed_t){TAKE(sub), (uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000};
     return NULL;
 }
 
@@ -240,13 +290,13 @@ static err_t *list_into(listing_t *l, const char *full, const char *rel, int dep
     return e;
 }
 
-static err_t *posix_list(disk_t *vt, const char *dir, void (*fn)(void *arg, const char *name, uint64_t size), void *arg) {
+static err_t *posix_list(disk_t *vt, const char *dir, disk_found_fn fn, void *arg) {
     if (dir[0]) TRY(path_check(dir));
     AUTO(auto_free) char *full = full_path(self_of(vt), dir);
     AUTO(listing_free) listing_t l = {0};
     TRY(list_into(&l, full, "", 0));
     if (l.n) qsort(l.items, l.n, sizeof *l.items, listed_cmp);
-    for (size_t i = 0; i < l.n; i++) fn(arg, l.items[i].name, l.items[i].size);
+    for (size_t i = 0; i < l.n; i++) fn(arg, l.items[i].name, l.items[i].size, l.items[i].modified_ms);
     return NULL;
 }
 
@@ -282,7 +332,7 @@ static bool link_impossible(int no) {
 
 /* Link or copy under a name aside, then rename: `to` is whole or absent, and an older file of this name is replaced. */
 static err_t *link_or_copy(posix_disk_t *d, const char *from, const char *to) {
-    TRY(make_parent(to));
+    TRY(make_parent(d, to));
     AUTO(auto_free) char *aside = aside_name(d, to);
     err_t *e;
     if (link(from, aside) == 0) e = sync_file(aside);
@@ -312,24 +362,36 @@ static err_t *posix_export(disk_t *vt, const char *path, const char *local_path)
 static void posix_free(disk_t *vt) {
     if (!vt) return;
     posix_disk_t *d = self_of(vt);
+    map_free(d->durable, NULL);
+    pthread_mutex_destroy(&d->lock);
     free(d->root);
     free(d);
 }
 
 static const char *posix_where(disk_t *vt) { return self_of(vt)->root; }
 
+static err_t *open_root(posix_disk_t *d, bool create) {
+    if (create) TRY(make_dirs(d, d->root, 0));
+    struct stat st;
+    if (stat(d->root, &st) != 0) return err_from_errno(errno, "%s: cannot open storage directory", d->root);
+    return S_ISDIR(st.st_mode) ? NULL : err_new(ERR_INVALID, "%s: storage is not a directory", d->root);
+}
+
 err_t *disk_open_posix(const char *root, bool create, disk_t **ret) {
     if (root[0] == '\0') return err_new(ERR_INVALID, "the storage directory has an empty name");
-    if (create) TRY(make_dirs(root, 0));
-    struct stat st;
-    if (stat(root, &st) != 0) return err_from_errno(errno, "%s: cannot open storage directory", root);
-    if (!S_ISDIR(st.st_mode)) return err_new(ERR_INVALID, "%s: storage is not a directory", root);
     posix_disk_t *d = xcalloc(1, sizeof *d);
     size_t len = strlen(root);
     while (len > 1 && root[len - 1] == '/') len--;
     d->root = xstrndup(root, len);
+    d->durable = map_new();
+    pthread_mutex_init(&d->lock, NULL);
     d->vt = (disk_t){posix_create, posix_append, posix_sync,   posix_close,  posix_read, posix_put,
                      posix_remove, posix_list,   posix_import, posix_export, posix_free, posix_where};
+    err_t *e = open_root(d, create);
+    if (e) {
+        posix_free(&d->vt);
+        return e;
+    }
     *ret = &d->vt;
     return NULL;
 }

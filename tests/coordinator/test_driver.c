@@ -273,7 +273,7 @@ START_TEST(submit_run_lose_a_worker_finish) {
 }
 END_TEST
 
-static void count_file(void *arg, const char *name, uint64_t size) { ++*(int *)arg; }
+static void count_file(void *arg, const char *name, uint64_t size, int64_t modified_ms) { ++*(int *)arg; }
 
 START_TEST(a_new_coordinator_goes_on_from_the_last_manifest) {
     place_t p = place_new();

@@ -12,6 +12,7 @@ typedef struct sfile {
     size_t synced;
     proc_t *writer;
     uint32_t writer_gen;
+    int64_t modified_ms; /* the storage's own clock */
     struct sfile *unlinked;
 } sfile_t;
 struct disk_file { sfile_t *f; bool bad; };
@@ -61,6 +62,7 @@ static sfile_t *file_add(disk_model_t *d, const char *path, proc_t *p) {
     f->bytes = buf_make((size_t)256 << 20);
     f->writer = p;
     f->writer_gen = p->gen;
+    f->modified_ms = sim_now_ms(d->s);
     map_put_str(d->files, path, f);
     return f;
 }
@@ -91,6 +93,7 @@ static err_t *view_append(disk_t *vt, disk_file_t *f, slice_t bytes) {
         n = sim_below(s, bytes.len);
     }
     buf_put(&f->f->bytes, bytes.p, n);
+    f->f->modified_ms = sim_now_ms(s);
     return e ? e : n < bytes.len ? dead() : NULL;
 }
 
@@ -134,6 +137,7 @@ static err_t *view_put(disk_t *vt, const char *path, slice_t bytes) {
     if (!f) f = file_add(v->d, path, v->p);
     buf_clear(&f->bytes);
     buf_put(&f->bytes, bytes.p, bytes.len);
+    f->modified_ms = sim_now_ms(s);
     f->synced = bytes.len;
     return v->p->dying ? dead() : NULL;
 }
@@ -150,7 +154,7 @@ static err_t *view_remove(disk_t *vt, const char *path) {
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-static err_t *view_list(disk_t *vt, const char *dir, void (*fn)(void *arg, const char *name, uint64_t size), void *arg) {
+static err_t *view_list(disk_t *vt, const char *dir, disk_found_fn fn, void *arg) {
     view_t *v = view_of(vt);
     size_t at = 0, n = 0, len = strlen(dir);
     slice_t key;
@@ -161,7 +165,10 @@ static err_t *view_list(disk_t *vt, const char *dir, void (*fn)(void *arg, const
         if (strncmp(f->path, dir, len) == 0 && f->path[len] == '/') names[n++] = f->path;
     }
     qsort(names, n, sizeof *names, by_name);
-    for (size_t i = 0; i < n; i++) fn(arg, names[i] + len + 1, ((sfile_t *)map_get_str(v->d->files, names[i]))->bytes.len);
+    for (size_t i = 0; i < n; i++) {
+        const sfile_t *f = map_get_str(v->d->files, names[i]);
+        fn(arg, names[i] + len + 1, f->bytes.len, f->modified_ms);
+    }
     return NULL;
 }
 static err_t *view_import(disk_t *vt, const char *local, const char *path) { return err_new(ERR_UNSUPPORTED, "the simulated disk has no local files"); }

@@ -141,7 +141,7 @@ START_TEST(an_extent_is_read_from_the_middle_of_a_file) {
 }
 END_TEST
 
-static void count_file(void *arg, const char *name, uint64_t size) { ++*(int *)arg; }
+static void count_file(void *arg, const char *name, uint64_t size, int64_t modified_ms) { ++*(int *)arg; }
 
 /* Epochs 1..4, and one call fails: create, append or sync. The epoch is repeated from memory into a new file; what the manifest
  * names is whole, and every epoch is there exactly once. */
@@ -266,7 +266,7 @@ START_TEST(the_segment_format_is_frozen) {
 END_TEST
 
 /* ---------------------------------------------------------------- disk */
-static void collect(void *arg, const char *name, uint64_t size) { buf_printf(arg, "%s %d\n", name, (int)size); }
+static void collect(void *arg, const char *name, uint64_t size, int64_t modified_ms) { buf_printf(arg, "%s %d\n", name, (int)size); }
 
 START_TEST(the_disk_keeps_its_promises) {
     tmp_t t = tmp_new();

@@ -178,7 +178,7 @@ static err_t *full_read(disk_t *d, const char *p, uint64_t from, uint64_t len, b
 }
 static err_t *full_put(disk_t *d, const char *p, slice_t b) { return real_disk(d)->put(real_disk(d), p, b); }
 static err_t *full_remove(disk_t *d, const char *p) { return real_disk(d)->remove(real_disk(d), p); }
-static err_t *full_list(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name, uint64_t size), void *arg) {
+static err_t *full_list(disk_t *d, const char *dir, disk_found_fn fn, void *arg) {
     return real_disk(d)->list(real_disk(d), dir, fn, arg);
 }
 static err_t *full_import(disk_t *d, const char *l, const char *p) { return real_disk(d)->import(real_disk(d), l, p); }
