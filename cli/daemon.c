@@ -92,6 +92,7 @@ static err_t *start_coordinator(const config_t *c, disk_t *disk, coordinator_t *
     snprintf(conf.core.storage, sizeof conf.core.storage, "%s", config_str(c, "storage"));
     snprintf(conf.core.cluster, sizeof conf.core.cluster, "%s", config_str(c, "cluster"));
     conf.core.heartbeat_ms = config_i64(c, "heartbeat");
+    conf.core.orphan_age_ms = config_i64(c, "orphan-age");
     conf.core.heartbeat_timeout_ms = (int64_t)((double)config_i64(c, "worker-timeout") * slow_factor());
     TRY(open_meta(c, config_str(c, "storage"), &conf.meta));
     TRY(coord_driver_new(&conf, &co->driver));

@@ -45,6 +45,7 @@ static const option_t options[] = {
     {"cluster", STR, CMD_COORDINATOR, "tidegate", "NAME", "name in etcd keys and transactional ids"},
     {"heartbeat", TIME, CMD_COORDINATOR, "200ms", "TIME", "interval of workers' heartbeats"},
     {"worker-timeout", TIME, CMD_COORDINATOR, "900ms", "TIME", "a worker unheard for so long is dead; a closed connection is noticed at once"},
+    {"orphan-age", TIME, CMD_COORDINATOR, "1h", "TIME", "files of dead attempts in --storage are removed when they are as old; 0s: never"},
     {"data", STR, CMD_WORKER, NULL, "DIR", "this worker's directory, of one worker only"},
     {"data", STR, CMD_RUN, NULL, "DIR", "keep state here: a further run of the same job resumes; without it nothing is kept"},
     {"base-interval", TIME, CMD_WORKER, "30s", "TIME", "how often state goes into a base checkpoint when enough of it changed"},

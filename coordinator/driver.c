@@ -134,6 +134,7 @@ static void perform(coord_driver_t *d, coord_action_t *a, int64_t *campaign_ms) 
     case ACT_PUT_MANIFEST: io_put_manifest(d, a); break;
     case ACT_DELETE_FILES: io_delete_files(d, a); break;
     case ACT_SAVE: io_save(d, a); break;
+    case ACT_FIND_ORPHANS: io_find_orphans(d, a); break;
     case ACT_FORGET: io_forget(d, a); break;
     case ACT_REPLY: reply(d, a->reply.call, a->job, TAKE(a->reply.error)); break;
     case ACT_RESIGN:

@@ -47,4 +47,5 @@ void io_raise(coord_driver_t *d, coord_action_t *a);
 void io_put_manifest(coord_driver_t *d, coord_action_t *a);
 void io_forget(coord_driver_t *d, coord_action_t *a);
 void io_delete_files(coord_driver_t *d, coord_action_t *a);
+void io_find_orphans(coord_driver_t *d, coord_action_t *a);
 void io_save(coord_driver_t *d, coord_action_t *a);

@@ -13,11 +13,14 @@ typedef struct task {
     coord_action_t a;      /* the action, with what it owned */
     meta_pointer_t pointer; /* PUT_MANIFEST: ours; RAISE: the last */
     meta_attempt_t attempt;
+    int nold; char **old; bool more; /* FIND_ORPHANS */
 } task_t;
 
 static void task_free(task_t *t) {
     coord_action_done(&t->a);
     meta_pointer_done(&t->pointer);
+    for (int i = 0; i < t->nold; i++) free(t->old[i]);
+    free(t->old);
     free(t);
 }
 static void task_drop(work_task_t *w) { task_free(CONTAINER_OF(w, task_t, work)); }
@@ -282,8 +285,7 @@ static void put_manifest_run(work_task_t *w) {
     AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
     manifest_print(&text, m);
     t->pointer = (meta_pointer_t){m->incarnation, m->leader, m->attempt, m->epoch, crc32c(0, text.data, text.len),
-                                  xprintf("jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job,
-                                          m->incarnation, m->leader, m->attempt, m->epoch)};
+                                  manifest_body_path(m)};
     err_t *e = disk->put(disk, t->pointer.path, buf_slice(&text));
     if (e) {
         post_manifest_stored(t, STORE_FAILED, err_wrap(e, "checkpoint storage"));
@@ -298,6 +300,53 @@ void io_put_manifest(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->i
 
 /* ---- files */
 void io_delete_files(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, delete_run)->work); }
+
+/* The listing comes first, on the files' queue; only then the store is asked, on its own. */
+static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    task_t *t = arg;
+    if (t->more || clock_wall_ms() - modified_ms < t->a.orphans.age_ms) return;
+    char *path = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
+    bool before = t->a.orphans.after && strcmp(path, t->a.orphans.after) <= 0;
+    t->more = !before && t->nold == t->a.orphans.max;
+    if (before || t->more) {
+        free(path);
+        return;
+    }
+    t->old = xrealloc(t->old, (size_t)(t->nold + 1) * sizeof *t->old);
+    t->old[t->nold++] = path;
+}
+static void looked(void *arg, meta_result_t *r) {
+    task_t *t = arg;
+    coord_event_t ev = answer(EV_ORPHANS, t->a.job, r);
+    ev.orphans.attempt = r->attempt.attempt;
+    if (r->has_last) ev.orphans.last = xstrdup(r->last.path);
+    ev.orphans.n = t->nold;
+    ev.orphans.paths = TAKE(t->old);
+    ev.orphans.more = t->more;
+    t->nold = 0;
+    driver_post_event(t->d, ev);
+    meta_result_done(r);
+    task_free(t);
+}
+static void look_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    t->d->conf.meta->look(t->d->conf.meta, t->a.job, (meta_done_t){looked, t});
+}
+static void find_orphans_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    disk_t *disk = t->d->conf.storage;
+    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, t->a.job);
+    err_t *e = disk->list(disk, dir, add_old, t);
+    if (e) {
+        t->d->conf.log(t->d->conf.log_arg, COORD_WARN, err_text(e));
+        driver_post_event(t->d, (coord_event_t){.kind = EV_ORPHANS, .job = t->a.job, .outcome = STORE_FAILED, .error = e});
+        task_free(t);
+        return;
+    }
+    t->work.run = look_run;
+    work_queue_add(t->d->io, &t->work);
+}
+void io_find_orphans(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, find_orphans_run)->work); }
 
 static void save_run(work_task_t *w) {
     task_t *t = task_of(w);

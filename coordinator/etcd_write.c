@@ -179,15 +179,15 @@ static void send_compared(etcd_store_t *s, etcd_op_t *op, const etcd_job_t *j, c
 }
 
 /* ---- decisions */
-static void complete_raised(etcd_store_t *s, etcd_op_t *op, const etcd_job_t *j) {
-    meta_result_t r = {.outcome = STORE_OK, .attempt = op->wanted, .has_last = j->has_last};
+static void complete_attempt(etcd_store_t *s, etcd_op_t *op, const etcd_job_t *j) {
+    meta_result_t r = {.outcome = STORE_OK, .attempt = j->attempt, .has_last = j->has_last};
     if (j->has_last) r.last = meta_pointer_copy(&j->last);
     complete(s, op, r);
 }
 
 static void decide_raise(etcd_store_t *s, etcd_op_t *op, const etcd_job_t *j) {
     if (op->wrote && j->attempt.attempt == op->wanted.attempt && j->attempt.floor == op->wanted.floor) {
-        complete_raised(s, op, j); /* nobody else writes while we lead: it was our lost write */
+        complete_attempt(s, op, j); /* nobody else writes while we lead: it was our lost write */
         return;
     }
     op->wanted = meta_attempt_raise(j->attempt, j->has_last ? &j->last : NULL, op->above);
@@ -224,6 +224,10 @@ static void begin(etcd_store_t *s, etcd_op_t *op) {
         if (j) decide_raise(s, op, j);
         else send_read(s, op);
         break;
+    case OP_LOOK:
+        if (j && op->fresh) complete_attempt(s, op, j);
+        else send_read(s, op);
+        break;
     case OP_MANIFEST:
         if (j) decide_manifest(s, op, j);
         else send_read(s, op);
@@ -257,7 +261,7 @@ static void wrote(etcd_store_t *s, etcd_op_t *op, const etcd_answer_t *r) {
         j->has_attempt = true;
         j->attempt = op->wanted;
         j->attempt_mod = r->revision;
-        complete_raised(s, op, j);
+        complete_attempt(s, op, j);
         return;
     }
     if (op->kind == OP_MANIFEST) {

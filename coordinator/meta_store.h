@@ -43,7 +43,7 @@ typedef struct meta_result {
     err_t *error;                      /* with outcome != STORE_OK */
     uint64_t leader;                   /* campaign */
     int njobs; char **records;         /* load: texts of the job records */
-    meta_attempt_t attempt;            /* raise_attempt */
+    meta_attempt_t attempt;            /* raise_attempt, look */
     bool has_last; meta_pointer_t last;
 } meta_result_t;
 void meta_result_done(meta_result_t *r); /* content */
@@ -62,6 +62,8 @@ struct meta_store {
     void (*put_job)(meta_store_t *m, job_id_t job, slice_t record, meta_done_t done);
     /* compare leader; the attempt becomes max(attempt, above) + 1 (meta_attempt_raise); returns it and the last manifest's pointer */
     void (*raise_attempt)(meta_store_t *m, job_id_t job, attempt_t above, meta_done_t done);
+    /* compare leader; attempt and last manifest's pointer as they are in the store now, never from memory */
+    void (*look)(meta_store_t *m, job_id_t job, meta_done_t done);
     /* compare leader, attempt (now->attempt) and previous (NULL: there is none yet); then `now` is the last */
     void (*put_manifest)(meta_store_t *m, job_id_t job, const meta_pointer_t *previous, const meta_pointer_t *now, meta_done_t done);
     void (*delete_job)(meta_store_t *m, job_id_t job, meta_done_t done);

@@ -170,6 +170,16 @@ static void dir_raise(meta_store_t *vt, job_id_t job, attempt_t above, meta_done
     done.fn(done.arg, &r);
 }
 
+static void dir_look(meta_store_t *vt, job_id_t job, meta_done_t done) {
+    dir_t *d = CONTAINER_OF(vt, dir_t, vt);
+    if (refuse(d, done)) return;
+    meta_result_t r = {0};
+    err_t *e = read_attempt(d, job, &r.attempt);
+    if (!e) e = read_pointer(d, job, &r.last, &r.has_last);
+    if (e) r = (meta_result_t){.outcome = STORE_FAILED, .error = e};
+    done.fn(done.arg, &r);
+}
+
 static err_t *put_manifest_in(dir_t *d, job_id_t job, const meta_pointer_t *previous, const meta_pointer_t *now, bool *ret_refused) {
     meta_attempt_t attempt;
     meta_pointer_t last = {0};
@@ -249,7 +259,7 @@ err_t *meta_store_dir_open(const char *dir, meta_store_t **ret) {
     dir_t *d = xcalloc(1, sizeof *d);
     d->path = xstrdup(dir);
     d->lock = -1;
-    d->vt = (meta_store_t){dir_campaign, dir_load, dir_put_job, dir_raise, dir_put_manifest, dir_delete, dir_resign, dir_free, dir_where};
+    d->vt = (meta_store_t){dir_campaign, dir_load, dir_put_job, dir_raise, dir_look, dir_put_manifest, dir_delete, dir_resign, dir_free, dir_where};
     err_t *e = disk_open_posix(dir, true, &d->disk);
     if (!e) e = take_lock(d);
     if (e) {

@@ -186,6 +186,7 @@ static void etcd_put_job(meta_store_t *vt, job_id_t job, slice_t record, meta_do
 static void etcd_raise(meta_store_t *vt, job_id_t job, attempt_t above, meta_done_t done) {
     call(vt, (etcd_op_t){.kind = OP_RAISE, .job = job, .above = above, .done = done});
 }
+static void etcd_look(meta_store_t *vt, job_id_t job, meta_done_t done) { call(vt, (etcd_op_t){.kind = OP_LOOK, .job = job, .done = done}); }
 
 static void etcd_put_manifest(meta_store_t *vt, job_id_t job, const meta_pointer_t *previous, const meta_pointer_t *now, meta_done_t done) {
     AUTO(buf_free) buf_t text = buf_make(1 << 16);
@@ -293,7 +294,7 @@ static err_t *parse_conf(etcd_store_t *s, const meta_etcd_conf_t *conf) {
 
 err_t *meta_store_etcd_open(const meta_etcd_conf_t *conf, meta_store_t **ret) {
     etcd_store_t *s = xcalloc(1, sizeof *s);
-    s->vt = (meta_store_t){etcd_campaign, etcd_load, etcd_put_job, etcd_raise, etcd_put_manifest, etcd_delete, etcd_resign, etcd_free, etcd_where};
+    s->vt = (meta_store_t){etcd_campaign, etcd_load, etcd_put_job, etcd_raise, etcd_look, etcd_put_manifest, etcd_delete, etcd_resign, etcd_free, etcd_where};
     err_t *e = parse_conf(s, conf);
     if (!e) e = http_client_new(&s->http);
     if (e) {

@@ -31,7 +31,7 @@ typedef struct etcd_msg {
     etcd_line_t *line; bool closed; /* LINE: its end, else an answer */
 } etcd_msg_t;
 
-typedef enum etcd_op_kind { OP_LOAD, OP_PUT_JOB, OP_RAISE, OP_MANIFEST, OP_DELETE } etcd_op_kind_t;
+typedef enum etcd_op_kind { OP_LOAD, OP_PUT_JOB, OP_RAISE, OP_LOOK, OP_MANIFEST, OP_DELETE } etcd_op_kind_t;
 struct etcd_op {
     etcd_op_t *next;
     etcd_op_kind_t kind;

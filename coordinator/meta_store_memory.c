@@ -74,6 +74,17 @@ static void memory_raise(meta_store_t *vt, job_id_t job, attempt_t above, meta_d
     }
     finish(done, &r);
 }
+static void memory_look(meta_store_t *vt, job_id_t job, meta_done_t done) {
+    memory_t *m = CONTAINER_OF(vt, memory_t, vt);
+    meta_result_t r;
+    if (write_allowed(m, &r)) {
+        const entry_t *e = entry_of(m, job);
+        r.attempt = e->attempt;
+        r.has_last = e->has_last;
+        if (e->has_last) r.last = meta_pointer_copy(&e->last);
+    }
+    finish(done, &r);
+}
 static void memory_put_manifest(meta_store_t *vt, job_id_t job, const meta_pointer_t *previous, const meta_pointer_t *now, meta_done_t done) {
     memory_t *m = CONTAINER_OF(vt, memory_t, vt);
     meta_result_t r;
@@ -120,7 +131,7 @@ static const char *memory_where(meta_store_t *vt) { return "memory"; }
 meta_store_t *meta_store_memory_new(void) {
     memory_t *m = xcalloc(1, sizeof *m);
     pthread_mutex_init(&m->lock, NULL);
-    m->vt = (meta_store_t){memory_campaign, memory_load, memory_put_job, memory_raise, memory_put_manifest, memory_delete,
+    m->vt = (meta_store_t){memory_campaign, memory_load, memory_put_job, memory_raise, memory_look, memory_put_manifest, memory_delete,
                            memory_resign, memory_free, memory_where};
     return &m->vt;
 }

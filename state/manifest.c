@@ -258,3 +258,8 @@ void manifest_garbage(const manifest_t *old, const manifest_t *now, void (*fn)(v
     each_path(old, give_once, &g);
     map_free(g.seen, NULL);
 }
+
+char *manifest_body_path(const manifest_t *m) {
+    return xprintf("jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job, m->incarnation, m->leader,
+                   m->attempt, m->epoch);
+}

@@ -92,5 +92,7 @@ void manifest_set_source(manifest_t *m, uint64_t fingerprint, const split_list_t
 source_pos_t *manifest_source(const manifest_t *m, uint64_t fingerprint);
 lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool create);
 int64_t manifest_watermark(const manifest_t *m, int stage);
+/* "jobs/<job>/manifest/i<incarnation>.l<leader>.a<attempt>.e<epoch>.json": where its text lies in storage; malloc'ed. */
+char *manifest_body_path(const manifest_t *m);
 /* Paths that `old` names and `now` does not: what may be deleted once `now` is durable (hazards A14). */
 void manifest_garbage(const manifest_t *old, const manifest_t *now, void (*fn)(void *arg, const char *path), void *arg);

@@ -5,8 +5,8 @@
 
 coord_conf_t coord_conf_default(void) {
     return (coord_conf_t){.cluster = "tidegate", .heartbeat_ms = 200, .heartbeat_timeout_ms = 900, .deploy_timeout_ms = 60000,
-                          .stop_timeout_ms = 5000, .submit_wait_ms = 10000, .settle_ms = 2000, .publish_wait_ms = 10000,
-                          .jobs_kept = 100};
+                          .stop_timeout_ms = 5000, .submit_wait_ms = 10000, .settle_ms = 2000, .publish_wait_ms = 10000, .orphan_age_ms = 3600000,
+                          .orphans_max = 256, .jobs_kept = 100};
 }
 
 coord_t *coord_new(const coord_conf_t *conf) {
@@ -132,6 +132,7 @@ static void step_answer(coord_t *c, coord_event_t *e) {
     case EV_MANIFEST_STORED: epoch_manifest_stored(c, j, e); break;
     case EV_SPLITS_FOUND: deploy_splits_found(c, j, e); break;
     case EV_SAVED: savepoint_saved(c, j, e); break;
+    case EV_ORPHANS: orphans_found(c, j, e); break;
     case EV_FORGOTTEN:
         if (e->outcome == STORE_OK) j->gone = true;
         else j->forgetting = false;

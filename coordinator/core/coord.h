@@ -7,6 +7,7 @@
  *   job.c         life cycle: one transition table, one setter; job_serve decides the next step
  *   deploy.c      placement on slots, the DEPLOY message     (assign.c: the pure scheduler)
  *   epoch.c       inject, acks, manifest, complete           (epoch_manifest.c: what a manifest says)
+ *   orphans.c     files of dead attempts
  *   restart.c     end of an attempt, recovery, delays, giving up
  * An event only changes state and marks; coord_step ends with job_serve for each job, which takes the actions the new state
  * allows. Thread: the driver's. */
@@ -21,6 +22,8 @@ typedef struct coord_conf {
     int64_t submit_wait_ms;    /* a submit is answered after this, with what the job waits for */
     int64_t settle_ms;         /* a new leader waits so long for all workers before it places jobs on fewer slots */
     int64_t publish_wait_ms;   /* `cancel` waits so long for complete output to be published */
+    int64_t orphan_age_ms;     /* files of dead attempts are removed when they are as old; looked for six times in that time; 0: never */
+    int orphans_max;           /* looked at in one go */
     int jobs_kept;             /* terminal jobs remembered */
 } coord_conf_t;
 coord_conf_t coord_conf_default(void);

@@ -109,6 +109,7 @@ typedef struct job {
     bool lanes_only;
     int64_t deploy_ms, stop_ms;
     bool closing; job_state_t target;     /* the attempt is being taken down for good; then -> target */
+    bool seeking; int64_t seek_ms; char *sought; /* orphans.c: a listing is out; not before; up to this file */
     bool swept;            /* terminal: its files were handed to deletion, or are to be kept */
 
     /* restart.c */
@@ -213,8 +214,13 @@ manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr);
 manifest_t *manifest_reborn(job_t *j, uint64_t leader);
 manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leader);
 err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s);
+bool manifest_names(const manifest_t *m, const char *path); /* m may be NULL */
 void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now);
 void garbage_unpin(coord_t *c, job_t *j);
+
+/* orphans.c */
+void orphans_serve(coord_t *c, job_t *j);
+void orphans_found(coord_t *c, job_t *j, coord_event_t *e);
 
 /* restart.c */
 void restart_begin(coord_t *c, job_t *j, err_t *cause); /* takes cause */

@@ -158,7 +158,7 @@ manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leade
 /* ---- garbage */
 typedef struct garbage { coord_t *c; job_t *j; const manifest_t *pin; coord_action_t *action; } garbage_t;
 
-static bool manifest_names(const manifest_t *m, const char *path) {
+bool manifest_names(const manifest_t *m, const char *path) {
     for (int i = 0; m && i < m->nextents; i++)
         if (strcmp(m->extents[i].path, path) == 0) return true;
     for (int i = 0; m && i < m->nbases; i++)

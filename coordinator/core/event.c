@@ -72,6 +72,11 @@ void coord_event_done(coord_event_t *e) {
         free(e->splits_found.items);
         break;
     case EV_SAVED: free(e->saved.target); break;
+    case EV_ORPHANS:
+        for (int i = 0; i < e->orphans.n; i++) free(e->orphans.paths[i]);
+        free(e->orphans.paths);
+        free(e->orphans.last);
+        break;
     default: break;
     }
     *e = (coord_event_t){.kind = e->kind};
@@ -106,6 +111,7 @@ void coord_action_done(coord_action_t *a) {
         manifest_free(a->save.manifest);
         free(a->save.target);
         break;
+    case ACT_FIND_ORPHANS: free(a->orphans.after); break;
     case ACT_REPLY: err_free(a->reply.error); break;
     case ACT_LOG: free(a->log.text); break;
     default: break;
@@ -123,7 +129,7 @@ const char *coord_action_name(coord_action_kind_t k) {
     static const char *const names[] = {
         [ACT_SEND] = "send", [ACT_CLOSE] = "close", [ACT_RESOLVE] = "resolve", [ACT_PUT_JOB] = "put-job", [ACT_RAISE] = "raise",
         [ACT_PUT_MANIFEST] = "put-manifest", [ACT_DELETE_FILES] = "delete", [ACT_FIND_SPLITS] = "find-splits",
-        [ACT_SAVE] = "save", [ACT_FORGET] = "forget", [ACT_REPLY] = "reply", [ACT_RESIGN] = "resign", [ACT_LOG] = "log"};
+        [ACT_SAVE] = "save", [ACT_FIND_ORPHANS] = "find-orphans", [ACT_FORGET] = "forget", [ACT_REPLY] = "reply", [ACT_RESIGN] = "resign", [ACT_LOG] = "log"};
     return (size_t)k < ARRAY_LEN(names) && names[k] ? names[k] : "?";
 }
 
@@ -151,6 +157,7 @@ void coord_action_print(buf_t *out, const coord_action_t *a) {
         for (int i = 0; i < a->files.n; i++) buf_printf(out, " %s", a->files.paths[i]);
         break;
     case ACT_SAVE: buf_printf(out, " epoch=%" PRIu64 " to=%s", a->save.manifest->epoch, a->save.target); break;
+    case ACT_FIND_ORPHANS: buf_printf(out, " older=%" PRId64 " after=%s", a->orphans.age_ms, a->orphans.after ? a->orphans.after : ""); break;
     case ACT_REPLY: buf_printf(out, " call=%" PRIu64 "%s%s", a->reply.call, a->reply.error ? " error=" : " ok", err_text(a->reply.error)); break;
     case ACT_LOG: buf_printf(out, " %s", a->log.text); break;
     default: break;

@@ -9,7 +9,7 @@
  *   - SEND and CLOSE are put on the link in list order; nothing waits for them.
  *   - PUT_JOB, RAISE, PUT_MANIFEST, FORGET are transactions: those of one job are *begun* in list order and each is answered
  *     by exactly one event. The core never has two transactions of one job outstanding except a PUT_JOB beside another.
- *   - RESOLVE, FIND_SPLITS, SAVE take long and run beside everything else; each is answered by exactly one event.
+ *   - RESOLVE, FIND_SPLITS, SAVE, FIND_ORPHANS take long and run beside everything else; each is answered by exactly one event.
  *   - DELETE_FILES names files that the last durable manifest no longer names; it is not answered and may be lost.
  * What must be durable before something else happens is never expressed by order in the list: the core waits for
  * the completing event. So a driver that loses a completion stops a job, but never makes it wrong. */
@@ -101,6 +101,7 @@ typedef enum coord_event_kind {
     EV_SPLITS_FOUND,    /* answers ACT_FIND_SPLITS */
     EV_SAVED,           /* answers ACT_SAVE */
     EV_FORGOTTEN,       /* answers ACT_FORGET */
+    EV_ORPHANS,         /* answers ACT_FIND_ORPHANS */
 } coord_event_kind_t;
 
 typedef struct coord_event {
@@ -121,6 +122,9 @@ typedef struct coord_event {
         struct { attempt_t attempt; epoch_t epoch; } manifest_stored;
         struct { int n; found_split_t *items; } splits_found;                /* borrowed */
         struct { epoch_t epoch; char *target; } saved;                       /* target borrowed */
+        /* old files of the job, by name; then, read from the store after they were listed: the attempt, and the body of the last manifest (NULL:
+         * there is none). `more`: the last of the paths is not the last file. Borrowed. */
+        struct { int n; char **paths; bool more; attempt_t attempt; char *last; } orphans;
     };
 } coord_event_t;
 void coord_event_done(coord_event_t *e); /* frees what was not taken; not e; may be called again */
@@ -136,6 +140,7 @@ typedef enum coord_action_kind {
     ACT_DELETE_FILES,
     ACT_FIND_SPLITS,  /* list splits of all sources as of now */
     ACT_SAVE,         /* copy what the manifest names into a self-contained directory */
+    ACT_FIND_ORPHANS, /* list at most `max` files of the job behind `after` that are as old, THEN ask the store for its attempt (A14) */
     ACT_FORGET,       /* delete the job's record and manifest pointer */
     ACT_REPLY,        /* answer a client: error, or the document of `job` */
     ACT_RESIGN,       /* leadership is in doubt: give it up; EV_LEADER_LOST has been acted upon already */
@@ -158,6 +163,7 @@ typedef struct coord_action {
         struct { int n; char **paths; } files;                             /* DELETE_FILES */
         struct { job_spec_t spec; } find;                                  /* FIND_SPLITS */
         struct { manifest_t *manifest; char *target; } save;
+        struct { char *after; int64_t age_ms; int max; } orphans;          /* FIND_ORPHANS; after NULL: from the first */
         struct { call_id_t call; err_t *error; } reply;
         struct { coord_log_level_t level; char *text; } log;
     };

@@ -66,6 +66,7 @@ void job_free(job_t *j) {
     free(j->waiting);
     free(j->waiters);
     free(j->save_target);
+    free(j->sought);
     free(j->saving_target);
     err_free(j->save_error);
     manifest_free(j->saving);
@@ -364,6 +365,7 @@ void job_serve(coord_t *c, job_t *j) {
     if (j->closing) close_serve(c, j);
     else if (j->saving) savepoint_serve(c, j);
     if (job_state_terminal(j->state)) terminal_serve(c, j);
+    orphans_serve(c, j);
     savepoint_tell(c, j);
     client_serve(c, j);
     store_record(c, j);

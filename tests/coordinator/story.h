@@ -66,6 +66,10 @@ typedef struct story {
     manifest_t *saved;
     bool resigned;
     int deleted;
+    buf_t removed;         /* their paths */
+    char *files[16];       /* old files in storage, for FIND_ORPHANS */
+    int nfiles;
+    bool hold_look, held_look;
     coord_actions_t queue; /* performed in order, one after the other */
     bool performing;
     void (*check)(struct story *s, const coord_action_t *a); /* sees every action before it is performed */
@@ -299,6 +303,20 @@ static void answer_save(story_t *s, err_t *error) {
     story_step(s, &e);
 }
 
+/* What was listed, and the store's attempt and last manifest as they are now. */
+static void answer_look(story_t *s, store_outcome_t outcome) {
+    coord_event_t e = story_event(s, EV_ORPHANS);
+    s->held_look = false;
+    e.job = s->job;
+    e.outcome = outcome;
+    e.orphans.attempt = s->attempt;
+    if (s->stored) e.orphans.last = manifest_body_path(s->stored);
+    e.orphans.n = s->nfiles;
+    e.orphans.paths = xcalloc((size_t)s->nfiles + 1, sizeof(char *));
+    for (int i = 0; i < s->nfiles; i++) e.orphans.paths[i] = xstrdup(s->files[i]);
+    story_step(s, &e);
+}
+
 /* ---- actions */
 static void worker_hears(story_t *s, story_worker_t *w, const ctl_msg_t *m) {
     switch (m->kind) {
@@ -360,7 +378,14 @@ static void perform(story_t *s, coord_action_t *a) {
             answer_put(s, TAKE(a->put.manifest), s->put_outcome);
         }
         break;
-    case ACT_DELETE_FILES: s->deleted += a->files.n; break;
+    case ACT_DELETE_FILES:
+        s->deleted += a->files.n;
+        for (int i = 0; i < a->files.n; i++) buf_printf(&s->removed, "%s\n", a->files.paths[i]);
+        break;
+    case ACT_FIND_ORPHANS:
+        if (s->hold_look) s->held_look = true;
+        else answer_look(s, STORE_OK);
+        break;
     case ACT_SAVE:
         free(s->saved_target);
         s->saved_target = xstrdup(a->save.target);
@@ -417,6 +442,7 @@ static story_t *story_new(void) {
     s->c = coord_new(&s->conf);
     s->now = 1000;
     s->trace = buf_make(1 << 26);
+    s->removed = buf_make(1 << 16);
     s->parallelism = 2;
     s->nsplits = 4;
     s->lanes = 2;
@@ -429,6 +455,8 @@ static story_t *story_new(void) {
 static void story_free(story_t *s) {
     coord_free(s->c);
     buf_free(&s->trace);
+    buf_free(&s->removed);
+    for (int i = 0; i < s->nfiles; i++) free(s->files[i]);
     for (int i = 0; i < s->nw; i++) ctl_free(s->w[i].kept);
     err_free(s->resolve_error);
     err_free(s->reply_error);

@@ -5,6 +5,9 @@
 #include "common/mailbox.h"
 #include "coordinator/driver.h"
 #include "tests/helpers/test.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -286,6 +289,13 @@ START_TEST(a_new_coordinator_goes_on_from_the_last_manifest) {
     epoch_t before = number(d, job, "epoch");
     coord_driver_free(d);
     fake_join(&w1);
+    /* what an attempt that died left behind: one file is old enough */
+    AUTO(auto_free) char *old = xprintf("jobs/%016" PRIx64 "/log/i1.l1.a1.w9.0.log", job), *young = xprintf("jobs/%016" PRIx64 "/log/i1.l1.a1.w9.1.log", job);
+    ck_ok(p.disk->put(p.disk, old, slice_str("dead")));
+    ck_ok(p.disk->put(p.disk, young, slice_str("dead, too")));
+    AUTO(auto_free) char *full = xprintf("%s/storage/%s", p.path, old);
+    struct timespec times[2] = {{.tv_sec = time(NULL) - 3601}, {.tv_sec = time(NULL) - 3601}};
+    ck_assert_int_eq(utimensat(AT_FDCWD, full, times, 0), 0);
     d = start(&p);
     fake_start(&w2, "w2", 2, d);
     wait_state(d, job, "RUNNING");
@@ -296,6 +306,10 @@ START_TEST(a_new_coordinator_goes_on_from_the_last_manifest) {
     AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64 "/manifest", job);
     ck_ok(p.disk->list(p.disk, dir, count_file, &bodies));
     ck_assert_int_le(bodies, 6); /* old bodies go with their pointers; a coordinator's end leaves one or two */
+    for (int i = 0; i < 500 && access(full, F_OK) == 0; i++) usleep(10000);
+    ck_assert_int_ne(access(full, F_OK), 0);
+    AUTO(auto_free) char *kept = xprintf("%s/storage/%s", p.path, young);
+    ck_assert_int_eq(access(kept, F_OK), 0);
     client_reply_t r = call(d, CLIENT_STOP, job, NULL);
     if (r.error) ck_abort_msg("stop: %s", err_text(r.error));
     client_reply_free(&r);

@@ -6,6 +6,11 @@ static meta_result_t put_job(node_t *n, job_id_t job, const char *text) {
     n->m->put_job(n->m, job, slice_str(text), waited_by(w));
     return waited_take(w);
 }
+static meta_result_t look(node_t *n, job_id_t job) {
+    waited_t *w = waited_new();
+    n->m->look(n->m, job, waited_by(w));
+    return waited_take(w);
+}
 static meta_result_t raise_attempt(node_t *n, job_id_t job) {
     waited_t *w = waited_new();
     n->m->raise_attempt(n->m, job, 0, waited_by(w));
@@ -83,6 +88,10 @@ START_TEST(what_is_written_is_read_by_the_next_leader) {
     ck_assert_uint_gt(b.leader, a.leader);
     ck_assert_int_eq(atomic_load(&a.lost), 0); /* not for a resign */
     expect(put_job(&a, 7, "zombie"), STORE_REFUSED);
+    expect(look(&a, 7), STORE_REFUSED);
+    r = look(&b, 7);
+    ck_assert(r.outcome == STORE_OK && r.has_last && r.attempt.attempt == 1 && r.last.epoch == 2);
+    meta_result_done(&r);
 
     expect_records(&b, "{\"job\":\"seven, again\"},nine");
     r = raise_attempt(&b, 7);

@@ -38,6 +38,9 @@ static void story(meta_store_t *m) {
     got_t g = {0};
     m->put_job(m, 7, slice_str("early"), (meta_done_t){done, &g});
     ck_assert_int_eq(g.r.outcome, STORE_REFUSED); /* who does not lead writes nothing */
+    meta_result_done(&g.r);
+    m->look(m, 7, (meta_done_t){done, &g});
+    ck_assert_int_eq(g.r.outcome, STORE_REFUSED); /* and is told nothing to act upon */
     lead(m, &g);
     m->put_job(m, 7, slice_str("{\"a\":1}"), (meta_done_t){done, &g});
     ck_assert_int_eq(g.r.outcome, STORE_OK);
@@ -55,6 +58,10 @@ static void story(meta_store_t *m) {
     ck_assert_uint_eq(g.r.attempt.floor, 5);
     ck_assert_int_eq(put(m, &g, 1, 1, 1, 2), STORE_REFUSED); /* A3: of the old attempt, too late for ever */
     ck_assert_int_eq(put(m, &g, 1, 1, 2, 6), STORE_OK);
+    meta_result_done(&g.r);
+    m->look(m, 7, (meta_done_t){done, &g});
+    ck_assert_int_eq(g.r.outcome, STORE_OK);
+    ck_assert(g.r.has_last && g.r.attempt.attempt == 2 && g.r.last.epoch == 6);
     raise_to(m, &g, 3);
     ck_assert_uint_eq(g.r.attempt.floor, 10);
     raise_to(m, &g, 4); /* nothing completed, but 11..14 may have been injected */

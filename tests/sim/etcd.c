@@ -10,7 +10,7 @@
 #define LEASE_MS 2000
 #define DEADLINE_MS 1500
 
-typedef enum ask_kind { ASK_CAMPAIGN, ASK_KEEPALIVE, ASK_LOAD, ASK_PUT_JOB, ASK_RAISE, ASK_PUT, ASK_RESIGN } ask_kind_t;
+typedef enum ask_kind { ASK_CAMPAIGN, ASK_KEEPALIVE, ASK_LOAD, ASK_PUT_JOB, ASK_RAISE, ASK_LOOK, ASK_PUT, ASK_RESIGN } ask_kind_t;
 typedef struct ask {
     etcd_t *e;
     proc_t *p;
@@ -198,6 +198,10 @@ static void serve(sim_t *s, void *arg) {
             sim_log(s, "etcd: attempt %" PRIu64 ", floor %" PRIu64 ", last %" PRIu64, x.attempt, x.floor, e->has_last ? e->last.epoch : 0);
             break;
         }
+        case ASK_LOOK:
+            x.attempt = e->attempt.attempt;
+            x.last = e->has_last ? xstrdup(e->last_path) : NULL;
+            break;
         case ASK_PUT: serve_put(e, a, &x); break;
         case ASK_RESIGN: e->leader = 0; break;
         default: UNREACHABLE();
@@ -258,6 +262,7 @@ void etcd_raise(etcd_t *e, proc_t *p, uint64_t leader, attempt_t above, etcd_fn 
     a->above = above;
     send(e, a, fn, arg);
 }
+void etcd_look(etcd_t *e, proc_t *p, uint64_t leader, etcd_fn fn, void *arg) { send(e, ask_new(e, p, ASK_LOOK, leader), fn, arg); }
 void etcd_put_manifest(etcd_t *e, proc_t *p, uint64_t leader, const manifest_key_t *previous, const manifest_key_t *now, const char *path,
                        etcd_fn fn, void *arg) {
     ask_t *a = ask_new(e, p, ASK_PUT, leader);

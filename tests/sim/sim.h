@@ -65,6 +65,8 @@
     X(ROW_C_COMPLETE, "leader dies between two COMPLETEs")                                                                \
     X(ROW_C_ACCEPT, "leader dies before it accepts a base")                                                               \
     X(ROW_C_DELETE, "leader dies before it deletes garbage")                                                              \
+    X(ROW_ORPHANS, "leader removes files of dead attempts")                                                               \
+    X(ROW_ORPHANS_STALE, "files were listed, then the attempt or the leader changed")                                     \
     X(ROW_C_STOP, "leader dies while it stops an attempt")                                                                \
     X(ROW_PUT_LANDED, "manifest's outcome unknown, it landed")                                                            \
     X(ROW_PUT_NOT, "manifest's outcome unknown, it did not land")                                                         \
@@ -255,6 +257,7 @@ void etcd_keepalive(etcd_t *e, proc_t *p, uint64_t leader, etcd_fn fn, void *arg
 void etcd_load(etcd_t *e, proc_t *p, uint64_t leader, etcd_fn fn, void *arg);
 void etcd_put_job(etcd_t *e, proc_t *p, uint64_t leader, const job_record_t *r, etcd_fn fn, void *arg);
 void etcd_raise(etcd_t *e, proc_t *p, uint64_t leader, attempt_t above, etcd_fn fn, void *arg);
+void etcd_look(etcd_t *e, proc_t *p, uint64_t leader, etcd_fn fn, void *arg); /* attempt and last manifest, read now */
 typedef struct manifest_key { uint64_t leader; attempt_t attempt; epoch_t epoch; } manifest_key_t;
 void etcd_put_manifest(etcd_t *e, proc_t *p, uint64_t leader, const manifest_key_t *previous, const manifest_key_t *now, const char *path,
                        etcd_fn fn, void *arg);

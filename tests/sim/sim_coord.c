@@ -18,6 +18,7 @@ struct sim_coord {
     int64_t tick_at;
     char body[256];         /* path of the body whose pointer is known to be the last */
     uint64_t calls;
+    coord_event_t listed;   /* old files; the store is being asked */
 };
 typedef struct carried { proc_t *p; uint64_t term; job_id_t job; attempt_t attempt; epoch_t epoch; uint64_t leader; char path[256];
     int64_t sent_ms; bool first, failed;
@@ -187,8 +188,8 @@ static void put_manifest(sim_coord_t *c, coord_action_t *a) {
     x->epoch = m->epoch;
     x->first = a->put.first;
     x->previous = (manifest_key_t){a->put.previous_leader, a->put.previous_attempt, a->put.previous_epoch};
-    snprintf(x->path, sizeof x->path, "jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job, m->incarnation,
-             m->leader, m->attempt, m->epoch);
+    AUTO(auto_free) char *path = manifest_body_path(m);
+    snprintf(x->path, sizeof x->path, "%s", path);
     AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
     manifest_print(&text, m);
     disk_phase(p->disk, DISK_BODY);
@@ -249,6 +250,44 @@ static void delete_files(sim_coord_t *c, coord_action_t *a) {
     proc_t *p = c->p;
     for (int i = 0; i < a->files.n && !sim_point(p->s, p, ROW_C_DELETE); i++) err_free(p->disk->remove(p->disk, a->files.paths[i]));
 }
+/* Files are listed at once, the store is asked after that. */
+typedef struct listing { sim_coord_t *c; const coord_action_t *a; } listing_t;
+static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    listing_t *l = arg;
+    const coord_action_t *a = l->a;
+    coord_event_t *e = &l->c->listed;
+    AUTO(auto_free) char *path = xprintf("jobs/%016" PRIx64 "/%s", a->job, name);
+    if (e->orphans.more || sim_now_ms(l->c->p->s) - modified_ms < a->orphans.age_ms || (a->orphans.after && strcmp(path, a->orphans.after) <= 0)) return;
+    if ((e->orphans.more = e->orphans.n == a->orphans.max)) return;
+    e->orphans.paths = xrealloc(e->orphans.paths, (size_t)(e->orphans.n + 1) * sizeof(char *));
+    e->orphans.paths[e->orphans.n++] = TAKE(path);
+}
+static void on_looked(proc_t *p, void *arg, etcd_answer_t *a) {
+    carried_t *x = arg;
+    sim_coord_t *c = p->coord;
+    bool mine = x->term == c->term;
+    if (a->outcome == STORE_REFUSED || (a->outcome == STORE_OK && x->attempt != a->attempt)) sim_reach(p->s, ROW_ORPHANS_STALE);
+    free(x);
+    if (!mine) return;
+    coord_event_t e = c->listed;
+    c->listed = (coord_event_t){.kind = EV_ORPHANS};
+    e.outcome = a->outcome;
+    e.orphans.attempt = a->attempt;
+    if (a->last) e.orphans.last = xstrdup(a->last);
+    step(c, &e);
+}
+static void find_orphans(sim_coord_t *c, coord_action_t *a) {
+    proc_t *p = c->p;
+    if (c->listed.kind) coord_event_done(&c->listed);
+    c->listed = (coord_event_t){.kind = EV_ORPHANS, .job = a->job};
+    listing_t l = {c, a};
+    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, a->job);
+    err_free(p->disk->list(p->disk, dir, add_old, &l));
+    sim_log(p->s, "%s lists %d old files", p->name, c->listed.orphans.n);
+    carried_t *x = carry(c, a->job);
+    x->attempt = p->s->attempts;
+    etcd_look(p->s->etcd, p, c->leader, on_looked, x);
+}
 static void perform(sim_coord_t *c, coord_action_t *a) {
     sim_t *s = c->p->s;
     proc_t *p = c->p;
@@ -268,6 +307,7 @@ static void perform(sim_coord_t *c, coord_action_t *a) {
         break;
     case ACT_PUT_MANIFEST: put_manifest(c, a); break;
     case ACT_DELETE_FILES: delete_files(c, a); break;
+    case ACT_FIND_ORPHANS: find_orphans(c, a); break;
     case ACT_SAVE: {
         carried_t *x = carry(c, a->job);
         x->epoch = a->save.manifest->epoch;
@@ -286,7 +326,10 @@ static void perform(sim_coord_t *c, coord_action_t *a) {
         c->term++;
         at(p, 1000, campaign);
         break;
-    case ACT_LOG: sim_log(s, "%s: %s", p->name, a->log.text); break;
+    case ACT_LOG:
+        if (strstr(a->log.text, "files of dead attempts")) sim_reach(s, ROW_ORPHANS);
+        sim_log(s, "%s: %s", p->name, a->log.text);
+        break;
     default: sim_broken(s, "the simulator knows no action %s", coord_action_name(a->kind));
     }
 }
@@ -363,11 +406,14 @@ sim_coord_t *sim_coord_new(proc_t *p) {
     c->conf.deploy_timeout_ms = 3000;
     c->conf.stop_timeout_ms = 1000;
     c->conf.settle_ms = 600;
+    c->conf.orphan_age_ms = 240; /* so that the attempts alone must protect */
+    c->conf.orphans_max = 7;
     c->core = coord_new(&c->conf);
     at(p, 1 + p->index * 5, campaign);
     return c;
 }
 void sim_coord_free(sim_coord_t *c) {
     coord_free(c->core);
+    if (c->listed.kind) coord_event_done(&c->listed);
     free(c);
 }

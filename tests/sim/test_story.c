@@ -461,6 +461,26 @@ START_TEST(a14_a_leader_that_wakes_up_deletes_nothing) {
 }
 END_TEST
 
+/* The old leader lists, and is paused. When it wakes up, workers of the next leader's attempt have acked segments that no manifest names yet, and
+ * the old one still acts upon an answer of the store from before: it removes what was dead then, and none of theirs. */
+START_TEST(a14_a_paused_leader_that_listed_files_removes_none_of_them) {
+    sim_t *s = begin(JOB_UPSERT);
+    sim_start(s);
+    until_epoch(s, 5);
+    proc_kill(busy_worker(s), false); /* leaves files of attempt 1 */
+    proc_restart_later(worker(s, 0), 10);
+    until(s, "etcd: attempt 2");
+    until(s, "lists");
+    proc_t *old = leader(s);
+    old->paused_until = s->now + 4000 * SIM_MS; /* between the listing and the store's answer */
+    until(s, "etcd: c2 leads");
+    sim_run_until(s, old->paused_until + 300 * SIM_MS);
+    ends_well_(s, __FILE__, __LINE__); /* check_remove and check_manifest_durable look at every file */
+    in_order(s, "etcd: attempt 2", "lists", "etcd: c2 leads", "etcd: attempt 3");
+    sim_free(s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- A20, A22 */
 START_TEST(a20_the_last_rows_are_in_a_final_epoch) {
     sim_t *s = begin(JOB_WINDOW);
@@ -602,7 +622,7 @@ TESTS("sim/story", a_quiet_day, a_death_at_every_effect_of_every_job, a1_an_epoc
       a6_a_worker_that_wakes_up_in_a_later_attempt_changes_nothing, a24_after_a_re_seek_in_place_each_row_comes_once,
       a7_nothing_is_injected_after_the_final_barrier_of_stop, a7_stop_survives_its_leader, a8_where_the_job_starts_is_durable_before_the_first_poll,
       a9_event_time_survives_a_restore, a18_twins_count_once_each_over_restarts, a12_a_lane_without_rows_raises_no_false_alarm,
-          a14_a_leader_that_wakes_up_deletes_nothing,
+          a14_a_leader_that_wakes_up_deletes_nothing, a14_a_paused_leader_that_listed_files_removes_none_of_them,
       a20_the_last_rows_are_in_a_final_epoch, a20_a_finished_job_publishes_before_it_is_finished, a22_a_file_whose_sync_failed_is_abandoned,
       a22_a_machine_dies_with_what_was_not_synced, publication_survives_a_death_at_each_of_its_steps,
       a_commit_whose_answer_is_lost_happened_or_not_and_the_ledger_knows, a_zombie_inside_a_transaction_is_fenced,
