@@ -122,6 +122,7 @@ int cmd_coordinator(const config_t *c) {
         int signal = 0;
         while (!signal) signal = signals_wait(signals, 60000);
         log_line(LOG_INFO, "coordinator stops", "signal=%d", signal);
+        signals_kill_next(signals, clock_mono_ms());
     }
     rest_free(http);
     pthread_mutex_lock(&co.lock);
@@ -254,23 +255,19 @@ static void split_addresses(const char *list, worker_host_t *w) {
     }
 }
 
-/* Until a signal or the end of the session; the first signal drains, a second one goes at once. */
+#define DRAIN_MS_MAX 31000 /* the agent's own limit is 30 s */
+
+/* Until a signal or the end of the session; the first signal drains, a second one ends the process at once, also while it winds up. */
 static void serve_worker(worker_t *w, worker_host_t *host, int signals) {
-    int asked = 0;
-    int64_t since = 0;
-    while (!has_exited(host)) {
-        int signal = signals_wait(signals, 100);
-        if (signal) {
-            log_line(LOG_INFO, asked ? "worker goes at once" : "worker drains", "signal=%d", signal);
-            worker_leave(w);
-            if (asked++) return;
-            since = clock_mono_ms();
-        }
-        if (asked && clock_mono_ms() - since > 30000) {
-            log_line(LOG_WARN, "worker could not drain in 30 s", "it goes at once");
-            return;
-        }
-    }
+    int signal = 0;
+    while (!has_exited(host) && !(signal = signals_wait(signals, 100))) {}
+    if (!signal) return;
+    int64_t since = clock_mono_ms();
+    log_line(LOG_INFO, "worker drains", "signal=%d", signal);
+    worker_leave(w);
+    signals_kill_next(signals, since);
+    while (!has_exited(host) && clock_mono_ms() - since <= DRAIN_MS_MAX) usleep(20000); /* a signal ends the process here */
+    if (!has_exited(host)) log_line(LOG_WARN, "worker could not drain", "within %d s: it goes at once", DRAIN_MS_MAX / 1000);
 }
 
 int cmd_worker(const config_t *c) {

@@ -33,3 +33,14 @@ int signals_wait(int fd, int timeout_ms) {
     last_ms = now;
     return echo ? 0 : signal;
 }
+
+void signals_kill_next(int fd, int64_t first_ms) {
+    int second = 0;
+    for (int64_t left; !second && (left = first_ms + ECHO_MS - clock_mono_ms()) > 0;) second = signals_wait(fd, (int)left);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* of this thread: the kernel finds it, whatever the others do */
+    if (second) raise(second);
+}

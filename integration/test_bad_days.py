@@ -452,6 +452,31 @@ def test_sigterm_drains_a_worker():
             raise Failure(f'{now["state"]} after {took:.1f} s')
 
 
+def test_sigterm_ends_a_worker_whose_coordinator_is_dead():
+    with Cluster('alone') as t:
+        t.coordinator(etcd=False)
+        for i in 1, 2:
+            t.worker(i, slots=4)
+        t.workers_ready(2)
+        job = t.submit("CREATE TABLE src (id BIGINT) WITH ('connector'='datagen', 'rows-per-second'='1000');\n"
+                       "CREATE TABLE snk (id BIGINT) WITH ('connector'='blackhole');\nINSERT INTO snk SELECT id FROM src;", 'alone', 8)
+        wait_for('epochs', lambda: t.job(job)['job']['epoch'] > 5)
+        t.procs['coordinator'].kill(signal.SIGKILL)
+        time.sleep(1)
+        begin = time.monotonic()
+        status = t.procs['w1'].kill(signal.SIGTERM, wait=15)
+        took = time.monotonic() - begin
+        if status != 0 or 'no coordinator answers' not in t.procs['w1'].tail() or took > 10 * SLOW:
+            raise Failure(f'exit {status} after {took:.1f} s:\n{t.procs["w1"].tail()}')
+        t.procs['w2'].signal(signal.SIGTERM)
+        time.sleep(1)  # it waits for a coordinator
+        begin = time.monotonic()
+        status = t.procs['w2'].kill(signal.SIGINT, wait=2)
+        print(f'  SIGTERM: ended in {took:.1f} s with exit 0; SIGTERM, then SIGINT: in {time.monotonic() - begin:.2f} s with status {status}')
+        if status != -signal.SIGINT:
+            raise Failure(f'ended with {status}:\n{t.procs["w2"].tail()}')
+
+
 def test_control_c_ends_run_like_stop_and_a_further_run_resumes():
     c = broker()
     with Cluster('ctrlc', broker=c) as t:

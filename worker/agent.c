@@ -52,6 +52,7 @@ struct agent {
     int turn;              /* which coordinator is next: raised whenever one was left */
     int unanswered;        /* heartbeats since anything was heard on this link */
     int64_t connect_at_ms, greet_until_ms, heartbeat_at_ms, drain_until_ms;
+    int64_t alone_until_ms; /* leaving without a session: it goes then */
     int heartbeat_ms;
     int silence_ms;        /* 0: no WELCOME yet */
     uint64_t leader;
@@ -464,6 +465,7 @@ static void leave_link(agent_t *a, int64_t now_ms, err_t *why, agent_actions_t *
     x->link = a->link;
     x->error = why;
     a->turn++;
+    if (a->session == HERE) a->alone_until_ms = now_ms + AGENT_ALONE_MS;
     a->session = AWAY;
     a->connecting = false;
     int shift = MIN(a->connect_tries, 4);
@@ -613,12 +615,17 @@ static void on_linked(agent_t *a, int64_t now_ms, agent_actions_t *out) {
 
 static void on_unlinked(agent_t *a, int64_t now_ms, agent_actions_t *out) {
     if (a->session == GONE || (a->session == AWAY && !a->connecting)) return;
+    if (a->session == HERE) a->alone_until_ms = now_ms + AGENT_ALONE_MS;
     a->session = AWAY;
     a->connecting = false;
     a->turn++;
     int shift = MIN(a->connect_tries, 4);
     a->connect_at_ms = now_ms + (a->connect_tries ? MIN((int64_t)AGENT_CONNECT_MS_MIN << shift, (int64_t)AGENT_CONNECT_MS_MAX) : 0);
     a->connect_tries++;
+}
+
+static int64_t leave_at_ms(const agent_t *a) {
+    return !a->leaving ? INT64_MAX : a->session == HERE ? a->drain_until_ms : MIN(a->alone_until_ms, a->drain_until_ms);
 }
 
 static void on_leave(agent_t *a, int64_t now_ms, agent_actions_t *out) {
@@ -628,7 +635,8 @@ static void on_leave(agent_t *a, int64_t now_ms, agent_actions_t *out) {
         return;
     }
     a->leaving = true;
-    a->drain_until_ms = now_ms + 30000;
+    a->drain_until_ms = now_ms + AGENT_DRAIN_MS;
+    a->alone_until_ms = now_ms + AGENT_ALONE_MS;
     send(a, out, message(a, CTL_DRAIN, NULL));
 }
 
@@ -643,8 +651,10 @@ static void beat(agent_t *a, int64_t now_ms, agent_actions_t *out) {
 }
 
 static void on_tick(agent_t *a, int64_t now_ms, agent_actions_t *out) {
-    if (a->leaving && now_ms >= a->drain_until_ms) {
-        exit_with(a, out, err_new(ERR_TIMEOUT, "the coordinator did not let this worker go within 30 s"));
+    if (now_ms >= leave_at_ms(a)) {
+        bool alone = a->session != HERE;
+        exit_with(a, out, alone ? NULL : err_new(ERR_TIMEOUT, "the coordinator did not let this worker go within %d s", AGENT_DRAIN_MS / 1000));
+        out->items[out->n - 1].n = alone;
         return;
     }
     if (a->session == AWAY && !a->connecting && now_ms >= a->connect_at_ms) {
@@ -719,7 +729,7 @@ void agent_free(agent_t *a) {
 
 int64_t agent_next_tick_ms(const agent_t *a) {
     if (a->session == GONE) return INT64_MAX;
-    int64_t at = a->leaving ? a->drain_until_ms : INT64_MAX;
+    int64_t at = leave_at_ms(a);
     if (a->session == AWAY && !a->connecting) at = MIN(at, a->connect_at_ms);
     if (a->session == GREETING) at = MIN(at, a->greet_until_ms);
     if (a->session == HERE) at = MIN(at, a->heartbeat_at_ms);

@@ -33,6 +33,8 @@
 #define AGENT_CONNECT_MS_MIN 100
 #define AGENT_CONNECT_MS_MAX 500
 #define AGENT_GREETING_MS 5000     /* no WELCOME within it: try elsewhere */
+#define AGENT_DRAIN_MS 30000       /* so long a worker that leaves waits for the coordinator's word */
+#define AGENT_ALONE_MS 5000        /* and so long for a coordinator: a standby takes over in one to three seconds */
 #define AGENT_HEARTBEAT_MS 250     /* until the coordinator says otherwise */
 
 typedef struct agent agent_t;

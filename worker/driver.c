@@ -151,7 +151,10 @@ static void perform(worker_t *w, agent_action_t *x) {
     case AGENT_DO_BUILD: do_build(w, TAKE(x->msg)); return;
     case AGENT_DO_TEARDOWN: do_teardown(w, rt, x); return;
     case AGENT_DO_FORGET: base_forget(w->base, x->job); return;
-    case AGENT_DO_EXIT: do_exit(w, TAKE(x->error)); return;
+    case AGENT_DO_EXIT:
+        if (x->n) log_line(LOG_WARN, "worker goes without handing over", "worker=%s: no coordinator answers", w->conf.name);
+        do_exit(w, TAKE(x->error));
+        return;
     default: break;
     }
     if (!rt) return;

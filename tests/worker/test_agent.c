@@ -511,6 +511,36 @@ START_TEST(drain_asks_and_leaves_when_told) {
 }
 END_TEST
 
+/* Nobody is there to hand the tasks to: it waits for a standby, then it goes, and that is no error. With one there it drains as ever. */
+START_TEST(B16_a_worker_whose_coordinator_is_gone_leaves_within_five_seconds) {
+    world_t w;
+    running(&w);
+    step(&w, (agent_event_t){.kind = AGENT_EV_UNLINKED, .link = link_now});
+    tick(&w, 1000);
+    step(&w, (agent_event_t){.kind = AGENT_EV_LEAVE});
+    tick(&w, AGENT_ALONE_MS - 100);
+    ck_assert_ptr_null(strstr(buf_cstr(&w.trace), "exit"));
+    tick(&w, 200);
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&w.trace), "exit\n"));
+    world_free(&w);
+
+    running(&w); /* it dies while we drain; the next one comes and lets us go */
+    step(&w, (agent_event_t){.kind = AGENT_EV_LEAVE});
+    step(&w, (agent_event_t){.kind = AGENT_EV_UNLINKED, .link = link_now});
+    tick(&w, 2000);
+    link_now = 2;
+    step(&w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = 2});
+    buf_clear(&w.trace);
+    receive(&w, msg(&w, CTL_WELCOME, 0, 0));
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&w.trace), "send DRAIN\n"));
+    tick(&w, 2 * AGENT_ALONE_MS);
+    ck_assert_ptr_null(strstr(buf_cstr(&w.trace), "exit"));
+    receive(&w, msg(&w, CTL_GOODBYE, 0, 0));
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&w.trace), "exit\n"));
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(goodbyes_differ) {
     world_t w;
     running(&w);
@@ -578,4 +608,4 @@ TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, ev
       an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch,
       the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
       a_build_that_fails_is_a_failed_attempt, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
-      drain_asks_and_leaves_when_told, goodbyes_differ, an_ack_says_what_the_seals_say)
+      drain_asks_and_leaves_when_told, B16_a_worker_whose_coordinator_is_gone_leaves_within_five_seconds, goodbyes_differ, an_ack_says_what_the_seals_say)
