@@ -135,6 +135,7 @@ static void savepoint(coord_t *c, job_t *j, call_id_t call, client_request_t *r)
     }
     set_text(&j->save_target, TAKE(r->from));
     j->ep.want_savepoint = true;
+    j->save_held_ms = c->now_ms;
     client_add_waiter(j, call, WAIT_SAVEPOINT, INT64_MAX);
 }
 

@@ -21,6 +21,7 @@ typedef struct coord_conf {
     int64_t deploy_timeout_ms, stop_timeout_ms;
     int64_t submit_wait_ms;    /* a submit is answered after this, with what the job waits for */
     int64_t settle_ms;         /* a new leader waits so long for all workers before it places jobs on fewer slots */
+    int64_t savepoint_wait_ms; /* `savepoint` waits so long for its epoch to begin; then epochs have their own limit */
     int64_t publish_wait_ms;   /* `cancel` waits so long for complete output to be published */
     int64_t orphan_age_ms;     /* files of dead attempts are removed when they are as old; looked for six times in that time; 0: never */
     int orphans_max;           /* looked at in one go */

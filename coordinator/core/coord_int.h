@@ -124,6 +124,7 @@ typedef struct job {
     epochs_t ep;
     manifest_t *saving;    /* its files are pinned (A7) */
     int64_t saving_ms;     /* since when */
+    int64_t save_held_ms;  /* since when a savepoint that was asked for has no epoch under way */
     char *save_target, *saving_target; /* asked for; of the one under way */
     bool save_sent, saved;
     bool save_untold;      /* it has ended, well or with save_error, and clients wait for the record to be durable */
@@ -205,6 +206,8 @@ void epoch_manifest_stored(coord_t *c, job_t *j, coord_event_t *e);
 void epoch_set_last(job_t *j, manifest_t *m);
 void epoch_free(job_t *j);
 int64_t epoch_next_ms(const coord_t *c, const job_t *j);
+bool epoch_savepoint_flying(const job_t *j);
+void epoch_missing(const coord_t *c, const job_t *j, buf_t *out); /* who has not acked the oldest epoch, by name, tasks and what they wait for */
 bool epoch_of_us(const job_t *j); /* `last` is of this incarnation */
 epoch_t lane_published_known(const job_t *j, uint64_t fingerprint, int lane);
 bool lane_started_known(const job_t *j, uint64_t fingerprint, int lane);
@@ -244,4 +247,5 @@ err_t *client_name_taken(const coord_t *c, const char *name, const job_t *except
 void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
 void savepoint_serve(coord_t *c, job_t *j);
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e);
+void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is given up */
 void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */

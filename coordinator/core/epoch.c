@@ -325,7 +325,7 @@ static bool wants_final(const job_t *j) {
     return (j->record->wanted == WANTED_STOP && job_stored(j)) || all_ended(j);
 }
 
-static bool savepoint_flying(const job_t *j) {
+bool epoch_savepoint_flying(const job_t *j) {
     for (int i = 0; i < j->ep.n; i++)
         if (j->ep.run[i].flags & BARRIER_SAVEPOINT) return true;
     return false;
@@ -351,7 +351,7 @@ static void inject(coord_t *c, job_t *j, uint32_t flags) {
 static void maybe_inject(coord_t *c, job_t *j) {
     epochs_t *ep = &j->ep;
     if (ep->final_injected || ep->n == EPOCHS_IN_FLIGHT_MAX || j->record->wanted == WANTED_CANCEL) return;
-    bool final = wants_final(j), savepoint = ep->want_savepoint && !savepoint_flying(j);
+    bool final = wants_final(j), savepoint = ep->want_savepoint && !epoch_savepoint_flying(j);
     bool at_once = final || savepoint;
     if (!at_once && c->now_ms - ep->injected_ms < j->shape->settings.interval_ms) return;
     bool base = base_due(c, j) && (ep->want_base || ep->worth);
@@ -361,18 +361,22 @@ static void maybe_inject(coord_t *c, job_t *j) {
                      (base && !final ? BARRIER_BASE : 0));
 }
 
-/* Who has not acked the oldest epoch, by name and tasks (B5). */
+void epoch_missing(const coord_t *c, const job_t *j, buf_t *out) {
+    for (int i = 0; i < j->nworkers; i++) {
+        if (j->ep.run[0].acks[i].in) continue;
+        const job_worker_t *w = &j->workers[i];
+        buf_printf(out, "%s%s (%d tasks%s%s)", out->len ? ", " : "", member_by_id(c, w->member)->name, w->ntasks,
+                   w->report.waiting ? ", waits for " : "", w->report.waiting ? w->report.waiting : "");
+    }
+}
+
+/* B5. */
 static void check_deadline(coord_t *c, job_t *j) {
     const epoch_run_t *r = &j->ep.run[0];
     int64_t limit = j->shape->settings.epoch_timeout_ms << MIN(j->failures, 4);
     if (j->ep.n == 0 || r->nacks == j->nworkers || c->now_ms - r->injected_ms <= limit) return;
     AUTO(buf_free) buf_t who = buf_make(4096);
-    for (int i = 0; i < j->nworkers; i++) {
-        if (r->acks[i].in) continue;
-        const job_worker_t *w = &j->workers[i];
-        buf_printf(&who, "%s%s (%d tasks%s%s)", who.len ? ", " : "", member_by_id(c, w->member)->name, w->ntasks,
-                   w->report.waiting ? ", waits for " : "", w->report.waiting ? w->report.waiting : "");
-    }
+    epoch_missing(c, j, &who);
     restart_begin(c, j, err_new(ERR_TIMEOUT, "epoch %" PRIu64 " was not acknowledged within %" PRId64 " ms by %s", r->id, limit,
                                 buf_cstr(&who)));
 }

@@ -366,6 +366,7 @@ void job_serve(coord_t *c, job_t *j) {
     else if (j->saving) savepoint_serve(c, j);
     if (job_state_terminal(j->state)) terminal_serve(c, j);
     orphans_serve(c, j);
+    savepoint_limit(c, j);
     savepoint_tell(c, j);
     client_serve(c, j);
     store_record(c, j);

@@ -68,6 +68,31 @@ void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e) {
     j->save_untold = true;
 }
 
+static void held_by(const coord_t *c, const job_t *j, buf_t *out) {
+    const epochs_t *ep = &j->ep;
+    bool runs = j->state == JOB_RUNNING || j->state == JOB_STOPPING;
+    if (runs && ep->held) buf_puts(out, ep->held);
+    else if (!runs || ep->n == 0 || ep->run[0].nacks == j->nworkers) buf_printf(out, "job %" PRIu64 " is %s", j->id, job_state_name(j->state));
+    else epoch_missing(c, j, out);
+    if (j->waiting) buf_printf(out, ", %s", j->waiting);
+    if (runs && ep->n) buf_printf(out, "; %d epochs are in flight, the oldest is %" PRIu64, ep->n, ep->run[0].id);
+}
+
+/* While its epoch is under way that one's limit counts; an attempt that ends starts the wait anew, and attempts without an epoch are counted. */
+void savepoint_limit(coord_t *c, job_t *j) {
+    if (!j->ep.want_savepoint || job_state_terminal(j->state)) return;
+    if (epoch_savepoint_flying(j)) j->save_held_ms = c->now_ms;
+    if (c->now_ms - j->save_held_ms < c->conf.savepoint_wait_ms) return;
+    AUTO(buf_free) buf_t why = buf_make(4096);
+    held_by(c, j, &why);
+    err_t *e = err_hint(err_new(ERR_TIMEOUT, "no epoch for the savepoint could begin within %" PRId64 " ms: %s", c->conf.savepoint_wait_ms,
+                                buf_cstr(&why)), "ask again when the job goes on");
+    j->ep.want_savepoint = false;
+    if (j->record->wanted == WANTED_RUN) set_text(&j->save_target, NULL); /* else it is that of the stop */
+    client_answer(c, j, WAIT_SAVEPOINT, e);
+    err_free(e);
+}
+
 void savepoint_tell(coord_t *c, job_t *j) {
     if (j->save_untold && job_stored(j)) {
         j->save_untold = false;

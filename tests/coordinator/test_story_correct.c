@@ -572,6 +572,41 @@ START_TEST(A12_bounds_are_what_lanes_said) {
 }
 END_TEST
 
+/* A savepoint whose epoch cannot begin is given up in time, and says what held it. */
+START_TEST(B14_a_savepoint_that_no_epoch_can_carry_names_what_it_waits_for) {
+    static const char *const says[] = {"is not durable", "w2 (2 tasks)", "MB of output wait for publication"};
+    for (int way = 0; way < 3; way++) {
+        story_t *s = story_running();
+        s->w[0].rows = s->w[1].rows = 5;
+        s->w[0].busy = s->w[1].busy = true;
+        pass(s, 300);
+        if (way == 0) s->put_outcome = STORE_FAILED;
+        if (way == 1) s->w[1].mute_ack = true;
+        if (way == 2) s->w[0].lanes = true, s->w[0].pending_bytes = (uint64_t)2 << 30;
+        pass(s, 2000);
+        call_id_t call = ask(s, CLIENT_SAVEPOINT, "sp");
+        pass(s, s->conf.savepoint_wait_ms - 100);
+        ck_assert_uint_ne(s->last_reply, call);
+        pass(s, 200);
+        ck_assert_uint_eq(s->last_reply, call);
+        ck_assert_int_eq(err_code(s->reply_error), ERR_TIMEOUT);
+        ck_assert_msg(strstr(err_text(s->reply_error), says[way]) != NULL, "%s", err_text(s->reply_error));
+        s->put_outcome = STORE_OK;
+        s->w[0].pending_bytes = 0;
+        if (way != 1) { /* the way is free: nothing of the old request is left, a new one is served */
+            pass(s, 6000);
+            ck_assert_ptr_null(s->saved_target);
+            call = ask(s, CLIENT_SAVEPOINT, "again");
+            pass(s, 11000);
+            ck_assert_uint_eq(s->last_reply, call);
+            ck_assert_ptr_null(s->reply_error);
+            ck_assert_str_eq(s->saved_target, "again");
+        }
+        story_free(s);
+    }
+}
+END_TEST
+
 /* A14: what a manifest named is deleted only when the next durable one does not name it; not while that is uncertain. */
 /* A12: epochs 1 to 3 have rows, 4 and 5 none. The lane says "all up to 4": the ledger has no record of 4, so the bound is 3. */
 START_TEST(A12_a_bound_is_always_an_epoch_with_a_ledger_record) {
@@ -695,5 +730,6 @@ TESTS("coordinator/story_correct", A1_no_epoch_is_skipped, A1_a_new_leader_uses_
       A7_a_stop_without_its_savepoint_says_so_and_keeps_the_files, A7_output_of_a_savepoint_is_never_left_without_a_lane,
       A7_a_savepoint_is_not_restored_beside_its_job, A8_positions_are_durable_before_the_first_poll, A8_new_splits_are_added_once,
       A12_bounds_are_what_lanes_said, A12_a_bound_is_always_an_epoch_with_a_ledger_record,
+      B14_a_savepoint_that_no_epoch_can_carry_names_what_it_waits_for,
       A14_files_go_by_the_difference_of_two_durable_manifests, A20_the_end_of_input_is_one_final_epoch,
       A20_a_worker_lost_at_the_very_end_costs_one_more_attempt)
