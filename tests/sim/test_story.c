@@ -208,7 +208,7 @@ START_TEST(a3_a_manifest_of_a_dead_leader_lands_before_the_next_one_looks) {
     until(s, "manifest 10 of attempt 1 is durable");
     until(s, "etcd: attempt 2, floor");
     in_order(s, "leader dies while a manifest is on its way", "c1 dies", "manifest lands after its leader gave it up",
-             "manifest 10 of attempt 1 is durable", "etcd: c2 leads", "etcd: attempt 2, floor", "last 10");
+             "manifest 10 of attempt 1 is durable", "etcd: lease of c1 expires", " leads, epoch", "etcd: attempt 2, floor", "last 10");
     ends_well(s);
 }
 END_TEST
