@@ -9,5 +9,6 @@
 
 void crash_point(const char *name); /* any thread */
 
-/* TIDEGATE_VERSION_SHIFT=n: this process takes itself for a build whose control messages have versions higher by n. 0 without it. */
+/* TIDEGATE_VERSION_SHIFT=n: this process takes itself for a build whose control messages, data frames and files have versions
+ * higher by n. 0 without it. */
 int version_shift(void);

@@ -1,11 +1,12 @@
 /* base_meta.c: magic "TGBS", version u16, count u16, job u64, attempt u64, epoch u64, worker (varint length, bytes), per range
  * fingerprint u64, lo u16, hi u16; crc32c of all before. */
 #include "state/base_meta.h"
+#include "common/crash.h"
 #include "state/changelog.h"
 #include <stdlib.h>
 
 #define MAGIC "TGBS"
-#define VERSION 1
+#define VERSION (1 + version_shift())
 
 void base_meta_done(base_meta_t *m) {
     free(m->worker);
@@ -16,7 +17,7 @@ void base_meta_done(base_meta_t *m) {
 void base_meta_encode(buf_t *out, const base_meta_t *m) {
     size_t begin = out->len;
     buf_puts(out, MAGIC);
-    buf_put_u16(out, VERSION);
+    buf_put_u16(out, (uint16_t)VERSION);
     buf_put_u16(out, (uint16_t)m->nranges);
     buf_put_u64(out, m->job);
     buf_put_u64(out, m->attempt);

@@ -4,6 +4,7 @@
  * ',"checksum"'. Numbers that may pass 2^53 are written as text in hexadecimal (ids) or as plain integers (our readers keep all 64
  * bits). Parsing prints again and compares: there is exactly one text of a manifest. */
 #include "state/manifest.h"
+#include "common/crash.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,7 +109,7 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     size_t begin = out->len;
     json_writer_t w = json_writer(out);
     jw_object(&w);
-    jw_kv_i64(&w, "tidegate_manifest", MANIFEST_VERSION);
+    jw_kv_i64(&w, "tidegate_manifest", (MANIFEST_VERSION + version_shift()));
     kv_hex(&w, "job", m->job);
     jw_kv_str(&w, "name", m->name ? m->name : "");
     kv_hex(&w, "incarnation", m->incarnation);
@@ -308,9 +309,9 @@ err_t *manifest_parse(slice_t text, manifest_t **ret) {
         e = corrupt;
     } else if (o->kind != JSON_OBJECT || json_i64(o, "tidegate_manifest", 0) <= 0) {
         e = err_new(ERR_CORRUPT, "manifest: this is not a manifest");
-    } else if (json_i64(o, "tidegate_manifest", 0) != MANIFEST_VERSION) {
+    } else if (json_i64(o, "tidegate_manifest", 0) != (MANIFEST_VERSION + version_shift())) {
         e = err_hint(err_new(ERR_VERSION, "manifest of version %" PRId64 ": this build reads version %d",
-                             json_i64(o, "tidegate_manifest", 0), MANIFEST_VERSION),
+                             json_i64(o, "tidegate_manifest", 0), (MANIFEST_VERSION + version_shift())),
                      "start the job with the build that wrote it, or a newer one");
     } else {
         fields_t f = {0};

@@ -1,10 +1,11 @@
 /* segment.c: the bytes of one epoch of one worker: build and read, pure. Layout in docs/formats.md. */
 #include "state/segment.h"
+#include "common/crash.h"
 #include <lz4.h>
 #include <stdlib.h>
 
 #define MAGIC "TGCL"
-#define VERSION 1
+#define VERSION (1 + version_shift())
 #define FLAG_LZ4 1
 #define LZ4_RATIO_MAX 255 /* an lz4 block expands to at most 255 times its size */
 #define COMPRESS_MIN 256  /* below that compression saves nothing worth a call */
@@ -83,7 +84,7 @@ err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const
     bool fits = !raw.overflow && buf_reserve(out, SEGMENT_HEADER + stored.len);
     if (fits) {
         buf_puts(out, MAGIC);
-        buf_put_u16(out, VERSION);
+        buf_put_u16(out, (uint16_t)VERSION);
         buf_put_u16(out, lz4 ? FLAG_LZ4 : 0);
         buf_put_u64(out, id->job);
         buf_put_u64(out, id->incarnation);

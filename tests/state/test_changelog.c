@@ -1,5 +1,7 @@
 /* The changelog's promise: what an extent names comes back byte for byte, or a message that names file and byte. */
+#include "state/base_meta.h"
 #include "tests/state/fakes.h"
+#include <stdlib.h>
 
 static const changelog_id_t id = {0x1122334455667788, 0xaa, 2, 5, "w1"};
 
@@ -238,6 +240,39 @@ START_TEST(a_seal_that_overflowed_is_never_written) {
 }
 END_TEST
 
+/* Changelog, base and manifest of a build of the next version: refused, and the message says both versions. */
+START_TEST(C7_files_of_a_build_of_another_version_are_refused_by_number) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    buf_t segment = buf_make(1 << 20), base = buf_make(1 << 20), text = buf_make(1 << 20);
+    changelog_t *c = changelog_new(d, &id);
+    extent_t x;
+    manifest_t *m = manifest_new(), *back = NULL;
+    base_meta_t meta = {.job = 1, .attempt = 1, .epoch = 7, .worker = (char *)"w1"}, got;
+    setenv("TIDEGATE_VERSION_SHIFT", "1", 1);
+    build(7, false, 0, &segment);
+    ck_ok(changelog_append(c, 7, buf_slice(&segment), &x));
+    base_meta_encode(&base, &meta);
+    manifest_print(&text, m);
+    unsetenv("TIDEGATE_VERSION_SHIFT");
+    heard_t h;
+    segment_visitor_t v = visitor(&h);
+    ck_fails(changelog_read(d, &x, id.job, &v), ERR_VERSION, "segment of version 2");
+    ck_fails(base_meta_decode(buf_slice(&base), &got), ERR_VERSION, "version 2: this build reads version 1");
+    ck_fails(manifest_parse(buf_slice(&text), &back), ERR_VERSION, "version 2: this build reads version 1");
+    manifest_free(m);
+    changelog_free(c);
+    free(x.path);
+    buf_free(&h.text);
+    buf_free(&segment);
+    buf_free(&base);
+    buf_free(&text);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
 START_TEST(the_segment_format_is_frozen) {
     task_seal_t *s = seal_new(3, 1, 2);
     buf_puts(seal_state(s, 0x0102030405060708, 4, 0), "ab");
@@ -321,4 +356,5 @@ END_TEST
 TESTS("changelog", a_segment_tells_what_the_tasks_sealed_in_order_of_tasks, every_torn_tail_and_every_flipped_bit_is_found,
       an_extent_is_read_from_the_middle_of_a_file, a_failed_write_is_repeated_into_a_new_file,
       long_files_are_left_and_names_say_who_wrote, a_seal_that_overflowed_is_never_written, the_segment_format_is_frozen,
+      C7_files_of_a_build_of_another_version_are_refused_by_number,
       the_disk_keeps_its_promises)

@@ -1,4 +1,5 @@
 /* test_frame.c: data frames and credit: round trips, every truncation, every flipped bit, and the sum that never changes. */
+#include <stdlib.h>
 #include "common/clock.h"
 #include "tests/helpers/test.h"
 #include "worker/shuffle/credit.h"
@@ -104,6 +105,18 @@ START_TEST(forged_headers_are_refused_before_memory_is_asked_for) {
 }
 END_TEST
 
+START_TEST(C7_frames_of_a_build_of_another_version_are_refused_by_number) {
+    buf_t out = buf_make(4096);
+    frame_t f = sample(FRAME_BATCH), g;
+    setenv("TIDEGATE_VERSION_SHIFT", "1", 1);
+    ck_ok(frame_encode(&out, &f, slice_str("twelve bytes"), false, NULL));
+    ck_ok(frame_decode_header(out.data, &g)); /* its own */
+    unsetenv("TIDEGATE_VERSION_SHIFT");
+    ck_fails(frame_decode_header(out.data, &g), ERR_VERSION, "a frame of version 2, this process reads 1 to 1");
+    buf_free(&out);
+}
+END_TEST
+
 START_TEST(hello_round_trip_truncation_and_versions) {
     buf_t out = buf_make(4096);
     ck_ok(frame_hello_encode(&out, &(frame_hello_t){"w1", "w2", 1, 1}));
@@ -198,5 +211,6 @@ START_TEST(credit_that_was_never_owed_is_refused) {
 END_TEST
 
 TESTS("worker/frame", every_kind_comes_back_as_it_was, lz4_is_kept_where_it_pays_and_only_there, any_flipped_bit_is_found,
+      C7_frames_of_a_build_of_another_version_are_refused_by_number,
       forged_headers_are_refused_before_memory_is_asked_for, hello_round_trip_truncation_and_versions, noise_never_passes_for_a_frame,
       credit_is_conserved, credit_that_was_never_owed_is_refused)

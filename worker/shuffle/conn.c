@@ -110,7 +110,7 @@ static err_t *resolve(const char *address, struct sockaddr_storage *ret, socklen
 }
 
 static void greet(endpoint_t *ep, conn_t *c, const char *to) {
-    frame_hello_t h = {(char *)ep->conf.name, (char *)to, FRAME_VERSION_MIN, FRAME_VERSION_MAX};
+    frame_hello_t h = {(char *)ep->conf.name, (char *)to, (uint16_t)frame_version_min(), (uint16_t)frame_version_max()};
     blob_t *b = xcalloc(1, sizeof *b);
     b->bytes = buf_make(FRAME_HEADER + FRAME_HELLO_MAX);
     err_t *e = frame_hello_encode(&b->bytes, &h);

@@ -1,14 +1,18 @@
 /* frame.c: see frame.h. */
 #include "worker/shuffle/frame.h"
+#include "common/crash.h"
 #include <lz4.h>
 #include <stdlib.h>
 
 #define HEADER_CRC_AT (FRAME_HEADER - 4)
 
+int frame_version_min(void) { return FRAME_VERSION_MIN + version_shift(); }
+int frame_version_max(void) { return FRAME_VERSION_MAX + version_shift(); }
+
 static void put_header(buf_t *out, const frame_t *f) {
     size_t begin = out->len;
     buf_put_u32(out, FRAME_MAGIC);
-    buf_put_u16(out, FRAME_VERSION_MAX);
+    buf_put_u16(out, (uint16_t)frame_version_max());
     buf_put_u8(out, (uint8_t)f->kind);
     buf_put_u8(out, f->flags);
     buf_put_u64(out, f->job);
@@ -101,8 +105,8 @@ err_t *frame_decode_header(const uint8_t bytes[FRAME_HEADER], frame_t *ret) {
     f.raw_length = read_u32(&r);
     f.crc = read_u32(&r);
     if (read_u32(&r) != crc32c(0, bytes, HEADER_CRC_AT)) return err_new(ERR_CORRUPT, "a frame header's checksum is wrong");
-    if (f.version < FRAME_VERSION_MIN || f.version > FRAME_VERSION_MAX)
-        return err_new(ERR_VERSION, "a frame of version %u, this process reads %d to %d", f.version, FRAME_VERSION_MIN, FRAME_VERSION_MAX);
+    if (f.version < frame_version_min() || f.version > frame_version_max())
+        return err_new(ERR_VERSION, "a frame of version %u, this process reads %d to %d", f.version, frame_version_min(), frame_version_max());
     if (f.kind < FRAME_HELLO || f.kind > FRAME_CREDIT) return err_new(ERR_CORRUPT, "a frame of unknown kind %d", (int)f.kind);
     TRY(check_lengths(&f));
     *ret = f;
@@ -156,9 +160,9 @@ err_t *frame_hello_decode(slice_t payload, frame_hello_t *ret) {
     h.to = read_cstr(&r);
     err_t *e = NULL;
     if (r.bad || reader_left(&r) || !h.name[0]) e = err_new(ERR_CORRUPT, "a malformed HELLO");
-    else if (h.version_min > FRAME_VERSION_MAX || h.version_max < FRAME_VERSION_MIN)
+    else if (h.version_min > frame_version_max() || h.version_max < frame_version_min())
         e = err_new(ERR_VERSION, "worker '%s' speaks data frames of versions %u to %u, this one %d to %d", h.name, h.version_min,
-                    h.version_max, FRAME_VERSION_MIN, FRAME_VERSION_MAX);
+                    h.version_max, frame_version_min(), frame_version_max());
     if (e) {
         frame_hello_free(&h);
         return e;

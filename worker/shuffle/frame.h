@@ -16,6 +16,8 @@
 #define FRAME_MAGIC 0x52464754u /* "TGFR" */
 #define FRAME_VERSION_MIN 1
 #define FRAME_VERSION_MAX 1
+int frame_version_min(void); /* with version_shift */
+int frame_version_max(void);
 #define FRAME_HEADER 80
 #define FRAME_PAYLOAD_MAX (64u << 20)
 #define FRAME_HELLO_MAX 1024u
