@@ -154,7 +154,16 @@ static inline bool key_equal(const uint8_t *a, const uint8_t *b, size_t len) {
         memcpy(&v, b + len - 8, 8);
         return ((x ^ y) | (u ^ v)) == 0;
     }
-    return len == 0 || memcmp(a, b, len) == 0;
+    if (len > 16) return memcmp(a, b, len) == 0;
+    if (len >= 4) {
+        uint32_t p, q, r, s;
+        memcpy(&p, a, 4);
+        memcpy(&q, b, 4);
+        memcpy(&r, a + len - 4, 4);
+        memcpy(&s, b + len - 4, 4);
+        return ((p ^ q) | (r ^ s)) == 0;
+    }
+    return len == 0 || ((a[0] ^ b[0]) | (a[len >> 1] ^ b[len >> 1]) | (a[len - 1] ^ b[len - 1])) == 0;
 }
 
 entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {

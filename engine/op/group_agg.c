@@ -14,8 +14,8 @@
 
 typedef struct touched {
     agg_head_t *value;
-    slice_t key;
-    bool before; /* a result had been emitted */
+    uint32_t row; /* of the batch: its first */
+    bool before;  /* a result had been emitted */
 } touched_t;
 
 typedef struct group_agg {
@@ -93,46 +93,41 @@ static bool is_orphan(const agg_head_t *h, row_kind_t kind) {
     return h->rows <= 0 && (kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE);
 }
 
-/* Finds the groups of the rows, remembers which are touched; rows that count go to sel / accs. The results before the
- * batch are needed as columns before anything is updated: rows are counted into `delta` by the caller's second pass. */
-static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_rows, uint32_t *ret_groups) {
+/* Finds the groups of the rows, into accs, and remembers which are touched. Nothing is updated yet: the results before the batch
+ * are needed as columns first. */
+static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
-    uint32_t n = 0, ngroups = 0;
+    uint32_t ngroups = 0;
     room(g, b->n);
     keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
-    keyed_begin(&g->keyed);
+    TRY(keyed_find(&g->keyed, &g->keys, NULL, NULL, b->n, g->accs));
     g->round++;
     for (uint32_t i = 0; i < b->n; i++) {
-        void *value;
-        bool created;
-        TRY(keyed_get(&g->keyed, 0, g->keys.hash[i], keys_at(&g->keys, i), &created, &value));
-        agg_head_t *h = value;
+        agg_head_t *h = g->accs[i];
         if (h->round != g->round || h->index >= ngroups || g->groups[h->index].value != h) {
             expire(op, h);
-            g->groups[ngroups] = (touched_t){h, kstate_key(g->ks, h), h->rows > 0};
+            g->groups[ngroups] = (touched_t){h, i, h->rows > 0};
             h->round = g->round;
             h->index = ngroups++;
         }
-        g->sel[n] = i;
-        g->accs[n++] = h;
     }
-    *ret_rows = n;
     *ret_groups = ngroups;
     return NULL;
 }
 
-static err_t *apply(op_t *op, const batch_t *b, uint32_t n) {
+/* Rows that count go to sel / accs. */
+static err_t *apply(op_t *op, const batch_t *b) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < b->n; i++) {
         agg_head_t *h = g->accs[i];
-        row_kind_t kind = batch_kind(b, g->sel[i]);
+        row_kind_t kind = batch_kind(b, i);
         if (is_orphan(h, kind)) continue;
         h->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
         h->touched = p->state_ttl_ms > 0 ? op->env.eval->now_ms : 0;
-        g->sel[kept] = g->sel[i];
+        g->sel[kept] = i;
         g->accs[kept++] = agg_accs(h);
     }
     const uint32_t *sel = kept == b->n ? NULL : g->sel;
@@ -198,20 +193,31 @@ static void emit_row(emission_t *e, uint32_t from, row_kind_t kind) {
     e->kinds[e->n++] = (uint8_t)kind;
 }
 
+/* Integers and times are what the rows have; of all else the state holds the canonical value, in memory of its own. */
+static bool key_columns(const group_agg_t *g, const plan_op_t *p, const batch_t *in, uint32_t ngroups, batch_t *now) {
+    bool plain = true;
+    for (int c = 0; c < p->nkeys; c++) plain &= keys_plain(p->schema->fields[c].type);
+    if (plain) {
+        uint32_t *rows = mem_alloc(now->mem, sizeof *rows * ngroups);
+        for (uint32_t i = 0; i < ngroups; i++) rows[i] = g->groups[i].row;
+        for (int c = 0; c < p->nkeys; c++) column_gather(&now->cols[c], &in->cols[p->keys[c]], rows, ngroups, now->mem);
+        for (int c = 0; c < p->nkeys; c++) now->cols[c].type = p->schema->fields[c].type;
+        return true;
+    }
+    slice_t *keys = mem_alloc(now->mem, sizeof *keys * ngroups);
+    for (uint32_t i = 0; i < ngroups; i++) keys[i] = kstate_key(g->ks, g->groups[i].value);
+    return keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols);
+}
+
 /* Two result sets, one of groups that had a result and one of all touched groups, become change rows. */
-static err_t *emit_changes(op_t *op, batch_t *old, uint32_t ngroups, out_t *out) {
+static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t ngroups, out_t *out) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
     batch_t *now = batch_new(p->schema->n);
     now->n = ngroups;
-    slice_t *keys = mem_alloc(now->mem, sizeof *keys * ngroups);
     void **accs = mem_alloc(now->mem, sizeof *accs * ngroups);
-    for (uint32_t i = 0; i < ngroups; i++) {
-        keys[i] = g->groups[i].key;
-        accs[i] = agg_accs(g->groups[i].value);
-    }
-    bool ok = keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols);
-    err_t *e = ok ? agg_set_emit(g->set, accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    for (uint32_t i = 0; i < ngroups; i++) accs[i] = agg_accs(g->groups[i].value);
+    err_t *e = key_columns(g, p, in, ngroups, now) ? agg_set_emit(g->set, accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
     buf_t x = buf_make(BUF_MAX_DEFAULT), y = buf_make(BUF_MAX_DEFAULT);
     emission_t dead = {mem_alloc(now->mem, sizeof(uint32_t) * ngroups * 2), mem_alloc(now->mem, ngroups * 2), 0};
     uint32_t at = 0; /* row of `old` */
@@ -266,13 +272,13 @@ static err_t *results_before(op_t *op, uint32_t ngroups, batch_t **ret) {
 
 static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {
     group_agg_t *g = op->self;
-    uint32_t n, ngroups;
+    uint32_t ngroups;
     AUTO(batch_freep) batch_t *old = NULL;
     if (out_full(out)) return OP_MORE;
-    if ((*reterr = find_groups(op, b, &n, &ngroups))) return OP_FAIL;
+    if ((*reterr = find_groups(op, b, &ngroups))) return OP_FAIL;
     if (!g->batch && (*reterr = results_before(op, ngroups, &old))) return OP_FAIL;
-    if ((*reterr = apply(op, b, n))) return OP_FAIL;
-    if (!g->batch && (*reterr = emit_changes(op, old, ngroups, out))) return OP_FAIL;
+    if ((*reterr = apply(op, b))) return OP_FAIL;
+    if (!g->batch && (*reterr = emit_changes(op, b, old, ngroups, out))) return OP_FAIL;
     for (uint32_t i = 0; i < ngroups; i++)
         if (g->groups[i].value->rows <= 0) kstate_delete(g->ks, g->groups[i].value);
     return OP_DONE;

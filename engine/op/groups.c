@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #define CHUNK_BYTES (256u << 10)
-#define LOCAL_GROUPS_MAX 65536
+#define LOCAL_GROUPS_MAX 131072
 #define SCARCE_GROUPS_MAX 4096
 #define LOCAL_BYTES_MAX (8u << 20)
 
@@ -103,8 +103,24 @@ static void *group_make(groups_t *g, uint64_t h, int64_t ns, slice_t key, uint32
     return entry_block(e);
 }
 
+static inline uint64_t group_hash(int64_t ns, uint64_t hash) { return hash ^ hash_mix((uint64_t)ns + 0x9e3779b97f4a7c15u); }
+
+void groups_prefetch(const groups_t *g, int64_t ns, uint64_t hash) { __builtin_prefetch(&g->index[group_hash(ns, hash) & g->mask]); }
+
+void groups_prefetch_entry(const groups_t *g, int64_t ns, uint64_t hash) {
+    uint64_t h = group_hash(ns, hash);
+    uint32_t tag = (uint32_t)(h >> 32);
+    for (uint32_t at = (uint32_t)h & g->mask; g->index[at].at; at = (at + 1) & g->mask) {
+        if (g->index[at].tag != tag) continue;
+        const char *e = (const char *)g->entries[g->index[at].at - 1];
+        __builtin_prefetch(e, 1);
+        __builtin_prefetch(e + 64, 1);
+        return;
+    }
+}
+
 void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_created) {
-    uint64_t h = hash ^ hash_mix((uint64_t)ns + 0x9e3779b97f4a7c15u);
+    uint64_t h = group_hash(ns, hash);
     uint32_t tag = (uint32_t)(h >> 32);
     uint32_t at = (uint32_t)h & g->mask;
     for (; g->index[at].at; at = (at + 1) & g->mask) {

@@ -1,9 +1,12 @@
-/* keyed.c: from the keys of a batch to their blocks in keyed state. A direct-mapped cache of a batch's last entries
- * spares the table for keys that repeat, and marks each entry dirty once a batch. */
+/* keyed.c: from the keys of a batch to their blocks in keyed state. A small table is met through a direct-mapped cache of a
+ * batch's last entries, which spares look-ups for keys that repeat and marks each entry dirty once a batch. In one that is larger
+ * than the processor's cache keys seldom repeat at once, and memory is what takes the time: it is asked for some rows ahead. */
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
 #define CACHE_SLOTS 1024
+#define AHEAD 12                 /* rows between looking for an entry's slot, for the entry, and using it */
+#define LARGE_BYTES (512u << 10)
 
 void keyed_init(keyed_t *k, kstate_t *ks) {
     k->ks = ks;
@@ -16,24 +19,37 @@ void keyed_free(keyed_t *k) {
     k->cache = NULL;
 }
 
-void keyed_begin(keyed_t *k) {
-    if (++k->round != 0) return;
-    memset(k->cache, 0, CACHE_SLOTS * sizeof *k->cache);
-    k->round = 1;
-}
-
-err_t *keyed_get(keyed_t *k, int64_t ns, uint64_t hash, slice_t key, bool *ret_created, void **ret) {
-    struct keyed_slot *s = &k->cache[((hash >> 10) ^ (uint64_t)ns * 0x9e3779b97f4a7c15u >> 40) & (CACHE_SLOTS - 1)];
-    *ret_created = false;
-    if (s->round == k->round && s->hash == hash && s->ns == ns && slice_eq(kstate_key(k->ks, s->value), key)) {
-        *ret = s->value;
-        return NULL;
+static err_t *find_large(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret) {
+#define NS(i) (ns ? ns[sel ? sel[i] : (i)] : 0)
+    for (uint32_t i = 0; i < n; i++) {
+        if (i + 2 * AHEAD < n) kstate_prefetch(k->ks, NS(i + 2 * AHEAD), keys->hash[i + 2 * AHEAD]);
+        if (i + AHEAD < n) kstate_prefetch_entry(k->ks, NS(i + AHEAD), keys->hash[i + AHEAD]);
+        TRY(kstate_get(k->ks, NS(i), keys->hash[i], keys_at(keys, i), true, NULL, &ret[i]));
+        kstate_dirty(k->ks, ret[i]);
     }
-    TRY(kstate_get(k->ks, ns, hash, key, true, ret_created, ret));
-    kstate_dirty(k->ks, *ret);
-    *s = (struct keyed_slot){hash, ns, *ret, k->round};
     return NULL;
 }
+
+err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret) {
+    if (kstate_bytes(k->ks) > LARGE_BYTES) return find_large(k, keys, ns, sel, n, ret);
+    if (++k->round == 0) { /* what is cached is of the batch at hand: entries may go between batches */
+        memset(k->cache, 0, CACHE_SLOTS * sizeof *k->cache);
+        k->round = 1;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t hash = keys->hash[i];
+        int64_t of = NS(i);
+        struct keyed_slot *s = &k->cache[((hash >> 10) ^ (uint64_t)of * 0x9e3779b97f4a7c15u >> 40) & (CACHE_SLOTS - 1)];
+        if (s->round != k->round || s->hash != hash || s->ns != of || !slice_eq(kstate_key(k->ks, s->value), keys_at(keys, i))) {
+            TRY(kstate_get(k->ks, of, hash, keys_at(keys, i), true, NULL, &ret[i]));
+            kstate_dirty(k->ks, ret[i]);
+            *s = (struct keyed_slot){hash, of, ret[i], k->round};
+        }
+        ret[i] = s->value;
+    }
+    return NULL;
+}
+#undef NS
 
 /* ---------------------------------------------------------------- codec: version, rows, last access, accumulators */
 static void block_init(void *ctx, void *value) {

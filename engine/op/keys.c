@@ -67,6 +67,10 @@ static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32
     k->bytes.len = k->off[n];
 }
 
+bool keys_plain(const type_t *t) {
+    return (t->kind >= TYPE_TINYINT && t->kind <= TYPE_BIGINT) || (t->kind >= TYPE_DATE && t->kind <= TYPE_TIMESTAMP_LTZ);
+}
+
 void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const uint32_t *sel, uint32_t n) {
     if (k->cap < n + 1) {
         k->cap = n + 1;
@@ -79,8 +83,7 @@ void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const 
         encode_text(k, &b->cols[cols[0]], sel, n);
         return;
     }
-    type_kind_t kind = ncols == 1 ? b->cols[cols[0]].type->kind : TYPE_NULL;
-    if ((kind >= TYPE_TINYINT && kind <= TYPE_BIGINT) || (kind >= TYPE_DATE && kind <= TYPE_TIMESTAMP_LTZ)) {
+    if (ncols == 1 && keys_plain(b->cols[cols[0]].type)) {
         encode_int(k, &b->cols[cols[0]], sel, n);
         return;
     }

@@ -46,6 +46,8 @@ typedef struct keys {
 void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const uint32_t *sel, uint32_t n);
 void keys_free(keys_t *k);
 static inline slice_t keys_at(const keys_t *k, uint32_t i) { return slice_of(k->bytes.data + k->off[i], k->off[i + 1] - k->off[i]); }
+/* Types whose encoded form gives back the very bits that the column has: integers, times. */
+bool keys_plain(const type_t *t);
 /* Key columns of n encoded keys, of the types of schema columns 0..nkeys. False: malformed. */
 bool keys_decode(const slice_t *keys, uint32_t n, const schema_t *s, int nkeys, mem_t *m, column_t *out);
 
@@ -55,11 +57,35 @@ groups_t *groups_new(uint32_t block_size);
 void groups_free(groups_t *g);
 /* The block of the key, made and zeroed if absent; stays where it is until groups_clear. */
 void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_created);
+/* Hints before a row of groups_get calls, once the table is larger than the cache: first the slot the key would be looked for in,
+ * then, when that has arrived, the entry it points to. */
+void groups_prefetch(const groups_t *g, int64_t ns, uint64_t hash);
+void groups_prefetch_entry(const groups_t *g, int64_t ns, uint64_t hash);
 uint32_t groups_count(const groups_t *g);
 bool groups_full(const groups_t *g, const kstate_env_t *state); /* a combiner must let go; state (may be NULL) says whether memory is scarce */
 /* Group i in the order of creation. */
 void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key);
 void groups_clear(groups_t *g);
+
+/* ---- combiner.c: what the combiners of grouped and windowed aggregates share */
+typedef struct combiner {
+    agg_set_t *set;
+    groups_t *groups;
+    keys_t keys;
+    void **accs;
+    uint8_t *blocks; /* of rows that pass */
+    uint32_t cap;
+    bool flushing;   /* the table was full: the batch at hand is in it already */
+    uint32_t at;     /* next group to emit */
+    uint64_t rows;   /* in the table */
+    uint64_t pass;   /* rows that pass it, before it is tried again */
+} combiner_t;
+void combiner_open(combiner_t *c, const plan_op_t *p);
+void combiner_close(combiner_t *c);
+/* ns: a namespace per row, NULL without. After OP_MORE it is called again with the same rows. */
+op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out, err_t **reterr);
+/* `named`: a column of namespaces lies behind the keys. */
+op_status_t combiner_flush(op_t *op, combiner_t *c, bool named, out_t *out, err_t **reterr);
 
 /* ---- windows.c: arithmetic of windows in milliseconds of their own time line (wall time of the session zone for
  * TIMESTAMP_LTZ). A slice is the largest span every window contains wholly or not at all; it is named by its end. */
@@ -106,7 +132,7 @@ static inline int64_t window_trigger(const window_time_t *w, int64_t end) {
     return zone_to_utc_ms(w->zone, end == INT64_MIN ? end : end - 1);
 }
 
-/* ---- keyed.c: blocks of the rows of a batch in a kstate: one look-up per distinct (namespace, key) in a row */
+/* ---- keyed.c: blocks of the rows of a batch in a kstate */
 typedef struct keyed {
     kstate_t *ks;
     struct keyed_slot {
@@ -119,9 +145,8 @@ typedef struct keyed {
 } keyed_t;
 void keyed_init(keyed_t *k, kstate_t *ks);
 void keyed_free(keyed_t *k); /* not the kstate */
-void keyed_begin(keyed_t *k); /* before the rows of a batch: what was cached may have gone */
-/* The value, marked dirty. */
-err_t *keyed_get(keyed_t *k, int64_t ns, uint64_t hash, slice_t key, bool *ret_created, void **ret);
+/* The values of keys 0..n, made where absent, all marked dirty. Key i is of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
+err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret);
 
 /* The codec of a block: a head and an agg_set's accumulators behind it. */
 kstate_codec_t agg_codec(agg_set_t *set);

@@ -130,15 +130,11 @@ static op_status_t window_agg_process(op_t *op, int input, const batch_t *b, out
     if (n == 0) return OP_DONE;
     const uint32_t *sel = n == b->n ? NULL : w->sel;
     keys_encode(&w->keys, b, p->keys, p->nkeys, sel, n);
-    keyed_begin(&w->keyed);
+    if ((*reterr = keyed_find(&w->keyed, &w->keys, w->slices, sel, n, w->accs))) return OP_FAIL;
     for (uint32_t k = 0; k < n; k++) {
-        uint32_t row = sel ? sel[k] : k;
-        void *value;
-        bool created;
-        if ((*reterr = keyed_get(&w->keyed, w->slices[row], w->keys.hash[k], keys_at(&w->keys, k), &created, &value))) return OP_FAIL;
-        row_kind_t kind = batch_kind(b, row);
-        ((agg_head_t *)value)->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
-        w->accs[k] = agg_accs(value);
+        row_kind_t kind = batch_kind(b, sel ? sel[k] : k);
+        ((agg_head_t *)w->accs[k])->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
+        w->accs[k] = agg_accs(w->accs[k]);
     }
     *reterr = w->partial ? agg_set_merge_partial(w->set, b, p->nkeys + 1, sel, n, w->accs) : agg_set_update(w->set, b, sel, n, w->accs);
     return *reterr ? OP_FAIL : OP_DONE;

@@ -1,0 +1,132 @@
+/* combiner.c: partial results per (namespace, key) of rows that only append, for the combiners of grouped and windowed aggregates.
+ *
+ * It pays where keys repeat before the table is let go. How often they did is measured whenever it was: below 1.5 rows a group
+ * a look-up here costs more than it spares behind the exchange, and the rows that follow pass as partial results of one
+ * row each, column by column, until it is time to measure again. */
+#include "engine/op/op_int.h"
+#include <stdlib.h>
+
+#define MEASURED_MIN 8192   /* rows in a table from which its measure counts */
+#define PASSED (8u << 20)   /* rows that pass before the next measure: the table is filled in vain once in that many */
+#define AHEAD 12            /* rows between looking for a group and asking for its memory */
+#define CACHED_GROUPS 2048  /* up to here the table lies in the cache anyway */
+
+void combiner_open(combiner_t *c, const plan_op_t *p) {
+    c->set = agg_set_new(p->aggs, p->naggs, false);
+    c->groups = groups_new(agg_set_size(c->set));
+}
+
+static void clear_groups(combiner_t *c) {
+    for (uint32_t i = 0; i < groups_count(c->groups); i++) {
+        int64_t ns;
+        slice_t key;
+        agg_set_clear(c->set, groups_at(c->groups, i, &ns, &key));
+    }
+    groups_clear(c->groups);
+    c->at = 0;
+}
+
+void combiner_close(combiner_t *c) {
+    if (c->groups) clear_groups(c);
+    groups_free(c->groups);
+    agg_set_free(c->set);
+    keys_free(&c->keys);
+    free(c->accs);
+    free(c->blocks);
+}
+
+/* The columns behind the keys: the namespace, where there is one, and the partial results; then the batch leaves. */
+static err_t *emit(op_t *op, combiner_t *c, batch_t *b, const int64_t *ns, void **accs, out_t *out) {
+    const plan_op_t *p = op->env.op;
+    int at = p->nkeys;
+    if (ns) {
+        column_init(&b->cols[at], p->schema->fields[at].type, b->mem, b->n);
+        memcpy(b->cols[at++].i64, ns, sizeof *ns * b->n);
+    }
+    err_t *e = agg_set_partial(c->set, accs, b->n, b->mem, b->cols + at);
+    if (e) {
+        batch_free(b);
+        return e;
+    }
+    for (; at < p->schema->n; at++) b->cols[at].type = p->schema->fields[at].type;
+    out_batch(out, b);
+    return NULL;
+}
+
+static err_t *emit_groups(op_t *op, combiner_t *c, bool named, out_t *out) {
+    const plan_op_t *p = op->env.op;
+    slice_t keys[1024];
+    void *accs[1024];
+    int64_t ns[1024];
+    uint32_t n = MIN(groups_count(c->groups) - c->at, (uint32_t)ARRAY_LEN(accs));
+    for (uint32_t i = 0; i < n; i++) accs[i] = groups_at(c->groups, c->at + i, &ns[i], &keys[i]);
+    batch_t *b = batch_new(p->schema->n);
+    b->n = n;
+    ASSERT(keys_decode(keys, n, p->schema, p->nkeys, b->mem, b->cols)); /* encoded here, moments ago */
+    c->at += n;
+    return emit(op, c, b, named ? ns : NULL, accs, out);
+}
+
+op_status_t combiner_flush(op_t *op, combiner_t *c, bool named, out_t *out, err_t **reterr) {
+    while (c->at < groups_count(c->groups)) {
+        if (out_full(out)) return OP_MORE;
+        if ((*reterr = emit_groups(op, c, named, out))) return OP_FAIL;
+    }
+    if (c->rows >= MEASURED_MIN && c->rows * 2 < (uint64_t)groups_count(c->groups) * 3) c->pass = PASSED;
+    c->rows = 0;
+    clear_groups(c);
+    c->flushing = false;
+    return OP_DONE;
+}
+
+/* Each row is a partial result of its own. Its keys are the row's: nothing is encoded. */
+static err_t *pass_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out) {
+    const plan_op_t *p = op->env.op;
+    size_t size = agg_set_size(c->set);
+    if (!c->blocks) c->blocks = xmalloc(MAX(size, (size_t)8) * c->cap);
+    memset(c->blocks, 0, size * b->n);
+    for (uint32_t i = 0; i < b->n; i++) c->accs[i] = c->blocks + size * i;
+    TRY(agg_set_update(c->set, b, NULL, b->n, c->accs));
+    batch_t *o = batch_new(p->schema->n);
+    o->n = b->n;
+    mem_link(o->mem, b->mem);
+    for (int i = 0; i < p->nkeys; i++) o->cols[i] = b->cols[p->keys[i]];
+    err_t *e = emit(op, c, o, ns, c->accs, out);
+    for (uint32_t i = 0; i < b->n; i++) agg_set_clear(c->set, c->blocks + size * i);
+    c->pass -= MIN(c->pass, b->n);
+    return e;
+}
+
+static void find_groups(combiner_t *c, const int64_t *ns, uint32_t n) {
+    const keys_t *k = &c->keys;
+    bool ahead = groups_count(c->groups) > CACHED_GROUPS;
+    bool created;
+    for (uint32_t i = 0; i < n; i++) {
+        if (ahead && i + 2 * AHEAD < n) groups_prefetch(c->groups, ns ? ns[i + 2 * AHEAD] : 0, k->hash[i + 2 * AHEAD]);
+        if (ahead && i + AHEAD < n) groups_prefetch_entry(c->groups, ns ? ns[i + AHEAD] : 0, k->hash[i + AHEAD]);
+        c->accs[i] = groups_get(c->groups, ns ? ns[i] : 0, k->hash[i], keys_at(k, i), &created);
+    }
+}
+
+op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out, err_t **reterr) {
+    const plan_op_t *p = op->env.op;
+    if (c->cap < b->n) {
+        c->cap = b->n;
+        c->accs = xrealloc(c->accs, sizeof *c->accs * c->cap);
+        free(c->blocks);
+        c->blocks = NULL;
+    }
+    if (!c->flushing && c->pass) {
+        if (out_full(out)) return OP_MORE;
+        return (*reterr = pass_rows(op, c, b, ns, out)) ? OP_FAIL : OP_DONE;
+    }
+    if (!c->flushing) {
+        keys_encode(&c->keys, b, p->keys, p->nkeys, NULL, b->n);
+        find_groups(c, ns, b->n);
+        if ((*reterr = agg_set_update(c->set, b, NULL, b->n, c->accs))) return OP_FAIL;
+        c->rows += b->n;
+        if (!groups_full(c->groups, op->env.state)) return OP_DONE;
+        c->flushing = true; /* the batch at hand is in it already */
+    }
+    return combiner_flush(op, c, ns != NULL, out, reterr);
+}
