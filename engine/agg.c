@@ -242,6 +242,7 @@ int agg_partial_types(arena_t *a, const agg_call_t *c, const type_t **ret) {
 struct agg_set {
     int n;
     uint32_t size;
+    bool masks; /* calls share sets of values */
     arena_t *arena;
     agg_slot_t *slots;
     /* scratch */
@@ -249,6 +250,20 @@ struct agg_set {
     void **accs;
     uint32_t cap;
 };
+
+/* Finds the set that slot i shares, or makes it the leader of one. */
+static void share_values(agg_set_t *s, int i) {
+    agg_slot_t *slot = &s->slots[i], *leader = slot;
+    for (int k = 0; k < i && leader == slot; k++) {
+        agg_slot_t *other = &s->slots[k];
+        if (other->members && other->nmembers < AGG_MASK_MEMBERS && other->call->args[0] == slot->call->args[0]) leader = other;
+    }
+    if (leader == slot) leader->members = ARENA_ARRAY(s->arena, agg_slot_t *, AGG_MASK_MEMBERS);
+    leader->members[leader->nmembers++] = slot;
+    slot->leader = leader;
+    slot->impl = leader == slot ? &agg_impl_mask : &agg_impl_mask_more;
+    s->masks = true;
+}
 
 agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
     agg_set_t *s = xcalloc(1, sizeof *s);
@@ -258,7 +273,9 @@ agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
     for (int i = 0; i < n; i++) {
         agg_slot_t *slot = &s->slots[i];
         slot_init(slot, &calls[i], retracting);
-        if (calls[i].distinct) {
+        if (calls[i].distinct && !retracting && slot->impl == &agg_impl_count && calls[i].nargs == 1 && slot->cls == CLASS_INT) {
+            share_values(s, i);
+        } else if (calls[i].distinct) {
             agg_slot_t *inner = ARENA_NEW(s->arena, agg_slot_t);
             *inner = *slot;
             slot->inner = inner;
@@ -329,7 +346,7 @@ static agg_rows_t filtered(agg_set_t *s, const agg_rows_t *r, int filter) {
 static err_t *update_rows(agg_set_t *s, const agg_rows_t *r, bool retract) {
     for (int i = 0; i < s->n; i++) {
         agg_slot_t *slot = &s->slots[i];
-        agg_rows_t rows = slot->call->filter >= 0 ? filtered(s, r, slot->call->filter) : *r;
+        agg_rows_t rows = slot->call->filter >= 0 && !slot->leader ? filtered(s, r, slot->call->filter) : *r;
         if (rows.n == 0) continue;
         bool (*fn)(agg_slot_t *, const agg_rows_t *) = retract ? slot->impl->retract : slot->impl->update;
         if (!fn) return err_new(ERR_UNSUPPORTED, "%s cannot take rows back", slot->call->fn->name);
@@ -420,18 +437,21 @@ bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b) {
     return equal;
 }
 
-/* ---------------------------------------------------------------- changelog form: version, then the calls in order */
-#define AGG_VERSION 1
-
+/* ---------------------------------------------------------------- changelog form: version, then the calls in order
+ * Version 2 differs from 1 in COUNT(DISTINCT ..) of integers that are not taken back; without them 1 is written. */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
-    buf_put_u8(out, AGG_VERSION);
+    buf_put_u8(out, s->masks ? 2 : 1);
     for (int i = 0; i < s->n; i++) s->slots[i].impl->encode(&s->slots[i], slot_acc_const(&s->slots[i], accs), out);
 }
 
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs) {
-    if (read_u8(r) != AGG_VERSION) return false;
-    for (int i = 0; i < s->n; i++)
-        if (!s->slots[i].impl->decode(&s->slots[i], r, slot_acc(&s->slots[i], accs)) || r->bad) return false;
+    uint8_t version = read_u8(r);
+    if (version != 1 && !(version == 2 && s->masks)) return false;
+    for (int i = 0; i < s->n; i++) {
+        agg_slot_t *slot = &s->slots[i];
+        bool ok = version == 1 && slot->leader ? agg_mask_decode_1(slot, r, accs) : slot->impl->decode(slot, r, slot_acc(slot, accs));
+        if (!ok || r->bad) return false;
+    }
     return true;
 }
 

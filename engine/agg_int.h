@@ -56,6 +56,8 @@ struct agg_slot {
     bool single_precision;
     const type_t *partial_types[4];
     struct agg_slot *inner; /* DISTINCT: what sees each value once */
+    struct agg_slot *leader, **members; /* agg_mask.c: the first of the calls that share a set; of that one: all, itself included */
+    int nmembers;
     /* scratch, grown once */
     buf_t bytes;
     uint32_t *sel;
@@ -86,7 +88,12 @@ void agg_partial_list(arena_t *a, const agg_slot_t *s, const type_t **ret);
 extern const agg_impl_t agg_impl_count, agg_impl_sum_int, agg_impl_sum_float, agg_impl_sum_double, agg_impl_sum_dec,
     agg_impl_var, agg_impl_min_int, agg_impl_max_int, agg_impl_min_double, agg_impl_max_double, agg_impl_min_dec,
     agg_impl_max_dec, agg_impl_min_str, agg_impl_max_str, agg_impl_extreme_retract, agg_impl_first, agg_impl_last, agg_impl_list,
-    agg_impl_collect, agg_impl_percentile, agg_impl_distinct;
+    agg_impl_collect, agg_impl_percentile, agg_impl_distinct, agg_impl_mask, agg_impl_mask_more;
+
+/* ---- agg_mask.c: COUNT(DISTINCT x) of integers that are not taken back; the calls over one x share a set */
+#define AGG_MASK_MEMBERS 8
+/* What a set of its own per call left in a checkpoint (version 1 of accumulators). */
+bool agg_mask_decode_1(const agg_slot_t *s, reader_t *r, void *block);
 
 /* kinds */
 enum { SUM_SUM, SUM_AVG };

@@ -9,7 +9,7 @@ static void emit_put(kstate_t *ks, entry_t *e, buf_t *out) {
     buf_put_u8(out, CHANGE_PUT);
     buf_put_zigzag(out, e->ns->ns);
     buf_put_bytes(out, entry_key(e));
-    /* most values are below 128 bytes: encode in place behind a one-byte length, else move through scratch */
+    /* most values are below 128 bytes: encode in place behind a one-byte length, else make room for a longer one */
     size_t at = out->len;
     buf_put_u8(out, 0);
     ks->codec.encode(ks->codec.ctx, entry_value(e), out);
@@ -19,10 +19,13 @@ static void emit_put(kstate_t *ks, entry_t *e, buf_t *out) {
         out->data[at] = (uint8_t)len;
         return;
     }
-    buf_clear(&ks->scratch);
-    buf_put(&ks->scratch, out->data + at + 1, len);
+    size_t more = 0; /* bytes of the length beyond the one there is */
+    for (size_t left = len; left >= 128; left >>= 7) more++;
+    if (!buf_reserve(out, more)) return;
+    memmove(out->data + at + 1 + more, out->data + at + 1, len);
     out->len = at;
-    buf_put_bytes(out, buf_slice(&ks->scratch));
+    buf_put_varint(out, len);
+    out->len += len;
 }
 
 /* A DEL that was written: remembered while a miss could find the old value in the base. */
