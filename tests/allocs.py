@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""allocs.py TIDEGATE ALLOC_COUNT.SO: the hot path allocates per batch, never per row. Each job runs over N and over 3 N rows; what the longer
+run allocated beyond the shorter one, for each of its rows beyond, is the steady state. The last line is "allocs: N passed, N failed"."""
+import os, subprocess, sys, tempfile
+
+TIDEGATE, LIBRARY = map(os.path.abspath, sys.argv[1:3])
+ROWS, LIMIT = 400000, 0.02  # allocations a row: a batch of 1024 rows may make twenty
+SOURCE = """CREATE TABLE src (k BIGINT, v DOUBLE, t TIMESTAMP(3), WATERMARK FOR t AS t - INTERVAL '1' SECOND) WITH ('connector' = 'datagen',
+  'rows-per-second' = '1000000000', 'number-of-rows' = '%d', 'fields.k.min' = '0', 'fields.k.max' = '%d', 'fields.t.kind' = 'event-time');
+"""
+JOBS = {
+    'a keyed aggregate over a thousand keys': (999, """CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE, top DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT k, COUNT(*), SUM(v), MAX(v) FROM src GROUP BY k;"""),
+    'a tumbling window over ten keys': (9, """CREATE TABLE dst (s TIMESTAMP(3), k BIGINT, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT window_start, k, COUNT(*), SUM(v) FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(t), INTERVAL '5' SECOND))
+GROUP BY window_start, window_end, k;"""),
+    'distinct counts over ten keys and a thousand values': (999, """CREATE TABLE dst (k BIGINT, n BIGINT, low BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT k % 10, COUNT(DISTINCT k), COUNT(DISTINCT k) FILTER (WHERE v < 0.5) FROM src GROUP BY k % 10;"""),
+}
+
+
+def allocations(folder, sql, rows, last):
+    path, out = os.path.join(folder, 'job.sql'), os.path.join(folder, 'count')
+    with open(path, 'w') as f:
+        f.write(SOURCE % (rows, last) + sql)
+    r = subprocess.run([TIDEGATE, 'run', '--quiet', '--slots', '2', path], capture_output=True, text=True, timeout=100,
+                       env={**os.environ, 'LD_PRELOAD': LIBRARY, 'ALLOC_COUNT': out})
+    if r.returncode:
+        raise AssertionError(f'exit status {r.returncode}\n{r.stderr[-6000:]}')
+    with open(out) as f:
+        return int(f.read().split()[0])
+
+
+failed = 0
+with tempfile.TemporaryDirectory() as folder:
+    for name, (last, sql) in JOBS.items():
+        each = (allocations(folder, sql, 3 * ROWS, last) - allocations(folder, sql, ROWS, last)) / (2 * ROWS)
+        good = each <= LIMIT
+        failed += not good
+        print(f'{"ok" if good else "FAILED"}: {name}: {each:.4f} allocations a row, at most {LIMIT}')
+print(f'allocs: {len(JOBS) - failed} passed, {failed} failed')
+sys.exit(failed > 0)
