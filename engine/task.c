@@ -329,12 +329,15 @@ static void note_blocked(task_t *t) {
 }
 
 static err_t *task_evict(task_t *t) {
-    if (!t->env.state || !kstate_env_over(t->env.state)) return NULL;
+    if (!t->env.state || !kstate_env_memory(t->env.state)) return NULL;
     for (int i = 0; i < t->nnodes; i++) {
         node_t *n = &t->nodes[i];
         kstate_t *ks;
         if (n->todo || !n->inst.vt || !n->inst.vt->state) continue; /* it may hold pointers over OP_MORE */
-        for (int slot = 0; (ks = n->inst.vt->state(&n->inst, slot)); slot++) TRY(kstate_evict(ks));
+        for (int slot = 0; (ks = n->inst.vt->state(&n->inst, slot)); slot++) {
+            kstate_measure(ks);
+            TRY(kstate_evict(ks));
+        }
     }
     return NULL;
 }

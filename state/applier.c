@@ -25,6 +25,7 @@ struct applier {
     item_t *first, **last;
     epoch_t complete;
     epoch_t applied;      /* base thread */
+    epoch_t begun;        /* >= applied: up to here the base may hold parts, after an error; base thread */
     map_t *stored;        /* name of a shared file -> base_file_t */
     uint64_t checkpoints, stored_bytes;
     bool cancelled;       /* atomic */
@@ -126,22 +127,11 @@ size_t applier_pending(applier_t *a) {
 }
 
 /* ---------------------------------------------------------------- apply */
-static err_t *collect_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
-    if (slot < 0) return NULL; /* operator bytes live in the changelog only */
-    return coalesce_add(arg, fingerprint, slot, bytes);
-}
+typedef struct round { applier_t *a; coalesce_t *c; epoch_t last; } round_t;
 
 void applier_cancel(applier_t *a) { __atomic_store_n(&a->cancelled, true, __ATOMIC_RELEASE); }
 static err_t *go_on(const applier_t *a) {
     return __atomic_load_n(&a->cancelled, __ATOMIC_ACQUIRE) ? err_new(ERR_CANCELLED, "the attempt was stopped") : NULL;
-}
-
-static err_t *collect(applier_t *a, const item_t *i, coalesce_t *c) {
-    TRY(go_on(a));
-    segment_visitor_t v = {.arg = c, .state = collect_state};
-    if (i->changes) return coalesce_add(c, i->fingerprint, i->slot, buf_slice(&i->bytes));
-    if (i->extent.path) return changelog_read(a->conf.disk, &i->extent, a->conf.id.job, &v);
-    return err_wrap(segment_visit(buf_slice(&i->bytes), a->conf.id.job, &v, NULL), "segment of epoch %" PRIu64, i->epoch);
 }
 
 static err_t *write_op(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
@@ -151,33 +141,68 @@ static err_t *write_op(void *arg, uint64_t fingerprint, int slot, slice_t change
     return b->apply(b, fingerprint, slot, changes);
 }
 
-/* Collects whole epochs until a round is full. Items stay queued until they are in the base, so that an error loses nothing: all
+static err_t *write_out(round_t *r) {
+    base_db_t *b;
+    if (coalesce_empty(r->c)) return NULL;
+    TRY(kstate_env_need_base(r->a->conf.env, &b));
+    r->a->begun = MAX(r->a->begun, r->last);
+    TRY(coalesce_write(r->c, write_op, r->a));
+    coalesce_free(r->c);
+    r->c = coalesce_new();
+    return NULL;
+}
+
+/* An epoch larger than a round goes into the base in parts: nobody reads what it changed there before all of it is applied. */
+static err_t *collect_changes(round_t *r, uint64_t fingerprint, int slot, slice_t bytes) {
+    if (bytes.len == 0) return NULL;
+    reader_t in = reader_of(bytes);
+    if (!change_begin(&in))
+        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", bytes.p[0], CHANGE_VERSION);
+    while (reader_left(&in) > 0) {
+        if (coalesce_bytes(r->c) >= r->a->conf.round_bytes) TRY(write_out(r));
+        TRY(coalesce_add_some(r->c, fingerprint, slot, &in, r->a->conf.round_bytes));
+    }
+    return NULL;
+}
+
+static err_t *collect_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
+    if (slot < 0) return NULL; /* operator bytes live in the changelog only */
+    return collect_changes(arg, fingerprint, slot, bytes);
+}
+
+static err_t *collect(round_t *r, const item_t *i) {
+    const applier_t *a = r->a;
+    TRY(go_on(a));
+    segment_visitor_t v = {.arg = r, .state = collect_state};
+    if (i->changes) return collect_changes(r, i->fingerprint, i->slot, buf_slice(&i->bytes));
+    if (i->extent.path) return changelog_read(a->conf.disk, &i->extent, a->conf.id.job, &v);
+    return err_wrap(segment_visit(buf_slice(&i->bytes), a->conf.id.job, &v, NULL), "segment of epoch %" PRIu64, i->epoch);
+}
+
+/* Collects epochs until a round is full. Items stay queued until they are in the base, so that an error loses nothing: all
  * changes are absolute values, applying them again is harmless. */
 static err_t *apply_round(applier_t *a, epoch_t upto, bool *ret_more) {
-    coalesce_t *c = coalesce_new();
+    round_t r = {a, coalesce_new(), a->applied};
     err_t *e = NULL;
-    epoch_t last = a->applied;
     *ret_more = false;
     pthread_mutex_lock(&a->lock);
     item_t *i = a->first;
     pthread_mutex_unlock(&a->lock);
     while (!e && i && i->epoch <= upto) {
-        if (i->epoch > last && coalesce_bytes(c) >= a->conf.round_bytes) {
+        if (i->epoch > r.last && coalesce_bytes(r.c) >= a->conf.round_bytes) {
             *ret_more = true;
             break;
         }
-        last = MAX(last, i->epoch);
-        e = collect(a, i, c);
+        r.last = MAX(r.last, i->epoch);
+        e = collect(&r, i);
         pthread_mutex_lock(&a->lock); /* i->next is written by enqueue */
         i = i->next;
         pthread_mutex_unlock(&a->lock);
     }
-    base_db_t *b = NULL;
-    if (!e && !coalesce_empty(c)) e = kstate_env_need_base(a->conf.env, &b);
-    if (!e && b) e = coalesce_write(c, write_op, a);
-    coalesce_free(c);
+    if (!e) e = write_out(&r);
+    coalesce_free(r.c);
     if (e) return e;
-    epoch_t reached = *ret_more ? last : upto;
+    epoch_t reached = *ret_more ? r.last : upto;
     pthread_mutex_lock(&a->lock);
     while (a->first && a->first->epoch <= reached) {
         item_t *done = a->first;
@@ -262,9 +287,9 @@ static void forget_old(applier_t *a, const base_t *b) {
 }
 
 err_t *applier_checkpoint(applier_t *a, epoch_t epoch, base_t *ret) {
-    if (epoch < a->applied)
+    if (epoch < MAX(a->applied, a->begun))
         return err_new(ERR_INVALID, "a base of epoch %" PRIu64 " is not possible: epoch %" PRIu64 " has been applied", epoch,
-                       a->applied);
+                       MAX(a->applied, a->begun));
     TRY(applier_apply(a, epoch));
     if (a->applied != epoch)
         return err_new(ERR_INVALID, "a base of epoch %" PRIu64 " is not possible: it is not complete", epoch);

@@ -28,7 +28,8 @@ typedef struct changelog_id {
 
 changelog_t *changelog_new(disk_t *disk, const changelog_id_t *id); /* no I/O yet */
 void changelog_free(changelog_t *c);
-/* Pure: the segment's bytes from the seals of all tasks of this worker. */
+/* Pure: the segment's bytes from the seals of all tasks of this worker. Changes of states are freed on the way (never in memory twice), so a
+ * segment that was built must be kept until it is written; an error leaves the seals as they were. */
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, buf_t *out);
 /* Appends and syncs; on error the file is abandoned and the call may be repeated with the same bytes. */
 err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret);

@@ -59,27 +59,42 @@ static void push(one_t **list, size_t *n, size_t *cap, one_t x) {
     (*list)[(*n)++] = x;
 }
 
-err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes) {
-    if (changes.len == 0) return NULL;
+/* A slice of what was copied from `from` to `to`. */
+static slice_t moved(slice_t s, const uint8_t *from, const uint8_t *to) { return s.p ? slice_of(to + (s.p - from), s.len) : s; }
+
+err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t *r, size_t most) {
     group_t *g = group_of(c, fingerprint, slot);
-    slice_t bytes = slice_of(arena_memdup(c->arena, changes.p, changes.len), changes.len);
-    reader_t r = reader_of(bytes);
-    if (!change_begin(&r))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", bytes.p[0], CHANGE_VERSION);
+    const uint8_t *from = r->p;
+    size_t first = g->n;
     one_t x = {0};
-    while (change_next(&r, &x.c)) {
+    do { /* the bytes are copied in one piece when it is known how many there are */
+        const uint8_t *at = r->p;
+        if (!change_next(r, &x.c)) break;
         x.seq = g->seq++;
-        c->bytes += sizeof x;
+        c->bytes += sizeof x + (size_t)(r->p - at);
         if (x.c.kind == CHANGE_DROP) {
             push(&g->drops, &g->ndrops, &g->drops_cap, x);
         } else {
             x.kg = (uint16_t)(hash_bytes(x.c.key.p, x.c.key.len) & 1023);
             push(&g->items, &g->n, &g->cap, x);
         }
+    } while (c->bytes < most);
+    if (r->bad) return err_new(ERR_CORRUPT, "sealed state: malformed change %u of a part", g->seq);
+    size_t len = (size_t)(r->p - from);
+    const uint8_t *to = len ? arena_memdup(c->arena, from, len) : NULL;
+    for (size_t i = first; i < g->n; i++) {
+        g->items[i].c.key = moved(g->items[i].c.key, from, to);
+        g->items[i].c.value = moved(g->items[i].c.value, from, to);
     }
-    c->bytes += bytes.len;
-    return r.bad ? err_new(ERR_CORRUPT, "sealed state: malformed change at byte %zu of %zu", (size_t)(r.p - bytes.p), bytes.len)
-                 : NULL;
+    return NULL;
+}
+
+err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes) {
+    if (changes.len == 0) return NULL;
+    reader_t r = reader_of(changes);
+    if (!change_begin(&r))
+        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", changes.p[0], CHANGE_VERSION);
+    return coalesce_add_some(c, fingerprint, slot, &r, SIZE_MAX);
 }
 
 static int key_cmp(slice_t a, slice_t b) {

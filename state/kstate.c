@@ -2,6 +2,9 @@
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
+#define MEASURED_BYTES_MIN ((int64_t)256 << 10) /* small states pay nothing for it */
+#define MEASURED_NS_MAX 16                     /* of thousands of timers the youngest will do: the seal measures all */
+
 err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
                    kstate_t **ret) {
     if (kg_lo < 0 || kg_hi > KEY_GROUPS || kg_lo > kg_hi)
@@ -25,6 +28,7 @@ void kstate_close(kstate_t *ks) {
     ks_ns_free_all(ks);
     ks_mem_free(ks);
     kstate_env_account(ks->env, -ks->reported);
+    kstate_env_account_unsealed(ks->env, -ks->unsealed_reported);
     if (ks->nchanged) kstate_env_dirty(ks->env, -1);
     free(ks->changed);
     buf_free(&ks->scratch);
@@ -88,6 +92,7 @@ void kstate_dirty(kstate_t *ks, void *value) {
     n->dirty[n->ndirty++] = e;
     e->flags |= ENTRY_DIRTY;
     ks_ns_changed(ks, n);
+    ks_unsealed(ks, sizeof *e + ks->value_bytes + e->key_len + e->heap);
 }
 
 static err_t *get_slow(kstate_t *ks, ks_ns_t *n, entry_t *e, int64_t ns, uint64_t hash, slice_t key, bool create,
@@ -199,6 +204,19 @@ void kstate_drop_ns(kstate_t *ks, int64_t ns) {
         ks_ns_changed(ks, n);
     }
     ks_ns_release(ks, n);
+}
+
+void kstate_measure(kstate_t *ks) {
+    if (!ks->codec.heap || ks->bytes < MEASURED_BYTES_MIN) return;
+    for (size_t i = ks->nchanged, looks = 0; i-- > 0 && looks < MEASURED_NS_MAX; looks++) {
+        ks_ns_t *n = ks->changed[i];
+        for (; n->measured < n->ndirty; n->measured++) {
+            entry_t *e = n->dirty[n->measured];
+            uint32_t before = e->heap;
+            ks_heap_update(ks, e);
+            if (e->heap > before) ks_unsealed(ks, e->heap - before);
+        }
+    }
 }
 
 uint64_t kstate_entries(const kstate_t *ks) { return ks->live + ks->evicted; }

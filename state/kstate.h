@@ -60,5 +60,7 @@ size_t kstate_bytes(const kstate_t *ks);
  * in, then, when that has arrived, the entry it points to. They pay once the table is larger than the cache. */
 void kstate_prefetch(const kstate_t *ks, int64_t ns, uint64_t hash);
 void kstate_prefetch_entry(const kstate_t *ks, int64_t ns, uint64_t hash);
+/* Called by the task between batches: what new and changed values own counts from now on, not only from the next seal. */
+void kstate_measure(kstate_t *ks);
 /* Called by the task between batches: frees memory down to its share by evicting clean applied entries. */
 err_t *kstate_evict(kstate_t *ks);

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define COPIES 3 /* of what is sealed, at once: the seal and its segment, packed and not; later the segment and what is sorted */
+
 struct kstate_env {
     kstate_env_conf_t conf;
     pthread_mutex_t lock;
@@ -12,6 +14,7 @@ struct kstate_env {
     epoch_t applied;   /* atomic */
     epoch_t restoring; /* atomic */
     size_t used, memory; /* atomic */
+    size_t unsealed, unsealed_max; /* atomic */
     epoch_t sealed;    /* atomic: youngest with changes */
     epoch_t little;    /* atomic: applied epoch + 1 at which an eviction found too little */
     int dirty;         /* atomic: states with unsealed changes */
@@ -21,6 +24,7 @@ kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf) {
     kstate_env_t *e = xcalloc(1, sizeof *e);
     if (conf) e->conf = *conf;
     e->memory = e->conf.memory;
+    e->unsealed_max = SIZE_MAX;
     e->restoring = UINT64_MAX;
     pthread_mutex_init(&e->lock, NULL);
     return e;
@@ -67,6 +71,9 @@ void kstate_env_account(kstate_env_t *e, int64_t delta) {
     __atomic_fetch_add(&e->used, (size_t)delta, __ATOMIC_RELAXED);
 }
 
+void kstate_env_account_unsealed(kstate_env_t *e, int64_t delta) { __atomic_fetch_add(&e->unsealed, (size_t)delta, __ATOMIC_RELAXED); }
+size_t kstate_env_unsealed_bytes(const kstate_env_t *e) { return __atomic_load_n(&e->unsealed, __ATOMIC_RELAXED); }
+void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes) { __atomic_store_n(&e->unsealed_max, bytes, __ATOMIC_RELAXED); }
 void kstate_env_dirty(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->dirty, delta, __ATOMIC_RELAXED); }
 bool kstate_env_unsealed(const kstate_env_t *e) { return __atomic_load_n(&e->dirty, __ATOMIC_RELAXED) > 0; }
 
@@ -95,6 +102,10 @@ static bool on_the_way(const kstate_env_t *e) {
 }
 
 bool kstate_env_hold(const kstate_env_t *e) {
-    size_t memory = kstate_env_memory(e);
-    return UNLIKELY(memory && kstate_env_used(e) > memory + memory / 8) && e->conf.open_base && on_the_way(e);
+    size_t memory = kstate_env_memory(e), used = kstate_env_used(e);
+    if (LIKELY(!memory || used <= memory / 4) || !e->conf.open_base) return false;
+    size_t unsealed = kstate_env_unsealed_bytes(e);
+    bool over = used > memory + memory / 8;
+    bool late = unsealed > __atomic_load_n(&e->unsealed_max, __ATOMIC_RELAXED) && used + COPIES * unsealed > memory;
+    return UNLIKELY(over || late) && on_the_way(e);
 }

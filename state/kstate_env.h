@@ -56,10 +56,13 @@ void kstate_env_set_restoring(kstate_env_t *e, epoch_t epoch);
 size_t kstate_env_used(const kstate_env_t *e);
 size_t kstate_env_memory(const kstate_env_t *e);
 void kstate_env_set_memory(kstate_env_t *e, size_t bytes); /* any thread: what others need is taken from the hot tables */
+void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes); /* any thread; see kstate_env_hold; unset: no bound */
 bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict */
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);
-/* Sources must not poll: over budget by more than an eighth, and an epoch that becomes complete and is applied will free memory. Never
+/* Sources must not poll: over budget by more than an eighth, or more is unsealed than the bound and its copies on the way (seal,
+ * segment, sorting) would not fit beside the tables; and an epoch that becomes complete and is applied will free memory. Never
  * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead. */
 bool kstate_env_hold(const kstate_env_t *e);
+size_t kstate_env_unsealed_bytes(const kstate_env_t *e);
 bool kstate_env_unsealed(const kstate_env_t *e);       /* the next barrier would seal changes */

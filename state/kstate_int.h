@@ -50,6 +50,7 @@ struct ks_ns {
     uint64_t live, evicted;
     entry_t **dirty;
     size_t ndirty, dirty_cap;
+    size_t measured;    /* of the dirty ones: those whose heap memory is accounted */
     epoch_t forgotten;  /* youngest sealed DEL that is not in the table */
     bool keep_dead;     /* DEAD entries stay until applied */
     bool drop_pending;  /* DROP goes into the next seal, before everything else of this namespace */
@@ -91,6 +92,7 @@ struct kstate {
     int64_t first; /* no namespace before this holds entries: thousands of fired timers are not walked over again */
     int64_t bytes;       /* chunks with their holes, slots, dirty lists, heaps of values: what the process really holds */
     int64_t reported;    /* part of it the env knows */
+    int64_t unsealed, unsealed_reported; /* bytes of dirty entries: what the next seal may copy */
     epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
     buf_t scratch;
@@ -102,6 +104,7 @@ void ks_entry_free(kstate_t *ks, entry_t *e); /* clears the value, too */
 void ks_mem_free(kstate_t *ks);               /* all chunks; values were cleared */
 void ks_account(kstate_t *ks, int64_t delta);
 void ks_report(kstate_t *ks);
+void ks_unsealed(kstate_t *ks, size_t bytes); /* so much more is dirty */
 void ks_heap_update(kstate_t *ks, entry_t *e);
 entry_t *ks_chunk_entry(chunk_t *c, uint32_t i);
 void ks_chunk_vacate(kstate_t *ks, uint32_t at); /* moves its entries into the holes of others, if it is nearly empty */
@@ -133,6 +136,7 @@ void ks_revive(kstate_t *ks, entry_t *e);
 /* kstate_env.c */
 void kstate_env_account(kstate_env_t *e, int64_t delta);
 void kstate_env_dirty(kstate_env_t *e, int delta);        /* states with unsealed changes */
+void kstate_env_account_unsealed(kstate_env_t *e, int64_t delta);
 void kstate_env_sealed(kstate_env_t *e, epoch_t epoch);   /* changes of this epoch wait for the base */
 void kstate_env_found_little(kstate_env_t *e, epoch_t applied);
 epoch_t kstate_env_restoring(const kstate_env_t *e);

@@ -19,6 +19,8 @@ void ks_account(kstate_t *ks, int64_t delta) {
 }
 
 void ks_report(kstate_t *ks) {
+    if (ks->unsealed != ks->unsealed_reported) kstate_env_account_unsealed(ks->env, ks->unsealed - ks->unsealed_reported);
+    ks->unsealed_reported = ks->unsealed;
     if (ks->bytes == ks->reported) return;
     kstate_env_account(ks->env, ks->bytes - ks->reported);
     ks->reported = ks->bytes;
@@ -29,6 +31,11 @@ void ks_heap_update(kstate_t *ks, entry_t *e) {
     size_t heap = MIN(ks->codec.heap(ks->codec.ctx, entry_value(e)), (size_t)UINT32_MAX);
     ks_account(ks, (int64_t)heap - (int64_t)e->heap);
     e->heap = (uint32_t)heap;
+}
+
+void ks_unsealed(kstate_t *ks, size_t bytes) {
+    ks->unsealed += (int64_t)bytes;
+    if (UNLIKELY(ks->unsealed - ks->unsealed_reported > REPORT_STEP)) ks_report(ks);
 }
 
 static int class_of(size_t key_len) {

@@ -234,7 +234,7 @@ void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before) {
     }
     ks->live -= n->live;
     ks->evicted -= n->evicted;
-    n->live = n->evicted = n->ndirty = 0;
+    n->live = n->evicted = n->ndirty = n->measured = 0;
     n->scanning = false;
     *ret_sealed_before = sealed;
 }

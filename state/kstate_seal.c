@@ -69,11 +69,12 @@ static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
         ks_account(ks, -(int64_t)((n->dirty_cap - cap) * sizeof *n->dirty));
         n->dirty_cap = cap;
     }
-    n->ndirty = 0;
+    n->ndirty = n->measured = 0;
     ks_ns_release(ks, n);
 }
 
 void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
+    ks->unsealed = 0;
     ks_report(ks);
     if (ks->nchanged == 0) return;
     size_t begin = out->len;

@@ -17,7 +17,8 @@ static int seal_cmp(const void *a, const void *b) {
     return (x->subtask > y->subtask) - (x->subtask < y->subtask);
 }
 
-static void put_seal(buf_t *out, const task_seal_t *s) {
+/* `move`: changes of keyed state are freed as they are written, so that they are never in memory twice. */
+static void put_seal(buf_t *out, task_seal_t *s, bool move) {
     buf_put_u8(out, RECORD_TASK);
     buf_put_varint(out, (uint64_t)s->stage);
     buf_put_varint(out, (uint64_t)s->subtask);
@@ -25,13 +26,14 @@ static void put_seal(buf_t *out, const task_seal_t *s) {
     buf_put_u8(out, s->ended);
     buf_put_varint(out, s->rows_since);
     for (int i = 0; i < s->nstates; i++) {
-        const state_seal_t *st = &s->states[i];
+        state_seal_t *st = &s->states[i];
         if (st->bytes.len == 0) continue;
         buf_put_u8(out, RECORD_STATE);
         buf_put_u64(out, st->fingerprint);
         buf_put_varint(out, (uint64_t)st->op);
         buf_put_zigzag(out, st->slot);
         buf_put_bytes(out, buf_slice(&st->bytes));
+        if (move) buf_free(&st->bytes);
     }
     for (int i = 0; i < s->nsinks; i++) {
         const sink_seal_t *k = &s->sinks[i];
@@ -43,6 +45,13 @@ static void put_seal(buf_t *out, const task_seal_t *s) {
         buf_put_varint(out, k->rows);
         buf_put_bytes(out, buf_slice(&k->segment));
     }
+}
+
+static size_t seal_bytes(const task_seal_t *s) {
+    size_t n = 64;
+    for (int i = 0; i < s->nstates; i++) n += 64 + s->states[i].bytes.len;
+    for (int i = 0; i < s->nsinks; i++) n += 64 + s->sinks[i].segment.len;
+    return n;
 }
 
 /* A seal buffer that overflowed has lost changes: the segment must not be written. */
@@ -62,26 +71,29 @@ static err_t *check_seal(const task_seal_t *s, epoch_t epoch) {
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress,
                      buf_t *out) {
     for (int i = 0; i < n; i++) TRY(check_seal(seals[i], epoch));
-    const task_seal_t **order = xcalloc((size_t)n + 1, sizeof *order);
+    task_seal_t **order = xcalloc((size_t)n + 1, sizeof *order);
     for (int i = 0; i < n; i++) order[i] = seals[i];
     qsort(order, (size_t)n, sizeof *order, seal_cmp);
     buf_t raw = buf_make(SEGMENT_RAW_MAX);
-    for (int i = 0; i < n; i++) put_seal(&raw, order[i]);
+    size_t about = 0;
+    for (int i = 0; i < n; i++) about += seal_bytes(order[i]);
+    buf_reserve(&raw, MIN(about, SEGMENT_RAW_MAX)); /* once: growing would hold it twice */
+    size_t room = (out->max ? out->max : BUF_MAX_DEFAULT) - out->len, most = SEGMENT_HEADER + about + about / LZ4_RATIO_MAX + 16; /* LZ4_compressBound */
+    bool move = about <= SEGMENT_RAW_MAX && most <= room; /* else it may not fit, and an error must leave the seals as they are */
+    for (int i = 0; i < n; i++) put_seal(&raw, order[i], move);
     free(order);
 
-    buf_t packed = buf_make(SEGMENT_RAW_MAX);
     bool lz4 = false;
-    if (compress && !raw.overflow && raw.len >= COMPRESS_MIN && raw.len <= LZ4_MAX_INPUT_SIZE) {
+    size_t begin = out->len, stored = raw.len;
+    if (compress && most <= room && !raw.overflow && raw.len >= COMPRESS_MIN && raw.len <= LZ4_MAX_INPUT_SIZE) {
         int bound = LZ4_compressBound((int)raw.len);
-        if (buf_reserve(&packed, (size_t)bound)) {
-            int k = LZ4_compress_default((const char *)raw.data, (char *)packed.data, (int)raw.len, bound);
+        if (buf_reserve(out, SEGMENT_HEADER + (size_t)bound)) { /* to where it will stay: behind the header */
+            int k = LZ4_compress_default((const char *)raw.data, (char *)out->data + begin + SEGMENT_HEADER, (int)raw.len, bound);
             lz4 = k > 0 && (size_t)k < raw.len;
-            packed.len = lz4 ? (size_t)k : 0;
+            if (lz4) stored = (size_t)k;
         }
     }
-    slice_t stored = lz4 ? buf_slice(&packed) : buf_slice(&raw);
-    size_t begin = out->len;
-    bool fits = !raw.overflow && buf_reserve(out, SEGMENT_HEADER + stored.len);
+    bool fits = !raw.overflow && (lz4 || buf_reserve(out, SEGMENT_HEADER + stored));
     if (fits) {
         buf_puts(out, MAGIC);
         buf_put_u16(out, (uint16_t)VERSION);
@@ -91,15 +103,15 @@ err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const
         buf_put_u64(out, id->attempt);
         buf_put_u64(out, epoch);
         buf_put_u64(out, raw.len);
-        buf_put_u64(out, stored.len);
-        buf_put_u32(out, crc32c(0, stored.p, stored.len));
+        buf_put_u64(out, stored);
+        buf_put_u32(out, crc32c(0, lz4 ? out->data + begin + SEGMENT_HEADER : raw.data, stored));
         buf_put_u32(out, crc32c(0, out->data + begin, out->len - begin));
         ASSERT(out->len - begin == SEGMENT_HEADER);
-        buf_put(out, stored.p, stored.len);
+        if (lz4) out->len += stored;
+        else buf_put(out, raw.data, stored);
     }
     size_t raw_len = raw.len;
     buf_free(&raw);
-    buf_free(&packed);
     if (fits) return NULL;
     return err_hint(err_new(ERR_LIMIT, "epoch %" PRIu64 ": a segment of more than %zu bytes is not possible", epoch, raw_len),
                     "shorten execution.checkpointing.interval");

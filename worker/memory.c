@@ -21,6 +21,7 @@ memory_shares_t memory_shares(uint64_t budget) {
         .apply_round = clamp(budget / 16, MB, 64 * MB),
         .source_queues = clamp(budget / 8, 2 * MB, 1024 * MB),
         .sink_queues = clamp(budget / 8, 8 * MB, 1024 * MB),
+        .unsealed = clamp(budget / 16, 2 * MB, 256 * MB),
         .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
     };
 }
@@ -91,6 +92,7 @@ static void look(memory_t *m) {
     memory_divide(memory_hot(m->conf.budget, rss, hot, &m->others), m->n, m->used, m->part);
     for (int i = 0; i < m->n; i++) {
         kstate_env_set_memory(m->envs[i], m->part[i]);
+        kstate_env_set_unsealed_max(m->envs[i], memory_shares(m->conf.budget).unsealed / (size_t)m->n);
         pressed = pressed || kstate_env_short(m->envs[i]);
     }
     if (pressed) m->conf.pressed(m->conf.arg);

@@ -122,9 +122,11 @@ op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64
     }
     if (!c->flushing) {
         keys_encode(&c->keys, b, p->keys, p->nkeys, NULL, b->n);
+        uint32_t before = groups_count(c->groups);
         find_groups(c, ns, b->n);
         if ((*reterr = agg_set_update(c->set, b, NULL, b->n, c->accs))) return OP_FAIL;
         c->rows += b->n;
+        groups_own(c->groups, c->set, before);
         if (!groups_full(c->groups, op->env.state)) return OP_DONE;
         c->flushing = true; /* the batch at hand is in it already */
     }

@@ -8,7 +8,8 @@
 #define CHUNK_BYTES (256u << 10)
 #define LOCAL_GROUPS_MAX 131072
 #define SCARCE_GROUPS_MAX 4096
-#define LOCAL_BYTES_MAX (8u << 20)
+#define LOCAL_BYTES_MAX ((size_t)8 << 20)
+#define LOCAL_BYTES_MIN ((size_t)512 << 10)
 
 typedef struct gchunk {
     struct gchunk *next;
@@ -136,10 +137,15 @@ void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_
 }
 
 uint32_t groups_count(const groups_t *g) { return g->n; }
+void groups_own(groups_t *g, const agg_set_t *set, uint32_t from) {
+    for (uint32_t i = from; i < g->n; i++) g->bytes += agg_set_heap(set, entry_block(g->entries[i]));
+}
 /* Where keyed state is large for the memory it may have, what combiners hold is taken from it, and so many keys combine badly anyway. */
 bool groups_full(const groups_t *g, const kstate_env_t *state) {
     bool scarce = state && kstate_env_memory(state) && kstate_env_used(state) > kstate_env_memory(state) / 4;
-    return groups_count(g) >= (scarce ? SCARCE_GROUPS_MAX : LOCAL_GROUPS_MAX) || g->bytes >= LOCAL_BYTES_MAX;
+    size_t bytes_max = LOCAL_BYTES_MAX;
+    if (state && kstate_env_memory(state)) bytes_max = MIN(bytes_max, MAX(kstate_env_memory(state) / 16, LOCAL_BYTES_MIN));
+    return groups_count(g) >= (scarce ? SCARCE_GROUPS_MAX : LOCAL_GROUPS_MAX) || g->bytes >= bytes_max;
 }
 
 void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key) {

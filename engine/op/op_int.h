@@ -62,6 +62,7 @@ void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_
 void groups_prefetch(const groups_t *g, int64_t ns, uint64_t hash);
 void groups_prefetch_entry(const groups_t *g, int64_t ns, uint64_t hash);
 uint32_t groups_count(const groups_t *g);
+void groups_own(groups_t *g, const agg_set_t *set, uint32_t from); /* what aggregates of groups from `from` on hold outside of their blocks counts, too */
 bool groups_full(const groups_t *g, const kstate_env_t *state); /* a combiner must let go; state (may be NULL) says whether memory is scarce */
 /* Group i in the order of creation. */
 void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key);

@@ -74,12 +74,14 @@ static void sample(buf_t *out) {
     change_drop_range(&changes, 2, 0, 600);
     buf_put_u8(out, (uint8_t)(turn % 3));
     if (turn % 3 == 0) {
-        state_seal_t st = {4, 7, 0, changes};
+        state_seal_t st = {4, 7, 0, buf_make(1 << 16)};
+        buf_put(&st.bytes, changes.data, changes.len);
         sink_seal_t sink = {5, 8, 1, 2, changes};
         task_seal_t s = {.epoch = 3, .nstates = 1, .states = &st, .nsinks = 1, .sinks = &sink};
         task_seal_t *seals[1] = {&s};
         changelog_id_t id = {1, 1, 1, 1, "w"};
         err_free(segment_build(&id, 3, seals, 1, turn % 2, out));
+        buf_free(&st.bytes);
     } else if (turn % 3 == 1) {
         buf_put(out, changes.data, changes.len);
     } else {

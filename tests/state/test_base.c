@@ -6,7 +6,7 @@
 
 #define FP 0xfeed
 
-typedef struct world { tmp_t tmp; disk_t *disk; bool rocks; int opened; kstate_env_t *env; char live[128]; } world_t;
+typedef struct world { tmp_t tmp; disk_t *disk; bool rocks; int opened; size_t round_bytes; kstate_env_t *env; char live[128]; } world_t;
 
 static err_t *open_base(void *arg, base_db_t **ret) {
     world_t *w = arg;
@@ -35,6 +35,7 @@ static void world_free(world_t *w) {
 static const base_range_t whole = {FP, 0, 1024};
 static applier_t *applier_make(world_t *w) {
     applier_conf_t c = {w->env, w->disk, {1, 1, 1, 1, "w"}, w->tmp.path, 1, &whole};
+    c.round_bytes = w->round_bytes;
     return applier_new(&c);
 }
 static void add_changes(applier_t *a, epoch_t epoch, slice_t changes) {
@@ -51,8 +52,9 @@ static void add_changes(applier_t *a, epoch_t epoch, slice_t changes) {
 }
 
 /* Random work with little memory; epochs complete late, the base is further behind still, eviction after every few steps. */
-static void eviction_model(bool rocks, uint64_t seed) {
+static void eviction_model(bool rocks, uint64_t seed, size_t round_bytes) {
     world_t *w = world_new(rocks, 256 << 10);
+    w->round_bytes = round_bytes;
     applier_t *a = applier_make(w);
     model_t *m = xcalloc(1, sizeof *m);
     kstate_t *ks;
@@ -99,10 +101,16 @@ static void eviction_model(bool rocks, uint64_t seed) {
     world_free(w);
 }
 START_TEST(eviction_equals_the_model_over_the_ordered_map) {
-    for (uint64_t seed = 1; seed <= 2; seed++) eviction_model(false, seed);
+    for (uint64_t seed = 1; seed <= 2; seed++) eviction_model(false, seed, 0);
 }
 END_TEST
-START_TEST(eviction_equals_the_model_over_rocksdb) { eviction_model(true, 9); }
+START_TEST(eviction_equals_the_model_over_rocksdb) { eviction_model(true, 9, 0); }
+END_TEST
+START_TEST(an_epoch_larger_than_a_round_goes_into_the_base_in_parts) {
+    eviction_model(false, 3, 1);
+    eviction_model(false, 4, 1000);
+    eviction_model(true, 5, 1000);
+}
 END_TEST
 
 /* k is evicted as of epoch 1, read back, changed and deleted in 2; the base has 1 only. A miss must not bring it back. */
@@ -143,6 +151,34 @@ START_TEST(sources_are_held_while_changes_are_on_their_way_into_the_base_and_nev
     buf_free(&sealed);
     kstate_close(ks);
     applier_free(a);
+    world_free(w);
+}
+END_TEST
+
+/* What one barrier seals is copied more than once on its way: sources wait for it before the copies no longer fit. */
+START_TEST(sources_wait_for_the_barrier_before_one_epoch_is_too_large_to_be_copied) {
+    world_t *w = world_new(false, 1 << 20);
+    kstate_env_set_unsealed_max(w->env, 100 << 10);
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    uint64_t n = 0;
+    for (; !kstate_env_hold(w->env); n++) {
+        ck_assert_uint_lt(n, 100000);
+        void *v;
+        bool created;
+        slice_t key = slice_of(&n, sizeof n);
+        ck_ok(kstate_get(ks, 0, hash_bytes(key.p, key.len), key, true, &created, &v));
+    }
+    ck_assert(!kstate_env_over(w->env));
+    size_t unsealed = kstate_env_unsealed_bytes(w->env);
+    ck_assert_uint_gt(unsealed, 200 << 10);
+    ck_assert_uint_lt(unsealed, 500 << 10);
+    buf_t sealed = buf_make(1 << 26);
+    kstate_seal(ks, 1, &sealed);
+    ck_assert_uint_eq(kstate_env_unsealed_bytes(w->env), 0);
+    ck_assert(!kstate_env_hold(w->env));
+    buf_free(&sealed);
+    kstate_close(ks);
     world_free(w);
 }
 END_TEST
@@ -450,6 +486,7 @@ START_TEST(coalescing_keeps_the_last_word_of_each_key) {
 END_TEST
 
 TESTS("base", eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
+      an_epoch_larger_than_a_round_goes_into_the_base_in_parts, sources_wait_for_the_barrier_before_one_epoch_is_too_large_to_be_copied,
       sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else, what_survives_an_eviction_does_not_keep_the_memory_of_what_left,
       a_base_upload_is_cancelled_before_its_next_file,
       a_deleted_value_does_not_rise_again_from_the_base, the_base_never_holds_an_incomplete_epoch,
