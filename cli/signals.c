@@ -12,6 +12,8 @@ int signals_open(void) {
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_DFL); /* a shell starts what it puts into the background with SIGINT ignored */
+    signal(SIGTERM, SIG_DFL);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     ASSERT(fd >= 0);
     return fd;

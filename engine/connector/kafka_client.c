@@ -75,7 +75,6 @@ static err_t *refuse_owned(const char *key, const char *value) {
     } owned[] = {
         {"transactional.id", NULL, "the lanes of the sink have ids of their own", "set 'sink.transactional-id-prefix'"},
         {"enable.idempotence", "true", "it belongs to the guarantee", "set 'sink.delivery-guarantee'"},
-        {"enable.auto.commit", "false", "offsets are committed when an epoch is complete", "leave it out"},
         {"enable.auto.offset.store", "false", "offsets are committed when an epoch is complete", "leave it out"},
         {"enable.partition.eof", NULL, "the source needs it", "leave it out"},
         {"allow.auto.create.topics", "false", "topics are never created by reading or writing", "create the topic before"},

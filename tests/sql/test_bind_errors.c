@@ -243,7 +243,7 @@ START_TEST(kafka_options_without_effect_are_refused) {
         {K("'scan.parallelism' = 'many'") FROM_K, ERR_INVALID, 6, 1, "scan.parallelism", NULL},
         {K("'properties.transactional.id' = 'x'") TO_K, ERR_UNSUPPORTED, 6, 1, "ids of their own", "sink.transactional-id-prefix"},
         {K("'properties.enable.idempotence' = 'false'") TO_K, ERR_UNSUPPORTED, 6, 1, "guarantee", "sink.delivery-guarantee"},
-        {K("'properties.enable.auto.commit' = 'true'") FROM_K, ERR_UNSUPPORTED, 6, 1, "when an epoch is complete", "leave it out"},
+        {K("'properties.enable.auto.offset.store' = 'true'") FROM_K, ERR_UNSUPPORTED, 6, 1, "when an epoch is complete", "leave it out"},
         {K("'properties.partitioner' = 'random'") TO_K, ERR_UNSUPPORTED, 6, 1, "belongs to the table", "sink.partitioner"},
         {K("'topic-pattern' = 't.*'") FROM_K, ERR_INVALID, 5, 24, "exclude each other", NULL},
         {K("'key.format' = 'json', 'key.fields' = 'id', 'key.fields-prefix' = 'k_', 'value.fields-include' = 'EXCEPT_KEY'") FROM_K, ERR_INVALID, 6, 45,
