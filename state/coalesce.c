@@ -64,14 +64,14 @@ static slice_t moved(slice_t s, const uint8_t *from, const uint8_t *to) { return
 
 err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t *r, size_t most) {
     group_t *g = group_of(c, fingerprint, slot);
-    const uint8_t *from = r->p;
+    const uint8_t *from = r->p, *taken = from;
     size_t first = g->n;
     one_t x = {0};
     do { /* the bytes are copied in one piece when it is known how many there are */
-        const uint8_t *at = r->p;
         if (!change_next(r, &x.c)) break;
         x.seq = g->seq++;
-        c->bytes += sizeof x + (size_t)(r->p - at);
+        c->bytes += sizeof x + (size_t)(r->p - taken);
+        taken = r->p;
         if (x.c.kind == CHANGE_DROP) {
             push(&g->drops, &g->ndrops, &g->drops_cap, x);
         } else {
@@ -79,14 +79,13 @@ err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t
             push(&g->items, &g->n, &g->cap, x);
         }
     } while (c->bytes < most);
-    if (r->bad) return err_new(ERR_CORRUPT, "sealed state: malformed change %u of a part", g->seq);
-    size_t len = (size_t)(r->p - from);
+    size_t len = (size_t)(taken - from);
     const uint8_t *to = len ? arena_memdup(c->arena, from, len) : NULL;
     for (size_t i = first; i < g->n; i++) {
         g->items[i].c.key = moved(g->items[i].c.key, from, to);
         g->items[i].c.value = moved(g->items[i].c.value, from, to);
     }
-    return NULL;
+    return r->bad ? err_new(ERR_CORRUPT, "sealed state: malformed change %u of a part", g->seq) : NULL;
 }
 
 err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes) {

@@ -159,6 +159,7 @@ static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int s
         return;
     }
     run_set_state(r, RUN_FAILED);
+    r->retry_at_ms = INT64_MAX; /* nothing is tried again: a time in the past would wake the loop for ever */
     r->failed = message(a, CTL_FAILED, r);
     r->failed->error = e;
     r->failed->failed.stage = stage;

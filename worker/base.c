@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define FOLLOW_AGAIN_MS 1000 /* after a failure */
+
 typedef enum order_kind { ORD_ADD, ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
 typedef struct order {
     order_kind_t kind;
@@ -26,7 +28,7 @@ typedef struct based_job {
     uint64_t bytes;           /* changelog since the last base */
     bool asked;
     epoch_t unaccepted;       /* the last base, while no manifest names it */
-    int64_t tried_ms;
+    int64_t tried_ms, followed_ms;
     char *waiting;            /* under the lock */
 } based_job_t;
 
@@ -124,7 +126,10 @@ static void make(base_worker_t *b, based_job_t *j) {
 /* Between bases the local base follows in large steps, and at once when hot tables find nothing clean to evict. */
 static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
-    if (pending >= BASE_APPLY_BYTES || (pending && kstate_env_short(j->j.env))) say(b, j, applier_apply(j->j.applier, j->complete));
+    if (pending < BASE_APPLY_BYTES && !(pending && kstate_env_short(j->j.env))) return;
+    if (j->waiting && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
+    j->followed_ms = clock_mono_ms();
+    say(b, j, applier_apply(j->j.applier, j->complete));
 }
 
 static void on_complete(based_job_t *j, const order_t *o) {

@@ -59,6 +59,7 @@ uint64_t runtime_progress(const runtime_t *rt) {
 /* Statistics lag a little behind: what is counted as new may lie in the last epoch already, never the other way round. */
 bool runtime_busy(const runtime_t *rt) {
     if (!rt->started || rt->tearing || !rt->lanes) return false;
+    if (rt->state && kstate_env_hold(rt->state) && kstate_env_unsealed(rt->state)) return true; /* sources wait for the epoch that seals it */
     return runtime_progress(rt) != rt->progress_injected || lanes_unpublished(rt->lanes) > 0;
 }
 

@@ -180,7 +180,8 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t) {
 static err_t *open_base(void *arg, base_db_t **ret) {
     runtime_t *rt = arg;
     AUTO(auto_free) char *dir = xprintf("%s/db", rt->dir);
-    int others = atomic_fetch_add(&rt->w->bases, 1); /* the more jobs spill, the smaller is the part of those that come late */
+    int others = atomic_load(&rt->w->bases) - rt->has_base; /* the more jobs spill, the smaller is the part of those that come late */
+    if (!rt->has_base) atomic_fetch_add(&rt->w->bases, 1); /* once, however often opening is tried */
     rt->has_base = true;
     return base_open_rocks(dir, memory_shares(rt->w->conf.memory).base / (size_t)(others + 1), /* create= */ true, ret);
 }

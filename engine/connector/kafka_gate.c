@@ -15,7 +15,7 @@ struct kafka_gate {
     pthread_mutex_t lock;
     pthread_cond_t shorter;
     rd_kafka_queue_t *queue; /* guarded; NULL: open */
-    atomic_bool waiting;
+    atomic_int waiting;      /* broker threads */
     atomic_uint limit;       /* messages */
     /* the task's */
     uint64_t messages, bytes;
@@ -37,13 +37,13 @@ static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int fd, const char *name, int
     kafka_gate_t *g = opaque;
     if (api != API_FETCH) return RD_KAFKA_RESP_ERR_NO_ERROR;
     pthread_mutex_lock(&g->lock);
-    atomic_store(&g->waiting, true);
+    atomic_fetch_add(&g->waiting, 1);
     if (too_long(g)) {
         struct timespec end;
         until(&end, KAFKA_GATE_WAIT_MS);
         while (too_long(g) && pthread_cond_timedwait(&g->shorter, &g->lock, &end) == 0) {}
     }
-    atomic_store(&g->waiting, false);
+    atomic_fetch_sub(&g->waiting, 1);
     pthread_mutex_unlock(&g->lock);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

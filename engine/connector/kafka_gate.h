@@ -6,7 +6,7 @@
  * interceptor: after a Fetch request is sent, the broker thread waits in it until the queue is short again. The answer waits in the socket meanwhile.
  *
  * Invariants
- *  1. No wake is lost: the broker thread raises `waiting`, then looks at the queue; the task empties the queue, then looks at `waiting`.
+ *  1. No wake is lost: a broker thread counts itself into `waiting`, then looks at the queue; the task empties the queue, then looks at `waiting`.
  *  2. The broker thread never waits longer than KAFKA_GATE_WAIT_MS at a time: it has requests to time out and other answers to read. So a source that is
  *     not polled for long still fetches a little now and then, up to queued.max.messages.kbytes.
  *  3. Before the handle is destroyed the gate is opened for good, because destroying waits for the broker threads.

@@ -94,6 +94,11 @@ static void pair_new(pair_t *p, line_mode_t mode) {
 static void pair_free(pair_t *p) {
     if (p->a.m) p->a.m->free(p->a.m);
     p->b.m->free(p->b.m);
+    for (node_t *n = &p->a; n; n = n == &p->a ? &p->b : NULL) {
+        if (!n->campaign) continue;
+        meta_result_t r = waited_take(TAKE(n->campaign)); /* answered when its store was closed */
+        meta_result_done(&r);
+    }
     ck_assert_int_eq(atomic_load(&p->lines.open), 0);
     rig_free(&p->etcd);
 }
