@@ -1,0 +1,112 @@
+"""Bad days of the broker: it is gone, it hangs, it hangs while a worker dies. What is promised without transactions (no row missing, doubled
+ones allowed), and that waiting costs no attempt. The tests share one broker and run one after another."""
+import collections, json, os, signal, time
+from contextlib import contextmanager
+from harness import Cluster, Failure, wait_for, SLOW
+from test_kafka import check, contains, table
+
+SHARED = True
+shared = None
+
+
+def broker():
+    global shared
+    if not shared:
+        shared = Cluster('kafka-days')
+        shared.kafka()
+    return shared
+
+
+def finish():
+    if shared:
+        shared.__exit__(None, None, None)
+
+
+@contextmanager
+def cluster(name, slots=4):
+    """One worker w1 and a coordinator on the shared broker."""
+    with Cluster(name, broker=broker()) as c:
+        c.coordinator(etcd=False)
+        c.worker(1, slots=slots)
+        c.workers_ready(1)
+        yield c
+
+
+@contextmanager
+def hung_broker():
+    """The broker's process stands still: connections stay open, nothing is answered."""
+    group = os.getpgid(broker().broker_pid)
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
+
+
+def numbers(c, sink, n, rate, **options):
+    """A job that writes the ids below n into topic `sink`, so many a second."""
+    return (f"CREATE TABLE g (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'fields.id.kind' = 'sequence', "
+            f"'fields.id.start' = '0', 'fields.id.end' = '{n - 1}');\n" + table(c, 'o', 'id BIGINT', sink, **options) + 'INSERT INTO o SELECT id FROM g;')
+
+
+def copy(c, source, sink, **options):
+    return table(c, 'i', 'id BIGINT', source) + table(c, 'o', 'id BIGINT', sink, **options) + 'INSERT INTO o SELECT id FROM i;'
+
+
+def seen(c, topic):
+    return collections.Counter(json.loads(v)['id'] for _, _, _, v in c.dump(topic))
+
+
+def none_missing(c, topic, n, seconds=60):
+    """All ids below n are there, and no other; how many came again."""
+    def all_there():
+        return len(seen(c, topic)) >= n
+    try:
+        wait_for(f'{n} ids in {topic}', all_there, seconds, 0.5)
+    except Failure:
+        got = seen(c, topic)
+        missing = [i for i in range(n) if i not in got]
+        raise Failure(f'{topic}: {len(missing)} of {n} ids are missing: {missing[:5]}')
+    got = seen(c, topic)
+    check(f'ids in {topic} that nobody wrote', [i for i in got if not 0 <= i < n], [])
+    return sum(got.values()) - n
+
+
+def none_twice(c, topic, n, seconds=60):
+    check(f'rows of {topic} that came again', none_missing(c, topic, n, seconds), 0)
+
+
+def doc(c, job):
+    return c.job(job)['job']
+
+
+def waits(c, job, *parts, seconds=20):
+    """The job says what it waits for, and runs."""
+    text = wait_for(f'job {job} to say {parts}', lambda: (lambda t: t if t and all(p in t for p in parts) else None)(doc(c, job).get('waiting')), seconds)
+    check('state while it waits', doc(c, job)['state'], 'RUNNING')
+    return text
+
+
+def test_at_least_once_loses_nothing_when_the_worker_dies():
+    """Hazards A15. Two jobs in a row, a generator into Kafka and a copy of that; their worker is killed three times, once while the broker hangs:
+    then everything written since lies in the worker's memory, and no epoch may claim it."""
+    with cluster('alo') as c:
+        n = 10000
+        for topic in ('alo-a', 'alo-b'):
+            c.topic(topic, 2)
+        jobs = [c.submit(numbers(c, 'alo-a', n, 2000, sink__delivery_guarantee='at-least-once'), 'first', 1),
+                c.submit(copy(c, 'alo-a', 'alo-b', sink__delivery_guarantee='at-least-once'), 'second', 1)]
+        for death in range(3):
+            rows = c.job(jobs[1])['job']['rows_in']
+            wait_for('both jobs to go on', lambda: doc(c, jobs[1])['state'] == 'RUNNING' and doc(c, jobs[1])['rows_in'] > rows + 300, 20)
+            if death == 1:
+                with hung_broker():
+                    time.sleep(1)  # ten intervals
+                    c.procs['w1'].kill()
+            else:
+                c.procs['w1'].kill()
+            c.worker(1, slots=4)
+        again = [none_missing(c, topic, n) for topic in ('alo-a', 'alo-b')]
+        if doc(c, jobs[1])['restarts'] < 3:
+            raise Failure(f'{doc(c, jobs[1])["restarts"]} restarts: the kills did not meet the job')
+        print(f'  {n} ids through two jobs over three deaths of their worker, none missing; {again[0]} and {again[1]} rows came again')
