@@ -32,14 +32,18 @@ err_t *rocks_files(base_db_t *b, const char *dir, void (*fn)(void *arg, const ch
     return NULL;
 }
 
-static err_t *file_sum(const char *path, uint64_t *ret_size, uint32_t *ret_crc) {
+static err_t *file_sum(const char *path, const atomic_bool *cancel, uint64_t *ret_size, uint32_t *ret_crc) {
     FILE *f = fopen(path, "re");
     if (!f) return err_from_errno(errno, "%s: cannot open", path);
     AUTO(auto_free) uint8_t *block = xmalloc(1 << 18);
     *ret_size = 0;
     *ret_crc = 0;
-    for (size_t n; (n = fread(block, 1, 1 << 18, f)) > 0; *ret_size += n) *ret_crc = crc32c(*ret_crc, block, n);
-    err_t *e = ferror(f) ? err_from_errno(errno, "%s: cannot read", path) : NULL;
+    err_t *e = NULL;
+    for (size_t n; !e && (n = fread(block, 1, 1 << 18, f)) > 0; *ret_size += n) {
+        *ret_crc = crc32c(*ret_crc, block, n);
+        e = rocks_go_on(cancel);
+    }
+    if (!e && ferror(f)) e = err_from_errno(errno, "%s: cannot read", path);
     fclose(f);
     return e;
 }
@@ -47,7 +51,7 @@ static err_t *file_sum(const char *path, uint64_t *ret_size, uint32_t *ret_crc) 
 err_t *rocks_store(base_db_t *b, const char *dir, const char *name, disk_t *disk, const char *path, uint64_t *ret_size,
                    uint32_t *ret_crc) {
     AUTO(auto_free) char *local = xprintf("%s/%s", dir, name);
-    TRY(file_sum(local, ret_size, ret_crc));
+    TRY(file_sum(local, NULL, ret_size, ret_crc)); /* the applier looks before each file */
     return disk->import(disk, local, path);
 }
 
@@ -55,11 +59,12 @@ err_t *rocks_fetch(base_db_t *b, disk_t *disk, const base_file_t *file, const ch
     AUTO(auto_free) char *local = xprintf("%s/%s", dir, file->name);
     struct stat st;
     if (stat(local, &st) == 0 && (uint64_t)st.st_size == file->size) return NULL;
+    TRY(rocks_go_on(b->cancel));
     TRY(rocks_make_dirs(dir));
     TRY(disk->export(disk, file->path, local));
     uint64_t size;
     uint32_t crc;
-    TRY(file_sum(local, &size, &crc));
+    TRY(file_sum(local, b->cancel, &size, &crc));
     if (size == file->size && crc == file->crc) return NULL;
     unlink(local); /* so that it is not taken as it is next time */
     return err_new(ERR_CORRUPT, "%s/%s: wrong %s: %" PRIu64 " bytes, checksum %08" PRIx32 "; the manifest says %" PRIu64

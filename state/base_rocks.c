@@ -218,9 +218,15 @@ static err_t *rocks_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, in
     return rocks_error(text, r->dir, "cannot read");
 }
 
-static err_t *scan_group(rocksdb_iterator_t *it, int kg, const int64_t *ns,
+err_t *rocks_go_on(const atomic_bool *cancel) {
+    bool stop = cancel && atomic_load_explicit(cancel, memory_order_relaxed);
+    return stop ? err_new(ERR_CANCELLED, "the attempt was stopped") : NULL;
+}
+
+static err_t *scan_group(rocksdb_iterator_t *it, int kg, const int64_t *ns, const atomic_bool *cancel,
                          err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
     for (; rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+        TRY(rocks_go_on(cancel));
         size_t klen, vlen;
         const char *k = rocksdb_iter_key(it, &klen);
         if (klen < PREFIX || key_kg(k) != kg || (ns && key_ns(k) != *ns)) return NULL;
@@ -231,7 +237,8 @@ static err_t *scan_group(rocksdb_iterator_t *it, int kg, const int64_t *ns,
 }
 
 err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo,
-                     int kg_hi, const int64_t *ns, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
+                     int kg_hi, const int64_t *ns, const atomic_bool *cancel, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value),
+                     void *arg) {
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(db, ro, cf);
     buf_t from = buf_make(64);
     err_t *e = NULL;
@@ -242,7 +249,7 @@ err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_fa
         size_t len;
         int found = key_kg(rocksdb_iter_key(it, &len));
         if (found > kg) kg = found - 1;
-        else e = scan_group(it, kg, ns, fn, arg);
+        else e = scan_group(it, kg, ns, cancel, fn, arg);
     }
     char *text = NULL;
     rocksdb_iter_get_error(it, &text);
@@ -257,7 +264,7 @@ static err_t *rocks_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo
                          err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
     rocks_t *r = self_of(b);
     rocksdb_column_family_handle_t *cf = family_find(r, fingerprint, slot);
-    return cf ? rocks_scan_cf(r->db, r->scan_ro, cf, r->dir, kg_lo, kg_hi, ns, fn, arg) : NULL;
+    return cf ? rocks_scan_cf(r->db, r->scan_ro, cf, r->dir, kg_lo, kg_hi, ns, b->cancel, fn, arg) : NULL;
 }
 
 /* ---------------------------------------------------------------- checkpoint, load */
@@ -285,7 +292,7 @@ static err_t *load_family(void *arg, rocksdb_t *db, rocksdb_column_family_handle
     writing_t w = {.r = l->r, .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(l->r, fingerprint, slot, &w.cf));
     w.batch = rocksdb_writebatch_create();
-    err_t *e = rocks_scan_cf(db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, load_one, &w);
+    err_t *e = rocks_scan_cf(db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, l->r->vt.cancel, load_one, &w);
     if (!e) e = flush_batch(&w);
     rocksdb_writebatch_destroy(w.batch);
     buf_free(&w.key);

@@ -6,7 +6,9 @@
 err_t *rocks_error(char *text, const char *dir, const char *what); /* takes text; NULL is success */
 bool rocks_family_parse(const char *name, uint64_t *ret_fingerprint, int *ret_slot);
 err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo,
-                     int kg_hi, const int64_t *ns, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg);
+                     int kg_hi, const int64_t *ns, const atomic_bool *cancel, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value),
+                     void *arg);
+err_t *rocks_go_on(const atomic_bool *cancel); /* ERR_CANCELLED once it is true; NULL: never */
 
 /* base_files.c */
 /* Opens a checkpoint directory read-only and calls fn per state column family (of one operator, or of all). */

@@ -6,6 +6,7 @@
 #pragma once
 #include "state/changelog.h"
 #include "state/kstate.h"
+#include <stdatomic.h>
 
 /* Base: vtable so that the simulator can use an ordered map. */
 typedef struct base_db base_db_t;
@@ -30,6 +31,8 @@ struct base_db {
                     uint32_t *ret_crc);
     err_t *(*fetch)(base_db_t *b, disk_t *disk, const base_file_t *file, const char *dir);
     void (*discard)(base_db_t *b, const char *dir); /* removes a checkpoint directory; absent is no error */
+    /* Set by who opened it, or NULL: once it is true load, load_op, scan and fetch return ERR_CANCELLED at their next row or block. */
+    const atomic_bool *cancel;
 };
 /* Threads: one thread applies, loads and makes checkpoints; get and scan are safe beside it from any thread. `create`: the directory
  * must not hold a base (ERR_EXISTS): a live directory is never opened again, wipe it. `memory`: a third is for memtables, the rest

@@ -75,8 +75,14 @@ void restore_free(restore_t *r) {
 
 uint64_t restore_bytes(const restore_t *r) { return r->bytes; }
 
+static err_t *go_on(const restore_t *r) {
+    bool stop = r->conf.cancel && atomic_load(r->conf.cancel);
+    return stop ? err_new(ERR_CANCELLED, "the attempt was stopped while it was restored") : NULL;
+}
+
 /* ---------------------------------------------------------------- bases */
 static err_t *choose(restore_t *r, int at) {
+    TRY(go_on(r));
     const base_t *b = &r->conf.manifest->bases[at];
     if (b->epoch > r->conf.manifest->epoch)
         return err_new(ERR_CORRUPT, "manifest of epoch %" PRIu64 " names a base of epoch %" PRIu64 " of worker '%s'",
@@ -101,6 +107,7 @@ static err_t *load_runs(restore_t *r, base_db_t *db, int at, const char *dir) {
         for (int kg = 0; kg < KEY_GROUPS;) {
             int lo = kg;
             while (kg < KEY_GROUPS && w->base[kg] == at) kg++;
+            if (kg > lo) TRY(go_on(r));
             if (kg > lo) TRY(db->load_op(db, dir, w->fingerprint, lo, kg));
             else kg++;
         }
@@ -120,7 +127,7 @@ static err_t *load_base(restore_t *r, int at) {
     db->discard(db, dir); /* what a crash left */
     err_t *e = NULL;
     for (int i = 0; i < b->nfiles && !e; i++)
-        if (strcmp(b->files[i].name, BASE_META_NAME) != 0) e = db->fetch(db, r->conf.disk, &b->files[i], dir);
+        if (strcmp(b->files[i].name, BASE_META_NAME) != 0 && !(e = go_on(r))) e = db->fetch(db, r->conf.disk, &b->files[i], dir);
     if (!e) e = load_runs(r, db, at, dir);
     db->discard(db, dir);
     return err_wrap(e, "base of worker '%s', epoch %" PRIu64, b->worker, b->epoch);
@@ -151,7 +158,7 @@ static err_t *replay_begin(void *arg, attempt_t attempt, epoch_t epoch) {
     restore_t *r = arg;
     r->attempt = attempt;
     r->epoch = epoch;
-    return NULL;
+    return go_on(r);
 }
 
 static err_t *replay_task(void *arg, int stage, int subtask, int64_t watermark, bool ended) {
@@ -234,6 +241,7 @@ static err_t *replay_state(void *arg, uint64_t fingerprint, int op, int slot, sl
     }
     const wanted_t *w = find_wanted(r, fingerprint);
     if (!w || r->epoch <= r->floor) return NULL;
+    TRY(go_on(r));
     TRY(filter(r, w, bytes));
     if (r->filtered.len == 0) return NULL;
     if (r->applier) applier_add_changes(r->applier, r->epoch, fingerprint, slot, buf_slice(&r->filtered));
@@ -274,6 +282,7 @@ static epoch_t lanes_from(const manifest_t *m) {
 }
 
 static err_t *replay_extent(restore_t *r, const extent_t *x) {
+    TRY(go_on(r));
     const manifest_t *m = r->conf.manifest;
     if (x->last > m->epoch)
         return err_new(ERR_CORRUPT, "manifest of epoch %" PRIu64 " names epoch %" PRIu64 " in %s", m->epoch, x->last, x->path);

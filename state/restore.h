@@ -21,6 +21,7 @@ typedef struct restore_conf {
     kstate_env_t *env;
     int nranges;
     const base_range_t *ranges; /* what this worker's tasks will own; two subtasks of an operator are two ranges */
+    const atomic_bool *cancel;  /* NULL, or once true: ERR_CANCELLED before the next base, epoch or operator is read (within a base: base_db_t) */
 } restore_conf_t;
 
 /* Where records go; NULL slots are skipped. An error stops. */

@@ -183,7 +183,9 @@ static err_t *open_base(void *arg, base_db_t **ret) {
     int others = atomic_load(&rt->w->bases) - rt->has_base; /* the more jobs spill, the smaller is the part of those that come late */
     if (!rt->has_base) atomic_fetch_add(&rt->w->bases, 1); /* once, however often opening is tried */
     rt->has_base = true;
-    return base_open_rocks(dir, memory_shares(rt->w->conf.memory).base / (size_t)(others + 1), /* create= */ true, ret);
+    TRY(base_open_rocks(dir, memory_shares(rt->w->conf.memory).base / (size_t)(others + 1), /* create= */ true, ret));
+    (*ret)->cancel = &rt->cancel;
+    return NULL;
 }
 
 /* The base has caught up: sources that memory held may go on. */

@@ -1,4 +1,4 @@
-/* runtime_restore.c: state and unpublished output out of the manifest, into the tasks and lanes of this worker. The builder's thread.
+/* runtime_restore.c: state and unpublished output out of the manifest, into the tasks and lanes of this worker. The thread that restores.
  * What is read and in which order is state/restore.h's; here its records find their tasks. */
 #include "state/restore.h"
 #include "worker/driver_int.h"
@@ -18,7 +18,6 @@ static bool stage_holds(const plan_stage_t *s, uint64_t fingerprint) {
 static err_t *on_task(void *arg, int stage, int subtask) {
     restoring_t *r = arg;
     r->subtask = subtask;
-    if (atomic_load(&r->rt->cancel)) return err_new(ERR_CANCELLED, "the attempt was stopped while it was restored");
     return NULL;
 }
 
@@ -96,7 +95,7 @@ err_t *runtime_restore(runtime_t *rt) {
     TRY(make_scratch(rt, "checkpoints", &checkpoints));
     int nranges;
     AUTO(auto_free) base_range_t *ranges = ranges_of(rt, &nranges);
-    restore_conf_t rc = {rt->deploy->deploy.manifest, w->conf.storage, fetched, rt->state, nranges, ranges};
+    restore_conf_t rc = {rt->deploy->deploy.manifest, w->conf.storage, fetched, rt->state, nranges, ranges, &rt->cancel};
     restore_t *r = restore_new(&rc);
     err_t *e = err_wrap(restore_bases(r), "restoring epoch %" PRIu64, rt->deploy->deploy.manifest->epoch);
     if (!e) {

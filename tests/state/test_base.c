@@ -485,7 +485,43 @@ START_TEST(coalescing_keeps_the_last_word_of_each_key) {
 }
 END_TEST
 
-TESTS("base", eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
+/* What takes long in a restore (a base loaded into another, a scan that fills the tables) ends at the next row of a cancelled attempt. */
+static atomic_bool cancelled;
+static err_t *cancel_at_ten(void *arg, int64_t ns, slice_t key, slice_t value) {
+    if (++*(int *)arg == 10) atomic_store(&cancelled, true);
+    return NULL;
+}
+START_TEST(a_scan_and_a_load_end_when_their_attempt_is_cancelled) {
+    world_t *w = world_new(true, 0);
+    applier_t *a = applier_make(w);
+    buf_t b = buf_make(1 << 20);
+    put_range(&b, 0, 5000, "value");
+    add_changes(a, 1, buf_slice(&b));
+    applier_complete(a, 1);
+    ck_ok(applier_apply(a, 1));
+    base_db_t *db = kstate_env_base(w->env);
+    AUTO(auto_free) char *dir = xprintf("%s/cp", w->tmp.path), *live = xprintf("%s/other", w->tmp.path);
+    ck_ok(db->checkpoint(db, dir));
+    db->cancel = &cancelled;
+    int seen = 0;
+    ck_fails(db->scan(db, FP, 0, 0, 1024, NULL, cancel_at_ten, &seen), ERR_CANCELLED, "the attempt was stopped");
+    ck_assert_int_eq(seen, 10);
+    base_db_t *other;
+    ck_ok(base_open_rocks(live, 16 << 20, true, &other));
+    other->cancel = &cancelled;
+    ck_fails(other->load_op(other, dir, FP, 0, 1024), ERR_CANCELLED, "the attempt was stopped");
+    other->cancel = NULL;
+    ck_assert_int_eq(count(other, FP, 0, 1024, NULL), 0);
+    other->close(other);
+    atomic_store(&cancelled, false);
+    db->cancel = NULL;
+    buf_free(&b);
+    applier_free(a);
+    world_free(w);
+}
+END_TEST
+
+TESTS("base", a_scan_and_a_load_end_when_their_attempt_is_cancelled, eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
       an_epoch_larger_than_a_round_goes_into_the_base_in_parts, sources_wait_for_the_barrier_before_one_epoch_is_too_large_to_be_copied,
       sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else, what_survives_an_eviction_does_not_keep_the_memory_of_what_left,
       a_base_upload_is_cancelled_before_its_next_file,

@@ -50,6 +50,8 @@ static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t
     return NULL;
 }
 
+static atomic_bool cancelled; /* the attempt of every worker_start */
+
 static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool rocks, const char *name, int subtask,
                            attempt_t attempt, int lo, int hi, const manifest_t *m) {
     *w = (worker_t){.name = name, .attempt = attempt, .range = {FP, lo, hi}, .rocks = rocks, .disk = disk, .subtask = subtask};
@@ -65,7 +67,7 @@ static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool roc
     err_t *e = NULL;
     restore_t *r = NULL;
     if (m) {
-        restore_conf_t rc = {m, disk, w->dir, w->env, 1, &w->range};
+        restore_conf_t rc = {m, disk, w->dir, w->env, 1, &w->range, &cancelled};
         r = restore_new(&rc);
         e = restore_bases(r);
     }
@@ -425,6 +427,61 @@ START_TEST(damage_is_named) {
 }
 END_TEST
 
-TESTS("restore", dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
+/* Storage that is asked for `at` things; while the last of them is on its way the job is cancelled. */
+typedef struct slow_disk { disk_t vt; disk_t *real; int calls, at; } slow_disk_t;
+static disk_t *slow_real(disk_t *d) {
+    slow_disk_t *s = (slow_disk_t *)d;
+    if (++s->calls == s->at) atomic_store(&cancelled, true);
+    return s->real;
+}
+static err_t *slow_read(disk_t *d, const char *path, uint64_t from, uint64_t len, buf_t *ret) {
+    disk_t *r = slow_real(d);
+    return r->read(r, path, from, len, ret);
+}
+static err_t *slow_export(disk_t *d, const char *path, const char *local) {
+    disk_t *r = slow_real(d);
+    return r->export(r, path, local);
+}
+static const char *slow_where(disk_t *d) { return "slow"; }
+
+/* Whatever a restore is reading when its job is cancelled, nothing more is read after it, and its tasks do not begin with a part of their state. */
+START_TEST(a_cancelled_restore_reads_nothing_more) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    manifest_t *m = manifest_new();
+    worker_t w;
+    ck_ok(worker_start(&w, d, t.path, true, "w", 0, 1, 0, 1024, NULL));
+    for (epoch_t e = 1; e <= 5; e++) {
+        for (int k = 0; k < 100; k++) set(&w, 9, k, e);
+        worker_seal(&w, e, m);
+        if (e == 2) worker_base(&w, m);
+    }
+    worker_die(&w);
+    manifest_t *back = reload(m);
+    int n = 0;
+    for (bool through = false; !through; n++) {
+        slow_disk_t slow = {.vt = {.read = slow_read, .export = slow_export, .where = slow_where}, .real = d, .at = n + 1};
+        err_t *e = worker_start(&w, &slow.vt, t.path, true, "w", 0, (attempt_t)n + 2, 0, 1024, back);
+        through = slow.calls <= n;
+        if (!through) {
+            ck_assert_int_le(slow.calls, n + 2); /* the body of a segment whose header it was reading */
+            ck_assert_int_eq(err_code(e), ERR_CANCELLED);
+        } else {
+            ck_assert_msg(!e, "%s", err_text(e));
+        }
+        err_free(e);
+        worker_die(&w);
+        atomic_store(&cancelled, false);
+    }
+    ck_assert_int_ge(n, 8); /* description, files, segments */
+    manifest_free(back);
+    manifest_free(m);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
+TESTS("restore", a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
       the_same_over_rocksdb, a_long_life_with_crashes_equals_the_model,
       files_of_a_savepoint_are_read_by_the_new_job, damage_is_named)
