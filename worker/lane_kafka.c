@@ -9,6 +9,8 @@
 
 #define INIT_FIRST_MS 40
 #define INIT_TOTAL_MS 3000 /* then the lane says what it waits for, and asks again */
+#define SLICE_MS 200       /* of calls that can be taken up again: so long a lane that closes waits for one */
+#define PARTITIONS_MS 5000
 #define READ_MS 10000
 #define SEND_MS 10000
 #define DOWN_MS 2000 /* of SEND_MS: after these a lane whose brokers all refuse stops hoping, says what it waits for and asks anew */
@@ -101,21 +103,42 @@ static err_t *new_producer(lane_handle_t *h) {
     return NULL;
 }
 
+static err_t *closing_error(const lane_handle_t *h) { return err_new(ERR_CANCELLED, "lane %s is closing", h->id); }
+
+/* The library takes the call up again where its time was over. */
+static rd_kafka_error_t *init_transactions(lane_handle_t *h, int ms) {
+    for (int64_t until = clock_mono_ms() + ms;;) {
+        int64_t left = MAX(until - clock_mono_ms(), (int64_t)1);
+        rd_kafka_error_t *k = rd_kafka_init_transactions(h->client->rk, (int)MIN(left, (int64_t)SLICE_MS));
+        if (rd_kafka_error_code(k) != RD_KAFKA_RESP_ERR__TIMED_OUT || left <= SLICE_MS || is_closing(h)) return k;
+        rd_kafka_error_destroy(k);
+    }
+}
+
+static err_t *find_partitions(lane_handle_t *h) {
+    for (int64_t until = clock_mono_ms() + PARTITIONS_MS;;) {
+        err_t *e = kafka_partitions(h->client, h->topic, 500, &h->partitions);
+        if (err_code(e) != ERR_UNAVAILABLE || clock_mono_ms() > until) return e;
+        err_free(e);
+        if (is_closing(h)) return closing_error(h);
+    }
+}
+
 static lane_answer_t do_init(lane_handle_t *h) {
     int64_t until = clock_mono_ms() + INIT_TOTAL_MS;
     for (int slice = INIT_FIRST_MS;; slice = MIN(slice * 2, 5000)) {
         drop_producer(h);
         err_t *e = new_producer(h);
         if (e) return trouble(e);
-        rd_kafka_error_t *k = rd_kafka_init_transactions(h->client->rk, slice);
+        rd_kafka_error_t *k = init_transactions(h, slice);
         if (!k) break;
         bool again = rd_kafka_error_is_retriable(k) || rd_kafka_error_code(k) == RD_KAFKA_RESP_ERR__TIMED_OUT;
         e = take_error(h, k, "init_transactions");
         if (!again || clock_mono_ms() > until) return trouble(e);
         err_free(e);
-        if (is_closing(h)) return trouble(err_new(ERR_CANCELLED, "lane %s is closing", h->id));
+        if (is_closing(h)) return trouble(closing_error(h));
     }
-    err_t *e = kafka_partitions(h->client, h->topic, 5000, &h->partitions);
+    err_t *e = find_partitions(h);
     return e ? trouble(e) : ok(LANE_ANSWER_INITIALISED);
 }
 
@@ -206,6 +229,7 @@ static err_t *produce(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, 
     while ((code = produce_one(h, t, partition, r, flags)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return too_large(h, kafka_error(h->client, reason(h, code), "lane %s: produce", h->id));
         if (clock_mono_ms() > until) return err_new(ERR_TIMEOUT, "lane %s: the broker took nothing for %d s", h->id, SEND_MS / 1000);
+        if (is_closing(h)) return closing_error(h);
         take_reports(h, 10);
     }
     h->unacked++;
@@ -240,7 +264,7 @@ static err_t *await_reports(lane_handle_t *h, int64_t until) {
         take_reports(h, 50);
         if (h->delivery_error) return too_large(h, kafka_error(h->client, reason(h, h->delivery_error), "lane %s: topic '%s'", h->id, h->topic));
         if (clock_mono_ms() > until || brokers_gone(h, until)) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
-        if (is_closing(h)) return err_new(ERR_CANCELLED, "lane %s is closing", h->id);
+        if (is_closing(h)) return closing_error(h);
     }
     return NULL;
 }
@@ -311,6 +335,16 @@ static void carry_out(lane_handle_t *h, const lane_action_t *action) {
     else h->answer(h->arg, a);
 }
 
+static void handle_free(lane_handle_t *h) {
+    pthread_mutex_destroy(&h->lock);
+    pthread_cond_destroy(&h->wake);
+    free(h->base);
+    free(h->ledger_topic);
+    free(h->id);
+    free(h->topic);
+    free(h);
+}
+
 static void *lane_thread(void *arg) {
     lane_handle_t *h = arg;
     pthread_mutex_lock(&h->lock);
@@ -330,13 +364,7 @@ static void *lane_thread(void *arg) {
     void (*answer)(void *, lane_answer_t) = h->answer;
     void *to = h->arg;
     pthread_detach(pthread_self());
-    pthread_mutex_destroy(&h->lock);
-    pthread_cond_destroy(&h->wake);
-    free(h->base);
-    free(h->ledger_topic);
-    free(h->id);
-    free(h->topic);
-    free(h);
+    handle_free(h);
     answer(to, ok(LANE_ANSWER_CLOSED));
     return NULL;
 }
@@ -359,7 +387,10 @@ static err_t *driver_open(lane_driver_t *d, const lane_spec_t *spec, void (*answ
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->wake, NULL);
     int rc = pthread_create(&h->thread, NULL, lane_thread, h);
-    ASSERT(rc == 0);
+    if (rc) {
+        handle_free(h);
+        return err_from_errno(rc, "cannot start the thread of lane %d", spec->lane);
+    }
     *ret = h;
     return NULL;
 }

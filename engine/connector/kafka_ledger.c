@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SLICE_MS 500
+#define SLICE_MS_MAX 2000
+
 char *kafka_lane_base(const table_t *t, const char *cluster, const char *job) {
     const char *prefix = options_get(&t->options, "sink.transactional-id-prefix");
     return prefix ? xprintf("%s/%s", prefix, t->name) : xprintf("%s/%s/%s", cluster, job, t->name);
@@ -107,16 +110,6 @@ err_t *kafka_ledger_prepare(const table_t *t, const char *topic, int lanes, int 
     return e;
 }
 
-static err_t *high_watermark(const table_t *t, const char *topic, int lane, int timeout_ms, int64_t *ret_low, int64_t *ret_high) {
-    kafka_client_t *c;
-    kafka_setting_t ours[] = {{"group.id", "tidegate-ledger"}, {"isolation.level", "read_uncommitted"}, {0}};
-    TRY(kafka_client_new(t, RD_KAFKA_CONSUMER, NULL, ours, 0, &c));
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->rk, topic, lane, ret_low, ret_high, timeout_ms);
-    err_t *e = code ? kafka_error(c, code, "ledger %s/%d", topic, lane) : NULL;
-    kafka_client_free(c);
-    return e;
-}
-
 typedef struct scan {
     kafka_client_t *c;
     const char *topic;
@@ -125,6 +118,27 @@ typedef struct scan {
     bool (*cancelled)(void *arg);
     void *arg;
 } scan_t;
+
+static err_t *given_up(const scan_t *s) { return err_new(ERR_CANCELLED, "ledger %s/%d: reading was given up", s->topic, s->lane); }
+
+/* Asked in growing slices, for the library does not come back before its time is over: whoever gives up waits for one, and a slow broker gets
+ * its chance. */
+static err_t *high_watermark(const scan_t *s, const table_t *t, int64_t *ret_low, int64_t *ret_high) {
+    kafka_client_t *c;
+    kafka_setting_t ours[] = {{"group.id", "tidegate-ledger"}, {"isolation.level", "read_uncommitted"}, {0}};
+    TRY(kafka_client_new(t, RD_KAFKA_CONSUMER, NULL, ours, 0, &c));
+    err_t *e = NULL;
+    for (int64_t slice = SLICE_MS;; slice = MIN(slice * 2, (int64_t)SLICE_MS_MAX)) {
+        int64_t began = clock_mono_ms(), left = MAX(s->until - began, (int64_t)1);
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->rk, s->topic, s->lane, ret_low, ret_high, (int)MIN(left, slice));
+        bool again = left > slice && clock_mono_ms() - began >= slice / 2; /* else it knows for sure */
+        e = !code ? NULL : s->cancelled(s->arg) ? given_up(s) : kafka_error(c, code, "ledger %s/%d", s->topic, s->lane);
+        if (!again || err_code(e) != ERR_UNAVAILABLE) break;
+        err_free(e);
+    }
+    kafka_client_free(c);
+    return e;
+}
 
 /* Reads [from, to) and keeps the last readable record. */
 static err_t *scan_range(scan_t *s, int64_t from, int64_t to, ledger_pos_t *ret) {
@@ -135,7 +149,7 @@ static err_t *scan_range(scan_t *s, int64_t from, int64_t to, ledger_pos_t *ret)
     err_t *e = code ? kafka_error(s->c, code, "ledger %s/%d", s->topic, s->lane) : NULL;
     for (int64_t at = from; !e && at < to;) {
         if (clock_mono_ms() > s->until) e = err_new(ERR_TIMEOUT, "ledger %s/%d: read up to %" PRId64 " of %" PRId64 " in time", s->topic, s->lane, at, to);
-        else if (s->cancelled(s->arg)) e = err_new(ERR_CANCELLED, "ledger %s/%d: reading was given up", s->topic, s->lane);
+        else if (s->cancelled(s->arg)) e = given_up(s);
         if (e) break;
         rd_kafka_message_t *m = rd_kafka_consumer_poll(s->c->rk, 100);
         if (!m) continue;
@@ -159,7 +173,7 @@ err_t *kafka_ledger_read(const table_t *t, const char *topic, int lane, int time
     int64_t low = 0, high = 0;
     *ret = (ledger_pos_t){0};
     scan_t s = {.topic = topic, .lane = lane, .until = clock_mono_ms() + timeout_ms, .cancelled = cancelled, .arg = arg};
-    TRY(high_watermark(t, topic, lane, timeout_ms, &low, &high));
+    TRY(high_watermark(&s, t, &low, &high));
     if (high <= low) return NULL;
     kafka_setting_t ours[] = {{"group.id", "tidegate-ledger"}, {"isolation.level", "read_committed"}, {"enable.partition.eof", "true"},
                               {"enable.auto.commit", "false"}, {"auto.offset.reset", "earliest"}, {"fetch.wait.max.ms", "10"}, {0}};

@@ -11,6 +11,6 @@ char *kafka_ledger_topic(const char *lane_base); /* malloc'ed */
  * than lanes or with a retention that deletes. Waits at most timeout_ms. */
 err_t *kafka_ledger_prepare(const table_t *t, const char *topic, int lanes, int timeout_ms);
 /* The last committed record of the lane as of now: everything up to the high watermark was read. Only after the lane's producer was
- * initialised: an open transaction would hide records. `cancelled` is asked every 100 ms. */
+ * initialised: an open transaction would hide records. `cancelled` is asked every 100 ms; where no broker answers, every one or two seconds. */
 err_t *kafka_ledger_read(const table_t *t, const char *topic, int lane, int timeout_ms, bool (*cancelled)(void *arg), void *arg,
                          ledger_pos_t *ret);
