@@ -245,7 +245,7 @@ void ctl_print(buf_t *out, const ctl_msg_t *m) {
     if (m->job) buf_printf(out, " job=%" PRIu64, m->job);
     if (m->attempt) buf_printf(out, " attempt=%" PRIu64, m->attempt);
     if (m->epoch) buf_printf(out, " epoch=%" PRIu64, m->epoch);
-    if (m->flags) buf_printf(out, " flags=%" PRIu32, m->flags);
+    if (m->flags && m->kind != CTL_GOODBYE) buf_printf(out, " flags=%" PRIu32, m->flags);
     switch (m->kind) {
     case CTL_REGISTER: buf_printf(out, " name=%s slots=%d", m->reg.name, m->reg.slots); break;
     case CTL_HEARTBEAT: buf_printf(out, " jobs=%d", m->heartbeat.njobs); break;
@@ -254,6 +254,7 @@ void ctl_print(buf_t *out, const ctl_msg_t *m) {
     case CTL_BASE_DONE: buf_printf(out, " worker=%s files=%d", m->base_done.base.worker, m->base_done.base.nfiles); break;
     case CTL_FAILED: buf_printf(out, " task=%d/%d%s%s", m->failed.stage, m->failed.subtask, m->failed.where ? " where=" : "",
                                 m->failed.where ? m->failed.where : ""); break;
+    case CTL_GOODBYE: buf_printf(out, " %s", m->flags == GOODBYE_ELSEWHERE ? "elsewhere" : m->flags == GOODBYE_ANEW ? "anew" : "exit"); break;
     case CTL_WELCOME: buf_printf(out, " leader=%" PRIu64, m->leader); break;
     case CTL_DEPLOY: print_deploy(out, &m->deploy); break;
     case CTL_ADD_SPLITS:

@@ -16,7 +16,7 @@
  *   FAILED      attempt failed on this worker     STOP        tear the attempt down; lanes too
  *   STOPPED     attempt is gone                   ADD_SPLITS  newly found splits
  *   ENDED       all tasks' inputs ended           RELEASE     the job is gone: forget local files
- *   DRAIN       worker wants to leave             GOODBYE     leave now: refused, drained, or fenced
+ *   DRAIN       worker wants to leave             GOODBYE     the session ends: exit, go elsewhere, or register anew
  *   PROBE       of a standby: are you there?      ALIVE       answers HEARTBEAT and PROBE: the core has heard it */
 #pragma once
 #include "common/split.h"
@@ -35,6 +35,13 @@ typedef enum ctl_kind {
     CTL_WELCOME = 32, CTL_DEPLOY, CTL_START, CTL_INJECT, CTL_COMPLETE, CTL_BASE_ACCEPTED, CTL_STOP, CTL_ADD_SPLITS, CTL_RELEASE,
     CTL_GOODBYE, CTL_ALIVE,
 } ctl_kind_t;
+
+/* What a GOODBYE asks for, in its flags; the error says why, for people. */
+typedef enum goodbye {
+    GOODBYE_EXIT = 1,  /* the process ends: refused, drained, or something in it does not return */
+    GOODBYE_ELSEWHERE, /* not the leader: register with another coordinator, everything runs on */
+    GOODBYE_ANEW,      /* the session is over and its attempts with it: register anew */
+} goodbye_t;
 
 /* A job as submitted: enough for any process to compile the same plan. */
 typedef struct job_spec {
@@ -97,7 +104,7 @@ typedef struct ctl_msg {
     uint64_t incarnation;
     attempt_t attempt;
     epoch_t epoch;
-    uint32_t flags; /* INJECT: BARRIER_* of engine/channel.h */
+    uint32_t flags; /* INJECT: BARRIER_* of engine/channel.h; GOODBYE: goodbye_t */
     err_t *error;   /* FAILED, GOODBYE */
     union {
         struct { char *name; char *address; int slots; uint64_t memory; int version_min, version_max; char *build; } reg; /* REGISTER */

@@ -479,20 +479,16 @@ static void exit_with(agent_t *a, agent_actions_t *out, err_t *why) {
     act(out, AGENT_DO_EXIT)->error = why;
 }
 
-/* A coordinator that does not lead is asked again elsewhere; being fenced costs the attempts, not the process; all else is final. */
 static void on_goodbye(agent_t *a, ctl_msg_t *m, int64_t now_ms, agent_actions_t *out) {
-    err_code_t code = err_code(m->error);
-    if (code == ERR_UNAVAILABLE || code == ERR_TIMEOUT || code == ERR_CANCELLED) {
-        leave_link(a, now_ms, NULL, out);
-    } else if (code == ERR_FENCED) {
-        for (int i = 0; i < a->nruns; i++) {
-            ctl_free(TAKE(a->runs[i]->next));
-            run_teardown(a->runs[i], out);
-        }
-        leave_link(a, now_ms, NULL, out);
-    } else {
+    if (m->flags != GOODBYE_ELSEWHERE && m->flags != GOODBYE_ANEW) {
         exit_with(a, out, TAKE(m->error));
+        return;
     }
+    for (int i = 0; i < a->nruns && m->flags == GOODBYE_ANEW; i++) {
+        ctl_free(TAKE(a->runs[i]->next));
+        run_teardown(a->runs[i], out);
+    }
+    leave_link(a, now_ms, NULL, out);
 }
 
 static void on_start(agent_t *a, run_t *r, agent_actions_t *out) {

@@ -95,7 +95,7 @@ static void step_leader_lost(coord_t *c) {
                         err_new(ERR_UNAVAILABLE, "this coordinator lost its leadership; ask the new leader"));
     for (int i = 0; i < c->nmembers; i++)
         if (c->members[i]->session)
-            membership_goodbye(c, c->members[i]->session, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader any more"));
+            membership_goodbye(c, c->members[i]->session, GOODBYE_ELSEWHERE, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader any more"));
     forget_all(c);
     c->leading = false;
 }
@@ -119,7 +119,7 @@ static void step_probe(coord_t *c, session_id_t session) {
 static void step_message(coord_t *c, coord_event_t *e) {
     if (e->message->kind == CTL_PROBE) step_probe(c, e->session);
     else if (c->leading) membership_message(c, e->session, &e->message);
-    else membership_goodbye(c, e->session, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader (yet)"));
+    else membership_goodbye(c, e->session, GOODBYE_ELSEWHERE, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader (yet)"));
 }
 
 static void step_answer(coord_t *c, coord_event_t *e) {

@@ -164,7 +164,8 @@ void membership_closed(coord_t *c, session_id_t session);
 void membership_tick(coord_t *c);
 void membership_forgive(coord_t *c, int64_t stood_ms); /* the driver stood still for so long */
 void membership_send(coord_t *c, session_id_t session, ctl_msg_t *m); /* takes m; stamps leader */
-void membership_goodbye(coord_t *c, session_id_t session, err_t *why); /* takes why */
+void membership_goodbye(coord_t *c, session_id_t session, goodbye_t what, err_t *why); /* takes why */
+void membership_expel(coord_t *c, session_id_t session, err_t *why);   /* ends the session, the worker's process exits; takes why */
 void membership_link_fault(coord_t *c, member_t *from, const char *where);
 int member_slots_free(const coord_t *c, const member_t *m, const job_t *except);
 bool member_usable(const coord_t *c, const member_t *m);

@@ -58,8 +58,9 @@ void membership_send(coord_t *c, session_id_t session, ctl_msg_t *m) {
     a->message = m;
 }
 
-void membership_goodbye(coord_t *c, session_id_t session, err_t *why) {
+void membership_goodbye(coord_t *c, session_id_t session, goodbye_t what, err_t *why) {
     ctl_msg_t *m = ctl_new(CTL_GOODBYE);
+    m->flags = what;
     m->error = why;
     membership_send(c, session, m);
     coord_actions_add(c->out, ACT_CLOSE)->session = session;
@@ -104,6 +105,12 @@ void membership_closed(coord_t *c, session_id_t session) {
     err_free(why);
 }
 
+void membership_expel(coord_t *c, session_id_t session, err_t *why) {
+    member_t *m = member_by_session(c, session);
+    if (m) session_end(c, m, why);
+    membership_goodbye(c, session, GOODBYE_EXIT, why);
+}
+
 static bool still_needed(const coord_t *c, const member_t *m) {
     for (int i = 0; i < c->njobs; i++)
         for (int w = 0; w < c->jobs[i]->nworkers; w++)
@@ -125,12 +132,12 @@ void membership_tick(coord_t *c) {
             session_id_t session = m->session;
             err_t *why = err_new(ERR_TIMEOUT, "worker %s was silent for %" PRId64 " ms", m->name, c->now_ms - m->heard_ms);
             session_end(c, m, why);
-            membership_goodbye(c, session, why);
+            membership_goodbye(c, session, GOODBYE_ANEW, why);
         } else if (m->draining && !still_needed(c, m)) {
             session_id_t session = m->session;
             m->session = 0;
             coord_log(c, COORD_INFO, "worker %s has drained", m->name);
-            membership_goodbye(c, session, NULL);
+            membership_goodbye(c, session, GOODBYE_EXIT, NULL);
         }
     }
 }
@@ -157,12 +164,12 @@ static void registered(coord_t *c, session_id_t session, ctl_msg_t *r) {
     err_t *bad = registration_check(r);
     if (bad) {
         coord_log(c, COORD_WARN, "a worker is refused: %s", err_text(bad));
-        membership_goodbye(c, session, bad);
+        membership_goodbye(c, session, GOODBYE_EXIT, bad);
         return;
     }
     member_t *m = member_by_session(c, session);
     if (m && strcmp(m->name, r->reg.name) != 0) {
-        membership_goodbye(c, session, err_new(ERR_INVALID, "worker %s cannot become %s on one session", m->name, r->reg.name));
+        membership_goodbye(c, session, GOODBYE_EXIT, err_new(ERR_INVALID, "worker %s cannot become %s on one session", m->name, r->reg.name));
         return;
     }
     m = member_by_name(c, r->reg.name);
@@ -170,7 +177,7 @@ static void registered(coord_t *c, session_id_t session, ctl_msg_t *r) {
         err_t *why = err_new(ERR_FENCED, "a newer session of worker %s registered", m->name);
         session_id_t old = m->session;
         session_end(c, m, why);
-        membership_goodbye(c, old, why);
+        membership_goodbye(c, old, GOODBYE_ANEW, why);
     }
     if (!m) m = member_add(c, r->reg.name);
     m->session = session;
@@ -247,6 +254,10 @@ static void heartbeat(coord_t *c, member_t *m, ctl_msg_t *h) {
             stop_stray(c, m, j, r);
             continue;
         }
+        if (j->stop_ms) { /* it ends there: what for it waits is all that is new */
+            set_text(&w->report.waiting, TAKE(r->waiting));
+            continue;
+        }
         job_report_done(&w->report);
         w->report = *r;
         *r = (job_report_t){0};
@@ -313,7 +324,7 @@ void membership_message(coord_t *c, session_id_t session, ctl_msg_t **message) {
     member_t *m = member_by_session(c, session);
     if (!m) { /* a session we ended: a zombie that woke up hears that it is out */
         c->dropped++;
-        membership_goodbye(c, session, err_new(ERR_FENCED, "this session has ended; register anew"));
+        membership_goodbye(c, session, GOODBYE_ANEW, err_new(ERR_FENCED, "this session has ended; register anew"));
         return;
     }
     m->heard_ms = c->now_ms;

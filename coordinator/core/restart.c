@@ -18,6 +18,7 @@
 void attempt_stop(coord_t *c, job_t *j) {
     if (j->stop_ms) return;
     j->stop_ms = MAX(c->now_ms, 1);
+    for (int i = 0; i < j->nworkers; i++) set_text(&j->workers[i].report.waiting, NULL); /* from now on: what its end waits for */
     job_send_all(c, j, CTL_STOP, 0, 0);
 }
 
@@ -30,10 +31,9 @@ bool attempt_stopped(coord_t *c, job_t *j) {
             all = false;
             continue;
         }
-        session_id_t session = w->session;
-        membership_closed(c, session);
-        membership_goodbye(c, session, err_new(ERR_TIMEOUT, "tasks of job %" PRIu64 " did not stop within %" PRId64 " ms: exit", j->id,
-                                               c->conf.stop_timeout_ms));
+        const char *waits = w->report.waiting;
+        membership_expel(c, w->session, err_new(ERR_TIMEOUT, "worker %s did not stop job %" PRIu64 " within %" PRId64 " ms%s%s: its process has to go",
+                                                member_by_id(c, w->member)->name, j->id, c->conf.stop_timeout_ms, waits ? " for " : "", waits ? waits : ""));
     }
     return all;
 }

@@ -102,7 +102,7 @@ START_TEST(B5_an_epoch_deadline_names_the_culprit) {
     expect(s, "INJECT", "-> RESTARTING: epoch 1 was not acknowledged within 1000 ms by w2 (2 tasks)", "STOP", "w1 > STOPPED");
     forget_trace(s);
     pass(s, 5200); /* a slot that does not return makes its process exit */
-    expect(s, "worker w2 is gone", "GOODBYE", "did not stop within 5000 ms", "raise", "w1 < DEPLOY");
+    expect(s, "worker w2 is gone: worker w2 did not stop job", "w2 < GOODBYE exit", "raise", "w1 < DEPLOY");
     story_free(s);
 }
 END_TEST
@@ -333,7 +333,7 @@ START_TEST(silence_is_death_and_a_zombie_is_fenced) {
     s->w[1].session = zombie; /* SIGCONT: it still believes in its attempt */
     s->w[1].attempt = old;
     ack(s, &s->w[1], 4);
-    expect(s, "w2 > ACK", "w2 < GOODBYE", "this session has ended", "w2 < close");
+    expect(s, "w2 > ACK", "w2 < GOODBYE anew", "this session has ended", "w2 < close");
     story_free(s);
 }
 END_TEST

@@ -338,6 +338,7 @@ START_TEST(a_coordinator_that_answers_no_heartbeat_is_left_after_twice_its_timeo
     step(&w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = 2});
     ctl_msg_t *m = msg(&w, CTL_GOODBYE, 0, 0);
     m->error = err_new(ERR_UNAVAILABLE, "not the leader");
+    m->flags = GOODBYE_ELSEWHERE;
     receive(&w, m);
     tick(&w, 500);
     link_now = 3;
@@ -546,6 +547,7 @@ START_TEST(goodbyes_differ) {
     running(&w);
     ctl_msg_t *m = msg(&w, CTL_GOODBYE, 0, 0);
     m->error = err_new(ERR_UNAVAILABLE, "not the leader");
+    m->flags = GOODBYE_ELSEWHERE;
     receive(&w, m);
     expect(&w, "close link=1\n"); /* elsewhere, with everything running */
     tick(&w, 1000);
@@ -554,7 +556,8 @@ START_TEST(goodbyes_differ) {
     receive(&w, msg(&w, CTL_WELCOME, 0, 0));
     buf_clear(&w.trace);
     m = msg(&w, CTL_GOODBYE, 0, 0);
-    m->error = err_new(ERR_FENCED, "you were declared dead"); /* the zombie after SIGCONT: its attempts go, it comes back */
+    m->error = err_new(ERR_TIMEOUT, "you were declared dead"); /* the zombie after SIGCONT: its attempts go, it comes back */
+    m->flags = GOODBYE_ANEW;
     receive(&w, m);
     expect(&w, "teardown job=7 attempt=1\nclose link=2\n");
     tick(&w, 2000);
@@ -565,6 +568,23 @@ START_TEST(goodbyes_differ) {
     m->error = err_new(ERR_VERSION, "versions 1 to 1, we speak 2 to 3");
     receive(&w, m);
     expect(&w, "exit error=versions 1 to 1, we speak 2 to 3\n");
+    world_free(&w);
+}
+END_TEST
+
+/* A worker that was told to go for tasks of its that do not stop must not come back as it is, whatever the reason looks like. */
+START_TEST(B5_a_worker_told_to_exit_exits) {
+    world_t w;
+    running(&w);
+    receive(&w, msg(&w, CTL_STOP, 1, 0)); /* and no TORN follows */
+    buf_clear(&w.trace);
+    ctl_msg_t *m = msg(&w, CTL_GOODBYE, 0, 0);
+    m->error = err_new(ERR_TIMEOUT, "worker w1 did not stop job 7 within 5000 ms: its process has to go");
+    m->flags = GOODBYE_EXIT;
+    receive(&w, m);
+    expect(&w, "exit error=worker w1 did not stop job 7 within 5000 ms: its process has to go\n");
+    tick(&w, 100000);
+    expect(&w, "");
     world_free(&w);
 }
 END_TEST
@@ -608,4 +628,5 @@ TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, ev
       an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch,
       the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
       a_build_that_fails_is_a_failed_attempt, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
-      drain_asks_and_leaves_when_told, B16_a_worker_whose_coordinator_is_gone_leaves_within_five_seconds, goodbyes_differ, an_ack_says_what_the_seals_say)
+      drain_asks_and_leaves_when_told, 
+      B16_a_worker_whose_coordinator_is_gone_leaves_within_five_seconds, goodbyes_differ, B5_a_worker_told_to_exit_exits, an_ack_says_what_the_seals_say)
