@@ -62,7 +62,16 @@ static void add_source(job_shape_t *s, const plan_op_t *op, int stage) {
 
 static void add_sink(job_shape_t *s, const plan_op_t *op, int stage) {
     s->sinks = xrealloc(s->sinks, (size_t)(s->nsinks + 1) * sizeof *s->sinks);
-    s->sinks[s->nsinks++] = (shape_sink_t){op->fingerprint, stage, op->lanes_max, xstrdup(op->label ? op->label : "sink")};
+    const options_t *o = &op->table->options;
+    const char *topic = options_get(o, "topic"), *path = options_get(o, "path"), *prefix = options_get(o, "sink.transactional-id-prefix");
+    s->sinks[s->nsinks++] = (shape_sink_t){
+        .fingerprint = op->fingerprint,
+        .stage = stage,
+        .lanes = op->lanes_max,
+        .label = xstrdup(op->label ? op->label : "sink"),
+        .output = topic ? xprintf("topic '%s'", topic) : path ? xprintf("path '%s'", path) : NULL,
+        .ledger = op->lanes_max && prefix ? xprintf("%s/%s", prefix, op->table->name) : NULL,
+    };
 }
 
 static job_shape_t *shape_of(const plan_t *p) {

@@ -32,6 +32,8 @@ job_shape_t *job_shape_copy(const job_shape_t *s) {
     for (int i = 0; i < s->nsinks; i++) {
         r->sinks[i] = s->sinks[i];
         r->sinks[i].label = dup_or_null(s->sinks[i].label);
+        r->sinks[i].output = dup_or_null(s->sinks[i].output);
+        r->sinks[i].ledger = dup_or_null(s->sinks[i].ledger);
     }
     return r;
 }
@@ -43,7 +45,11 @@ void job_shape_free(job_shape_t *s) {
         free(s->sources[i].label);
         split_list_free(&s->sources[i].splits);
     }
-    for (int i = 0; i < s->nsinks; i++) free(s->sinks[i].label);
+    for (int i = 0; i < s->nsinks; i++) {
+        free(s->sinks[i].label);
+        free(s->sinks[i].output);
+        free(s->sinks[i].ledger);
+    }
     free(s->stages);
     free(s->sources);
     free(s->sinks);

@@ -35,7 +35,13 @@ typedef struct shape_source {
     char *label;
     split_list_t splits; /* all of them with resolved start and end; empty when only the shape was asked for */
 } shape_source_t;
-typedef struct shape_sink { uint64_t fingerprint; int stage, lanes /* 0: not a lane sink */; char *label; } shape_sink_t;
+typedef struct shape_sink {
+    uint64_t fingerprint;
+    int stage, lanes; /* lanes 0: not a lane sink */
+    char *label;
+    char *output;     /* where rows go, as a person knows it: "topic 'results'"; NULL: nowhere that another job could write to */
+    char *ledger;     /* what its ledger is named after where the text says it, or NULL: the job's name is part of it */
+} shape_sink_t;
 typedef struct job_settings {
     int64_t interval_ms;        /* execution.checkpointing.interval */
     int64_t epoch_timeout_ms;   /* execution.checkpointing.timeout */

@@ -223,13 +223,31 @@ static void turn_away(coord_t *c, job_t *j, const err_t *why) {
     j->gone = true;
 }
 
+static bool same(const char *a, const char *b) { return a && b && strcmp(a, b) == 0; }
+
+/* A sink whose rows or ledger record would lie where one of the origin's do. A topic of that name on other brokers counts too: what a list of
+ * brokers leads to is not known here. */
+static const shape_sink_t *shared_output(const job_shape_t *a, const job_shape_t *b, const char **ret_what) {
+    for (int i = 0; i < a->nsinks; i++)
+        for (int k = 0; k < b->nsinks; k++) {
+            const shape_sink_t *x = &a->sinks[i], *y = &b->sinks[k];
+            *ret_what = same(x->output, y->output) ? x->output : same(x->ledger, y->ledger) ? x->ledger : NULL;
+            if (*ret_what) return x;
+        }
+    return NULL;
+}
+
 /* Two live jobs of one savepoint would publish the same output twice (A7). */
-static err_t *clone_refused(const coord_t *c, const job_t *j, const manifest_t *from) {
+static err_t *clone_refused(const coord_t *c, const job_t *j, const job_shape_t *shape, const manifest_t *from) {
     const job_t *origin = coord_job(c, from->job);
-    if (!origin || job_state_terminal(origin->state) || j->record->new_ledger) return NULL;
-    return err_hint(err_new(ERR_EXISTS, "the savepoint was taken of job %" PRIu64 ", which is %s: both would publish the same output",
-                            origin->id, job_state_name(origin->state)),
-                    "stop that job first, or rename the sinks' outputs and use --new-ledger");
+    if (!origin || job_state_terminal(origin->state)) return NULL;
+    const char *what = NULL;
+    const shape_sink_t *s = j->record->new_ledger && origin->shape ? shared_output(shape, origin->shape, &what) : NULL;
+    if (j->record->new_ledger && origin->shape && !s) return NULL;
+    err_t *e = err_new(ERR_EXISTS, "the savepoint was taken of job %" PRIu64 ", which is %s: both would publish the same output%s%s%s%s", origin->id,
+                       job_state_name(origin->state), s ? ": sink " : "", s ? s->label : "", s ? " goes to " : "", s ? what : "");
+    return err_hint(e, s ? "stop that job first, or name other topics, paths and 'sink.transactional-id-prefix'es"
+                         : "stop that job first, or rename the sinks' outputs and use --new-ledger");
 }
 
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
@@ -237,7 +255,7 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     if (job_state_terminal(j->state) || j->closing) return;
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
-    if (!e->error && !j->persisted && e->resolved.from) e->error = clone_refused(c, j, e->resolved.from);
+    if (!e->error && !j->persisted && e->resolved.from) e->error = clone_refused(c, j, e->resolved.shape, e->resolved.from);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {

@@ -47,6 +47,7 @@ typedef struct story {
     err_t *resolve_error;
     const char *from;         /* manifest answered for a savepoint: text */
     manifest_t *from_manifest;
+    const char *output, *ledger; /* of the sink that is resolved; NULL: the usual ones */
     /* the metadata store */
     job_record_t *record;
     attempt_t attempt;
@@ -280,7 +281,8 @@ static job_shape_t *story_shape(const story_t *s) {
     }
     h->nsinks = 1;
     h->sinks = xcalloc(2, sizeof *h->sinks);
-    h->sinks[0] = (shape_sink_t){.fingerprint = FP_SINK, .stage = 1, .lanes = s->lanes, .label = xstrdup("results")};
+    h->sinks[0] = (shape_sink_t){.fingerprint = FP_SINK, .stage = 1, .lanes = s->lanes, .label = xstrdup("results"),
+                                   .output = xstrdup(s->output ? s->output : "topic 'results'"), .ledger = xstrdup(s->ledger ? s->ledger : "orders/results")};
     h->settings = s->settings;
     return h;
 }

@@ -505,6 +505,36 @@ START_TEST(A7_a_savepoint_is_not_restored_beside_its_job) {
 }
 END_TEST
 
+/* --new-ledger says that the ledger is another one, it does not make it so. */
+START_TEST(A7_a_new_ledger_beside_its_job_needs_other_outputs) {
+    static const struct { const char *output, *ledger, *names; } cases[] = {
+        {NULL, NULL, "sink results goes to topic 'results'"}, /* the same file again */
+        {NULL, "other/results", "topic 'results'"},           /* another prefix: two producers, the same rows twice in one topic */
+        {"topic 'other'", NULL, "orders/results"},            /* another topic: the ledger would be taken from the job that runs */
+        {"topic 'other'", "other/results", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        story_t *s = story_running();
+        job_id_t origin = s->job;
+        s->w[0].rows = 5;
+        pass(s, 200);
+        s->from_manifest = manifest_copy(s->stored);
+        s->output = cases[i].output;
+        s->ledger = cases[i].ledger;
+        restore(s, /* new_ledger= */ true);
+        ck_assert_str_eq(job_state_name(coord_job(s->c, origin)->state), "RUNNING");
+        if (!cases[i].names) {
+            ck_assert_int_eq(s->c->njobs, 2);
+        } else {
+            ck_assert_int_eq(err_code(s->reply_error), ERR_EXISTS);
+            ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), cases[i].names));
+            ck_assert_int_eq(s->c->njobs, 1);
+        }
+        story_free(s);
+    }
+}
+END_TEST
+
 START_TEST(A8_positions_are_durable_before_the_first_poll) {
     story_t *s = story_new();
     lead(s);
@@ -728,7 +758,8 @@ TESTS("coordinator/story_correct", A1_no_epoch_is_skipped, A1_a_new_leader_uses_
       A7_a_savepoint_is_answered_when_a_durable_record_names_it, A7_a_savepoint_outlives_the_end_of_its_job,
       A7_a_job_that_ends_before_its_savepoint_says_so, A7_a_savepoint_tells_what_is_published,
       A7_a_stop_without_its_savepoint_says_so_and_keeps_the_files, A7_output_of_a_savepoint_is_never_left_without_a_lane,
-      A7_a_savepoint_is_not_restored_beside_its_job, A8_positions_are_durable_before_the_first_poll, A8_new_splits_are_added_once,
+      A7_a_savepoint_is_not_restored_beside_its_job, A7_a_new_ledger_beside_its_job_needs_other_outputs,
+      A8_positions_are_durable_before_the_first_poll, A8_new_splits_are_added_once,
       A12_bounds_are_what_lanes_said, A12_a_bound_is_always_an_epoch_with_a_ledger_record,
       B14_a_savepoint_that_no_epoch_can_carry_names_what_it_waits_for,
       A14_files_go_by_the_difference_of_two_durable_manifests, A20_the_end_of_input_is_one_final_epoch,
