@@ -155,8 +155,12 @@ struct sink_vtable {
     /* OP_MORE: cannot take more now (queue full), env.wake will be called; the batch comes again. */
     op_status_t (*write)(sink_t *s, const batch_t *b, err_t **reterr);
     /* Lane sinks: appends the segment of the epoch (format of engine/lane.h) to `segment` and starts a new one; others: appends their
-     * small state to `bytes`. OP_MORE: not yet durable (delivery reports outstanding), env.wake will be called. */
+     * small state to `bytes`. OP_MORE: it cannot yet, env.wake will be called; no row comes before it can. */
     op_status_t (*seal)(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t *segment, err_t **reterr);
+    /* Is what was written before the barrier of that epoch durable outside (hazards A15)? OP_MORE: not yet, env.wake will be called. Meanwhile
+     * rows and further barriers come; the task hands the epoch's seal over only when this says OP_DONE. Asked after `seal`, epoch after
+     * epoch, and never again about one that is. NULL: it is when `seal` says OP_DONE. */
+    op_status_t (*settle)(sink_t *s, epoch_t epoch, err_t **reterr);
     err_t *(*complete)(sink_t *s, epoch_t epoch); /* epoch is complete: rename closed parts, ..; NULL: nothing */
     err_t *(*end)(sink_t *s);                     /* all inputs ended, before the last seal; NULL: nothing */
     void (*close)(sink_t *s);

@@ -15,7 +15,8 @@
  *  7. After BARRIER_FINAL a source emits nothing more: no rows, no watermark, no end (A7).
  *  8. A source that has ended, and so a task that has, keeps answering barriers (A20). The end of input is:
  *     the watermark becomes WATERMARK_END, then `end`, then ELEMENT_END downstream.
- *  9. A seal is complete when the barrier has passed every node, and seals are handed over in epoch order.
+ *  9. A seal is complete when the barrier has passed every node and every sink has settled: all it wrote before the barrier is durable outside
+ *     (A15). Rows and later barriers pass a sink that has not. Seals are handed over in epoch order.
  * 10. Whatever depends on time reads env.now_ms once per step. Nothing depends on addresses, on hash-table order of
  *     pointers or on another clock: equal elements in equal order give equal output, which the simulator checks.
  *
@@ -184,6 +185,7 @@ static void node_free(node_t *n) {
     free(n->injected);
     for (int i = 0; i < n->nsealed; i++) split_list_free(&n->sealed[i].splits);
     free(n->sealed);
+    free(n->unsettled);
 }
 
 void task_free(task_t *t) {
@@ -351,7 +353,8 @@ task_status_t task_step(task_t *t, uint32_t budget, err_t **reterr) {
         t->blocked_since = -1;
     }
     for (int i = 0; i < t->nnodes; i++) t->nodes[i].wait = false;
-    err_t *e = task_evict(t); /* also when nothing runs: held sources wait for it */
+    err_t *e = task_settle(t);
+    if (!e) e = task_evict(t); /* also when nothing runs: held sources wait for it */
     if (e) {
         t->failed = true;
         *reterr = e;

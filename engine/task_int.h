@@ -100,6 +100,10 @@ struct node {
     sealed_splits_t *sealed;
     int nsealed;
     uint64_t rows_since; /* heads: rows in since the last barrier */
+
+    /* SINK: epochs whose barrier passed but whose rows are not all durable outside, ascending */
+    epoch_t *unsettled;
+    int nunsettled;
     node_t *watermark_node; /* SOURCE: the OP_WATERMARK bound to its splits */
 };
 
@@ -132,6 +136,7 @@ static inline bool task_held(const task_t *t) { /* barriers pass, rows wait; the
 bool node_full(const node_t *n);
 bool node_has_input(node_t *n);
 err_t *node_run(node_t *n);
+err_t *node_failed(const node_t *n, err_t *e); /* names the operator */
 void node_emit(node_t *n, item_t it); /* to all consumers; takes it.e.batch */
 void node_send_watermark(node_t *n, int64_t wm);
 void node_send_idle(node_t *n);
@@ -146,3 +151,4 @@ void source_announce_ended(node_t *n);
 /* task_seal.c */
 pending_seal_t *seal_of(task_t *t, epoch_t epoch, uint32_t flags);
 op_status_t node_seal(node_t *n, err_t **reterr);
+err_t *task_settle(task_t *t); /* hands over the seals whose sinks have settled meanwhile */

@@ -123,11 +123,44 @@ static void seal_finish(task_t *t) {
     t->env.sealed(t->env.arg, s);
 }
 
+/* One node fewer to wait for. Nodes pass barriers in order and sinks settle in order, so the oldest epoch is complete first. */
+static void node_passed(task_t *t, pending_seal_t *p) {
+    if (--p->nodes_left > 0) return;
+    ASSERT(p == t->pending);
+    seal_finish(t);
+}
+
+err_t *task_settle(task_t *t) {
+    err_t *e = NULL;
+    for (int i = 0; i < t->nnodes && t->npending; i++) {
+        node_t *n = &t->nodes[i];
+        while (n->nunsettled) {
+            op_status_t st = sink_op_settle(&n->inst, n->unsettled[0], &e);
+            if (st == OP_FAIL) return node_failed(n, e);
+            if (st == OP_MORE) break;
+            node_passed(t, seal_of(t, n->unsettled[0], 0));
+            memmove(n->unsettled, n->unsettled + 1, sizeof *n->unsettled * (size_t)--n->nunsettled);
+        }
+    }
+    return NULL;
+}
+
+/* The sink has sealed; its rows may still be on their way. *ret_settled: they are not. */
+static op_status_t settle_later(node_t *n, epoch_t epoch, bool *ret_settled, err_t **reterr) {
+    op_status_t st = n->nunsettled ? OP_MORE : sink_op_settle(&n->inst, epoch, reterr);
+    *ret_settled = st == OP_DONE;
+    if (st != OP_MORE) return st;
+    n->unsettled = xrealloc(n->unsettled, sizeof *n->unsettled * (size_t)(n->nunsettled + 1));
+    n->unsettled[n->nunsettled++] = epoch;
+    return OP_DONE;
+}
+
 op_status_t node_seal(node_t *n, err_t **reterr) {
     task_t *t = n->t;
     pending_seal_t *p = seal_of(t, n->barrier.epoch, n->barrier.flags);
     task_seal_t *s = p->seal;
     op_status_t st = OP_DONE;
+    bool passed = true;
     switch (n->op->kind) {
     case OP_SOURCE:
         seal_source(n, s);
@@ -143,7 +176,10 @@ op_status_t node_seal(node_t *n, err_t **reterr) {
         break;
     case OP_WATERMARK: seal_watermark(n, s); break;
     case OP_EXCHANGE_OUT: break;
-    case OP_SINK: st = seal_sink(n, s, reterr); break;
+    case OP_SINK:
+        st = seal_sink(n, s, reterr);
+        if (st == OP_DONE) st = settle_later(n, s->epoch, &passed, reterr);
+        break;
     default:
         if (n->op->kind == OP_VALUES) {
             s->rows_since += n->rows_since;
@@ -154,9 +190,6 @@ op_status_t node_seal(node_t *n, err_t **reterr) {
     }
     if (st != OP_DONE) return st;
     s->ended &= n->ended;
-    if (--p->nodes_left == 0) {
-        ASSERT(p == t->pending);
-        seal_finish(t);
-    }
+    if (passed) node_passed(t, p);
     return OP_DONE;
 }

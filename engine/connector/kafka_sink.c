@@ -2,7 +2,9 @@
  *
  * Lane mode encodes each row when it comes; the segment of an epoch is published by the lane after the epoch is complete (engine/lane.h). Direct mode
  * produces at once; an epoch is acked only when every record before its barrier has its delivery report (hazards A15), so nothing that a
- * restored job believes written is missing. A record that can never be written (too large) fails before its barrier (B1).
+ * restored job believes written is missing. Each record carries the number of its section, the rows between two barriers; a section counts
+ * its records without a report, so that rows behind a barrier need not wait for those before it. A record that can never be written (too
+ * large) fails before its barrier (B1).
  *
  * upsert-kafka: +I and +U write key and value, -D writes a tombstone, -U nothing.
  * Thread: the task's; librdkafka's threads only call env.wake. */
@@ -14,6 +16,11 @@
 
 #define RECORD_MAX_DEFAULT 1000000 /* below the broker's default max.message.bytes of 1048588 */
 #define SEGMENT_MAX ((size_t)1 << 30)
+
+typedef struct section {
+    epoch_t epoch; /* of the barrier at its end; 0: none yet */
+    uint64_t unacked;
+} section_t;
 
 typedef struct kafka_sink {
     arena_t *arena;
@@ -32,7 +39,10 @@ typedef struct kafka_sink {
     kafka_client_t *client;
     rd_kafka_queue_t *queue;
     rd_kafka_topic_t *topic;
-    uint64_t unacked;
+    section_t *sections; /* without all reports, and the one being written: the last */
+    int nsections, cap;
+    uintptr_t first; /* number of sections[0] */
+    uint64_t unacked; /* of all sections */
     uint32_t at; /* row to go on with */
     rd_kafka_resp_err_t failed;
     bool ended;
@@ -67,6 +77,15 @@ static int32_t choose_partition(const rd_kafka_topic_t *t, const void *key, size
     if (k->partitioner == PARTITION_FIXED) return k->subtask % partitions;
     k->turn = (k->turn + 1) & 0xffffff;
     return (k->subtask + k->turn) % partitions;
+}
+
+static section_t *open_section(kafka_sink_t *k) {
+    if (k->nsections == k->cap) {
+        k->cap = MAX(2 * k->cap, 8);
+        k->sections = xrealloc(k->sections, (size_t)k->cap * sizeof *k->sections);
+    }
+    k->sections[k->nsections] = (section_t){0};
+    return &k->sections[k->nsections++];
 }
 
 static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
@@ -130,6 +149,7 @@ static err_t *kafka_sink_open(sink_t *s) {
     }
     if (k->lane) begin_segment(k);
     else TRY(open_producer(s, k));
+    open_section(k);
     return NULL;
 }
 
@@ -163,6 +183,7 @@ static void take_reports(kafka_sink_t *k) {
     while ((ev = rd_kafka_queue_poll(k->queue, 0)) != NULL) {
         const rd_kafka_message_t *m;
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
+            k->sections[(uintptr_t)m->_private - k->first].unacked--;
             k->unacked--;
             if (!m->err) kafka_client_alive(k->client);
             else if (!k->failed) k->failed = m->err;
@@ -176,24 +197,37 @@ static err_t *delivery_error(kafka_sink_t *k) {
     return kafka_error(k->client, k->failed, "table %s: topic '%s'", k->table.t->name, options_get(&k->table.t->options, "topic"));
 }
 
-/* OP_MORE: the queue is full. */
-static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **reterr) {
+static rd_kafka_resp_err_t produce_with_all(kafka_sink_t *k, const lane_record_t *r, void *section) {
     rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->topic},
                            {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA},
                            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
                            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {r->has_key ? (void *)r->key.p : NULL, r->has_key ? r->key.len : 0}},
                            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0}},
+                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = section},
                            {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
                            {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
     rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
     rd_kafka_error_t *e = rd_kafka_produceva(k->client->rk, vus, ARRAY_LEN(vus) - !headers);
-    if (e && headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
-    if (!e) {
+    if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
+    rd_kafka_resp_err_t code = rd_kafka_error_code(e);
+    rd_kafka_error_destroy(e);
+    return code;
+}
+
+/* OP_MORE: the queue is full. */
+static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **reterr) {
+    void *section = (void *)(k->first + (uintptr_t)k->nsections - 1);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (r->timestamp_ms > 0 || r->headers.len) code = produce_with_all(k, r, section);
+    else if (rd_kafka_produce(k->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0,
+                              r->has_key ? r->key.p : NULL, r->has_key ? r->key.len : 0, section))
+        code = rd_kafka_last_error();
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        k->sections[k->nsections - 1].unacked++;
         k->unacked++;
         return OP_DONE;
     }
-    rd_kafka_resp_err_t code = rd_kafka_error_code(e);
-    rd_kafka_error_destroy(e);
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) return OP_MORE;
     *reterr = kafka_error(k->client, code, "table %s", k->table.t->name);
     return OP_FAIL;
@@ -255,10 +289,24 @@ static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t
         k->rows = 0;
         return OP_DONE;
     }
+    k->sections[k->nsections - 1].epoch = epoch;
+    open_section(k);
+    return OP_DONE;
+}
+
+static op_status_t kafka_sink_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
+    kafka_sink_t *k = s->self;
+    if (k->lane) return OP_DONE;
     take_reports(k);
     if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
     note_outage(s, k);
-    return k->unacked && (k->table.guarantee != GUARANTEE_NONE || k->ended) ? OP_MORE : OP_DONE;
+    bool wait = k->table.guarantee != GUARANTEE_NONE || k->ended;
+    int done = 0;
+    while (k->sections[done].epoch && !k->sections[done].unacked) done++;
+    k->first += (uintptr_t)done;
+    k->nsections -= done;
+    memmove(k->sections, k->sections + done, (size_t)k->nsections * sizeof *k->sections);
+    return wait && k->sections[0].epoch && k->sections[0].epoch <= epoch ? OP_MORE : OP_DONE;
 }
 
 static void kafka_sink_close(sink_t *s) {
@@ -275,6 +323,7 @@ static void kafka_sink_close(sink_t *s) {
     buf_free(&k->key_bytes);
     buf_free(&k->headers_bytes);
     buf_free(&k->segment);
+    free(k->sections);
     if (k->arena) arena_free(k->arena);
 }
 
@@ -282,7 +331,7 @@ static void kafka_sink_close(sink_t *s) {
     {                                                                                                                           \
         .connector = name, .state_size = sizeof(kafka_sink_t), .check = kafka_sink_check, .prepare = kafka_sink_prepare,        \
         .prepare_lanes = kafka_sink_prepare_lanes, .open = kafka_sink_open, .write = kafka_sink_write, .seal = kafka_sink_seal, \
-        .end = kafka_sink_end, .close = kafka_sink_close,                                                                                              \
+        .settle = kafka_sink_settle, .end = kafka_sink_end, .close = kafka_sink_close,                                          \
     }
 const sink_vtable_t kafka_sink = KAFKA_SINK("kafka");
 const sink_vtable_t upsert_kafka_sink = KAFKA_SINK("upsert-kafka");

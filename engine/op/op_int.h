@@ -25,6 +25,7 @@ err_t *values_next(op_t *op, batch_t **ret); /* NULL at the end */
 
 /* ---- sink_op.c */
 err_t *sink_op_bind(op_t *op, const sink_vtable_t *vt); /* before open */
+op_status_t sink_op_settle(op_t *op, epoch_t epoch, err_t **reterr);
 op_status_t sink_op_seal(op_t *op, epoch_t epoch, buf_t *bytes, buf_t *segment, uint64_t *ret_rows, err_t **reterr);
 err_t *sink_op_complete(op_t *op, epoch_t epoch);
 const char *sink_op_waits_for(const op_t *op); /* NULL: nothing outside */

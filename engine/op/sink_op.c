@@ -183,6 +183,11 @@ op_status_t sink_op_seal(op_t *op, epoch_t epoch, buf_t *bytes, buf_t *segment, 
     return st;
 }
 
+op_status_t sink_op_settle(op_t *op, epoch_t epoch, err_t **reterr) {
+    sink_op_t *s = op->self;
+    return s->sink.vt->settle ? s->sink.vt->settle(&s->sink, epoch, reterr) : OP_DONE;
+}
+
 const char *sink_op_waits_for(const op_t *op) {
     const sink_op_t *s = op->self;
     return s && s->sink.waits_for[0] ? s->sink.waits_for : NULL;

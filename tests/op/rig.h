@@ -145,6 +145,9 @@ struct rig {
     bool unbounded;      /* waits at the end of the data instead of ending */
     size_t channel_bytes;
     uint32_t sink_refuses; /* one in so many writes is refused at first; 0 never */
+    uint32_t sink_settles; /* one in so many questions whether an epoch is durable outside is answered yes; 0 all */
+    bool sink_holds;       /* only epochs up to `settled` are durable outside */
+    epoch_t settled;
     uint64_t seed;
     rng_t rng;
     int64_t now;
@@ -246,9 +249,14 @@ static op_status_t snk_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t *segme
     buf_clear(&t->lines);
     return OP_DONE;
 }
+static op_status_t snk_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
+    rig_t *r = the_rig;
+    if (r->sink_holds && epoch > r->settled) return OP_MORE;
+    return r->sink_settles && rng_below(&r->rng, r->sink_settles) ? OP_MORE : OP_DONE;
+}
 static void snk_close(sink_t *s) { buf_free(&((test_sink_t *)s->self)->lines); }
 static const sink_vtable_t test_sink = {.connector = "test", .state_size = sizeof(test_sink_t), .takes_updates = true,
-                                        .open = snk_open, .write = snk_write, .seal = snk_seal, .close = snk_close};
+                                        .open = snk_open, .write = snk_write, .seal = snk_seal, .settle = snk_settle, .close = snk_close};
 static const sink_vtable_t *rig_find_sink(const char *name) { return strcmp(name, "test") == 0 ? &test_sink : NULL; }
 
 /* ---------------------------------------------------------------- life */
@@ -295,6 +303,8 @@ static void rig_complete(rig_t *r, epoch_t e) {
 static void rig_sealed(void *arg, task_seal_t *s) {
     rig_t *r = arg;
     ck_assert_int_lt(r->nseals, 4096);
+    for (int i = 0; i < r->nseals; i++) /* a task's seals come in the order of their epochs */
+        ck_assert(r->seals[i]->stage != s->stage || r->seals[i]->subtask != s->subtask || r->seals[i]->epoch < s->epoch);
     r->seals[r->nseals++] = s;
 }
 

@@ -49,6 +49,7 @@ START_TEST(any_interleaving_gives_the_same_windows) {
         r->poll_rows = 1 + (uint32_t)seed * 13;
         r->channel_bytes = seed % 3 ? 1 : 0; /* one batch fills the channel */
         r->sink_refuses = seed % 4 ? 3 : 0;
+        r->sink_settles = seed % 3 ? 0 : 9;
         rig_build(r);
         rig_finish(r, 7);
         assert_same_lines(rig_output(r), want);
@@ -68,6 +69,7 @@ START_TEST(killed_and_restored_equals_undisturbed) {
         r->poll_rows = 11;
         r->channel_bytes = seed % 3 ? 1 : 0;
         r->sink_refuses = seed % 4 ? 3 : 0;
+        r->sink_settles = seed % 3 ? 0 : 9;
         for (int life = 0; life < 6; life++) {
             rig_build(r);
             rig_run(r, 30 + (int)rng_below(&r->rng, 60), 6);
@@ -81,6 +83,38 @@ START_TEST(killed_and_restored_equals_undisturbed) {
         rig_free(r);
     }
     free(want);
+}
+END_TEST
+
+/* A15: what a sink wrote before the barrier is on its way. Rows and barriers behind it do not wait, the seal does. */
+START_TEST(rows_and_barriers_pass_a_sink_while_the_seals_before_them_wait) {
+    plan_t *p = plan_begin(1);
+    plan_stage_t *st = plan_stage(p);
+    plan_source(p, st, 1);
+    plan_sink(p, st);
+    rig_t *r = rig_new(p, steady, 1, 300);
+    r->sink_holds = r->unbounded = true;
+    rig_build(r);
+    rig_run(r, 4, 0);
+    rig_inject(r, 0);
+    rig_run(r, 10, 0);
+    rig_inject(r, 0);
+    rig_run(r, 200, 0);
+    task_stats_t stats;
+    task_stats(r->tasks[0], &stats);
+    ck_assert_uint_eq(stats.rows_out, 300); /* all of them, with two epochs open */
+    ck_assert_int_eq(r->nseals, 0);
+    r->settled = 1;
+    rig_round(r, NULL);
+    ck_assert_int_eq(r->nseals, 1);
+    ck_assert_uint_eq(r->seals[0]->epoch, 1);
+    ck_assert_int_gt(r->splits.items[0].position, 0);
+    ck_assert_int_lt(r->splits.items[0].position, 300);
+    r->settled = 2;
+    rig_round(r, NULL);
+    ck_assert_uint_eq(r->complete, 2);
+    ck_assert_int_eq(r->splits.items[0].position, 300);
+    rig_free(r);
 }
 END_TEST
 
@@ -277,5 +311,6 @@ START_TEST(a_union_aligns_its_inputs) {
 END_TEST
 
 TESTS("task", rows_pass_a_chain_in_one_task, tumbling_count_and_sum_in_one_task, any_interleaving_gives_the_same_windows,
-      killed_and_restored_equals_undisturbed, an_ended_task_answers_barriers, nothing_follows_a_final_barrier, an_idle_split_stops_holding_time,
+      killed_and_restored_equals_undisturbed, rows_and_barriers_pass_a_sink_while_the_seals_before_them_wait,
+      an_ended_task_answers_barriers, nothing_follows_a_final_barrier, an_idle_split_stops_holding_time,
       a_source_without_splits_holds_nothing, a_lost_batch_fails_the_task_at_the_barrier, a_union_aligns_its_inputs)
