@@ -3,7 +3,7 @@ slower bends no curve. Points name the --memory they had."""
 import subprocess, time
 from live import KEYED
 from measure import Sample, median, sample, say, thread_cpu
-from works import BLACKHOLE, modes
+from works import BLACKHOLE, CLUSTER, modes
 from harness import Failure, wait_for
 
 SHIFT = {'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}
@@ -38,28 +38,63 @@ def keys(b, o):
             b.cluster(memory='4G')
             points[f'10^{e} keys, --memory 4G (cluster)'] = lambda sql=sql, n=n: b.run_on_cluster(sql, n)
     rows = walk(b, o, 'keys', points)
+    if o.large:
+        rows += text_keys(b, o)
     for mark in (' (cluster)', ''):
-        mine = [r for r in rows if r['variant'].endswith('4G' + mark)]
+        mine = [r for r in rows if r['variant'].endswith('4G' + mark) and 'text' not in r['variant']]
         if mine:
             ratio = mine[-1]['per_cpu_second'] / mine[0]['per_cpu_second']
             rows.append(verdict('keys', f'10^{most} against 10^3' + mark, ratio, 'at least a third', ratio >= 1 / 3))
     return rows
 
 
+def text_keys(b, o):
+    """10^7 keys that are text of 16 bytes"""
+    n = 2 * 10 ** 7
+    sql = b.sql("""CREATE TABLE src (k BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'number-of-rows' = '${ROWS}',
+ 'fields.k.min' = '0', 'fields.k.max' = '9999999');
+CREATE TABLE dst (k STRING, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM (SELECT CONCAT('user-', LPAD(CAST(k AS STRING), 11, '0')) AS k, v FROM src) GROUP BY k;""", ROWS=n)
+    points = {}
+    if o.mode in ('run', 'both'):
+        points['10^7 keys of text, --memory 8G'] = lambda: b.run(sql, memory='8G')
+    if o.mode in ('cluster', 'both'):
+        b.end_cluster()
+        b.cluster(memory='8G')
+        points['10^7 keys of text, --memory 8G' + CLUSTER] = lambda: b.run_on_cluster(sql, n)
+    return walk(b, o, 'keys', points)
+
+
 def budget(b, o):
-    """state eight times the --memory budget: RSS and rate against the same in memory"""
+    """state eight times the --memory budget, every key twice, far apart, so that what was spilled is read back: RSS and rate against the same in memory"""
     memory, n = ('64M', 6000000) if o.quick else ('128M', 16000000)
     size = int(memory[:-1]) * SHIFT[memory[-1]] / 1e6
     sql = f"""CREATE TABLE src (k BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.k.kind' = 'sequence',
- 'fields.k.start' = '1', 'fields.k.end' = '{n}');
+ 'fields.k.start' = '1', 'fields.k.end' = '{2 * (n + 1)}');
 CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT k * 7919 % {n + 1}, COUNT(*), SUM(v) FROM src GROUP BY k * 7919 % {n + 1};"""
-    rows = walk(b, o, 'budget', {f'{n / 1e6:.0f} M keys, --memory 8G': lambda: b.run(sql, memory='8G'),
-                                 f'{n / 1e6:.0f} M keys, --memory {memory}': lambda: b.run(sql, memory=memory)})
-    rss, rate = rows[1]['rss_mb'], rows[0]['per_cpu_second'] / rows[1]['per_cpu_second']
-    return rows + [verdict('budget', 'state against the budget', rows[0]['rss_mb'] / size, 'at least 8 times, else not the test', rows[0]['rss_mb'] >= 8 * size),
-                   verdict('budget', 'RSS against the budget', rss / size, 'at most 1.20', rss <= 1.2 * size),
-                   verdict('budget', 'slower by', rate, 'at most 10 times', rate <= 10)]
+
+    def on_cluster(memory):
+        b.end_cluster()  # --memory is a worker's
+        b.cluster(memory=memory)
+        return b.run_on_cluster(sql, 2 * (n + 1))
+    points, rows = {}, []
+    for m in ('8G', memory):
+        if o.mode in ('run', 'both'):
+            points[f'{n / 1e6:.0f} M keys twice, --memory {m}'] = lambda m=m: b.run(sql, memory=m)
+        if o.mode in ('cluster', 'both'):
+            points[f'{n / 1e6:.0f} M keys twice, --memory {m}' + CLUSTER] = lambda m=m: on_cluster(m)
+    rows = walk(b, o, 'budget', points)
+    for mark in ('', CLUSTER):
+        mine = [r for r in rows if r['variant'].endswith(CLUSTER) == bool(mark)]
+        if len(mine) != 2:
+            continue
+        whole, tight = mine
+        rate = whole['per_cpu_second'] / tight['per_cpu_second']
+        rows += [verdict('budget', 'state against the budget' + mark, whole['rss_mb'] / size, 'at least 8 times, else not the test', whole['rss_mb'] >= 8 * size),
+                 verdict('budget', 'RSS against the budget' + mark, tight['rss_mb'] / size, 'at most 1.20', tight['rss_mb'] <= 1.2 * size),
+                 verdict('budget', 'slower by' + mark, rate, 'at most 10 times', rate <= 10)]
+    return rows
 
 
 def against_bare(b, o, work, topics, sql_of):
@@ -116,6 +151,38 @@ def selectivity(b, o):
     return walk(b, o, 'selectivity', points)
 
 
+def slot_cpu(pid):
+    return {name: cpu for name, cpu in thread_cpu(pid).values() if name.startswith('slot-')}
+
+
+def busiest(used):
+    if len(used) != 2:
+        raise Failure(f'not two slots: {used}')
+    return max(used.values()) / max(0.01, min(used.values()))
+
+
+def slots_of_run(b, sql):
+    p = subprocess.Popen([str(a) for a in b.run_args(sql)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    used = {}
+    while p.poll() is None:
+        try:
+            used.update(slot_cpu(p.pid))
+        except OSError:
+            pass
+        time.sleep(0.02)
+    if p.returncode:
+        raise Failure(f'tidegate run: status {p.returncode}')
+    return busiest(used)
+
+
+def slots_on_cluster(b, sql):
+    b.cluster()
+    pid = b.procs['w1'].p.pid
+    before = slot_cpu(pid)
+    b.run_on_cluster(sql, 0)
+    return busiest({n: cpu - before.get(n, 0) for n, cpu in slot_cpu(pid).items()})
+
+
 def skew(b, o):
     """Zipf's law of 1.2 over 100,000 keys: CPU of the two slots against each other"""
     rows = []
@@ -125,20 +192,9 @@ def skew(b, o):
  'properties.bootstrap.servers' = '${{BOOTSTRAP}}', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'format' = 'json');
 CREATE TABLE dst (category STRING, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT category, COUNT(*), SUM(amount) FROM events GROUP BY category;""")
-        ratios = []
-        for _ in range(max(1, o.pairs // 2)):
-            p = subprocess.Popen([str(a) for a in b.run_args(sql)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            used = {}
-            while p.poll() is None:
-                try:
-                    used.update({name: cpu for name, cpu in thread_cpu(p.pid).values() if name.startswith('slot-')})
-                except OSError:
-                    pass
-                time.sleep(0.02)
-            if p.returncode or len(used) < 2:
-                raise Failure(f'tidegate run: status {p.returncode}, slots {used}')
-            ratios.append(max(used.values()) / max(0.01, min(used.values())))
-        rows.append(verdict('skew', f'Zipf {s}: busiest slot against the other', median(ratios), 'at most 1.3', median(ratios) <= 1.3))
+        for mark in [m for m in ('', CLUSTER) if o.mode in ('both', 'cluster' if m else 'run')]:
+            ratios = [(slots_on_cluster if mark else slots_of_run)(b, sql) for _ in range(max(1, o.pairs // 2))]
+            rows.append(verdict('skew', f'Zipf {s}: busiest slot against the other' + mark, median(ratios), 'at most 1.3', median(ratios) <= 1.3))
     return rows
 
 
@@ -229,14 +285,24 @@ def checkpoint(b, o):
             rows.append({'work': 'checkpoint', 'variant': f'{size:,} keys, {rate:,} changes/s', 'value': by, 'state_bytes': state,
                          'text': f'{by / 1e3:.1f} kB an epoch of 100 ms, {by / (rate / 10):.0f} bytes a change, {took:.0f} ms; state {state / 1e6:.1f} MB'})
     for rate, v in per.items():
-        rows.append(verdict('checkpoint', f'{rate:,} changes/s: largest epoch against smallest over 100 times the state', max(v) / min(v), 'at most 3', max(v) <= 3 * min(v)))
+        rows.append(verdict('checkpoint', f'{rate:,} changes/s: largest epoch against smallest over {1000 if o.large else 100} times the state', max(v) / min(v), 'at most 3', max(v) <= 3 * min(v)))
     return rows
+
+
+LARGE_STATE = 5e9  # bytes
+
+
+def recovery_sizes(o):
+    """Numbers of keys; None: as many as make LARGE_STATE, by the bytes a key took before."""
+    return (100000, 1000000) + (() if o.quick else (10000000,)) + ((None,) if o.large else ())
 
 
 def recovery(b, o):
     """outage after kill -9 of one of two workers, against the size of the state"""
-    rows = []
-    for size in (100000, 1000000) + (() if o.quick else (10000000,)) + ((50000000,) if o.large else ()):
+    rows, state = [], 0
+    for size in recovery_sizes(o):
+        size = size or int(LARGE_STATE / (state / last))
+        last = size
         b.cluster(workers=2, memory='8G')
         job = stand(b, size, 1000, parallelism=4)
         state = sum(t['state_bytes'] for t in tasks(b, job))

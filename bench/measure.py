@@ -2,7 +2,7 @@
 
 A sample is one or more whole runs, repeated until --min-seconds have passed. CPU seconds are user + system of all processes of the engine:
 of `run` and of the bare client from wait4 (so process start counts), of a cluster's processes as a difference from /proc."""
-import math, os, re, shutil, signal, subprocess, sys, time
+import http.client, json, math, os, re, shutil, signal, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(ROOT, 'integration'))
 import harness  # noqa: E402
 from harness import Failure, TIDEGATE, TOOL, wait_for  # noqa: E402
 
+ALLOC_COUNT = os.path.join(os.environ.get('TIDEGATE_BUILD', os.path.dirname(TIDEGATE)), 'alloc_count.so')
 FLINK = os.path.join(HERE, 'flink.sh')
 TICK = os.sysconf('SC_CLK_TCK')
 
@@ -119,9 +120,11 @@ def timed(argv, env=None, timeout=900, stdout=None):
 class Bench(harness.Cluster):
     """A real broker, topics made once, runs of the engine in one process or on a cluster of its own."""
 
+    kafka_jvm = os.environ.get('KAFKA_JVM', '')  # all of Java's compilers: the broker shall not be what is measured
+
     def __init__(self, options):
         super().__init__('bench')
-        self.options, self.serial, self.flink_pid = options, 0, None
+        self.options, self.serial, self.flink_pid, self.rest, self.warm = options, 0, None, None, False
 
     def path(self, name):
         return os.path.join(os.path.abspath(self.options.dir), name) if name == 'kafka' and self.options.dir else super().path(name)
@@ -189,6 +192,14 @@ class Bench(harness.Cluster):
             raise Failure(f'tidegate run: status {status}\n{text}\n--- of\n{sql}')
         return Sample(int(m.group(2)), wall, cpu, rss, rows_out=int(m.group(3)))
 
+    def warm_kafka(self, work):
+        """Lets the broker compile what the measurement will call: the first seconds of a Java process are slower by a multiple."""
+        self.need_kafka()
+        if not self.warm:
+            say('warms the broker')
+            work()
+            self.warm = True
+
     def consume(self, topic, events):
         status, text, wall, cpu, rss = timed([TOOL, 'consume', topic, events], {'BOOTSTRAP': self.bootstrap})
         if status:
@@ -197,8 +208,8 @@ class Bench(harness.Cluster):
 
     def allocations(self, sql, **how):
         """Allocations per event of one run."""
-        lib, out = os.path.join(os.path.dirname(TIDEGATE), 'alloc_count.so'), self.path('allocations')
-        s = self.run(sql, env={'LD_PRELOAD': lib, 'ALLOC_COUNT': out}, **how)
+        out = self.path('allocations')
+        s = self.run(sql, env={'LD_PRELOAD': ALLOC_COUNT, 'ALLOC_COUNT': out}, **how)
         with open(out) as f:
             return int(f.read().split()[0]) / max(1, s.events)
 
@@ -258,24 +269,49 @@ class Bench(harness.Cluster):
     def cluster_cpu(self):
         return sum(proc_cpu(pid) for pid in self.engine_pids().values())
 
+    def forget_peak(self):
+        """From here on the peak RSS of the cluster's processes is that of what runs next."""
+        for pid in self.engine_pids().values():
+            with open(f'/proc/{pid}/clear_refs', 'w') as f:
+                f.write('5')
+
     def cluster_rss(self):
         return max(rss_mb(pid) for n, pid in self.engine_pids().items() if n != 'coordinator')
 
+    def look(self, job):
+        """The job as the coordinator's HTTP API shows it, over one connection that stays open: what looks on must cost the cluster little."""
+        for last in (False, True):
+            try:
+                self.rest = self.rest or http.client.HTTPConnection('127.0.0.1', self.ports['coordinator-http'], timeout=10)
+                self.rest.request('GET', f'/api/jobs/{job}')
+                answer = self.rest.getresponse()
+                text = answer.read()
+                break
+            except (OSError, http.client.HTTPException):  # the coordinator of before
+                self.rest = None
+                if last:
+                    raise
+        if answer.status != 200:
+            raise Failure(f'{job}: {answer.status} {text[:500]}')
+        return json.loads(text)['job']
+
     def until_finished(self, job, timeout=900):
         def state():
-            s = self.job(job)['job']['state']
-            if s in ('FAILED', 'CANCELLED', 'STOPPED'):
-                raise RuntimeError(f'{job} is {s}: {self.job(job)}')
-            return s == 'FINISHED'
-        wait_for(f'the end of {job}', state, timeout)
+            doc = self.look(job)
+            if doc['state'] in ('FAILED', 'CANCELLED', 'STOPPED'):
+                raise RuntimeError(f"{job} is {doc['state']}: {doc}")
+            return doc['state'] == 'FINISHED'
+        wait_for(f'the end of {job}', state, timeout, 0.25)
 
     def run_on_cluster(self, sql, events, parallelism=2, epochs='1s'):
         """One whole job on the cluster that is up."""
         self.serial += 1
+        self.forget_peak()
         cpu, start = self.cluster_cpu(), time.monotonic()
         job = self.submit(sql, f'job{self.serial}', parallelism, ('--set', f'execution.checkpointing.interval={epochs}'))
         self.until_finished(job)
-        wall = time.monotonic() - start
+        doc = self.look(job)
+        wall = min(time.monotonic() - start, (doc['ended_ms'] - doc['created_ms']) / 1000)  # not what the look came too late
         return Sample(events, wall, self.cluster_cpu() - cpu, self.cluster_rss())
 
 

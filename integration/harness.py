@@ -97,6 +97,8 @@ class Process:
 class Cluster:
     """with Cluster() as c: c.kafka(); c.etcd(); c.coordinator(); c.worker(1) ..."""
 
+    kafka_jvm = '-XX:TieredStopAtLevel=1'  # the broker of a test lives too short for a better compiler
+
     def __init__(self, name='test', broker=None):
         """broker: another Cluster whose Kafka broker this one uses"""
         self.dir = tempfile.mkdtemp(prefix=f'tidegate-{name}-')
@@ -145,7 +147,7 @@ class Cluster:
     def kafka(self, *config):
         self.kafka_port = self.kafka_port or free_port(2)  # the controller listens on the port behind
         self.start('kafka', [os.path.join(HERE, 'kafka.sh'), 'start', self.path('kafka'), str(self.kafka_port), *config],
-                   {'KAFKA_JVM': '-XX:TieredStopAtLevel=1'})  # lives too short for a better compiler
+                   {'KAFKA_JVM': self.kafka_jvm})
         wait_for('the Kafka broker', lambda: not self.procs['kafka'].alive() or listens(self.kafka_port), 60)
         self.procs['kafka'].p.wait(60)  # the script ends when the broker answers
         if self.procs['kafka'].p.returncode:
