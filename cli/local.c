@@ -161,13 +161,9 @@ static waiter_t *call_begin(local_t *l, client_request_t r) {
 }
 
 static bool call_done(waiter_t *w, int wait_ms) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += wait_ms / 1000;
-    t.tv_nsec += wait_ms % 1000 * 1000000L;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    int64_t end = clock_mono_ns() + (int64_t)wait_ms * 1000000;
     pthread_mutex_lock(&w->lock);
-    while (!w->has && pthread_cond_clockwait(&w->done, &w->lock, CLOCK_MONOTONIC, &t) == 0) {}
+    while (!w->has && clock_wait_until(&w->done, &w->lock, end)) {}
     bool has = w->has;
     pthread_mutex_unlock(&w->lock);
     return has;

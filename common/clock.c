@@ -12,6 +12,11 @@ static int64_t now_ns(clockid_t id) {
 int64_t clock_mono_ns(void) { return now_ns(CLOCK_MONOTONIC); }
 int64_t clock_mono_ms(void) { return now_ns(CLOCK_MONOTONIC) / 1000000; }
 
+bool clock_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t mono_ns) {
+    struct timespec t = {.tv_sec = mono_ns / 1000000000, .tv_nsec = mono_ns % 1000000000};
+    return pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &t) == 0;
+}
+
 /* The file is read at every call: this is for tests. */
 static int64_t wall_offset_ms(const char *path) {
     char text[32] = "";

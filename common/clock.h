@@ -1,8 +1,11 @@
 /* clock.h: the clock and randomness, for drivers. Cores never call this: time arrives in events. */
 #pragma once
 #include "common/base.h"
+#include <pthread.h>
 int64_t clock_mono_ms(void);
 int64_t clock_mono_ns(void);
+/* Waits for cond, with lock held, at most until that moment of clock_mono_ns(); false: it is past. Wakes without cause, as pthread_cond_wait does. */
+bool clock_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t mono_ns);
 /* Lets a test turn the wall clock of one process: TIDEGATE_WALL_OFFSET names a file that holds milliseconds to add, which may change at any time. */
 int64_t clock_wall_ms(void);
 uint64_t clock_random(void); /* from the kernel */

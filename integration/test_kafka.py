@@ -627,7 +627,7 @@ def on_the_broker(name, topic, partitions):
     with Cluster('kafka-' + topic) as c:
         c.kafka()
         c.topic(topic, partitions)
-        r = subprocess.run([exe, topic], env=dict(os.environ, BOOTSTRAP=c.bootstrap, CK_FORK='no'), capture_output=True, timeout=200 * SLOW)
+        r = subprocess.run([exe], env=dict(os.environ, BOOTSTRAP=c.bootstrap, TOPIC=topic, CK_FORK='no'), capture_output=True, timeout=200 * SLOW)
         if r.returncode:
             raise Failure(r.stdout.decode() + r.stderr.decode())
         print('  ' + r.stdout.decode().strip().splitlines()[-1])

@@ -316,12 +316,8 @@ static void pace(lane_handle_t *h) {
     h->pace_ms = MIN(h->pace_ms ? h->pace_ms * 2 : 20, (int64_t)PACE_MAX_MS);
     int64_t until = clock_mono_ms() + h->pace_ms;
     while (clock_mono_ms() < until && !is_closing(h)) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_nsec += 50000000;
-        if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
         pthread_mutex_lock(&h->lock);
-        if (!h->closing) pthread_cond_clockwait(&h->wake, &h->lock, CLOCK_MONOTONIC, &t);
+        if (!h->closing) clock_wait_until(&h->wake, &h->lock, clock_mono_ns() + 50000000);
         pthread_mutex_unlock(&h->lock);
     }
 }

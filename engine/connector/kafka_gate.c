@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define API_FETCH 1
 #define MESSAGE_OVERHEAD 256u /* an op of librdkafka with its share of allocator rounding */
@@ -21,13 +20,6 @@ struct kafka_gate {
     uint64_t messages, bytes;
 };
 
-static void until(struct timespec *t, int64_t ms) {
-    clock_gettime(CLOCK_MONOTONIC, t);
-    t->tv_sec += ms / 1000;
-    t->tv_nsec += ms % 1000 * 1000000;
-    if (t->tv_nsec >= 1000000000) t->tv_sec++, t->tv_nsec -= 1000000000;
-}
-
 static bool too_long(kafka_gate_t *g) {
     return g->queue && rd_kafka_queue_length(g->queue) > atomic_load_explicit(&g->limit, memory_order_relaxed);
 }
@@ -38,11 +30,8 @@ static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int fd, const char *name, int
     if (api != API_FETCH) return RD_KAFKA_RESP_ERR_NO_ERROR;
     pthread_mutex_lock(&g->lock);
     atomic_fetch_add(&g->waiting, 1);
-    if (too_long(g)) {
-        struct timespec end;
-        until(&end, KAFKA_GATE_WAIT_MS);
-        while (too_long(g) && pthread_cond_timedwait(&g->shorter, &g->lock, &end) == 0) {}
-    }
+    int64_t end = clock_mono_ns() + KAFKA_GATE_WAIT_MS * 1000000L;
+    while (too_long(g) && clock_wait_until(&g->shorter, &g->lock, end)) {}
     atomic_fetch_sub(&g->waiting, 1);
     pthread_mutex_unlock(&g->lock);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -54,11 +43,7 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
 
 kafka_gate_t *kafka_gate_new(rd_kafka_conf_t *conf) {
     kafka_gate_t *g = xcalloc(1, sizeof *g);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g->shorter, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&g->shorter, NULL);
     pthread_mutex_init(&g->lock, NULL);
     atomic_init(&g->limit, KAFKA_GATE_BYTES / (2 * MESSAGE_OVERHEAD));
     rd_kafka_conf_interceptor_add_on_new(conf, "gate", on_new, g);

@@ -29,11 +29,7 @@ static bool ask(kafka_client_t *c, const place_t *p, int64_t want) {
 }
 
 static void pause_until_next(kafka_idle_t *k) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += ASK_EVERY_MS * 1000000L;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    if (!k->stopping) pthread_cond_clockwait(&k->wake, &k->lock, CLOCK_MONOTONIC, &t);
+    if (!k->stopping) clock_wait_until(&k->wake, &k->lock, clock_mono_ns() + ASK_EVERY_MS * 1000000L);
 }
 
 static void *idle_thread(void *arg) {

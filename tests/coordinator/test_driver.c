@@ -141,11 +141,9 @@ static client_reply_t call(coord_driver_t *d, client_op_t op, job_id_t job, cons
     r->job = job;
     if (sql) r->spec = (job_spec_t){.sql = xstrdup(sql), .parallelism = 2};
     coord_driver_call(d, r, answered, &w);
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 30;
+    int64_t until = clock_mono_ns() + 30000000000;
     pthread_mutex_lock(&w.lock);
-    while (!w.done) ck_assert_int_eq(pthread_cond_timedwait(&w.cond, &w.lock, &until), 0);
+    while (!w.done) ck_assert(clock_wait_until(&w.cond, &w.lock, until));
     pthread_mutex_unlock(&w.lock);
     return w.reply;
 }

@@ -1,16 +1,14 @@
-/* The gate before Fetch requests on the real broker named by BOOTSTRAP (integration/test_kafka.py runs it). argv: an empty topic of one partition. */
+/* The gate before Fetch requests on the real broker named by BOOTSTRAP (integration/test_kafka.py runs it). TOPIC: empty, of one partition. */
 #include "common/clock.h"
 #include "engine/connector/kafka_client.h"
 #include "tests/helpers/test.h"
+#include "tests/kafka/broker.h"
 #include <stdio.h>
 #include <unistd.h>
 
 #define MESSAGES 300000
 #define SIZE 100
 #define ANSWER_BYTES 1000000
-
-static const char *topic;
-static table_t table;
 
 static void fill(void) {
     kafka_client_t *c;
@@ -92,21 +90,4 @@ START_TEST(a_handle_whose_broker_thread_waits_is_destroyed_at_once) {
 }
 END_TEST
 
-int main(int argc, char **argv) {
-    const char *keys[] = {"connector", "topic", "properties.bootstrap.servers"};
-    const char *values[] = {"kafka", argc > 1 ? argv[1] : "gate-test", getenv("BOOTSTRAP") ? getenv("BOOTSTRAP") : "127.0.0.1:9092"};
-    topic = values[1];
-    table = (table_t){.name = "events", .connector = "kafka", .options = {3, keys, values}};
-    Suite *s = suite_create("broker_gate");
-    TCase *c = tcase_create("broker_gate");
-    tcase_set_timeout(c, 200);
-    tcase_add_test(c, what_is_not_polled_is_not_fetched_and_nothing_is_missing_afterwards);
-    tcase_add_test(c, a_handle_whose_broker_thread_waits_is_destroyed_at_once);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
-}
+TESTS("broker_gate", what_is_not_polled_is_not_fetched_and_nothing_is_missing_afterwards, a_handle_whose_broker_thread_waits_is_destroyed_at_once)

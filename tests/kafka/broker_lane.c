@@ -1,15 +1,14 @@
 /* The Kafka lane driver against the real broker named by BOOTSTRAP (integration/test_lane.py runs it): commits, fences, reads its ledger, resumes.
- * argv: data topic (exists). */
+ * TOPIC: exists. */
 #include "common/clock.h"
 #include "common/mailbox.h"
 #include "engine/connector/kafka_ledger.h"
 #include "tests/helpers/test.h"
+#include "tests/kafka/broker.h"
 #include "worker/lane_kafka.h"
 #include <stdio.h>
 
-static const char *topic;
-static table_t table;
-static plan_op_t op;
+static const plan_op_t op = {.table = &table};
 
 static void on_answer(void *arg, lane_answer_t a) {
     lane_answer_t *copy = xmalloc(sizeof a);
@@ -169,22 +168,4 @@ START_TEST(a_restarted_job_does_not_take_the_ledger_back) {
 }
 END_TEST
 
-int main(int argc, char **argv) {
-    const char *keys[] = {"connector", "topic", "properties.bootstrap.servers"};
-    const char *values[] = {"kafka", argc > 1 ? argv[1] : "lane-test", getenv("BOOTSTRAP") ? getenv("BOOTSTRAP") : "127.0.0.1:9092"};
-    topic = values[1];
-    table = (table_t){.name = "results", .connector = "kafka", .options = {3, keys, values}};
-    op = (plan_op_t){.table = &table};
-    Suite *s = suite_create("broker_lane");
-    TCase *c = tcase_create("broker_lane");
-    tcase_set_timeout(c, 120);
-    tcase_add_test(c, publishes_and_resumes_from_its_ledger);
-    tcase_add_test(c, a_restarted_job_does_not_take_the_ledger_back);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
-}
+TESTS("broker_lane", publishes_and_resumes_from_its_ledger, a_restarted_job_does_not_take_the_ledger_back)
