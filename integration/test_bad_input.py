@@ -1,7 +1,7 @@
 """What a person can get wrong, on real processes: each test asserts the exit status and that the message names what is wrong, where, why
 and what to do about it, and that nothing is left behind. One broker and one cluster serve the whole file."""
 import json, os, re, signal, socket, subprocess, time
-from harness import Cluster, Failure, Process, TIDEGATE, wait_for
+from harness import Cluster, Failure, Process, TIDEGATE, free_port, wait_for
 
 SHARED = True
 shared = None
@@ -14,7 +14,8 @@ def cluster():
         shared.kafka()
         shared.coordinator(etcd=False)
         for i in (1, 2):
-            shared.worker(i, slots=4)
+            http = shared.ports.setdefault(f'w{i}-http', free_port())
+            shared.worker(i, slots=4, args=['--http', f'127.0.0.1:{http}'])
         shared.workers_ready(2)
     return shared
 
@@ -281,7 +282,7 @@ def test_garbage_on_every_port():
     job = c.submit("CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200');\n" +
                    "CREATE TABLE o (a BIGINT, n BIGINT) WITH ('connector' = 'blackhole');\nINSERT INTO o SELECT a, COUNT(*) FROM i GROUP BY a;", 'garbage', 4)
     data_ports = [int(w['address'].rsplit(':', 1)[1]) for w in c.json('workers')['workers'] if w['state'] == 'live']
-    ports = [c.ports['coordinator'], c.ports['coordinator-http'], *data_ports]
+    ports = [c.ports['coordinator'], c.ports['coordinator-http'], c.ports['w1-http'], *data_ports]
     noise = os.urandom(100000)
     said = [b'', b'\n', b'\0' * 65536, b'\xff' * 65536, noise, b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', b'GET /' + b'a' * 200000, b'\x16\x03\x01\x02\x00\x01\x00' + noise[:600],
             b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + noise, b'POST /jobs HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\nx', b'TGDF' + b'\xff' * 64, b'PUT /api/jobs/1/../../x HTTP/1.1\r\n\r\n']
@@ -300,8 +301,14 @@ def test_garbage_on_every_port():
     dead = [n for n, p in c.procs.items() if not p.alive() and not p.expected_death]
     if dead or sum(w['state'] == 'live' for w in c.json('workers')['workers']) != 2:
         raise Failure(f'dead: {dead}; {c.json("workers")}')
-    if talk(c.ports['coordinator-http'], b'GET /metrics HTTP/1.0\r\n\r\n', 5)[9:12] != b'200':
-        raise Failure('/metrics does not answer any more')
+    for name in ('coordinator', 'w1', 'w2'):
+        status, metrics = c.get('/metrics', name)
+        wanted = 'tidegate_job_rows_in_total' if name == 'coordinator' else 'task_rows_in_total'
+        if status != 200 or wanted not in metrics:
+            raise Failure(f'/metrics of {name} answers {status} and has no {wanted}: {metrics[:2000]}')
+    health, status = c.get('/health', 'w1'), c.get('/api/status', 'w1')
+    if health[0] != 200 or status[0] != 200 or 'tasks' not in json.dumps(json.loads(status[1])):
+        raise Failure(f'the worker says {health}, {status}')
     c.cli('cancel', job)
     print(f'  {len(said)} kinds of garbage and 20 silent connections at each of {len(ports)} ports: no restart, no death, rows go on')
 

@@ -105,7 +105,22 @@ def examples():
     verdict(found >= 5, f'docs/sql.md: only {found} examples were found')
 
 
+def helps():
+    """Each command that --help lists has a --help of its own, which names its options; those that tell something take --json."""
+    text = subprocess.run([tidegate, '--help'], capture_output=True, text=True, timeout=60, check=True).stdout
+    commands = re.findall(r'^  (\w+) +(?:(show) )?', text, flags=re.M)
+    verdict(len(commands) >= 15, f'tidegate --help lists {len(commands)} commands only', text)
+    for name, show in commands:
+        command = [name, show] if show else [name]
+        r = subprocess.run([tidegate, *command, '--help'], capture_output=True, text=True, timeout=60)
+        verdict(r.returncode == 0 and f'usage: tidegate {name} ' in r.stdout and (name == 'docs' or '\n  --' in r.stdout),
+                f'tidegate {" ".join(command)} --help ended with {r.returncode}', r.stdout + r.stderr)
+        if name in ('jobs', 'job', 'workers', 'manifest', 'ledger', 'submit', 'savepoint', 'stop', 'cancel', 'resume'):
+            verdict('--json' in r.stdout, f'tidegate {" ".join(command)} has no --json', r.stdout)
+
+
 generated()
+helps()
 links()
 names()
 examples()

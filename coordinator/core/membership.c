@@ -222,7 +222,8 @@ static void confirm(coord_t *c, job_t *j, job_worker_t *w) {
     job_send(c, j, w, m);
 }
 
-/* In: what sources read; out: what sinks took. */
+/* In: what sources read; out: what sinks took; the watermark: the least of the tasks that have one, so that a source task that has ended (or
+ * never had a split) does not speak for those that go on. */
 static void add_up(job_t *j) {
     memset(&j->totals, 0, sizeof j->totals);
     j->totals.watermark = WATERMARK_NONE;
@@ -237,7 +238,8 @@ static void add_up(job_t *j) {
             j->totals.late += t->late_rows;
             j->totals.bad += t->bad_records;
             j->totals.dropped += t->dropped_rows;
-            j->totals.watermark = MAX(j->totals.watermark, t->watermark);
+            if (t->watermark != WATERMARK_NONE && (j->totals.watermark == WATERMARK_NONE || t->watermark < j->totals.watermark))
+                j->totals.watermark = t->watermark;
         }
 }
 

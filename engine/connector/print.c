@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define PORTION 4096 /* bytes: a pipe takes them at once */
+
 typedef struct print_sink {
     int fd;
     char *prefix;
     bool header_done;
+    bool terminal; /* the live line of `run` may stand there: it is cleared before rows, and no row is torn by it */
     buf_t out;
     size_t written; /* bytes of out the descriptor took */
     bool pending;   /* the batch is in out: write() comes again with it until all is out */
@@ -33,6 +36,7 @@ static err_t *print_open(sink_t *s) {
     if (t) TRY(options_bool(&t->options, "standard-error", false, &err));
     const char *id = t ? options_get(&t->options, "print-identifier") : NULL;
     p->fd = err ? STDERR_FILENO : STDOUT_FILENO;
+    p->terminal = isatty(p->fd);
     p->out = buf_make(BUF_MAX_DEFAULT);
     if (s->env.op->sink_print) p->prefix = xstrdup("");
     else if (s->env.parallelism > 1) p->prefix = id ? xprintf("%s:%d> ", id, s->env.subtask + 1) : xprintf("%d> ", s->env.subtask + 1);
@@ -103,12 +107,20 @@ static void flink_rows(print_sink_t *p, const batch_t *b) {
     }
 }
 
+/* What one write() takes: whole lines where there is one. */
+static size_t portion(const print_sink_t *p) {
+    size_t left = p->out.len - p->written;
+    if (left <= PORTION) return left;
+    const uint8_t *from = p->out.data + p->written, *end = memrchr(from, '\n', PORTION);
+    return end ? (size_t)(end - from) + 1 : PORTION;
+}
+
 /* A reader that does not read holds us for 100 ms at most; then the batch comes again. */
 static op_status_t print_out(print_sink_t *p, err_t **reterr) {
     while (p->written < p->out.len) {
         struct pollfd wait = {.fd = p->fd, .events = POLLOUT};
         if (poll(&wait, 1, 100) == 0) return OP_MORE;
-        ssize_t n = write(p->fd, p->out.data + p->written, MIN(p->out.len - p->written, (size_t)4096));
+        ssize_t n = write(p->fd, p->out.data + p->written, portion(p));
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) {
             /* a pipe nobody reads stays so: no restart helps */
@@ -125,6 +137,7 @@ static op_status_t print_out(print_sink_t *p, err_t **reterr) {
 static op_status_t print_write(sink_t *s, const batch_t *b, err_t **reterr) {
     print_sink_t *p = s->self;
     if (!p->pending) {
+        if (p->terminal) buf_puts(&p->out, "\r\033[K");
         if (s->env.op->sink_print) table_rows(s, p, b);
         else flink_rows(p, b);
         p->pending = true;
