@@ -7,20 +7,25 @@
 #include <time.h>
 
 /* Asks the coordinators in turn: a standby says it does not lead, a dead one does not answer. */
-static err_t *ask(const config_t *c, const client_request_t *r, client_reply_t *ret) {
+#define ANSWER_MS 2000 /* for the way of an answer that came at the last moment */
+static err_t *ask(const config_t *c, client_request_t *r, client_reply_t *ret) {
     const char *list = config_str(c, "coordinator");
     int timeout = (int)config_i64(c, "timeout");
+    bool long_op = r->op == CLIENT_STOP || r->op == CLIENT_CANCEL || r->op == CLIENT_SAVEPOINT || r->op == CLIENT_FORGET;
     err_t *last = NULL;
+    r->wait_ms = long_op ? timeout : 0; /* then it says what it waits for */
     while (*list) {
         size_t n = strcspn(list, ",");
         char *address AUTO(auto_free) = xstrndup(list, n);
         list += n + (list[n] == ',');
         err_free(last);
         *ret = (client_reply_t){0};
-        last = rpc_client_call(address, r, timeout, ret);
+        last = rpc_client_call(address, r, timeout + (long_op ? ANSWER_MS : 0), ret);
+        bool heard = !last;
         if (!last) last = TAKE(ret->error);
         err_code_t code = err_code(last);
         if (code != ERR_UNAVAILABLE && code != ERR_TIMEOUT && code != ERR_FENCED && code != ERR_CANCELLED) return last;
+        if (heard && code == ERR_TIMEOUT) return last; /* who leads has said what is missing */
         client_reply_free(ret);
         *ret = (client_reply_t){0};
     }
@@ -96,6 +101,9 @@ static void print_job(const json_t *doc) {
            json_str(j, "state", ""), since, json_i64(j, "attempt", 0), json_i64(j, "restarts", 0), json_i64(j, "epoch", 0));
     if (json_str(j, "waiting", NULL)) printf("waits for: %s\n", json_str(j, "waiting", ""));
     if (json_str(j, "savepoint", NULL)) printf("savepoint: %s\n", json_str(j, "savepoint", ""));
+    print_error(json_get(j, "savepoint_error"), "the savepoint of its stop is not where it was to go");
+    if (json_bool(j, "holds_state", false)) printf("it holds the only copy of its state: `resume` goes on from it, `savepoint` copies it, `forget` gives it up\n");
+    if (json_str(j, "unpublished", NULL)) printf("complete but not published: %s\n", json_str(j, "unpublished", ""));
     print_error(json_get(j, "error"), "error");
     print_error(json_get(j, "last_error"), "last error");
     print_tasks(json_get(j, "stages"));
@@ -144,8 +152,15 @@ static int show(command_t cmd, const config_t *c, client_reply_t *reply) {
         if (json_str(job, "waiting", NULL)) fprintf(stderr, "job %" PRId64 " is %s: %s\n", json_i64(job, "id", 0), json_str(job, "state", ""), json_str(job, "waiting", ""));
         printf("%" PRId64 "\n", json_i64(job, "id", 0));
         break;
+    case CMD_FORGET: puts("forgotten"); break;
+    case CMD_CANCEL:
+        printf("job %" PRId64 " is %s\n", json_i64(job, "id", 0), json_str(job, "state", ""));
+        if (json_str(job, "unpublished", NULL)) fprintf(stderr, "tidegate: complete output is not published: %s\n", json_str(job, "unpublished", ""));
+        break;
     case CMD_SAVEPOINT:
     case CMD_STOP:
+        if (json_get(job, "savepoint_error"))
+            fprintf(stderr, "tidegate: the savepoint is not where it was to go: %s\n", json_str(json_get(job, "savepoint_error"), "text", ""));
         if (json_str(job, "savepoint", NULL)) printf("%s\n", json_str(job, "savepoint", ""));
         break;
     default: printf("job %" PRId64 " is %s\n", json_i64(job, "id", 0), json_str(job, "state", ""));
@@ -177,7 +192,7 @@ static int submit_request(const config_t *c, client_request_t *r, cli_job_t *job
 int cmd_client(command_t cmd, const config_t *c) {
     static const struct { command_t cmd; client_op_t op; } ops[] = {{CMD_SUBMIT, CLIENT_SUBMIT}, {CMD_JOBS, CLIENT_JOBS}, {CMD_JOB, CLIENT_JOB},
         {CMD_CANCEL, CLIENT_CANCEL}, {CMD_STOP, CLIENT_STOP}, {CMD_SAVEPOINT, CLIENT_SAVEPOINT}, {CMD_RESUME, CLIENT_RESUME}, {CMD_WORKERS, CLIENT_WORKERS},
-        {CMD_MANIFEST, CLIENT_MANIFEST}, {CMD_LEDGER, CLIENT_LEDGER}};
+        {CMD_MANIFEST, CLIENT_MANIFEST}, {CMD_LEDGER, CLIENT_LEDGER}, {CMD_FORGET, CLIENT_FORGET}};
     client_request_t *r = xcalloc(1, sizeof *r);
     const char *const *args;
     int nargs = config_args(c, &args), status = 0;

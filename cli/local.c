@@ -206,14 +206,14 @@ static err_t *submit(local_t *l, arena_t *a, json_t **ret) {
     if (!e && earlier && !ended(state)) { /* it was running when its process died: the coordinator has started it already */
         job_spec_free(&r.spec);
         r = (client_request_t){.op = CLIENT_JOB, .job = (job_id_t)json_i64(earlier, "id", 0)};
+    } else if (!e && json_bool(earlier, "holds_state", false)) { /* FAILED, or STOPPED without the savepoint it should have */
+        job_spec_free(&r.spec);
+        r = (client_request_t){.op = CLIENT_RESUME, .job = (job_id_t)json_i64(earlier, "id", 0)};
     } else if (!e && !strcmp(state, "STOPPED")) {
         json_t *doc;
         e = call(l, (client_request_t){.op = CLIENT_JOB, .job = (job_id_t)json_i64(earlier, "id", 0)}, a, &doc);
         const char *savepoint = e ? NULL : json_str(json_get(doc, "job"), "savepoint", NULL);
         r.from = savepoint ? xstrdup(savepoint) : NULL;
-    } else if (!e && !strcmp(state, "FAILED")) {
-        job_spec_free(&r.spec);
-        r = (client_request_t){.op = CLIENT_RESUME, .job = (job_id_t)json_i64(earlier, "id", 0)};
     }
     if (e) {
         job_spec_free(&r.spec);
@@ -268,6 +268,8 @@ static int watch(local_t *l, progress_t *p) {
             status = 1;
         } else if (ended(state)) {
             progress_end(p, job);
+            if (config_str(l->config, "data") && json_bool(job, "holds_state", false))
+                fprintf(stderr, "tidegate: its savepoint could not be copied; what it holds is kept, and a further run with --data goes on from it\n");
             status = 0;
         }
     }

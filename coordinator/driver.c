@@ -133,6 +133,7 @@ static void perform(coord_driver_t *d, coord_action_t *a, int64_t *campaign_ms) 
     case ACT_RAISE: io_raise(d, a); break;
     case ACT_PUT_MANIFEST: io_put_manifest(d, a); break;
     case ACT_DELETE_FILES: io_delete_files(d, a); break;
+    case ACT_CHECK_TARGET: io_check_target(d, a); break;
     case ACT_SAVE: io_save(d, a); break;
     case ACT_FIND_ORPHANS: io_find_orphans(d, a); break;
     case ACT_FORGET: io_forget(d, a); break;
@@ -154,9 +155,9 @@ static void step(coord_driver_t *d, coord_event_t *ev, int64_t *campaign_ms) {
     if (e) d->conf.log(d->conf.log_arg, COORD_ERROR, err_text(e));
     err_free(e);
     coord_event_done(ev);
+    atomic_store(&d->leader, coord_leader(d->core));
     for (int i = 0; i < out.n; i++) perform(d, &out.items[i], campaign_ms);
     coord_actions_done(&out);
-    atomic_store(&d->leading, coord_leading(d->core));
 }
 
 /* ---- the loop */
@@ -269,7 +270,7 @@ err_t *coord_driver_new(const coord_driver_conf_t *conf, coord_driver_t **ret) {
     return NULL;
 }
 
-bool coord_driver_leading(const coord_driver_t *d) { return atomic_load(&((coord_driver_t *)d)->leading); }
+bool coord_driver_leading(const coord_driver_t *d) { return atomic_load(&((coord_driver_t *)d)->leader) != 0; }
 
 void coord_driver_free(coord_driver_t *d) {
     if (!d) return;
@@ -277,14 +278,18 @@ void coord_driver_free(coord_driver_t *d) {
     stop->kind = POST_STOP;
     driver_post(d, stop);
     pthread_join(d->thread, NULL);
+    atomic_store(&d->ending, true);
     mailbox_close(d->box);
     for (post_t *p; (p = mailbox_receive(d->box)) != NULL; post_free(p))
         if (p->kind == POST_CALL) answer(d, &p->call, 0, err_new(ERR_CANCELLED, "the coordinator ends"));
+    work_queue_end(d->resolve);
+    work_queue_end(d->files); /* before io, which it may wait for */
+    work_queue_end(d->io);
+    d->conf.meta->resign(d->conf.meta);
+    d->conf.meta->free(d->conf.meta); /* completes what is open: into a closed mailbox and queues that have ended */
     work_queue_free(d->resolve);
     work_queue_free(d->files);
     work_queue_free(d->io);
-    d->conf.meta->resign(d->conf.meta);
-    d->conf.meta->free(d->conf.meta); /* completes what is open: into a closed mailbox */
     mailbox_free(d->box);
     coord_free(d->core);
     for (int i = 0; i < d->nbodies; i++) free(d->bodies[i].path);

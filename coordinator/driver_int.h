@@ -18,7 +18,8 @@ struct coord_driver {
     pthread_t thread;
     work_queue_t *io, *resolve, *files;
     atomic_ullong next_id; /* sessions and calls */
-    atomic_bool leading;
+    atomic_ullong leader; /* the epoch of our leadership; 0: we do not lead */
+    atomic_bool ending;   /* what takes long is given up */
     bool stopping;
     int nsessions; session_t **sessions; /* driver's thread */
     int ncalls; call_t *calls;           /* driver's thread */
@@ -48,4 +49,5 @@ void io_put_manifest(coord_driver_t *d, coord_action_t *a);
 void io_forget(coord_driver_t *d, coord_action_t *a);
 void io_delete_files(coord_driver_t *d, coord_action_t *a);
 void io_find_orphans(coord_driver_t *d, coord_action_t *a);
+void io_check_target(coord_driver_t *d, coord_action_t *a);
 void io_save(coord_driver_t *d, coord_action_t *a);

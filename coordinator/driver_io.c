@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 #define CAMPAIGN_RETRY_MS 1000
 
@@ -13,7 +14,8 @@ typedef struct task {
     coord_action_t a;      /* the action, with what it owned */
     meta_pointer_t pointer; /* PUT_MANIFEST: ours; RAISE: the last */
     meta_attempt_t attempt;
-    int nold; char **old; bool more; /* FIND_ORPHANS */
+    uint64_t leader;        /* who we were when it began */
+    int nold; char **old; /* FIND_ORPHANS */
 } task_t;
 
 static void task_free(task_t *t) {
@@ -30,6 +32,7 @@ static task_t *task_new(coord_driver_t *d, coord_action_t *a, void (*run)(work_t
     task_t *t = xcalloc(1, sizeof *t);
     t->work = (work_task_t){run, task_drop};
     t->d = d;
+    t->leader = atomic_load(&d->leader);
     if (!a) return t;
     t->a = *a;
     *a = (coord_action_t){0};
@@ -107,6 +110,62 @@ static void resign_run(work_task_t *w) {
 }
 void io_resign(coord_driver_t *d) { work_queue_add(d->io, &task_new(d, NULL, resign_run)->work); }
 
+/* Whether `leader`, who began something that takes long on another queue, leads still. That queue waits: the store is called on its own thread
+ * and answers within its own deadline. */
+#define LOOKS_MAX 50
+#define LOOK_AGAIN_MS 200
+typedef struct leader_guard { coord_driver_t *d; job_id_t job; uint64_t leader; } leader_guard_t;
+typedef struct look { work_task_t work; const leader_guard_t *g; pthread_mutex_t lock; pthread_cond_t cond; bool done; meta_result_t result; } look_t;
+
+static void look_done(void *arg, meta_result_t *r) {
+    look_t *l = arg;
+    pthread_mutex_lock(&l->lock);
+    l->result = *r;
+    *r = (meta_result_t){0};
+    l->done = true;
+    pthread_cond_signal(&l->cond);
+    pthread_mutex_unlock(&l->lock);
+}
+static void guard_run(work_task_t *w) {
+    look_t *l = CONTAINER_OF(w, look_t, work);
+    l->g->d->conf.meta->look(l->g->d->conf.meta, l->g->job, (meta_done_t){look_done, l});
+}
+static void guard_drop(work_task_t *w) {
+    meta_result_t r = {.outcome = STORE_FAILED, .error = err_new(ERR_CANCELLED, "the coordinator ends")};
+    look_done(CONTAINER_OF(w, look_t, work), &r);
+}
+static meta_result_t look_once(const leader_guard_t *g) {
+    look_t l = {.work = {guard_run, guard_drop}, .g = g, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    work_queue_add(g->d->io, &l.work);
+    pthread_mutex_lock(&l.lock);
+    while (!l.done) pthread_cond_wait(&l.cond, &l.lock);
+    pthread_mutex_unlock(&l.lock);
+    pthread_mutex_destroy(&l.lock);
+    pthread_cond_destroy(&l.cond);
+    return l.result;
+}
+static err_t *still_leading(void *arg) {
+    const leader_guard_t *g = arg;
+    err_t *last = NULL;
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        if (i) usleep(LOOK_AGAIN_MS * 1000);
+        err_free(last);
+        if (atomic_load(&g->d->ending)) return err_new(ERR_CANCELLED, "the coordinator ends");
+        if (atomic_load(&g->d->leader) != g->leader) return err_new(ERR_FENCED, "this coordinator does not lead any more");
+        meta_result_t r = look_once(g);
+        store_outcome_t outcome = r.outcome;
+        last = TAKE(r.error);
+        meta_result_done(&r);
+        if (outcome == STORE_OK) return NULL;
+        if (outcome == STORE_REFUSED) {
+            err_free(last);
+            return err_new(ERR_FENCED, "this coordinator does not lead any more");
+        }
+    }
+    return err_wrap(last, "metadata store");
+}
+static savepoint_guard_t guard_of(leader_guard_t *g) { return (savepoint_guard_t){still_leading, g}; }
+
 /* ---- resolve */
 static void resolve_run(work_task_t *w) {
     task_t *t = task_of(w);
@@ -114,7 +173,8 @@ static void resolve_run(work_task_t *w) {
     job_shape_t *shape = NULL;
     manifest_t *from = NULL;
     ev.error = resolve_job(&t->d->resolver, &t->a.resolve.spec, t->a.resolve.enumerate, &shape);
-    if (!ev.error && t->a.resolve.from) ev.error = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, &from);
+    leader_guard_t g = {t->d, t->a.job, t->leader};
+    if (!ev.error && t->a.resolve.from) ev.error = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, guard_of(&g), &from);
     if (ev.error) {
         job_shape_free(shape);
     } else {
@@ -304,16 +364,9 @@ void io_delete_files(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->f
 /* The listing comes first, on the files' queue; only then the store is asked, on its own. */
 static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     task_t *t = arg;
-    if (t->more || clock_wall_ms() - modified_ms < t->a.orphans.age_ms) return;
-    char *path = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
-    bool before = t->a.orphans.after && strcmp(path, t->a.orphans.after) <= 0;
-    t->more = !before && t->nold == t->a.orphans.max;
-    if (before || t->more) {
-        free(path);
-        return;
-    }
-    t->old = xrealloc(t->old, (size_t)(t->nold + 1) * sizeof *t->old);
-    t->old[t->nold++] = path;
+    if (clock_wall_ms() - modified_ms < t->a.orphans.age_ms) return;
+    if ((t->nold & (t->nold + 1)) == 0) t->old = xrealloc(t->old, (size_t)(2 * t->nold + 2) * sizeof *t->old);
+    t->old[t->nold++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
 }
 static void looked(void *arg, meta_result_t *r) {
     task_t *t = arg;
@@ -322,7 +375,6 @@ static void looked(void *arg, meta_result_t *r) {
     if (r->has_last) ev.orphans.last = xstrdup(r->last.path);
     ev.orphans.n = t->nold;
     ev.orphans.paths = TAKE(t->old);
-    ev.orphans.more = t->more;
     t->nold = 0;
     driver_post_event(t->d, ev);
     meta_result_done(r);
@@ -348,13 +400,28 @@ static void find_orphans_run(work_task_t *w) {
 }
 void io_find_orphans(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, find_orphans_run)->work); }
 
+/* ---- savepoints */
 static void save_run(work_task_t *w) {
     task_t *t = task_of(w);
     coord_event_t ev = {.kind = EV_SAVED, .job = t->a.job};
     ev.saved.epoch = t->a.save.manifest->epoch;
-    ev.error = savepoint_copy(t->d->conf.storage, t->a.save.manifest, t->a.save.target);
+    ev.saved.leader = t->a.save.leader;
+    leader_guard_t g = {t->d, t->a.job, t->a.save.leader};
+    ev.error = savepoint_copy(t->d->conf.storage, t->a.save.manifest, t->a.save.leader, t->a.save.target, guard_of(&g));
+    if (ev.error) ev.outcome = err_code(ev.error) == ERR_FENCED ? STORE_REFUSED : STORE_FAILED;
     ev.saved.target = TAKE(t->a.save.target);
     driver_post_event(t->d, ev);
     task_free(t);
 }
 void io_save(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, save_run)->work); }
+
+/* Not behind the copies of others: whoever asks waits for it. */
+static void check_target_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    coord_event_t ev = {.kind = EV_TARGET_CHECKED, .job = t->a.job};
+    ev.checked.call = t->a.check.call;
+    ev.error = savepoint_check(t->d->conf.storage, t->a.check.target);
+    driver_post_event(t->d, ev);
+    task_free(t);
+}
+void io_check_target(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->resolve, &task_new(d, a, check_target_run)->work); }

@@ -157,11 +157,12 @@ static bool campaign_failed(etcd_store_t *s, err_t *e) {
 }
 
 /* Two witnesses must agree, the leader's beat in etcd and the line to it. A connection that broke says more than one that is silent: a
- * process that ended closes it, a busy machine does not; so a silent leader has `silence_ms` on both. */
+ * process that ended closes it, a busy machine does not; so a silent leader has `silence_ms` on both. A line that was never heard (a wrong
+ * address, a wall between the two) knows nothing of the leader: then its lease alone decides. */
 bool leader_dead(const leader_view_t *v) {
     if (!v->direct || v->term_ms < v->minimum_term_ms || v->still_ms < BEATS_MISSED * v->beat_ms) return false;
     if (v->ours || v->broken) return true;
-    return v->unanswered_ms >= v->silence_ms && v->still_ms >= v->silence_ms;
+    return v->heard && v->unanswered_ms >= v->silence_ms && v->still_ms >= v->silence_ms;
 }
 
 static bool parse_leader(arena_t *a, const etcd_kv_t *leader, const char **ret_name, int64_t *ret_beat_ms) {
@@ -182,7 +183,7 @@ static void try_revoke(etcd_store_t *s, arena_t *a, const etcd_kv_t *leader, con
     int64_t beats = strtol(count, NULL, 10); /* the age of a term that began before we looked */
     leader_view_t v = {.direct = s->conf.connect != NULL, .term_ms = MAX(now - s->seen_since, MIN(beats, (int64_t)100000) * beat_ms),
                        .minimum_term_ms = s->conf.minimum_term_ms, .beat_ms = MAX(beat_ms, (int64_t)s->conf.poll_ms),
-                       .still_ms = s->beat_still_ms, .ours = *name && strcmp(name, s->conf.name) == 0, .broken = s->line_broken,
+                       .still_ms = s->beat_still_ms, .ours = *name && strcmp(name, s->conf.name) == 0, .heard = s->line_heard, .broken = s->line_broken,
                        .unanswered_ms = (int64_t)s->probes * s->conf.beat_ms, .silence_ms = s->conf.silence_ms};
     if (!leader_dead(&v)) return;
     etcd_notice(s, "the leader %s %s and its beat stands still for %" PRId64 " ms: its lease is revoked", name,

@@ -71,7 +71,8 @@ typedef struct leader_view {
     int64_t beat_ms;         /* interval of its beat in etcd */
     int64_t still_ms;        /* the beat has not moved for so long */
     bool ours;               /* it has our address: it was this process before it was started again */
-    bool broken;             /* it answered directly, then the connection broke and no new one answers */
+    bool heard;              /* it answered directly, in this term: a line that never worked is no witness */
+    bool broken;             /* it did, then the connection broke and no new one answers */
     int64_t unanswered_ms;   /* probes went unanswered for so long */
     int64_t silence_ms;
 } leader_view_t;

@@ -1,8 +1,10 @@
 #include "coordinator/savepoint_files.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 #define CHUNK ((uint64_t)4 << 20)
 #define MANIFEST_NAME "MANIFEST.json"
+#define BEGUN_NAME "BEGUN.json"
 
 /* A directory: a disk of its own, or a prefix within the storage. */
 typedef struct place { disk_t *disk; bool own; char *prefix; } place_t;
@@ -33,18 +35,43 @@ static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *
         buf_clear(&b);
         uint64_t n = MIN(CHUNK, len - at);
         TRY(from->read(from, a, at, n, &b));
-        if (b.len != n && len != UINT64_MAX) return err_new(ERR_CORRUPT, "%s ends at byte %" PRIu64 " of %" PRIu64, a, at + b.len, len);
+        if (b.len != n) return err_new(ERR_CORRUPT, "%s ends at byte %" PRIu64 " of %" PRIu64, a, at + b.len, len);
         TRY(to->append(to, f, buf_slice(&b)));
     }
     return to->sync(to, f);
 }
 
-/* What an earlier try left is no reason to fail: it is written anew. */
+/* True: `b` holds exactly what is to be copied. Any doubt is a no. */
+static bool same_bytes(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len) {
+    AUTO(buf_free) buf_t x = buf_make(CHUNK), y = buf_make(CHUNK);
+    err_t *e = to->read(to, b, len, UINT64_MAX, &y); /* nothing behind it */
+    bool same = !e && y.len == 0;
+    for (uint64_t at = 0; same && at < len; at += CHUNK) {
+        buf_clear(&x);
+        buf_clear(&y);
+        uint64_t n = MIN(CHUNK, len - at);
+        e = from->read(from, a, at, n, &x);
+        if (!e) e = to->read(to, b, at, n, &y);
+        same = !e && slice_eq(buf_slice(&x), buf_slice(&y));
+    }
+    err_free(e);
+    return same;
+}
+
+/* Under `b` lies nothing, or what an earlier try of ours left: whole, it is kept, else written anew. */
 static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len) {
-    TRY(to->remove(to, b));
     disk_file_t *f = NULL;
-    TRY(to->create(to, b, &f));
-    err_t *e = copy_chunks(from, a, to, f, len);
+    err_t *e = to->create(to, b, &f);
+    if (err_code(e) == ERR_EXISTS) {
+        err_free(e);
+        if (same_bytes(from, a, to, b, len)) return NULL;
+        AUTO(buf_free) buf_t first = buf_make(CHUNK);
+        TRY(from->read(from, a, 0, MIN(CHUNK, len), &first)); /* nothing goes before we know that there is something to copy */
+        TRY(to->remove(to, b));
+        e = to->create(to, b, &f);
+    }
+    if (e) return e;
+    e = copy_chunks(from, a, to, f, len);
     to->close(to, f);
     return e;
 }
@@ -67,103 +94,148 @@ static err_t *each_file(const manifest_t *m, file_fn fn, void *arg) {
     return NULL;
 }
 
-typedef struct copying { disk_t *storage; place_t *place; job_id_t job; } copying_t;
-
-static err_t *copy_out(void *arg, const char *path, uint64_t len) {
-    copying_t *c = arg;
-    AUTO(auto_free) char *to = xprintf("%s%s", c->place->prefix, path);
-    return copy_file(c->storage, path, c->place->disk, to, len);
-}
-
-/* A manifest is written last: where one lies, there is a whole savepoint. Of this very epoch (an earlier leader's copy): done, what it knows as
- * published may be less and is as true. Another: it stays. */
-static err_t *look_for_another(const place_t *p, const char *path, const manifest_t *m, bool *ret_done) {
-    AUTO(buf_free) buf_t there = buf_make((size_t)256 << 20);
-    err_t *e = p->disk->read(p->disk, path, 0, UINT64_MAX, &there);
-    if (err_code(e) == ERR_NOT_FOUND) {
-        err_free(e);
-        return NULL;
-    }
-    if (e) return e;
-    manifest_t *old = NULL;
-    err_free(manifest_parse(buf_slice(&there), &old));
-    *ret_done = old && old->job == m->job && old->incarnation == m->incarnation && old->epoch == m->epoch;
-    manifest_free(old);
-    if (*ret_done) return NULL;
-    return err_hint(err_new(ERR_EXISTS, "another savepoint lies there"), "name a directory of its own for each");
-}
-
-static err_t *copy_all(disk_t *storage, const manifest_t *m, place_t *p) {
-    copying_t c = {storage, p, 0};
-    AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
-    manifest_print(&text, m);
-    AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, p->prefix);
-    bool done = false;
-    TRY(look_for_another(p, path, m, &done));
-    if (done) return NULL;
-    TRY(each_file(m, copy_out, &c));
-    return p->disk->put(p->disk, path, buf_slice(&text));
-}
-
-err_t *savepoint_copy(disk_t *storage, const manifest_t *m, const char *target) {
-    place_t p;
-    TRY(place_open(storage, target, true, &p));
-    err_t *e = copy_all(storage, m, &p);
-    place_done(&p);
-    return err_wrap(e, "savepoint %s", target);
-}
-
-/* "jobs/<origin>[@<other>]/rest" -> "jobs/<origin>@<job>/rest" */
-static char *renamed(const char *path, job_id_t job) {
+/* "jobs/<origin>[@<other>]/rest" -> "jobs/<origin>@<owner>/rest" */
+static char *renamed(const char *path, uint64_t owner) {
     const char *rest = strncmp(path, "jobs/", 5) == 0 ? strchr(path + 5, '/') : NULL;
-    if (!rest) return NULL;
+    if (!rest || strstr(path, "..")) return NULL;
     int origin = (int)strcspn(path + 5, "@/");
-    return xprintf("jobs/%.*s@%016" PRIx64 "%s", origin, path + 5, job, rest);
+    return xprintf("jobs/%.*s@%016" PRIx64 "%s", origin, path + 5, owner, rest);
 }
 
-static err_t *copy_in(void *arg, const char *path, uint64_t len) {
+typedef struct copying { disk_t *storage; place_t *place; bool in; uint64_t owner; savepoint_guard_t guard; } copying_t;
+
+/* Of a savepoint the manifest's own names are in the place, their renamed ones in the storage; of one that is made it is the other way round. */
+static err_t *copy_one(void *arg, const char *path, uint64_t len) {
     copying_t *c = arg;
-    AUTO(auto_free) char *from = xprintf("%s%s", c->place->prefix, path);
-    AUTO(auto_free) char *to = renamed(path, c->job);
-    if (!to || strstr(path, "..")) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", path);
-    return copy_file(c->place->disk, from, c->storage, to, len);
+    AUTO(auto_free) char *name = renamed(path, c->owner);
+    if (!name) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", path);
+    TRY(c->guard.look(c->guard.arg));
+    AUTO(auto_free) char *there = xprintf("%s%s", c->place->prefix, c->in ? path : name);
+    return c->in ? copy_file(c->place->disk, there, c->storage, name, len) : copy_file(c->storage, path, c->place->disk, there, len);
 }
 
-static void rename_all(manifest_t *m, job_id_t job) {
+static void rename_all(manifest_t *m, uint64_t owner) {
     for (int i = 0; i < m->nextents; i++) {
-        char *path = renamed(m->extents[i].path, job);
+        char *path = renamed(m->extents[i].path, owner);
         free(m->extents[i].path);
         m->extents[i].path = path;
     }
     for (int i = 0; i < m->nbases; i++)
         for (int k = 0; k < m->bases[i].nfiles; k++) {
-            char *path = renamed(m->bases[i].files[k].path, job);
+            char *path = renamed(m->bases[i].files[k].path, owner);
             free(m->bases[i].files[k].path);
             m->bases[i].files[k].path = path;
         }
 }
 
-static err_t *restore_all(disk_t *storage, place_t *p, job_id_t job, manifest_t **ret) {
+/* ---- making one */
+static err_t *in_use(const char *what) { return err_hint(err_new(ERR_EXISTS, "%s", what), "name a directory of its own for each"); }
+
+static err_t *read_if_there(const place_t *p, const char *name, buf_t *ret, bool *ret_there) {
+    AUTO(auto_free) char *path = xprintf("%s%s", p->prefix, name);
+    err_t *e = p->disk->read(p->disk, path, 0, UINT64_MAX, ret);
+    *ret_there = e == NULL;
+    if (err_code(e) != ERR_NOT_FOUND) return e;
+    err_free(e);
+    return NULL;
+}
+static err_t *put_there(const place_t *p, const char *name, slice_t text) {
+    AUTO(auto_free) char *path = xprintf("%s%s", p->prefix, name);
+    return p->disk->put(p->disk, path, text);
+}
+
+static err_t *begin(const place_t *p, const manifest_t *m) {
+    AUTO(buf_free) buf_t there = buf_make(1 << 20), ours = buf_make(1 << 10);
+    bool begun = false;
+    buf_printf(&ours, "{\"tidegate_savepoint\":1,\"job\":%" PRIu64 ",\"incarnation\":\"%016" PRIx64 "\",\"epoch\":%" PRIu64 "}\n", m->job, m->incarnation, m->epoch);
+    TRY(read_if_there(p, BEGUN_NAME, &there, &begun));
+    if (!begun) return put_there(p, BEGUN_NAME, buf_slice(&ours));
+    return slice_eq(buf_slice(&there), buf_slice(&ours)) ? NULL : in_use("another savepoint was begun there");
+}
+
+/* Of this very epoch (an earlier leader's copy): done, what it knows as published may be less and is as true. Another: it stays. */
+static err_t *look_for_another(const place_t *p, const manifest_t *m, bool *ret_done) {
+    AUTO(buf_free) buf_t there = buf_make((size_t)256 << 20);
+    bool any = false;
+    TRY(read_if_there(p, MANIFEST_NAME, &there, &any));
+    if (!any) return NULL;
+    manifest_t *old = NULL;
+    err_free(manifest_parse(buf_slice(&there), &old));
+    *ret_done = old && old->job == m->job && old->incarnation == m->incarnation && old->epoch == m->epoch;
+    manifest_free(old);
+    return *ret_done ? NULL : in_use("another savepoint lies there");
+}
+
+static err_t *copy_all(copying_t *c, const manifest_t *m) {
+    bool done = false;
+    TRY(look_for_another(c->place, m, &done));
+    if (done) return NULL;
+    TRY(begin(c->place, m));
+    TRY(c->guard.look(c->guard.arg));
+    TRY(each_file(m, copy_one, c));
     AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
-    AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, p->prefix);
-    TRY(p->disk->read(p->disk, path, 0, UINT64_MAX, &text));
+    manifest_t *named = manifest_copy(m);
+    rename_all(named, c->owner);
+    manifest_print(&text, named);
+    manifest_free(named);
+    TRY(c->guard.look(c->guard.arg));
+    return put_there(c->place, MANIFEST_NAME, buf_slice(&text));
+}
+
+err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, const char *target, savepoint_guard_t guard) {
+    place_t p;
+    err_t *e = place_open(storage, target, true, &p);
+    if (e) return err_wrap(e, "savepoint %s", target);
+    copying_t c = {storage, &p, false, leader, guard};
+    e = copy_all(&c, m);
+    place_done(&p);
+    return err_wrap(e, "savepoint %s", target);
+}
+
+static err_t *check_place(const place_t *p) {
+    AUTO(buf_free) buf_t there = buf_make((size_t)256 << 20);
+    bool any = false;
+    TRY(read_if_there(p, MANIFEST_NAME, &there, &any));
+    if (any) return in_use("another savepoint lies there");
+    TRY(read_if_there(p, BEGUN_NAME, &there, &any));
+    if (any) return in_use("another savepoint was begun there");
+    AUTO(auto_free) char *probe = xprintf("probe-%d", (int)getpid());
+    TRY(put_there(p, probe, slice_str("tidegate")));
+    AUTO(auto_free) char *path = xprintf("%s%s", p->prefix, probe);
+    return p->disk->remove(p->disk, path);
+}
+
+err_t *savepoint_check(disk_t *storage, const char *target) {
+    place_t p;
+    err_t *e = place_open(storage, target, true, &p);
+    if (e) return err_wrap(e, "savepoint %s", target);
+    e = check_place(&p);
+    place_done(&p);
+    return err_wrap(e, "savepoint %s", target);
+}
+
+/* ---- beginning from one */
+static err_t *restore_all(copying_t *c, manifest_t **ret) {
+    AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
+    AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, c->place->prefix);
+    TRY(c->place->disk->read(c->place->disk, path, 0, UINT64_MAX, &text));
     manifest_t *m = NULL;
     TRY(manifest_parse(buf_slice(&text), &m));
-    copying_t c = {storage, p, job};
-    err_t *e = each_file(m, copy_in, &c);
+    err_t *e = each_file(m, copy_one, c);
     if (e) {
         manifest_free(m);
         return e;
     }
-    rename_all(m, job);
+    rename_all(m, c->owner);
     *ret = m;
     return NULL;
 }
 
-err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, manifest_t **ret) {
+err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, savepoint_guard_t guard, manifest_t **ret) {
     place_t p;
     TRY(err_wrap(place_open(storage, from, false, &p), "savepoint %s", from));
-    err_t *e = restore_all(storage, &p, job, ret);
+    copying_t c = {storage, &p, true, job, guard};
+    err_t *e = restore_all(&c, ret);
     place_done(&p);
     return err_wrap(e, "savepoint %s", from);
 }

@@ -1,11 +1,27 @@
-/* savepoint_files.h: a savepoint as a directory: MANIFEST.json and every file it names, under the names the manifest has. The
- * manifest is written last: a directory without it is not a savepoint. May take long; any thread. */
+/* savepoint_files.h: a savepoint as a directory.
+ *
+ *   BEGUN.json     written first: whose it is (job, incarnation, epoch)
+ *   jobs/<origin>@<leader>/..   the files, under names that only this leader writes
+ *   MANIFEST.json  written last, and names them: a directory without it is not a savepoint
+ *
+ * Nothing that another process may have written is ever removed or written over, but MANIFEST.json by one of the same epoch: a leader that was
+ * deposed and wakes up in the middle of a copy spoils nothing, neither its successor's copy of the same epoch nor a savepoint of another one.
+ * For that `look` asks, after BEGUN.json is written, before each file and before MANIFEST.json, whether we still lead. Who leads next finds the
+ * BEGUN.json of any copy that may still get a manifest, and refuses the directory for another epoch; a BEGUN.json written later than that
+ * is followed by a `look` that says no. (Of a disk it takes create, append, sync, read, and a put that is atomic: no rename.)
+ *
+ * May take long; any thread. */
 #pragma once
 #include "state/disk.h"
 #include "state/manifest.h"
 
-/* `target`: a directory of this machine ("/..", "file:///.."), else a path within the storage. One that holds the savepoint of another epoch is refused. */
-err_t *savepoint_copy(disk_t *storage, const manifest_t *m, const char *target);
+/* NULL: go on. An error ends the copy and is its result. */
+typedef struct savepoint_guard { err_t *(*look)(void *arg); void *arg; } savepoint_guard_t;
+
+/* `target`: a directory of this machine ("/..", "file:///.."), else a path within the storage. Can it be written, and is nothing there yet? */
+err_t *savepoint_check(disk_t *storage, const char *target);
+/* `leader`: ours. One that holds the savepoint of another epoch, or the beginning of one, is refused. The same epoch may be copied again. */
+err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, const char *target, savepoint_guard_t guard);
 /* Brings the files into the storage as the new job's own and names them so in *ret: "jobs/<origin>@<job>/..": an own copy, so that neither
  * job's garbage is the other's. May be repeated. */
-err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, manifest_t **ret);
+err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, savepoint_guard_t guard, manifest_t **ret);

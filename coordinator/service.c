@@ -30,6 +30,17 @@ static const char *waiting(const job_t *j) {
     return NULL;
 }
 
+static void render_waiting(json_writer_t *w, const coord_t *c, const job_t *j) {
+    if (job_state_terminal(j->state)) return;
+    if (waiting(j) || j->record->wanted == WANTED_RUN) {
+        if (waiting(j)) jw_kv_str(w, "waiting", waiting(j));
+        return;
+    }
+    AUTO(buf_free) buf_t text = buf_make(4096); /* it is to end: what is missing */
+    waits_for(c, j, &text);
+    jw_kv_str(w, "waiting", buf_cstr(&text));
+}
+
 static void render_summary(json_writer_t *w, const coord_t *c, const job_t *j) {
     const job_record_t *r = j->record;
     jw_kv_u64(w, "id", j->id);
@@ -38,7 +49,8 @@ static void render_summary(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_i64(w, "since_ms", c->now_ms - j->since_ms);
     jw_kv_i64(w, "created_ms", r->created_ms);
     if (r->ended_ms) jw_kv_i64(w, "ended_ms", r->ended_ms);
-    if (waiting(j) && !job_state_terminal(j->state)) jw_kv_str(w, "waiting", waiting(j));
+    render_waiting(w, c, j);
+    if (ended_holds_state(j)) jw_kv_bool(w, "holds_state", true);
     if (j->shape) jw_kv_i64(w, "parallelism", j->shape->parallelism);
     jw_kv_u64(w, "restarts", j->restarts);
     jw_kv_u64(w, "attempt", j->attempt);
@@ -166,6 +178,8 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "incarnation", j->record->incarnation);
     if (j->record->from) jw_kv_str(w, "from", j->record->from);
     if (j->record->savepoint) jw_kv_str(w, "savepoint", j->record->savepoint);
+    render_error(w, "savepoint_error", j->stop_error);
+    if (j->unpublished) jw_kv_str(w, "unpublished", j->unpublished);
     render_error(w, "last_error", j->last_error);
     if (j->outage_ms) jw_kv_i64(w, "last_outage_ms", j->outage_ms);
     if (j->squeezed) jw_kv_bool(w, "short_of_slots", true);

@@ -39,12 +39,16 @@ void work_queue_add(work_queue_t *q, work_task_t *t) {
     if (!mailbox_send(q->box, t)) t->drop(t);
 }
 
-void work_queue_free(work_queue_t *q) {
-    if (!q) return;
+void work_queue_end(work_queue_t *q) {
     atomic_store(&q->ending, true);
     mailbox_close(q->box);
     mailbox_wake(q->box);
     pthread_join(q->thread, NULL);
+}
+
+void work_queue_free(work_queue_t *q) {
+    if (!q) return;
+    if (!atomic_load(&q->ending)) work_queue_end(q);
     mailbox_free(q->box);
     free(q);
 }

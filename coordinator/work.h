@@ -10,4 +10,5 @@ typedef struct work_task {
 
 work_queue_t *work_queue_new(const char *name);
 void work_queue_add(work_queue_t *q, work_task_t *t); /* any thread; drops t when the queue has ended */
-void work_queue_free(work_queue_t *q);                /* finishes the task under way, drops the others, joins */
+void work_queue_end(work_queue_t *q);                 /* finishes the task under way, joins; what is added from now on is dropped */
+void work_queue_free(work_queue_t *q);                /* ends it, drops what is left */

@@ -19,6 +19,7 @@ void client_request_encode(buf_t *out, const client_request_t *r) {
     p.from = pb_text(r->from);
     p.new_ledger = r->new_ledger;
     p.accept_duplicates = r->accept_duplicates;
+    p.wait_ms = r->wait_ms;
     pb_pack(out, &p.base);
     arena_free(a);
 }
@@ -27,7 +28,7 @@ err_t *client_request_decode(slice_t bytes, client_request_t **ret) {
     Tidegate__ClientRequest *p = tidegate__client_request__unpack(NULL, bytes.len, bytes.p);
     if (!p) return err_new(ERR_CORRUPT, "%zu bytes are no client request", bytes.len);
     err_t *e = check_version(p->version);
-    if (!e && (p->op < CLIENT_SUBMIT || p->op > CLIENT_LEDGER)) e = err_new(ERR_CORRUPT, "unknown client request %u", p->op);
+    if (!e && (p->op < CLIENT_SUBMIT || p->op > CLIENT_FORGET)) e = err_new(ERR_CORRUPT, "unknown client request %u", p->op);
     if (!e && p->op == CLIENT_SUBMIT && !p->spec) e = err_new(ERR_CORRUPT, "submit without a job");
     if (!e) {
         client_request_t *r = xcalloc(1, sizeof *r);
@@ -38,6 +39,7 @@ err_t *client_request_decode(slice_t bytes, client_request_t **ret) {
         r->from = pb_copy_or_null(p->from);
         r->new_ledger = p->new_ledger;
         r->accept_duplicates = p->accept_duplicates;
+        r->wait_ms = p->wait_ms;
         *ret = r;
     }
     tidegate__client_request__free_unpacked(p, NULL);

@@ -136,15 +136,16 @@ err_t *ctl_decode(slice_t bytes, ctl_msg_t **ret); /* ERR_CORRUPT, ERR_VERSION *
 /* ---- client API: one unary call each: JSON in, JSON out, errors as objects. */
 typedef enum client_op {
     CLIENT_SUBMIT = 1, CLIENT_JOBS, CLIENT_JOB, CLIENT_CANCEL, CLIENT_STOP, CLIENT_SAVEPOINT, CLIENT_RESUME, CLIENT_WORKERS,
-    CLIENT_MANIFEST, CLIENT_LEDGER
+    CLIENT_MANIFEST, CLIENT_LEDGER, CLIENT_FORGET
 } client_op_t;
 typedef struct client_request {
     client_op_t op;
     job_id_t job;       /* all but SUBMIT, JOBS, WORKERS */
     char *job_name;     /* or by name */
     job_spec_t spec;    /* SUBMIT */
-    char *from;         /* SUBMIT --from SAVEPOINT; SAVEPOINT target */
+    char *from;         /* SUBMIT --from SAVEPOINT; SAVEPOINT and STOP target */
     bool new_ledger, accept_duplicates;
+    int64_t wait_ms;    /* CANCEL, STOP, SAVEPOINT, FORGET: answered by then, if need be with what it waits for; 0: the caller has a limit of its own */
 } client_request_t;
 typedef struct client_reply {
     err_t *error;

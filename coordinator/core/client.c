@@ -3,19 +3,40 @@
 #include "coordinator/core/coord_int.h"
 #include <stdlib.h>
 
-void client_add_waiter(job_t *j, call_id_t call, waiter_kind_t kind, int64_t until_ms) {
+void waiter_done(waiter_t *w) { free(w->target); }
+
+waiter_t *client_add_waiter(const coord_t *c, job_t *j, call_id_t call, waiter_kind_t kind, int64_t wait_ms) {
     j->waiters = xrealloc(j->waiters, (size_t)(j->nwaiters + 1) * sizeof *j->waiters);
-    j->waiters[j->nwaiters++] = (waiter_t){call, kind, until_ms};
+    waiter_t *w = &j->waiters[j->nwaiters++];
+    *w = (waiter_t){.call = call, .kind = kind, .since_ms = c->now_ms, .until_ms = wait_ms > 0 ? c->now_ms + wait_ms : INT64_MAX};
+    return w;
 }
 
 /* `error` is borrowed. */
 void client_answer(coord_t *c, job_t *j, waiter_kind_t kind, const err_t *error) {
     int n = 0;
     for (int i = 0; i < j->nwaiters; i++) {
-        if (j->waiters[i].kind == kind) coord_reply(c, j->waiters[i].call, j->id, err_copy(error));
-        else j->waiters[n++] = j->waiters[i];
+        if (j->waiters[i].kind != kind) {
+            j->waiters[n++] = j->waiters[i];
+            continue;
+        }
+        coord_reply(c, j->waiters[i].call, j->id, err_copy(error));
+        waiter_done(&j->waiters[i]);
     }
     j->nwaiters = n;
+}
+
+/* Whoever waits as long as he said hears by name what is missing. What he asked for goes on. */
+static err_t *too_long(const coord_t *c, const job_t *j, const waiter_t *w) {
+    static const char *const what[] = {[WAIT_TERMINAL] = "has not ended", [WAIT_SAVEPOINT] = "has no savepoint yet", [WAIT_FORGOTTEN] = "is not forgotten yet"};
+    int64_t ms = c->now_ms - w->since_ms;
+    if (w->kind == WAIT_TARGET)
+        return err_hint(err_new(ERR_TIMEOUT, "%s did not say within %" PRId64 " ms whether it can be written; job %" PRIu64 " goes on as it was", w->target, ms, j->id),
+                        "another directory, or none: the savepoint goes below checkpoint storage then");
+    AUTO(buf_free) buf_t why = buf_make(4096);
+    waits_for(c, j, &why);
+    return err_hint(err_new(ERR_TIMEOUT, "job %" PRIu64 " %s after %" PRId64 " ms: %s", j->id, what[w->kind], ms, buf_cstr(&why)),
+                    "it goes on; ask again, with a longer --timeout, or look at `tidegate job %" PRIu64 "`", j->id);
 }
 
 /* A submit that takes long is answered with the job as it is: its state, and what it waits for. Not before the job is durable: until then
@@ -23,8 +44,13 @@ void client_answer(coord_t *c, job_t *j, waiter_kind_t kind, const err_t *error)
 void client_serve(coord_t *c, job_t *j) {
     int n = 0;
     for (int i = 0; i < j->nwaiters; i++) {
-        if (j->persisted && j->waiters[i].until_ms <= c->now_ms) coord_reply(c, j->waiters[i].call, j->id, NULL);
-        else j->waiters[n++] = j->waiters[i];
+        waiter_t *w = &j->waiters[i];
+        if (!j->persisted || w->until_ms > c->now_ms) {
+            j->waiters[n++] = *w;
+            continue;
+        }
+        coord_reply(c, w->call, j->id, w->kind == WAIT_RUNNING ? NULL : too_long(c, j, w));
+        waiter_done(w);
     }
     j->nwaiters = n;
 }
@@ -71,72 +97,133 @@ static void submit(coord_t *c, call_id_t call, client_request_t *r) {
     record->from = TAKE(r->from);
     record->new_ledger = r->new_ledger;
     job_t *j = coord_add_job(c, record);
-    client_add_waiter(j, call, WAIT_RUNNING, c->now_ms + c->conf.submit_wait_ms);
+    client_add_waiter(c, j, call, WAIT_RUNNING, c->conf.submit_wait_ms);
     job_set_state(c, j, JOB_RESOLVING);
 }
 
-static void stop(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
-    if (j->record->wanted == WANTED_CANCEL) {
-        coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is being cancelled", j->id));
-        return;
-    }
-    if (r->from) set_text(&j->save_target, TAKE(r->from));
-    client_add_waiter(j, call, WAIT_TERMINAL, INT64_MAX);
-    if (j->record->wanted == WANTED_STOP) return;
-    j->record->wanted = WANTED_STOP;
-    job_changed(j);
+/* A target is tried before the job hears of anything: one that cannot be written, or is another savepoint's, is refused and changes nothing. */
+static void check_target(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
+    waiter_t *w = client_add_waiter(c, j, call, WAIT_TARGET, r->wait_ms);
+    w->op = r->op;
+    w->target = TAKE(r->from);
+    w->wait_ms = r->wait_ms;
+    coord_action_t *a = coord_actions_add(c->out, ACT_CHECK_TARGET);
+    a->job = j->id;
+    a->check.call = call;
+    a->check.target = xstrdup(w->target);
 }
 
-static void cancel(coord_t *c, job_t *j, call_id_t call) {
-    client_add_waiter(j, call, WAIT_TERMINAL, INT64_MAX);
+static bool same_target(const char *a, const char *b) { return a && b && strcmp(a, b) == 0; }
+
+static void stop(coord_t *c, job_t *j, call_id_t call, client_request_t *r, bool checked) {
+    const char *target = j->record->stop_target;
+    bool stopping = j->record->wanted == WANTED_STOP;
+    if (j->record->wanted == WANTED_CANCEL) {
+        coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is being cancelled", j->id));
+    } else if (stopping && r->from && !same_target(r->from, target)) {
+        coord_reply(c, call, j->id, err_hint(err_new(ERR_EXISTS, "job %" PRIu64 " is being stopped, with its savepoint %s", j->id, target ? target : "below checkpoint storage"),
+                                             "ask without --to, and copy the savepoint when it is there"));
+    } else if (!stopping && r->from && !checked) {
+        check_target(c, j, call, r);
+    } else {
+        client_add_waiter(c, j, call, WAIT_TERMINAL, r->wait_ms);
+        if (stopping) return;
+        set_text(&j->record->stop_target, TAKE(r->from));
+        j->record->wanted = WANTED_STOP;
+        job_changed(j);
+    }
+}
+
+static void cancel(coord_t *c, job_t *j, call_id_t call, const client_request_t *r) {
+    client_add_waiter(c, j, call, WAIT_TERMINAL, r->wait_ms);
     if (j->record->wanted == WANTED_CANCEL) return;
     j->record->wanted = WANTED_CANCEL;
     j->cancel_ms = c->now_ms;
     job_changed(j);
 }
 
-static void resume(coord_t *c, job_t *j, call_id_t call, const client_request_t *r) {
-    err_t *taken = client_name_taken(c, j->record->spec.name, j);
-    if (taken || j->state != JOB_FAILED) {
-        coord_reply(c, call, j->id, taken ? taken : err_new(ERR_INVALID, "job %" PRIu64 " is %s; only a FAILED job is resumed", j->id,
-                                                           job_state_name(j->state)));
-        return;
+static err_t *resume_refused(const coord_t *c, const job_t *j, const client_request_t *r) {
+    if (!ended_holds_state(j)) {
+        err_t *e = err_new(ERR_INVALID, "job %" PRIu64 " is %s; only a FAILED job is resumed, or a STOPPED one without a savepoint", j->id, job_state_name(j->state));
+        return j->state == JOB_STOPPED ? err_hint(e, "submit --from %s", j->record->savepoint) : e;
     }
-    if (j->forgetting) {
-        coord_reply(c, call, j->id, err_new(ERR_NOT_FOUND, "job %" PRIu64 " is being forgotten", j->id));
-        return;
-    }
-    err_free(j->last_error);
-    j->last_error = TAKE(j->record->error);
-    if (r->accept_duplicates) { /* the ledgers of the one before bind us no more: restart.c makes its first manifest */
-        j->record->incarnation = c->draw ? c->draw : 1;
+    if (j->state == JOB_STOPPED && r->accept_duplicates)
+        return err_hint(err_new(ERR_INVALID, "job %" PRIu64 " is STOPPED: all it had is published, there is nothing to accept", j->id), "resume it without --accept-duplicates");
+    if (j->forgetting) return err_new(ERR_NOT_FOUND, "job %" PRIu64 " is being forgotten", j->id);
+    return client_name_taken(c, j->record->spec.name, j);
+}
+
+/* A new incarnation of the same state; restart.c makes its first manifest. */
+static void reborn(coord_t *c, job_t *j, bool forced) {
+    j->record->incarnation = c->draw ? c->draw : 1;
+    j->record->forced = forced;
+    if (forced) /* the ledgers of the one before bind us no more */
         coord_log(c, COORD_WARN, "job %" PRIu64 " is resumed with duplicates accepted, as incarnation %016" PRIx64, j->id, j->record->incarnation);
+}
+
+/* A job that failed while it was being stopped goes on with that: its last epoch may be the final one already, and what it holds is owed a savepoint. */
+static void resume(coord_t *c, job_t *j, call_id_t call, const client_request_t *r) {
+    err_t *refused = resume_refused(c, j, r);
+    if (refused) {
+        coord_reply(c, call, j->id, refused);
+        return;
     }
-    j->record->state = JOB_RUNNING;
-    j->record->wanted = WANTED_RUN;
-    j->record->ended_ms = 0;
+    job_record_t *record = j->record;
+    err_free(j->last_error);
+    j->last_error = TAKE(record->error);
+    if (r->accept_duplicates) reborn(c, j, true);
+    if (j->state == JOB_STOPPED) {
+        reborn(c, j, false);
+        record->reopened = true;
+        set_text(&record->stop_target, NULL);
+        record->wanted = WANTED_RUN;
+    }
+    if (record->wanted == WANTED_CANCEL) record->wanted = WANTED_RUN;
+    record->state = JOB_RUNNING;
+    record->ended_ms = 0;
     j->failures = 0;
     j->raised = j->swept = j->saved = false;
+    j->ep.want_savepoint |= j->keep;
+    j->keep = false;
+    j->save_held_ms = c->now_ms;
     j->restart_ms = c->now_ms;
     job_changed(j);
-    client_add_waiter(j, call, WAIT_RUNNING, c->now_ms + c->conf.submit_wait_ms);
+    client_add_waiter(c, j, call, WAIT_RUNNING, c->conf.submit_wait_ms);
     job_set_state(c, j, JOB_RESTARTING);
 }
 
-static void savepoint(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
-    if (j->saving || j->save_untold || j->ep.want_savepoint || j->record->wanted != WANTED_RUN) {
-        coord_reply(c, call, j->id, err_new(ERR_EXISTS, "job %" PRIu64 " is %s", j->id,
-                                            j->record->wanted != WANTED_RUN ? "being stopped" : "taking a savepoint already"));
+static err_t *savepoint_refused(const job_t *j) {
+    bool over = job_state_terminal(j->state), stops = !over && j->record->wanted != WANTED_RUN;
+    if (over && !ended_holds_state(j)) {
+        err_t *e = err_new(ERR_INVALID, "job %" PRIu64 " is %s", j->id, job_state_name(j->state));
+        return j->record->savepoint ? err_hint(e, "its last savepoint is %s", j->record->savepoint) : e;
+    }
+    if (j->forgetting) return err_new(ERR_NOT_FOUND, "job %" PRIu64 " is being forgotten", j->id);
+    if (j->saving || j->save_untold || j->ep.want_savepoint || j->keep || stops)
+        return err_new(ERR_EXISTS, "job %" PRIu64 " is %s", j->id, stops ? "being stopped" : "taking a savepoint already");
+    if (!over && j->ep.final_injected) return err_new(ERR_INVALID, "job %" PRIu64 " is at its end", j->id);
+    return NULL;
+}
+
+static void savepoint(coord_t *c, job_t *j, call_id_t call, client_request_t *r, bool checked) {
+    err_t *refused = savepoint_refused(j);
+    if (refused) {
+        coord_reply(c, call, j->id, refused);
         return;
     }
-    if (j->ep.final_injected) {
-        coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is at its end", j->id));
+    if (r->from && !checked) {
+        check_target(c, j, call, r);
         return;
     }
     set_text(&j->save_target, TAKE(r->from));
-    j->ep.want_savepoint = true;
     j->save_held_ms = c->now_ms;
-    client_add_waiter(j, call, WAIT_SAVEPOINT, INT64_MAX);
+    if (job_state_terminal(j->state)) {
+        j->keep = true;
+        j->keep_looked = false;
+    } else {
+        j->ep.want_savepoint = true;
+    }
+    client_add_waiter(c, j, call, WAIT_SAVEPOINT, r->wait_ms);
 }
 
 static job_t *find(const coord_t *c, const client_request_t *r) {
@@ -159,20 +246,42 @@ job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **rete
     return NULL;
 }
 
-static void of_job(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
+static void of_job(coord_t *c, job_t *j, call_id_t call, client_request_t *r, bool checked) {
+    bool over = job_state_terminal(j->state);
     if (r->op == CLIENT_RESUME) {
         resume(c, j, call, r);
-    } else if (job_state_terminal(j->state) || j->closing) {
-        if (j->closing && (r->op == CLIENT_STOP || r->op == CLIENT_CANCEL)) client_add_waiter(j, call, WAIT_TERMINAL, INT64_MAX);
+    } else if (r->op == CLIENT_FORGET) {
+        ended_forget(c, j, call, r->wait_ms);
+    } else if (r->op == CLIENT_SAVEPOINT && (over || !j->closing)) {
+        savepoint(c, j, call, r, checked);
+    } else if (over || j->closing) {
+        bool waits = j->closing && (r->op == CLIENT_STOP || r->op == CLIENT_CANCEL);
+        if (waits) client_add_waiter(c, j, call, WAIT_TERMINAL, r->wait_ms);
         else coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is %s", j->id, job_state_name(j->state)));
     } else if (r->op == CLIENT_STOP) {
-        stop(c, j, call, r);
+        stop(c, j, call, r, checked);
     } else if (r->op == CLIENT_CANCEL) {
-        cancel(c, j, call);
-    } else if (r->op == CLIENT_SAVEPOINT) {
-        savepoint(c, j, call, r);
+        cancel(c, j, call, r);
     } else {
         coord_reply(c, call, j->id, err_new(ERR_INVALID, "client operation %d is unknown", (int)r->op));
+    }
+}
+
+void client_target_checked(coord_t *c, job_t *j, coord_event_t *e) {
+    for (int i = 0; i < j->nwaiters; i++) {
+        waiter_t w = j->waiters[i];
+        if (w.kind != WAIT_TARGET || w.call != e->checked.call) continue;
+        j->nwaiters--;
+        memmove(&j->waiters[i], &j->waiters[i + 1], sizeof w * (size_t)(j->nwaiters - i));
+        if (e->error) {
+            coord_reply(c, w.call, j->id, TAKE(e->error));
+            waiter_done(&w);
+        } else {
+            client_request_t r = {.op = w.op, .job = j->id, .from = w.target, .wait_ms = w.wait_ms};
+            of_job(c, j, w.call, &r, true);
+            free(r.from);
+        }
+        return;
     }
 }
 
@@ -182,7 +291,7 @@ void client_event(coord_t *c, call_id_t call, client_request_t *r) {
     } else {
         err_t *e = NULL;
         job_t *j = client_find_job(c, r, &e);
-        if (j) of_job(c, j, call, r);
+        if (j) of_job(c, j, call, r, false);
         else coord_reply(c, call, 0, e);
     }
     client_request_free(r);

@@ -30,6 +30,7 @@ void coord_free(coord_t *c) {
 }
 
 bool coord_leading(const coord_t *c) { return c->leading; }
+uint64_t coord_leader(const coord_t *c) { return c->leading ? c->leader : 0; }
 
 void set_text(char **p, char *text) {
     free(*p);
@@ -128,37 +129,23 @@ static void step_answer(coord_t *c, coord_event_t *e) {
     switch (e->kind) {
     case EV_RESOLVED: job_resolved(c, j, e); break;
     case EV_JOB_STORED: job_record_stored(c, j, e); break;
-    case EV_RAISED: restart_raised(c, j, e); break;
+    case EV_RAISED:
+        if (job_state_terminal(j->state)) ended_raised(c, j, e);
+        else restart_raised(c, j, e);
+        break;
     case EV_MANIFEST_STORED: epoch_manifest_stored(c, j, e); break;
     case EV_SPLITS_FOUND: deploy_splits_found(c, j, e); break;
+    case EV_TARGET_CHECKED: client_target_checked(c, j, e); break;
     case EV_SAVED: savepoint_saved(c, j, e); break;
     case EV_ORPHANS: orphans_found(c, j, e); break;
-    case EV_FORGOTTEN:
-        if (e->outcome == STORE_OK) j->gone = true;
-        else j->forgetting = false;
-        break;
+    case EV_FORGOTTEN: ended_forgotten(c, j, e); break;
     default: break;
     }
 }
 
-/* Remembers the newest terminal jobs; older ones leave the metadata. */
-static void forget_old_jobs(coord_t *c) {
-    int terminal = 0;
-    job_t *oldest = NULL;
-    for (int i = 0; i < c->njobs; i++) {
-        job_t *j = c->jobs[i];
-        if (!job_state_terminal(j->state) || j->forgetting || j->gone || !job_stored(j) || j->saving) continue;
-        terminal++;
-        if (!oldest || j->record->ended_ms < oldest->record->ended_ms) oldest = j;
-    }
-    if (terminal <= c->conf.jobs_kept) return;
-    oldest->forgetting = true;
-    coord_actions_add(c->out, ACT_FORGET)->job = oldest->id;
-}
-
 static void serve(coord_t *c) {
     for (int i = 0; i < c->njobs; i++) job_serve(c, c->jobs[i]);
-    forget_old_jobs(c);
+    ended_forget_old(c);
     int n = 0;
     for (int i = 0; i < c->njobs; i++) {
         if (c->jobs[i]->gone) job_free(c->jobs[i]);

@@ -9,6 +9,8 @@
  *   epoch.c       inject, acks, manifest, complete           (epoch_manifest.c: what a manifest says)
  *   orphans.c     files of dead attempts
  *   restart.c     end of an attempt, recovery, delays, giving up
+ *   savepoint.c   an epoch that is kept                      (ended.c: of a job that is over; what is forgotten and what is not)
+ *   waits.c       what a job waits for, by name
  * An event only changes state and marks; coord_step ends with job_serve for each job, which takes the actions the new state
  * allows. Thread: the driver's. */
 #pragma once
@@ -24,8 +26,8 @@ typedef struct coord_conf {
     int64_t savepoint_wait_ms; /* `savepoint` waits so long for its epoch to begin; then epochs have their own limit */
     int64_t publish_wait_ms;   /* `cancel` waits so long for complete output to be published */
     int64_t orphan_age_ms;     /* files of dead attempts are removed when they are as old; looked for six times in that time; 0: never */
-    int orphans_max;           /* looked at in one go */
-    int jobs_kept;             /* terminal jobs remembered */
+    int orphans_max;           /* looked at in one go, a second apart */
+    int jobs_kept;             /* ended jobs remembered, beside those that hold the only copy of their state: none of these goes by itself */
 } coord_conf_t;
 coord_conf_t coord_conf_default(void);
 
@@ -37,3 +39,4 @@ err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret);
 /* When the next EV_TICK is of use. */
 int64_t coord_next_ms(const coord_t *c);
 bool coord_leading(const coord_t *c);
+uint64_t coord_leader(const coord_t *c); /* the epoch of our leadership; 0: we do not lead */

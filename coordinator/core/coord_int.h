@@ -76,8 +76,13 @@ typedef struct job_worker {
     bool has_report;
 } job_worker_t;
 
-typedef enum waiter_kind { WAIT_RUNNING = 1, WAIT_TERMINAL, WAIT_SAVEPOINT } waiter_kind_t;
-typedef struct waiter { call_id_t call; waiter_kind_t kind; int64_t until_ms; /* INT64_MAX: for ever */ } waiter_t;
+typedef enum waiter_kind { WAIT_RUNNING = 1, WAIT_TERMINAL, WAIT_SAVEPOINT, WAIT_TARGET, WAIT_FORGOTTEN } waiter_kind_t;
+typedef struct waiter {
+    call_id_t call;
+    waiter_kind_t kind;
+    int64_t since_ms, until_ms; /* INT64_MAX: the caller has a limit of its own */
+    client_op_t op; char *target; int64_t wait_ms; /* TARGET: what is done once it was checked */
+} waiter_t;
 
 typedef struct split_place { uint64_t fingerprint; char *id; int subtask; } split_place_t;
 
@@ -109,7 +114,8 @@ typedef struct job {
     bool lanes_only;
     int64_t deploy_ms, stop_ms;
     bool closing; job_state_t target;     /* the attempt is being taken down for good; then -> target */
-    bool seeking; int64_t seek_ms; char *sought; /* orphans.c: a listing is out; not before; up to this file */
+    bool seeking; int64_t seek_ms;         /* orphans.c: a listing is out; nothing before */
+    int nold; char **old; char *old_last; attempt_t old_attempt; /* what it found and was not looked at yet; the body the store named then; when */
     bool swept;            /* terminal: its files were handed to deletion, or are to be kept */
 
     /* restart.c */
@@ -126,9 +132,14 @@ typedef struct job {
     int64_t saving_ms;     /* since when */
     int64_t save_held_ms;  /* since when a savepoint that was asked for has no epoch under way */
     char *save_target, *saving_target; /* asked for; of the one under way */
+    bool saving_stop;      /* the one under way is that of the stop */
+    int64_t save_sent_ms;  /* it is being copied since then */
     bool save_sent, saved;
     bool save_untold;      /* it has ended, well or with save_error, and clients wait for the record to be durable */
     err_t *save_error;     /* of the last one */
+    err_t *stop_error;     /* why the savepoint of the stop is not where it was to go */
+    bool keep, keep_looked; /* ended.c: a savepoint of the job that is over is wanted; its last manifest is known */
+    char *unpublished;     /* CANCELLED: complete output that was left behind, by lane; NULL: none */
     int ndeferred; char **deferred; /* garbage that waits for the pin */
     int64_t cancel_ms;
     int nwaiters; waiter_t *waiters;
@@ -144,6 +155,7 @@ struct coord {
     uint64_t draw;
     int nmembers; member_t **members; /* by id */
     int njobs; job_t **jobs;          /* by id */
+    int held_said;                    /* so many jobs that hold the only copy of their state were spoken of */
     coord_actions_t *out;             /* during a step */
     uint64_t dropped;                 /* stale messages */
 };
@@ -225,6 +237,7 @@ void garbage_unpin(coord_t *c, job_t *j);
 /* orphans.c */
 void orphans_serve(coord_t *c, job_t *j);
 void orphans_found(coord_t *c, job_t *j, coord_event_t *e);
+void orphans_forget(job_t *j);
 
 /* restart.c */
 void restart_begin(coord_t *c, job_t *j, err_t *cause); /* takes cause */
@@ -238,7 +251,9 @@ bool attempt_stopped(coord_t *c, job_t *j); /* all are; looks at the deadline */
 
 /* client.c */
 void client_event(coord_t *c, call_id_t call, client_request_t *r); /* takes r */
-void client_add_waiter(job_t *j, call_id_t call, waiter_kind_t kind, int64_t until_ms);
+waiter_t *client_add_waiter(const coord_t *c, job_t *j, call_id_t call, waiter_kind_t kind, int64_t wait_ms /* 0: the caller's */);
+void client_target_checked(coord_t *c, job_t *j, coord_event_t *e);
+void waiter_done(waiter_t *w); /* content */
 void client_answer(coord_t *c, job_t *j, waiter_kind_t kind, const err_t *error);
 void client_serve(coord_t *c, job_t *j);
 job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **reterr);
@@ -250,3 +265,15 @@ void savepoint_serve(coord_t *c, job_t *j);
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e);
 void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is given up */
 void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */
+
+/* ended.c */
+bool ended_holds_state(const job_t *j); /* it is over, and its own files are the only copy of a state that somebody may still want */
+void ended_serve(coord_t *c, job_t *j);
+void ended_raised(coord_t *c, job_t *j, coord_event_t *e);
+void ended_forget(coord_t *c, job_t *j, call_id_t call, int64_t wait_ms);
+void ended_forgotten(coord_t *c, job_t *j, coord_event_t *e);
+void ended_forget_old(coord_t *c);
+
+/* waits.c */
+void waits_for(const coord_t *c, const job_t *j, buf_t *out);  /* what stands between the job and what is asked of it: worker, epoch, lane */
+bool waits_unpublished(const job_t *j, buf_t *out);            /* complete output that is not known to be published, by lane; false: none */

@@ -256,6 +256,7 @@ static void complete(coord_t *c, job_t *j) {
     manifest_free(old);
     if (ep->n == 0) { /* the first manifest: nobody runs yet; that of a savepoint has an epoch of its own */
         ep->next = MAX(ep->next, ep->last->epoch + 1);
+        ep->final_injected = ep->last->final;
         return;
     }
     ASSERT(ep->run[0].id == ep->last->epoch);

@@ -24,12 +24,13 @@ static manifest_t *from_savepoint(const job_t *j) {
     return m;
 }
 
-/* The operator accepted duplicates: the job goes on under a new incarnation, from what its last manifest says and whatever its ledgers say. An
- * epoch of its own, without content: what is durable is never written twice. */
+/* The job goes on under a new incarnation, from what its last manifest says. The operator accepted duplicates: whatever its ledgers say. Or it was
+ * STOPPED and is resumed: nothing is owed, and the end was none. An epoch of its own, without content: what is durable is never written twice. */
 manifest_t *manifest_reborn(job_t *j, uint64_t leader) {
     manifest_t *m = manifest_copy(j->ep.last);
     m->origin = m->incarnation;
-    m->forced = true;
+    m->forced = j->record->forced;
+    m->final &= !j->record->reopened;
     m->incarnation = j->record->incarnation;
     m->previous = m->epoch;
     m->epoch = m->started = j->ep.next++;

@@ -113,11 +113,11 @@ void coord_action_done(coord_action_t *a) {
         free(a->files.paths);
         break;
     case ACT_FIND_SPLITS: job_spec_free(&a->find.spec); break;
+    case ACT_CHECK_TARGET: free(a->check.target); break;
     case ACT_SAVE:
         manifest_free(a->save.manifest);
         free(a->save.target);
         break;
-    case ACT_FIND_ORPHANS: free(a->orphans.after); break;
     case ACT_REPLY: err_free(a->reply.error); break;
     case ACT_LOG: free(a->log.text); break;
     default: break;
@@ -135,7 +135,7 @@ const char *coord_action_name(coord_action_kind_t k) {
     static const char *const names[] = {
         [ACT_SEND] = "send", [ACT_CLOSE] = "close", [ACT_RESOLVE] = "resolve", [ACT_PUT_JOB] = "put-job", [ACT_RAISE] = "raise",
         [ACT_PUT_MANIFEST] = "put-manifest", [ACT_DELETE_FILES] = "delete", [ACT_FIND_SPLITS] = "find-splits",
-        [ACT_SAVE] = "save", [ACT_FIND_ORPHANS] = "find-orphans", [ACT_FORGET] = "forget", [ACT_REPLY] = "reply", [ACT_RESIGN] = "resign", [ACT_LOG] = "log"};
+        [ACT_CHECK_TARGET] = "check-target", [ACT_SAVE] = "save", [ACT_FIND_ORPHANS] = "find-orphans", [ACT_FORGET] = "forget", [ACT_REPLY] = "reply", [ACT_RESIGN] = "resign", [ACT_LOG] = "log"};
     return (size_t)k < ARRAY_LEN(names) && names[k] ? names[k] : "?";
 }
 
@@ -162,8 +162,9 @@ void coord_action_print(buf_t *out, const coord_action_t *a) {
     case ACT_DELETE_FILES:
         for (int i = 0; i < a->files.n; i++) buf_printf(out, " %s", a->files.paths[i]);
         break;
+    case ACT_CHECK_TARGET: buf_printf(out, " %s", a->check.target); break;
     case ACT_SAVE: buf_printf(out, " epoch=%" PRIu64 " to=%s", a->save.manifest->epoch, a->save.target); break;
-    case ACT_FIND_ORPHANS: buf_printf(out, " older=%" PRId64 " after=%s", a->orphans.age_ms, a->orphans.after ? a->orphans.after : ""); break;
+    case ACT_FIND_ORPHANS: buf_printf(out, " older=%" PRId64, a->orphans.age_ms); break;
     case ACT_REPLY: buf_printf(out, " call=%" PRIu64 "%s%s", a->reply.call, a->reply.error ? " error=" : " ok", err_text(a->reply.error)); break;
     case ACT_LOG: buf_printf(out, " %s", a->log.text); break;
     default: break;

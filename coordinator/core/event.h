@@ -9,7 +9,7 @@
  *   - SEND and CLOSE are put on the link in list order; nothing waits for them.
  *   - PUT_JOB, RAISE, PUT_MANIFEST, FORGET are transactions: those of one job are *begun* in list order and each is answered
  *     by exactly one event. The core never has two transactions of one job outstanding except a PUT_JOB beside another.
- *   - RESOLVE, FIND_SPLITS, SAVE, FIND_ORPHANS take long and run beside everything else; each is answered by exactly one event.
+ *   - RESOLVE, FIND_SPLITS, CHECK_TARGET, SAVE, FIND_ORPHANS take long and run beside everything else; each is answered by exactly one event.
  *   - DELETE_FILES names files that the last durable manifest no longer names; it is not answered and may be lost.
  * What must be durable before something else happens is never expressed by order in the list: the core waits for
  * the completing event. So a driver that loses a completion stops a job, but never makes it wrong. */
@@ -81,7 +81,10 @@ typedef struct job_record {
     int64_t created_ms, ended_ms; /* wall clock, for people */
     char *from;          /* savepoint it was started from, or NULL */
     bool new_ledger;
-    char *savepoint;     /* target the last savepoint was copied to, or NULL */
+    bool forced;         /* of this incarnation the operator said --accept-duplicates */
+    bool reopened;       /* it was STOPPED and is resumed: what its last manifest calls final is not */
+    char *savepoint;     /* target the last savepoint was copied to, or NULL; of a STOPPED job NULL: its state is in its own files only */
+    char *stop_target;   /* where the savepoint of the stop is to go; NULL: below the storage */
     epoch_t pin;         /* epoch whose files are being copied to a savepoint; 0 none (A7) */
     err_t *error;        /* of FAILED */
 } job_record_t;
@@ -105,6 +108,7 @@ typedef enum coord_event_kind {
     EV_RAISED,          /* answers ACT_RAISE */
     EV_MANIFEST_STORED, /* answers ACT_PUT_MANIFEST */
     EV_SPLITS_FOUND,    /* answers ACT_FIND_SPLITS */
+    EV_TARGET_CHECKED,  /* answers ACT_CHECK_TARGET */
     EV_SAVED,           /* answers ACT_SAVE */
     EV_FORGOTTEN,       /* answers ACT_FORGET */
     EV_ORPHANS,         /* answers ACT_FIND_ORPHANS */
@@ -118,7 +122,7 @@ typedef struct coord_event {
     session_id_t session;  /* EV_MESSAGE, EV_CLOSED */
     job_id_t job;          /* answers */
     store_outcome_t outcome;
-    err_t *error;          /* why, with outcome != STORE_OK; EV_RESOLVED, EV_SPLITS_FOUND, EV_SAVED; taken */
+    err_t *error;          /* why, with outcome != STORE_OK; EV_RESOLVED, EV_SPLITS_FOUND, EV_TARGET_CHECKED, EV_SAVED; taken */
     union {
         struct { uint64_t leader; int njobs; job_record_t **jobs; } leading; /* jobs[i] taken; the array is the caller's */
         ctl_msg_t *message;                                                  /* taken */
@@ -127,10 +131,12 @@ typedef struct coord_event {
         struct { attempt_t attempt; epoch_t floor; manifest_t *last; } raised; /* last taken; NULL: there is none yet */
         struct { attempt_t attempt; epoch_t epoch; } manifest_stored;
         struct { int n; found_split_t *items; } splits_found;                /* borrowed */
-        struct { epoch_t epoch; char *target; } saved;                       /* target borrowed */
-        /* old files of the job, by name; then, read from the store after they were listed: the attempt, and the body of the last manifest (NULL:
-         * there is none). `more`: the last of the paths is not the last file. Borrowed. */
-        struct { int n; char **paths; bool more; attempt_t attempt; char *last; } orphans;
+        struct { call_id_t call; } checked;
+        /* target borrowed; leader: of the action. STORE_REFUSED: we do not lead */
+        struct { uint64_t leader; epoch_t epoch; char *target; } saved;
+        /* old files of the job; then, read from the store after they were listed: the attempt, and the body of the last manifest (NULL:
+         * there is none). Taken. */
+        struct { int n; char **paths; attempt_t attempt; char *last; } orphans;
     };
 } coord_event_t;
 void coord_event_done(coord_event_t *e); /* frees what was not taken; not e; may be called again */
@@ -145,8 +151,9 @@ typedef enum coord_action_kind {
     ACT_PUT_MANIFEST, /* transaction: compare leader, attempt and previous manifest; then it has happened */
     ACT_DELETE_FILES,
     ACT_FIND_SPLITS,  /* list splits of all sources as of now */
+    ACT_CHECK_TARGET, /* can a savepoint be written there, and is nothing there yet? */
     ACT_SAVE,         /* copy what the manifest names into a self-contained directory */
-    ACT_FIND_ORPHANS, /* list at most `max` files of the job behind `after` that are as old, THEN ask the store for its attempt (A14) */
+    ACT_FIND_ORPHANS, /* list the files of the job that are as old, THEN ask the store for its attempt (A14) */
     ACT_FORGET,       /* delete the job's record and manifest pointer */
     ACT_REPLY,        /* answer a client: error, or the document of `job` */
     ACT_RESIGN,       /* leadership is in doubt: give it up; EV_LEADER_LOST has been acted upon already */
@@ -168,8 +175,9 @@ typedef struct coord_action {
                  bool first; /* there must be no manifest yet */ } put;    /* PUT_MANIFEST */
         struct { int n; char **paths; } files;                             /* DELETE_FILES */
         struct { job_spec_t spec; } find;                                  /* FIND_SPLITS */
-        struct { manifest_t *manifest; char *target; } save;
-        struct { char *after; int64_t age_ms; int max; } orphans;          /* FIND_ORPHANS; after NULL: from the first */
+        struct { call_id_t call; char *target; } check;                    /* CHECK_TARGET */
+        struct { manifest_t *manifest; char *target; uint64_t leader; } save; /* asks before each file whether `leader` leads still */
+        struct { int64_t age_ms; } orphans;                                /* FIND_ORPHANS */
         struct { call_id_t call; err_t *error; } reply;
         struct { coord_log_level_t level; char *text; } log;
     };

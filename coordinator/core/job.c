@@ -4,7 +4,7 @@
  *                                ^          |           |  \         |  \-> CANCELLED, FINISHED
  *                                |          v           v   \-> FINISHED
  *                                +----- RESTARTING <----+------------+
- *   every state that is not terminal -> FAILED, CANCELLED;   FAILED -> RESTARTING (resume)
+ *   every state that is not terminal -> FAILED, CANCELLED;   FAILED, STOPPED without savepoint -> RESTARTING (resume)
  *
  *   transition                  by
  *   SUBMITTED  -> RESOLVING     client.c   a submit is accepted
@@ -30,7 +30,7 @@ static const unsigned allowed[] = {
     [JOB_RUNNING] = TO(JOB_STOPPING) | TO(JOB_RESTARTING) | TO_TERMINAL,
     [JOB_STOPPING] = TO(JOB_RESTARTING) | TO_TERMINAL,
     [JOB_RESTARTING] = TO(JOB_WAITING) | TO_TERMINAL,
-    [JOB_STOPPED] = 0,
+    [JOB_STOPPED] = TO(JOB_RESTARTING),
     [JOB_FINISHED] = 0,
     [JOB_FAILED] = TO(JOB_RESTARTING),
     [JOB_CANCELLED] = 0,
@@ -64,9 +64,12 @@ void job_free(job_t *j) {
     free(j->deferred);
     free(j->units);
     free(j->waiting);
+    for (int i = 0; i < j->nwaiters; i++) waiter_done(&j->waiters[i]);
     free(j->waiters);
+    free(j->unpublished);
+    err_free(j->stop_error);
     free(j->save_target);
-    free(j->sought);
+    orphans_forget(j);
     free(j->saving_target);
     err_free(j->save_error);
     manifest_free(j->saving);
@@ -182,6 +185,16 @@ static bool last_output_in_doubt(const job_t *j) {
     return false;
 }
 
+/* A cancelled job publishes nothing any more: what it leaves behind is said, in whatever state it was. */
+static void left_behind(coord_t *c, job_t *j) {
+    AUTO(buf_free) buf_t what = buf_make(4096);
+    bool unread = j->persisted && !j->raised && !j->ep.last;
+    if (unread) buf_puts(&what, "its last epoch was not read yet, so what of it is published is not known");
+    else if (!waits_unpublished(j, &what)) return;
+    set_text(&j->unpublished, xstrdup(buf_cstr(&what)));
+    coord_log(c, COORD_WARN, "job %" PRIu64 " is cancelled with complete output that is not published: %s", j->id, j->unpublished);
+}
+
 static void close_serve(coord_t *c, job_t *j) {
     if (!attempt_stopped(c, j)) return;
     if (last_output_in_doubt(j)) { /* one more attempt: restoring the final epoch makes its output visible */
@@ -194,6 +207,7 @@ static void close_serve(coord_t *c, job_t *j) {
         savepoint_serve(c, j);
         if (!j->saved) return;
     }
+    if (j->target == JOB_CANCELLED) left_behind(c, j);
     j->closing = false;
     j->stop_ms = 0;
     j->record->state = j->target;
@@ -211,14 +225,21 @@ static void terminal_serve(coord_t *c, job_t *j) {
     sweep(c, j);
     const err_t *failed = j->state == JOB_FAILED ? j->record->error : NULL;
     client_answer(c, j, WAIT_RUNNING, failed);
-    if (j->state == JOB_STOPPED && !j->record->savepoint) failed = j->save_error; /* who asked for a stop asked for its savepoint */
+    err_t *kept = NULL; /* who asked for a stop asked for its savepoint */
+    if (j->state == JOB_STOPPED && !j->record->savepoint && j->save_error)
+        failed = kept = err_hint(err_wrap(err_copy(j->save_error), "job %" PRIu64 " is STOPPED, but", j->id),
+                                 "its state is kept: `tidegate savepoint [--to DIR] %" PRIu64 "` copies it, `tidegate resume %" PRIu64 "` goes on", j->id, j->id);
     client_answer(c, j, WAIT_TERMINAL, failed);
+    err_free(kept);
 }
 
 /* ---- events of the job */
 /* Never accepted: the client hears why and nothing remains. */
 static void turn_away(coord_t *c, job_t *j, const err_t *why) {
-    for (int i = 0; i < j->nwaiters; i++) coord_reply(c, j->waiters[i].call, 0, err_copy(why));
+    for (int i = 0; i < j->nwaiters; i++) {
+        coord_reply(c, j->waiters[i].call, 0, err_copy(why));
+        waiter_done(&j->waiters[i]);
+    }
     j->nwaiters = 0;
     j->gone = true;
 }
@@ -336,11 +357,7 @@ static void deploying_serve(coord_t *c, job_t *j) {
 
 static void cancel_serve(coord_t *c, job_t *j) {
     if (j->ep.put != PUT_NONE && c->now_ms - j->cancel_ms < c->conf.publish_wait_ms) return;
-    if (job_published(j) || c->now_ms - j->cancel_ms >= c->conf.publish_wait_ms) {
-        if (!job_published(j))
-            coord_log(c, COORD_WARN, "job %" PRIu64 " is cancelled with complete output that could not be published", j->id);
-        job_close(c, j, JOB_CANCELLED);
-    }
+    if (job_published(j) || c->now_ms - j->cancel_ms >= c->conf.publish_wait_ms) job_close(c, j, JOB_CANCELLED);
 }
 
 static void running_serve(coord_t *c, job_t *j) {
@@ -380,6 +397,7 @@ void job_serve(coord_t *c, job_t *j) {
         if (j->state == JOB_DEPLOYING && !j->closing) deploying_serve(c, j);
         if ((j->state == JOB_RUNNING || j->state == JOB_STOPPING) && !j->closing) running_serve(c, j);
     }
+    if (job_state_terminal(j->state)) ended_serve(c, j);
     if (j->closing) close_serve(c, j);
     else if (j->saving) savepoint_serve(c, j);
     if (job_state_terminal(j->state)) terminal_serve(c, j);

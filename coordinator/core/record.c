@@ -16,6 +16,7 @@ void job_record_free(job_record_t *r) {
     job_spec_free(&r->spec);
     free(r->from);
     free(r->savepoint);
+    free(r->stop_target);
     err_free(r->error);
     free(r);
 }
@@ -26,6 +27,7 @@ job_record_t *job_record_copy(const job_record_t *r) {
     c->spec = job_spec_copy(&r->spec);
     c->from = r->from ? xstrdup(r->from) : NULL;
     c->savepoint = r->savepoint ? xstrdup(r->savepoint) : NULL;
+    c->stop_target = r->stop_target ? xstrdup(r->stop_target) : NULL;
     c->error = err_copy(r->error);
     return c;
 }
@@ -63,7 +65,10 @@ void job_record_print(buf_t *out, const job_record_t *r) {
     jw_kv_i64(&w, "ended_ms", r->ended_ms);
     jw_kv_str(&w, "from", r->from);
     jw_kv_bool(&w, "new_ledger", r->new_ledger);
+    jw_kv_bool(&w, "forced", r->forced);
+    jw_kv_bool(&w, "reopened", r->reopened);
     jw_kv_str(&w, "savepoint", r->savepoint);
+    jw_kv_str(&w, "stop_target", r->stop_target);
     jw_kv_u64(&w, "pin", r->pin);
     if (r->error) {
         jw_name(&w, "error");
@@ -132,7 +137,10 @@ err_t *job_record_parse(slice_t text, job_record_t **ret) {
     r->ended_ms = json_i64(o, "ended_ms", 0);
     r->from = take_str(o, "from");
     r->new_ledger = json_bool(o, "new_ledger", false);
+    r->forced = json_bool(o, "forced", false);
+    r->reopened = json_bool(o, "reopened", false);
     r->savepoint = take_str(o, "savepoint");
+    r->stop_target = take_str(o, "stop_target");
     r->pin = get_u64(o, "pin");
     const json_t *error = json_get(o, "error");
     if (error && error->kind == JSON_OBJECT)

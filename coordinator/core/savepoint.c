@@ -5,10 +5,16 @@
  *
  * While pinned, files the manifest names are not deleted (A7). The copy holds extents too, and so also output that is complete but not
  * published; its manifest says what is, so that a job restored from it owes no more than that. `stop` ends with a savepoint of the final
- * epoch; nothing is owed by then. A client is told only of a copy that is whole and named in a durable record, or why there is none: a job
- * that ends while its savepoint is copied ends, and the answer comes after the copy. */
+ * epoch; nothing is owed by then. Its target is in the record; where it cannot be copied there after all it goes below the storage, and where
+ * that fails too the job is STOPPED with its state in its own files (ended.c). A client is told only of a copy that is whole and named in a
+ * durable record, or why there is none: a job that ends while its savepoint is copied ends, and the answer comes after the copy. */
 #include "coordinator/core/coord_int.h"
 #include <stdlib.h>
+
+/* No two leaders ever write the same. */
+static char *default_target(const coord_t *c, const job_t *j) {
+    return xprintf("savepoints/%" PRIu64 "-%" PRIu64 "-%" PRIu64, j->id, j->saving->epoch, c->leader);
+}
 
 void savepoint_begin(coord_t *c, job_t *j) {
     ASSERT(!j->saving && j->ep.last);
@@ -16,9 +22,10 @@ void savepoint_begin(coord_t *c, job_t *j) {
     j->saving = manifest_copy(j->ep.last);
     j->saving_ms = c->now_ms;
     j->save_sent = false;
-    set_text(&j->saving_target, TAKE(j->save_target)); /* a stop with a target of its own may come while this one is copied */
-    if (!j->saving_target)
-        set_text(&j->saving_target, xprintf("savepoints/%" PRIu64 "-%" PRIu64, j->id, j->saving->epoch));
+    j->saving_stop = j->closing;
+    const char *stop = j->record->stop_target;
+    set_text(&j->saving_target, !j->closing ? TAKE(j->save_target) : stop ? xstrdup(stop) : NULL);
+    if (!j->saving_target) set_text(&j->saving_target, default_target(c, j));
     j->record->pin = j->saving->epoch;
     job_changed(j);
 }
@@ -44,21 +51,40 @@ void savepoint_serve(coord_t *c, job_t *j) {
     bool live = !j->closing && !job_state_terminal(j->state);
     if (!settled(j) && live && c->now_ms - j->saving_ms < c->conf.publish_wait_ms) return;
     j->save_sent = true;
+    j->save_sent_ms = c->now_ms;
     coord_action_t *a = coord_actions_add(c->out, ACT_SAVE);
     a->job = j->id;
     a->save.manifest = manifest_copy(j->saving);
     a->save.target = xstrdup(j->saving_target);
+    a->save.leader = c->leader;
+}
+
+/* The directory that was checked when the stop was asked for is full or gone by now: the state goes where all other state is. */
+static bool fall_back(coord_t *c, job_t *j, coord_event_t *e) {
+    if (!e->error || !j->saving_stop || !j->record->stop_target || strcmp(j->saving_target, j->record->stop_target) != 0) return false;
+    set_text(&j->saving_target, default_target(c, j));
+    coord_log(c, COORD_WARN, "job %" PRIu64 ": the savepoint of its stop could not be copied: %s; it goes to %s", j->id, err_text(e->error), j->saving_target);
+    err_free(j->stop_error);
+    j->stop_error = TAKE(e->error);
+    j->save_sent = false;
+    return true;
 }
 
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e) {
-    if (!j->saving || e->saved.epoch != j->saving->epoch) return;
-    bool last = j->closing && j->ep.last && j->saving->epoch == j->ep.last->epoch;
+    if (e->saved.leader != c->leader) return; /* of a term of ours that is over */
+    if (e->outcome == STORE_REFUSED) {
+        c->step_down = true;
+        return;
+    }
+    if (!j->saving || e->saved.epoch != j->saving->epoch || fall_back(c, j, e)) return;
+    bool last = j->closing && j->saving_stop;
     manifest_free(TAKE(j->saving));
     j->record->pin = 0;
     if (!e->error) set_text(&j->record->savepoint, xstrdup(e->saved.target));
     else coord_log(c, COORD_ERROR, "job %" PRIu64 ": the savepoint of epoch %" PRIu64 " could not be copied: %s", j->id,
                    e->saved.epoch, err_text(e->error));
     if (e->error && last) set_text(&j->record->savepoint, NULL); /* an earlier one is not that of the stop; the job's own files stay */
+    if (!e->error && j->state == JOB_STOPPED) j->swept = false; /* it stands for them now */
     set_text(&j->saving_target, NULL);
     j->saved = last;
     job_changed(j);
@@ -68,27 +94,17 @@ void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e) {
     j->save_untold = true;
 }
 
-static void held_by(const coord_t *c, const job_t *j, buf_t *out) {
-    const epochs_t *ep = &j->ep;
-    bool runs = j->state == JOB_RUNNING || j->state == JOB_STOPPING;
-    if (runs && ep->held) buf_puts(out, ep->held);
-    else if (!runs || ep->n == 0 || ep->run[0].nacks == j->nworkers) buf_printf(out, "job %" PRIu64 " is %s", j->id, job_state_name(j->state));
-    else epoch_missing(c, j, out);
-    if (j->waiting) buf_printf(out, ", %s", j->waiting);
-    if (runs && ep->n) buf_printf(out, "; %d epochs are in flight, the oldest is %" PRIu64, ep->n, ep->run[0].id);
-}
-
 /* While its epoch is under way that one's limit counts; an attempt that ends starts the wait anew, and attempts without an epoch are counted. */
 void savepoint_limit(coord_t *c, job_t *j) {
     if (!j->ep.want_savepoint || job_state_terminal(j->state)) return;
     if (epoch_savepoint_flying(j)) j->save_held_ms = c->now_ms;
     if (c->now_ms - j->save_held_ms < c->conf.savepoint_wait_ms) return;
     AUTO(buf_free) buf_t why = buf_make(4096);
-    held_by(c, j, &why);
+    waits_for(c, j, &why);
     err_t *e = err_hint(err_new(ERR_TIMEOUT, "no epoch for the savepoint could begin within %" PRId64 " ms: %s", c->conf.savepoint_wait_ms,
                                 buf_cstr(&why)), "ask again when the job goes on");
     j->ep.want_savepoint = false;
-    if (j->record->wanted == WANTED_RUN) set_text(&j->save_target, NULL); /* else it is that of the stop */
+    set_text(&j->save_target, NULL);
     client_answer(c, j, WAIT_SAVEPOINT, e);
     err_free(e);
 }
@@ -98,7 +114,7 @@ void savepoint_tell(coord_t *c, job_t *j) {
         j->save_untold = false;
         client_answer(c, j, WAIT_SAVEPOINT, j->save_error);
     }
-    if (j->saving || j->save_untold || !job_state_terminal(j->state) || !job_stored(j)) return;
+    if (j->saving || j->save_untold || j->keep || !job_state_terminal(j->state) || !job_stored(j)) return;
     j->ep.want_savepoint = false;
     err_t *none = err_new(ERR_INVALID, "job %" PRIu64 " is %s: it ended before the savepoint was taken", j->id, job_state_name(j->state));
     client_answer(c, j, WAIT_SAVEPOINT, j->state == JOB_FAILED ? j->record->error : none);

@@ -64,9 +64,14 @@ typedef struct story {
     job_id_t job;
     char *saved_target;
     epoch_t saved_epoch;
+    uint64_t saved_leader;
+    const char *save_fails;   /* copies to this target fail */
+    bool hold_check;          /* targets are tried for ever */
+    err_t *check_error;       /* of a target that is tried */
+    call_id_t held_check;
     manifest_t *saved;
     bool resigned;
-    int deleted;
+    int deleted, forgotten;
     buf_t removed;         /* their paths */
     char *files[16];       /* old files in storage, for FIND_ORPHANS */
     int nfiles;
@@ -300,8 +305,18 @@ static void answer_save(story_t *s, err_t *error) {
     e.job = s->job;
     e.saved.epoch = s->saved_epoch;
     e.saved.target = xstrdup(s->saved_target);
+    e.saved.leader = s->saved_leader;
+    if (error) e.outcome = err_code(error) == ERR_FENCED ? STORE_REFUSED : STORE_FAILED;
     e.error = error;
     s->held_save = false;
+    story_step(s, &e);
+}
+
+static void answer_check(story_t *s, call_id_t call, err_t *error) {
+    coord_event_t e = story_event(s, EV_TARGET_CHECKED);
+    e.job = s->job;
+    e.checked.call = call;
+    e.error = error;
     story_step(s, &e);
 }
 
@@ -394,9 +409,22 @@ static void perform(story_t *s, coord_action_t *a) {
         s->saved_epoch = a->save.manifest->epoch;
         manifest_free(s->saved);
         s->saved = manifest_copy(a->save.manifest);
+        s->saved_leader = a->save.leader;
         if (s->hold_save) s->held_save = true;
-        else answer_save(s, NULL);
+        else answer_save(s, s->save_fails && strstr(s->saved_target, s->save_fails) ? err_new(ERR_NO_SPACE, "no space left in %s", s->saved_target) : NULL);
         break;
+    case ACT_CHECK_TARGET:
+        s->held_check = a->check.call;
+        if (!s->hold_check) answer_check(s, a->check.call, err_copy(s->check_error));
+        break;
+    case ACT_FORGET: {
+        coord_event_t e = story_event(s, EV_FORGOTTEN);
+        e.job = a->job;
+        s->forgotten++;
+        job_record_free(TAKE(s->record));
+        story_step(s, &e);
+        break;
+    }
     case ACT_REPLY:
         s->last_reply = a->reply.call;
         err_free(s->reply_error);
@@ -462,6 +490,7 @@ static void story_free(story_t *s) {
     for (int i = 0; i < s->nw; i++) ctl_free(s->w[i].kept);
     err_free(s->resolve_error);
     err_free(s->reply_error);
+    err_free(s->check_error);
     job_record_free(s->record);
     manifest_free(s->stored);
     manifest_free(s->held_put);
@@ -503,9 +532,10 @@ static void pass(story_t *s, int64_t ms) {
         story_step(s, &e);
     }
 }
-static call_id_t ask(story_t *s, client_op_t op, const char *from) {
+static call_id_t ask_for(story_t *s, client_op_t op, const char *from, int64_t wait_ms) {
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = op;
+    r->wait_ms = wait_ms;
     r->job = op == CLIENT_SUBMIT ? 0 : s->job;
     r->from = from ? xstrdup(from) : NULL;
     if (op == CLIENT_SUBMIT) {
@@ -520,6 +550,7 @@ static call_id_t ask(story_t *s, client_op_t op, const char *from) {
     story_step(s, &e);
     return s->calls;
 }
+static call_id_t ask(story_t *s, client_op_t op, const char *from) { return ask_for(s, op, from, 0); }
 __attribute__((unused)) static call_id_t restore(story_t *s, bool new_ledger) { /* of from_manifest, by a job of another name */
     manifest_free(TAKE(s->stored)); /* the store knows one job */
     client_request_t *r = xcalloc(1, sizeof *r);

@@ -6,6 +6,7 @@
 #include "coordinator/driver.h"
 #include "tests/helpers/test.h"
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <pthread.h>
@@ -339,5 +340,34 @@ START_TEST(open_calls_are_answered_at_the_end) {
 }
 END_TEST
 
+/* A store whose campaign is answered only when it is closed, and well: as etcd's thread may do at that moment. */
+typedef struct late_store { meta_store_t vt; meta_done_t open; } late_store_t;
+static void late_campaign(meta_store_t *m, void (*lost)(void *arg, err_t *why), void *lost_arg, meta_done_t done) {
+    __atomic_store_n(&CONTAINER_OF(m, late_store_t, vt)->open.arg, done.arg, __ATOMIC_RELEASE);
+    __atomic_store_n(&CONTAINER_OF(m, late_store_t, vt)->open.fn, done.fn, __ATOMIC_RELEASE);
+}
+static void late_resign(meta_store_t *m) {}
+static void late_free(meta_store_t *m) {
+    late_store_t *l = CONTAINER_OF(m, late_store_t, vt);
+    meta_result_t r = {.outcome = STORE_OK, .leader = 1};
+    l->open.fn(l->open.arg, &r);
+    free(l);
+}
+
+START_TEST(a_store_that_answers_while_it_is_closed_finds_its_queues) {
+    place_t p = place_new();
+    late_store_t *l = xcalloc(1, sizeof *l);
+    l->vt = (meta_store_t){.campaign = late_campaign, .resign = late_resign, .free = late_free};
+    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = p.disk, .address = "here", .compile = compile, .log = quiet, .meta = &l->vt};
+    coord_driver_t *d = NULL;
+    ck_ok(coord_driver_new(&conf, &d));
+    for (int i = 0; i < 500 && !__atomic_load_n(&l->open.fn, __ATOMIC_ACQUIRE); i++) usleep(10000);
+    mallopt(M_PERTURB, 0xa5); /* what is freed is not what it was */
+    coord_driver_free(d);
+    mallopt(M_PERTURB, 0);
+    place_free(&p);
+}
+END_TEST
+
 TESTS("coordinator/driver", submit_run_lose_a_worker_finish, a_new_coordinator_goes_on_from_the_last_manifest,
-      open_calls_are_answered_at_the_end)
+      open_calls_are_answered_at_the_end, a_store_that_answers_while_it_is_closed_finds_its_queues)

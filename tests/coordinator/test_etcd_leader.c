@@ -3,7 +3,7 @@
 #include "tests/coordinator/etcd_rig.h"
 
 START_TEST(a_leader_is_dead_when_its_beat_and_the_line_to_it_both_stand_still) {
-    const leader_view_t healthy = {.direct = true, .term_ms = 60000, .minimum_term_ms = 3000, .beat_ms = 100, .silence_ms = 1000};
+    const leader_view_t healthy = {.direct = true, .term_ms = 60000, .minimum_term_ms = 3000, .beat_ms = 100, .silence_ms = 1000, .heard = true};
     leader_view_t v = healthy;
     ck_assert(!leader_dead(&v));
     v.broken = true, v.unanswered_ms = 60000; /* we hear nothing, but it beats: a cut in one direction */
@@ -20,6 +20,9 @@ START_TEST(a_leader_is_dead_when_its_beat_and_the_line_to_it_both_stand_still) {
     ck_assert(leader_dead(&v)); /* hung, or cut off from everybody */
     v.still_ms = 999;
     ck_assert(!leader_dead(&v)); /* silence alone needs its whole time from both witnesses */
+    v.still_ms = v.unanswered_ms = 60000;
+    v.heard = false;
+    ck_assert(!leader_dead(&v)); /* a line that never worked is no witness */
 
     v = healthy;
     v.ours = true, v.still_ms = 300;
@@ -149,6 +152,20 @@ START_TEST(a_leader_that_answers_keeps_its_lease_though_its_beat_stands_still) {
 }
 END_TEST
 
+/* The standby cannot reach the leader at all, and for a while the leader's writes to etcd are slow: its lease lives, it leads on. */
+START_TEST(a_line_that_never_worked_is_no_witness_against_the_leader) {
+    pair_t p;
+    pair_new(&p, LINE_SILENT);
+    ck_assert(!waited_within(p.b.campaign, 1500));
+    meta_store_etcd_pause(p.a.m, true);
+    ck_assert(!waited_within(p.b.campaign, 3500));
+    meta_store_etcd_pause(p.a.m, false);
+    ck_assert(!waited_within(p.b.campaign, 500));
+    ck_assert_int_eq(atomic_load(&p.a.lost), 0);
+    pair_free(&p);
+}
+END_TEST
+
 /* The worst of hazards B6: neither hears the other, etcd is there for both. The one that was pushed out comes back, hears nothing of the new
  * leader, and leaves it alone, because it beats. */
 START_TEST(who_was_pushed_out_pushes_nobody_out) {
@@ -188,5 +205,6 @@ START_TEST(a_coordinator_started_again_follows_itself_without_waiting_for_its_le
 END_TEST
 
 TESTS("etcd_leader", a_leader_is_dead_when_its_beat_and_the_line_to_it_both_stand_still, a_leader_whose_process_died_is_followed_in_less_than_a_second,
-      a_standby_that_hears_nothing_leaves_a_beating_leader_alone, a_leader_that_answers_keeps_its_lease_though_its_beat_stands_still,
+      a_standby_that_hears_nothing_leaves_a_beating_leader_alone, a_line_that_never_worked_is_no_witness_against_the_leader,
+      a_leader_that_answers_keeps_its_lease_though_its_beat_stands_still,
       who_was_pushed_out_pushes_nobody_out, a_coordinator_started_again_follows_itself_without_waiting_for_its_lease)

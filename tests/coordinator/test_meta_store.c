@@ -1,6 +1,5 @@
 /* test_meta_store.c: the promises of meta_store.h, for the stores of this folder. */
 #include "coordinator/meta_store.h"
-#include "coordinator/savepoint_files.h"
 #include "state/disk.h"
 #include "tests/helpers/test.h"
 #include <stdio.h>
@@ -196,49 +195,5 @@ START_TEST(records_survive_their_text) {
 }
 END_TEST
 
-/* A7: a savepoint is self-contained, and restoring it makes files of the new job's own. */
-START_TEST(A7_a_savepoint_is_a_directory_that_stands_alone) {
-    char path[64], outside[64];
-    scratch(path);
-    scratch(outside);
-    disk_t *d = NULL;
-    ck_ok(disk_open_posix(path, true, &d));
-    ck_ok(d->put(d, "jobs/0000000000000007/log/i1.l1.a1.w1.1.log", slice_str("0123456789rest")));
-    ck_ok(d->put(d, "jobs/0000000000000007/base/i1.l1.a1.w1/000001.sst", slice_str("table")));
-    manifest_t *m = manifest_new(), *got = NULL;
-    m->job = 7;
-    m->name = xstrdup("orders");
-    m->attempt = 1;
-    m->epoch = 5;
-    manifest_add_extent(m, &(extent_t){"jobs/0000000000000007/log/i1.l1.a1.w1.1.log", 0, 10, 1, 5, 1});
-    base_file_t file = {"jobs/0000000000000007/base/i1.l1.a1.w1/000001.sst", "000001.sst", 5, 1};
-    manifest_set_base(m, &(base_t){"w1", 4, 1, &file});
-    const char *targets[] = {outside, "savepoints/one"};
-    for (int i = 0; i < 2; i++) {
-        ck_ok(savepoint_copy(d, m, targets[i]));
-        ck_ok(savepoint_copy(d, m, targets[i])); /* again: an earlier leader's copy is as good */
-        m->epoch++;
-        ck_fails(savepoint_copy(d, m, targets[i]), ERR_EXISTS, "another savepoint lies there");
-        m->epoch--;
-    }
-    ck_ok(d->remove(d, "jobs/0000000000000007/log/i1.l1.a1.w1.1.log"));
-    for (int i = 0; i < 2; i++) {
-        ck_ok(savepoint_restore(d, targets[i], 9, &got));
-        ck_assert_str_eq(got->extents[0].path, "jobs/0000000000000007@0000000000000009/log/i1.l1.a1.w1.1.log");
-        AUTO(buf_free) buf_t b = buf_make(100);
-        ck_ok(d->read(d, got->extents[0].path, 0, UINT64_MAX, &b));
-        ck_assert(slice_eq(buf_slice(&b), slice_str("0123456789"))); /* what the manifest names and no more */
-        ck_assert_str_eq(got->bases[0].files[0].path, "jobs/0000000000000007@0000000000000009/base/i1.l1.a1.w1/000001.sst");
-        manifest_free(got);
-    }
-    ck_fails(savepoint_restore(d, "savepoints/two", 9, &got), ERR_NOT_FOUND, "savepoint savepoints/two");
-    ck_fails(savepoint_copy(d, m, "s3://x"), ERR_UNSUPPORTED, "s3://x");
-    manifest_free(m);
-    d->free(d);
-    remove_all(path);
-    remove_all(outside);
-}
-END_TEST
-
 TESTS("coordinator/meta_store", memory, A28_a_directory_serves_one_coordinator_and_remembers, a_damaged_directory_says_which_file,
-      pointers_are_small_and_exact, records_survive_their_text, A7_a_savepoint_is_a_directory_that_stands_alone)
+      pointers_are_small_and_exact, records_survive_their_text)

@@ -46,6 +46,54 @@ START_TEST(A14_files_of_dead_attempts_that_no_manifest_names_are_removed) {
 }
 END_TEST
 
+/* However many there are, the directory is listed once; they go in portions. */
+START_TEST(A14_many_orphans_are_listed_once_and_removed_in_portions) {
+    story_t *s = second_attempt();
+    s->c->conf.orphans_max = 3;
+    const char *old[10];
+    for (int i = 0; i < 10; i++) {
+        char rest[16];
+        snprintf(rest, sizeof rest, "w9.%d.log", i);
+        old[i] = file(s, "log", 1, rest);
+    }
+    s->hold_look = true;
+    until_looked(s);
+    forget_trace(s);
+    answer_look(s, STORE_OK);
+    ck_assert_int_eq(s->deleted, 3);
+    pass(s, 500);
+    ck_assert_int_eq(s->deleted, 3);
+    pass(s, 3500);
+    ck_assert_int_eq(s->deleted, 10);
+    for (int i = 0; i < 10; i++) ck_assert(removed(s, old[i]));
+    expect_not(s, "find-orphans");
+    story_free(s);
+}
+END_TEST
+
+/* What was listed is not looked at by the next attempt: it would take files of the one that listed for dead, acked or not. */
+START_TEST(A14_a_listing_ends_with_its_attempt) {
+    story_t *s = second_attempt();
+    s->c->conf.orphans_max = 1;
+    file(s, "log", 1, "w9.1.log");
+    file(s, "log", 1, "w9.2.log");
+    s->hold_look = true;
+    until_looked(s);
+    answer_look(s, STORE_OK);
+    ck_assert_int_eq(s->deleted, 1);
+    die(s, &s->w[0]);
+    join(s, "w1", 1);
+    pass(s, 5000);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(s->deleted, 1);
+    ck_assert(s->held_look); /* looked for anew, and asked the store anew */
+    answer_look(s, STORE_OK);
+    pass(s, 2000);
+    ck_assert_int_ge(s->deleted, 2);
+    story_free(s);
+}
+END_TEST
+
 /* C1 lists, is paused; C2 raises the attempt, its workers ack; C1 wakes up: whatever the store says to it, nothing goes. */
 START_TEST(A14_a_paused_leader_removes_nothing_of_the_attempt_that_came_after_it) {
     for (int way = 0; way < 2; way++) {
@@ -120,6 +168,7 @@ START_TEST(A14_a_failed_job_keeps_everything_for_resume) {
 END_TEST
 
 TESTS("orphans", A14_files_of_dead_attempts_that_no_manifest_names_are_removed,
+      A14_many_orphans_are_listed_once_and_removed_in_portions, A14_a_listing_ends_with_its_attempt,
       A14_a_paused_leader_removes_nothing_of_the_attempt_that_came_after_it,
       A14_nothing_is_removed_on_a_doubtful_answer_or_while_the_attempt_changes, A7_A14_what_a_savepoint_has_pinned_stays,
       A14_a_failed_job_keeps_everything_for_resume)

@@ -68,6 +68,7 @@
     X(ROW_ORPHANS, "leader removes files of dead attempts")                                                               \
     X(ROW_ORPHANS_STALE, "files were listed, then the attempt or the leader changed")                                     \
     X(ROW_C_STOP, "leader dies while it stops an attempt")                                                                \
+    X(ROW_C_SAVE, "leader dies inside the copy of a savepoint")                                                           \
     X(ROW_PUT_LANDED, "manifest's outcome unknown, it landed")                                                            \
     X(ROW_PUT_NOT, "manifest's outcome unknown, it did not land")                                                         \
     X(ROW_PUT_LATE, "manifest lands after its leader gave it up")                                                         \
@@ -329,4 +330,5 @@ bool sim_coord_leading(const proc_t *p);
 /* ---- sim_check.c: invariants, looked at when they could break */
 void check_manifest_durable(sim_t *s, const manifest_t *old, const manifest_t *now);
 void check_remove(sim_t *s, const proc_t *p, const char *path);
+void check_stopped(sim_t *s);
 void check_send(sim_t *s, const proc_t *p, const ctl_msg_t *m);

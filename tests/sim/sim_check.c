@@ -47,12 +47,43 @@ void check_manifest_durable(sim_t *s, const manifest_t *old, const manifest_t *n
 /* Nothing a restore needs is freed (A14), whoever asks for it. */
 void check_remove(sim_t *s, const proc_t *p, const char *path) {
     const manifest_t *m = etcd_manifest(s->etcd);
-    if (!m || job_state_terminal(etcd_job_state(s->etcd))) return;
+    job_state_t state = etcd_job_state(s->etcd);
+    bool kept = state == JOB_FAILED || (state == JOB_STOPPED && !etcd_record(s->etcd)->savepoint);
+    if (!m || (job_state_terminal(state) && !kept)) return;
     bool named = etcd_manifest_path(s->etcd) && strcmp(etcd_manifest_path(s->etcd), path) == 0;
     for (int i = 0; i < m->nextents; i++) named |= strcmp(m->extents[i].path, path) == 0;
     for (int i = 0; i < m->nbases; i++)
         for (int k = 0; k < m->bases[i].nfiles; k++) named |= strcmp(m->bases[i].files[k].path, path) == 0;
     if (named) sim_broken(s, "%s deletes %s, which the durable manifest %" PRIu64 " names (A14)", p->name, path, m->epoch);
+}
+
+/* Of a job that was stopped the state is somewhere, whole: in its savepoint, or in its own files. */
+void check_stopped(sim_t *s) {
+    const job_record_t *r = etcd_record(s->etcd);
+    if (!r || r->state != JOB_STOPPED) return;
+    manifest_t *m = NULL;
+    AUTO(auto_free) char *prefix = r->savepoint ? xprintf("%s/", r->savepoint) : xstrdup("");
+    if (r->savepoint) {
+        AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
+        AUTO(auto_free) char *path = xprintf("%sMANIFEST.json", prefix);
+        err_t *e = disk_read_all(s->disk, path, &text);
+        if (!e) e = manifest_parse(buf_slice(&text), &m);
+        if (e) sim_broken(s, "the job is STOPPED with its savepoint %s: %s", r->savepoint, err_text(e));
+        err_free(e);
+        if (m && m->epoch != etcd_manifest(s->etcd)->epoch) sim_broken(s, "the savepoint of the stop holds epoch %" PRIu64, m->epoch);
+    } else {
+        m = manifest_copy(etcd_manifest(s->etcd));
+    }
+    for (int i = 0; m && i < m->nextents; i++) {
+        AUTO(auto_free) char *path = xprintf("%s%s", prefix, m->extents[i].path);
+        if (!disk_has(s->disk, path, m->extents[i].to)) sim_broken(s, "%s of the STOPPED job's only copy is not durable (A7)", path);
+    }
+    for (int i = 0; m && i < m->nbases; i++)
+        for (int k = 0; k < m->bases[i].nfiles; k++) {
+            AUTO(auto_free) char *path = xprintf("%s%s", prefix, m->bases[i].files[k].path);
+            if (!disk_has(s->disk, path, m->bases[i].files[k].size)) sim_broken(s, "%s of the STOPPED job's only copy is not durable (A7)", path);
+        }
+    manifest_free(m);
 }
 
 void check_send(sim_t *s, const proc_t *p, const ctl_msg_t *m) {

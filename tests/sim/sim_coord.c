@@ -1,5 +1,6 @@
 /* sim_coord.c: a coordinator process: the real core, and in the place of coordinator/driver*.c a driver on the virtual clock. Body of a manifest
  * first, then its pointer, as there; a lease kept alive; actions performed in the order of their list. */
+#include "coordinator/savepoint_files.h"
 #include "tests/sim/sim.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,15 +216,40 @@ static void resolve(sim_t *s, void *arg) {
     free(x);
 }
 
-static void saved(sim_t *s, void *arg) {
+/* The copy is one event, but its leader may die at any file of it, and may have been deposed before it began. */
+typedef struct saving { proc_t *p; uint64_t term; job_id_t job; uint64_t leader; manifest_t *m; char target[256]; } saving_t;
+static void saving_drop(void *arg) {
+    saving_t *x = arg;
+    manifest_free(x->m);
+    free(x);
+}
+static err_t *look(void *arg) {
+    saving_t *x = arg;
+    if (sim_point(x->p->s, x->p, ROW_C_SAVE)) return err_new(ERR_IO, "the process is dying");
+    return etcd_leader(x->p->s->etcd) == x->leader ? NULL : err_new(ERR_FENCED, "another leads");
+}
+static void save(sim_t *s, void *arg) {
+    saving_t *x = arg;
+    sim_coord_t *c = x->p->coord;
+    coord_event_t e = {.kind = EV_SAVED, .job = x->job};
+    e.error = savepoint_copy(x->p->disk, x->m, x->leader, x->target, (savepoint_guard_t){look, x});
+    sim_log(s, "%s copies epoch %" PRIu64 " to %s: %s", x->p->name, x->m->epoch, x->target, e.error ? err_text(e.error) : "ok");
+    if (e.error) e.outcome = err_code(e.error) == ERR_FENCED ? STORE_REFUSED : STORE_FAILED;
+    e.saved.epoch = x->m->epoch;
+    e.saved.leader = x->leader;
+    e.saved.target = xstrdup(x->target);
+    if (c->term == x->term && !x->p->dying) step(c, &e);
+    else coord_event_done(&e);
+    saving_drop(x);
+}
+static void check_target(sim_t *s, void *arg) {
     carried_t *x = arg;
     sim_coord_t *c = x->p->coord;
-    if (c->term == x->term) {
-        coord_event_t e = {.kind = EV_SAVED, .job = x->job};
-        e.saved.epoch = x->epoch;
-        e.saved.target = xstrdup(x->path);
-        step(c, &e);
-    }
+    coord_event_t e = {.kind = EV_TARGET_CHECKED, .job = x->job};
+    e.checked.call = x->epoch;
+    e.error = savepoint_check(x->p->disk, x->path);
+    if (c->term == x->term) step(c, &e);
+    else coord_event_done(&e);
     free(x);
 }
 static sim_row_t row_of_send(ctl_kind_t k) {
@@ -256,11 +282,9 @@ static void add_old(void *arg, const char *name, uint64_t size, int64_t modified
     listing_t *l = arg;
     const coord_action_t *a = l->a;
     coord_event_t *e = &l->c->listed;
-    AUTO(auto_free) char *path = xprintf("jobs/%016" PRIx64 "/%s", a->job, name);
-    if (e->orphans.more || sim_now_ms(l->c->p->s) - modified_ms < a->orphans.age_ms || (a->orphans.after && strcmp(path, a->orphans.after) <= 0)) return;
-    if ((e->orphans.more = e->orphans.n == a->orphans.max)) return;
+    if (sim_now_ms(l->c->p->s) - modified_ms < a->orphans.age_ms) return;
     e->orphans.paths = xrealloc(e->orphans.paths, (size_t)(e->orphans.n + 1) * sizeof(char *));
-    e->orphans.paths[e->orphans.n++] = TAKE(path);
+    e->orphans.paths[e->orphans.n++] = xprintf("jobs/%016" PRIx64 "/%s", a->job, name);
 }
 static void on_looked(proc_t *p, void *arg, etcd_answer_t *a) {
     carried_t *x = arg;
@@ -309,10 +333,17 @@ static void perform(sim_coord_t *c, coord_action_t *a) {
     case ACT_DELETE_FILES: delete_files(c, a); break;
     case ACT_FIND_ORPHANS: find_orphans(c, a); break;
     case ACT_SAVE: {
+        saving_t *x = xcalloc(1, sizeof *x);
+        *x = (saving_t){.p = p, .term = c->term, .job = a->job, .leader = a->save.leader, .m = TAKE(a->save.manifest)};
+        snprintf(x->target, sizeof x->target, "%s", a->save.target);
+        sim_at(s, s->now + 50 * SIM_MS, p, save, x, saving_drop);
+        break;
+    }
+    case ACT_CHECK_TARGET: {
         carried_t *x = carry(c, a->job);
-        x->epoch = a->save.manifest->epoch;
-        snprintf(x->path, sizeof x->path, "%s", a->save.target ? a->save.target : "savepoint");
-        sim_at(s, s->now + 50 * SIM_MS, p, saved, x, NULL);
+        x->epoch = a->check.call;
+        snprintf(x->path, sizeof x->path, "%s", a->check.target);
+        sim_at(s, s->now + 5 * SIM_MS, p, check_target, x, NULL);
         break;
     }
     case ACT_REPLY:
@@ -394,6 +425,7 @@ void sim_coord_stop_job(proc_t *p) {
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = CLIENT_STOP;
     r->job = etcd_record(p->s->etcd)->id;
+    if (p->s->mix.stop_after & 1) r->from = xstrdup("elsewhere/at-stop");
     sim_log(p->s, "client stops the job");
     ask(p, r);
 }

@@ -184,6 +184,7 @@ bool sim_finish(sim_t *s, int64_t within_ms) {
     return !s->broken;
 }
 void sim_check_output(sim_t *s) {
+    check_stopped(s);
     AUTO(auto_free) char *why = sim_verify(s);
     if (why) sim_broken(s, "%s", why);
 }
@@ -229,6 +230,7 @@ static void ask_to_stop(sim_t *s, void *arg) {
     proc_t *p = &s->procs[at];
     if (!sim_coord_leading(p) || !proc_reachable(s, p) || p->paused_until > s->now) return;
     sim_reach(s, ROW_STOP);
+    if (s->faults_on) sim_aim(s, ROW_C_SAVE, (int)(s->mix.stop_after % 4));
     sim_coord_stop_job(p);
 }
 
