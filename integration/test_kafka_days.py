@@ -43,6 +43,16 @@ def hung_broker():
         os.killpg(group, signal.SIGCONT)
 
 
+@contextmanager
+def no_broker():
+    """Killed, and started again at the end: connections are refused meanwhile."""
+    broker().kill_kafka()
+    try:
+        yield
+    finally:
+        broker().kafka()
+
+
 def numbers(c, sink, n, rate, **options):
     """A job that writes the ids below n into topic `sink`, so many a second."""
     return (f"CREATE TABLE g (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'fields.id.kind' = 'sequence', "
@@ -110,3 +120,47 @@ def test_at_least_once_loses_nothing_when_the_worker_dies():
         if doc(c, jobs[1])['restarts'] < 3:
             raise Failure(f'{doc(c, jobs[1])["restarts"]} restarts: the kills did not meet the job')
         print(f'  {n} ids through two jobs over three deaths of their worker, none missing; {again[0]} and {again[1]} rows came again')
+
+
+def test_at_least_once_waits_for_the_broker_longer_than_a_delivery_may_take():
+    """The broker is killed and comes back after three times what `message.timeout.ms` allows: no delivery fails, no attempt ends."""
+    with cluster('patient') as c:
+        n = 8000
+        c.topic('pa', 2)
+        job = c.submit(numbers(c, 'pa', n, 1500, sink__delivery_guarantee='at-least-once', properties__message__timeout__ms='1500'), 'patient', 1)
+        wait_for('rows', lambda: len(seen(c, 'pa')) > 300)
+        down = time.monotonic()
+        with no_broker():
+            text = waits(c, job, 'Kafka', str(c.kafka_port))
+            time.sleep(max(0.0, 4.5 - (time.monotonic() - down)))
+        again = none_missing(c, 'pa', n)
+        check('restarts', doc(c, job)['restarts'], 0)
+        check('rows that came again', again, 0)  # the producer lives, and it is idempotent
+        wait_for('nothing is waited for any more', lambda: not doc(c, job).get('waiting'), 20)
+        print(f'  {time.monotonic() - down:.1f} s without the broker ({text[:120]}): {n} ids there, none twice, no restart')
+
+
+def test_a_broker_that_hangs_is_waited_for_and_said():
+    """SIGSTOP for 10 s: no connection breaks, so only the missing answers tell."""
+    with cluster('hang') as c:
+        n = 9000
+        for topic in ('ha', 'ha-eo', 'ha-alo'):
+            c.topic(topic, 2)
+        jobs = [c.submit(numbers(c, 'ha', n, 2500, sink__delivery_guarantee='at-least-once', properties__message__timeout__ms='2000'), 'source', 1),
+                c.submit(copy(c, 'ha', 'ha-eo', sink__delivery_guarantee='exactly-once', sink__transactional_id_prefix='hang'), 'exactly', 1),
+                c.submit(copy(c, 'ha', 'ha-alo', sink__delivery_guarantee='at-least-once', properties__message__timeout__ms='2000'), 'least', 1)]
+        wait_for('rows', lambda: len(seen(c, 'ha-eo')) > 300 and len(seen(c, 'ha-alo')) > 300)
+        with hung_broker():
+            stopped = time.monotonic()
+            texts = [waits(c, job, 'Kafka', '127.0.0.1', 'has not answered for', seconds=8) for job in jobs]
+            said = time.monotonic() - stopped
+            time.sleep(max(0.0, 10 - said))
+            for job in jobs:
+                check('state', doc(c, job)['state'], 'RUNNING')
+        none_twice(c, 'ha-eo', n)
+        for topic in ('ha', 'ha-alo'):
+            none_missing(c, topic, n)
+        for job in jobs:
+            wait_for('nothing is waited for any more', lambda: not doc(c, job).get('waiting'), 20)
+            check('restarts', doc(c, job)['restarts'], 0)
+        print(f'  told within {said:.1f} s: {texts[1][:120]}; {n} ids, no restart')

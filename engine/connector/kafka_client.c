@@ -176,6 +176,7 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
     rd_kafka_conf_set_error_cb(conf, on_error);
     if (events) rd_kafka_conf_set_events(conf, events);
     if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_interceptor_add_on_new(conf, "tidegate", on_new, c);
+    c->watch = kafka_watch_new(conf); /* before the gate: it holds the thread that has sent */
     if (type == RD_KAFKA_CONSUMER) c->gate = kafka_gate_new(conf);
     c->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (!c->rk) {
@@ -196,6 +197,7 @@ void kafka_client_free(kafka_client_t *c) {
         rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
     kafka_gate_free(c->gate);
+    kafka_watch_free(c->watch);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -249,6 +251,10 @@ bool kafka_client_down(kafka_client_t *c, char *why, size_t size) {
     if (down) snprintf(why, size, "%s", c->last_error);
     pthread_mutex_unlock(&c->lock);
     return down;
+}
+
+bool kafka_client_waits(kafka_client_t *c, char *why, size_t size) {
+    return kafka_client_down(c, why, size) || kafka_watch_silent(c->watch, why, size);
 }
 
 void kafka_client_alive(kafka_client_t *c) {

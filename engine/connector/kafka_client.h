@@ -1,6 +1,7 @@
 /* kafka_client.h: librdkafka handles as the Kafka connectors use them: configuration from 'properties.*', errors as err_t, every wait with a limit. */
 #pragma once
 #include "engine/connector/kafka_gate.h"
+#include "engine/connector/kafka_watch.h"
 #include "engine/plan.h"
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 typedef struct kafka_client {
     rd_kafka_t *rk;
     kafka_gate_t *gate; /* of a consumer */
+    kafka_watch_t *watch;
     pthread_mutex_t lock;
     /* guarded */
     char last_error[256];
@@ -35,8 +37,10 @@ void kafka_client_free(kafka_client_t *c);
 /* The static part of kafka_client_new: are all properties understood, is bootstrap.servers there? */
 err_t *kafka_check_properties(const table_t *t);
 
-/* Have the brokers gone, as far as the served callbacks told? why: what they last said. kafka_client_alive: one has answered since. */
+/* Have the brokers gone, as far as the served callbacks told? why: what they last said. kafka_client_alive: one has answered since.
+ * kafka_client_waits: .. or does one of them hang? */
 bool kafka_client_down(kafka_client_t *c, char *why, size_t size);
+bool kafka_client_waits(kafka_client_t *c, char *why, size_t size);
 void kafka_client_alive(kafka_client_t *c);
 /* A consumer's queue delivers as messages what error_cb gets elsewhere: m->err without a partition. */
 void kafka_client_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *reason);

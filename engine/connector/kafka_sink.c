@@ -89,12 +89,15 @@ static section_t *open_section(kafka_sink_t *k) {
 }
 
 static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
+    /* Without a limit: records wait in the queue, in their order, until the broker takes them; the queue is bounded, the job says what it waits
+     * for. A delivery that timed out would cost an attempt that can do no better. */
+    kafka_setting_t patient[] = {{"message.timeout.ms", "0"}, {"retries", "2147483647"}, {0}};
     kafka_setting_t defaults[] = {{"linger.ms", "1"}, {"partitioner", "murmur2_random"} /* Java's */, {"batch.num.messages", "100000"}, {"queue.buffering.max.messages", "500000"},
                                   {"queue.buffering.max.kbytes", "65536"}, {"message.timeout.ms", "120000"},
                                   {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"},
                                   /* else rows without a key stay with one partition for a while and nobody asks the partitioner */
                                   {"sticky.partitioning.linger.ms", k->partitioner == PARTITION_DEFAULT ? "10" : "0"}, {0}};
-    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, NULL, RD_KAFKA_EVENT_DR, &k->client));
+    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, k->table.guarantee == GUARANTEE_NONE ? NULL : patient, RD_KAFKA_EVENT_DR, &k->client));
     k->queue = rd_kafka_queue_get_main(k->client->rk);
     rd_kafka_queue_cb_event_enable(k->queue, on_reports, s);
     rd_kafka_topic_conf_t *conf = NULL;
@@ -182,6 +185,7 @@ static void take_reports(kafka_sink_t *k) {
     rd_kafka_event_t *ev;
     while ((ev = rd_kafka_queue_poll(k->queue, 0)) != NULL) {
         const rd_kafka_message_t *m;
+        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) kafka_client_error(k->client, rd_kafka_event_error(ev), rd_kafka_event_error_string(ev));
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
             k->sections[(uintptr_t)m->_private - k->first].unacked--;
             k->unacked--;
@@ -235,7 +239,7 @@ static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **rete
 
 static void note_outage(sink_t *s, kafka_sink_t *k) {
     char why[128] = "";
-    if (k->unacked && kafka_client_down(k->client, why, sizeof why))
+    if (k->unacked && kafka_client_waits(k->client, why, sizeof why))
         snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %.40s: %.100s", s->env.op->table->name, why);
     else s->waits_for[0] = 0;
 }
@@ -245,6 +249,7 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
     if (k->client) {
         take_reports(k);
         if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
+        note_outage(s, k);
     }
     for (; k->at < b->n; k->at++) {
         lane_record_t r;

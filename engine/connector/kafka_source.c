@@ -19,6 +19,7 @@
 #define BATCH_STRING_BYTES ((size_t)1 << 20)
 #define POLL_MESSAGES 16384  /* at most so many in one poll, also where none makes a row */
 #define LAST_COMMIT_MS 1000  /* for the group's offsets when the source ends */
+#define LOOK_EVERY_MS 1000   /* whether the brokers still answer */
 
 typedef struct meta_cols { /* arrays of the batch being decoded, grown together */
     uint32_t cap;
@@ -425,7 +426,7 @@ static void serve(kafka_source_t *k) {
 static void note_outage(kafka_source_t *k) {
     source_t *s = k->source;
     char why[128] = "";
-    if (!k->client || !kafka_client_down(k->client, why, sizeof why)) {
+    if (!k->client || !kafka_client_waits(k->client, why, sizeof why)) {
         s->waits_for[0] = 0;
         return;
     }
@@ -469,6 +470,7 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
     if (note_ends(k)) return SRC_ENDED;
     if (more) return SRC_MORE;
     note_outage(k);
+    if (k->client) s->next_poll_ms = s->env.eval->now_ms + LOOK_EVERY_MS; /* silence wakes nobody */
     const char *bounded = options_get(&s->env.op->table->options, "scan.bounded.mode");
     return !k->nparts && bounded && strcmp(bounded, "unbounded") ? SRC_ENDED : SRC_WAIT;
 }
