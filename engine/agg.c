@@ -455,6 +455,12 @@ bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs) {
     return true;
 }
 
+bool agg_set_owns(const agg_set_t *s) {
+    for (int i = 0; i < s->n; i++)
+        if (s->slots[i].impl->clear || s->slots[i].impl->heap) return true;
+    return false;
+}
+
 size_t agg_set_heap(const agg_set_t *s, const void *accs) {
     size_t n = 0;
     for (int i = 0; i < s->n; i++)

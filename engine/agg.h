@@ -49,4 +49,5 @@ err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *o
 bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out); /* for the changelog; versioned */
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false: malformed */
+bool agg_set_owns(const agg_set_t *s);                  /* may accs hold anything outside the block? Else clear does nothing */
 size_t agg_set_heap(const agg_set_t *s, const void *accs); /* bytes held outside the block */

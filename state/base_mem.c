@@ -151,6 +151,20 @@ static err_t *mem_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, int6
     return NULL;
 }
 
+static err_t *mem_get_many(base_db_t *b, uint64_t fingerprint, int slot, const base_key_t *keys, uint32_t n,
+                           err_t *(*fn)(void *arg, uint32_t i, slice_t value), void *arg) {
+    buf_t value = buf_make(BUF_MAX_DEFAULT);
+    err_t *e = NULL;
+    for (uint32_t i = 0; i < n && !e; i++) {
+        bool found;
+        buf_clear(&value);
+        e = mem_get(b, fingerprint, slot, keys[i].kg, keys[i].ns, keys[i].key, &value, &found);
+        if (!e && found) e = fn(arg, i, buf_slice(&value));
+    }
+    buf_free(&value);
+    return e;
+}
+
 static err_t *mem_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const int64_t *ns,
                        err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
     mem_base_t *m = self_of(b);
@@ -289,7 +303,7 @@ static void mem_close(base_db_t *b) {
 
 base_db_t *base_new_memory(void) {
     mem_base_t *m = xcalloc(1, sizeof *m);
-    m->vt = (base_db_t){mem_apply, mem_get,     mem_scan,  mem_checkpoint, mem_load,  mem_close,
+    m->vt = (base_db_t){mem_apply, mem_get,     mem_get_many, mem_scan,  mem_checkpoint, mem_load,  mem_close,
                         mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard};
     m->head = xcalloc(1, sizeof(node_t) + LEVELS * sizeof(node_t *));
     m->head->levels = LEVELS;

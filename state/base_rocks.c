@@ -218,6 +218,45 @@ static err_t *rocks_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, in
     return rocks_error(text, r->dir, "cannot read");
 }
 
+static err_t *rocks_get_many(base_db_t *b, uint64_t fingerprint, int slot, const base_key_t *keys, uint32_t n,
+                             err_t *(*fn)(void *arg, uint32_t i, slice_t value), void *arg) {
+    enum { AT_ONCE = 128 };
+    rocks_t *r = self_of(b);
+    rocksdb_column_family_handle_t *cf = family_find(r, fingerprint, slot);
+    if (!cf) return NULL;
+    const char *at[AT_ONCE];
+    size_t len[AT_ONCE], off[AT_ONCE];
+    rocksdb_pinnableslice_t *values[AT_ONCE];
+    char *texts[AT_ONCE];
+    buf_t all = buf_make(SIZE_MAX / 2), one = buf_make(BUF_MAX_DEFAULT);
+    err_t *e = NULL;
+    for (uint32_t from = 0, count; from < n && !e; from += count) {
+        count = MIN(n - from, (uint32_t)AT_ONCE);
+        buf_clear(&all);
+        for (uint32_t i = 0; i < count; i++) {
+            const base_key_t *k = &keys[from + i];
+            make_key(&one, k->kg, k->ns, k->key);
+            off[i] = all.len;
+            len[i] = one.len;
+            buf_put(&all, one.data, one.len);
+        }
+        for (uint32_t i = 0; i < count; i++) at[i] = (const char *)all.data + off[i];
+        rocksdb_batched_multi_get_cf(r->db, r->ro, cf, count, at, len, values, texts, /* sorted_input= */ false);
+        for (uint32_t i = 0; i < count; i++) {
+            if (e && texts[i]) rocksdb_free(texts[i]);
+            else if (!e) e = rocks_error(texts[i], r->dir, "cannot read");
+            if (!values[i]) continue;
+            size_t vlen;
+            const char *v = rocksdb_pinnableslice_value(values[i], &vlen);
+            if (!e) e = fn(arg, from + i, slice_of(v, vlen));
+            rocksdb_pinnableslice_destroy(values[i]);
+        }
+    }
+    buf_free(&all);
+    buf_free(&one);
+    return e;
+}
+
 err_t *rocks_go_on(const atomic_bool *cancel) {
     bool stop = cancel && atomic_load_explicit(cancel, memory_order_relaxed);
     return stop ? err_new(ERR_CANCELLED, "the attempt was stopped") : NULL;
@@ -398,7 +437,7 @@ static err_t *open_existing(rocks_t *r) {
 
 err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret) {
     rocks_t *r = xcalloc(1, sizeof *r);
-    r->vt = (base_db_t){rocks_apply,   rocks_get,   rocks_scan,  rocks_checkpoint, rocks_load,   rocks_close,
+    r->vt = (base_db_t){rocks_apply,   rocks_get,   rocks_get_many, rocks_scan,  rocks_checkpoint, rocks_load,   rocks_close,
                         rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard};
     r->dir = xstrdup(dir);
     pthread_rwlock_init(&r->lock, NULL);

@@ -95,22 +95,22 @@ void kstate_dirty(kstate_t *ks, void *value) {
     ks_unsealed(ks, sizeof *e + ks->value_bytes + e->key_len + e->heap);
 }
 
+entry_t *ks_make(kstate_t *ks, ks_ns_t *n, entry_t *e, int64_t ns, uint64_t hash, slice_t key) {
+    if (e) {
+        ks_revive(ks, e);
+        return e;
+    }
+    e = ks_create(ks, n ? n : ks_ns_make(ks, ns), hash, key);
+    e->flags = ENTRY_NEW;
+    return e;
+}
+
 static err_t *get_slow(kstate_t *ks, ks_ns_t *n, entry_t *e, int64_t ns, uint64_t hash, slice_t key, bool create,
                        bool *ret_created, void **ret) {
-    bool created = false;
     if (!e && n && n->evicted) TRY(ks_load_one(ks, n, hash, key, &e));
-    if (create && !e) {
-        if (!n) n = ks_ns_make(ks, ns);
-        e = ks_create(ks, n, hash, key);
-        e->flags = ENTRY_NEW;
-        created = true;
-    } else if (create && (e->flags & ENTRY_DEAD)) {
-        ks_revive(ks, e);
-        created = true;
-    } else if (e && (e->flags & ENTRY_DEAD)) {
-        e = NULL;
-    }
-    if (created) kstate_dirty(ks, entry_value(e));
+    bool absent = !e || (e->flags & ENTRY_DEAD), created = absent && create;
+    if (created) kstate_dirty(ks, entry_value(e = ks_make(ks, n, e, ns, hash, key)));
+    else if (absent) e = NULL;
     if (ret_created) *ret_created = created;
     *ret = e ? entry_value(e) : NULL;
     return NULL;

@@ -9,7 +9,8 @@
  *  2. kstate_seal appends all changes since the last seal (PUT, DEL, DROP namespace), in bytes, before the task goes on;
  *     replaying the sealed changes of epochs 1..e in order gives exactly the table as of the barrier of e.
  *  3. An entry leaves memory only when the base holds its newest value, i.e. never one changed after the last applied epoch.
- *  4. While nothing was evicted, a miss in memory is a miss: the base is not read.
+ *  4. While nothing was evicted, a miss in memory is a miss: the base is not read. After that a filter of the evicted keys
+ *     (state/filter.h) says of nearly all keys that were never seen that they need no read.
  * Thread: the owning task's; only the base (state/base.h) is shared. */
 #pragma once
 #include "common/buf.h"
@@ -36,6 +37,17 @@ void kstate_close(kstate_t *ks);
 /* Finds or, with `create`, makes the entry. *ret_created says which. NULL when absent and !create. The hash is
  * hash_bytes(key): it is passed because the exchange computed it already. */
 err_t *kstate_get(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool create, bool *ret_created, void **ret);
+/* The values of a batch of keys, made where absent, all marked dirty; what was evicted of them is read from the base at once. Key i
+ * is bytes[off[i], off[i + 1]), of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
+typedef struct kstate_keys {
+    uint32_t n;
+    const uint64_t *hash;
+    const uint8_t *bytes;
+    const uint32_t *off;
+    const int64_t *ns;
+    const uint32_t *sel;
+} kstate_keys_t;
+err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret);
 void kstate_dirty(kstate_t *ks, void *value); /* the value was or will be changed before the next seal */
 void kstate_delete(kstate_t *ks, void *value);
 slice_t kstate_key(const kstate_t *ks, const void *value);

@@ -4,7 +4,7 @@
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
-static err_t *value_decode(kstate_t *ks, entry_t *e, slice_t value) {
+err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value) {
     e->changed = 0;
     if (!ks->codec.decode(ks->codec.ctx, value, entry_value(e)))
         return err_new(ERR_CORRUPT, "state base: a value of %zu bytes of operator %016" PRIx64 " cannot be decoded",
@@ -18,13 +18,11 @@ static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     kstate_t *ks = arg;
     ks_ns_t *n = ks_ns_make(ks, ns);
     if (kstate_env_over(ks->env)) {
-        n->evicted++;
-        ks->evicted++;
-        n->keep_dead = true;
+        ks_evicted_add(ks, n, hash_bytes(key.p, key.len));
         ks->first = MIN(ks->first, ns);
         return NULL;
     }
-    return value_decode(ks, ks_create(ks, n, hash_bytes(key.p, key.len), key), value);
+    return ks_value_decode(ks, ks_create(ks, n, hash_bytes(key.p, key.len), key), value);
 }
 
 err_t *ks_load_all(kstate_t *ks) {
@@ -32,27 +30,11 @@ err_t *ks_load_all(kstate_t *ks) {
     return b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
 }
 
-err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret) {
-    base_db_t *b = kstate_env_base(ks->env);
-    ASSERT(b);
-    buf_clear(&ks->scratch);
-    bool found;
-    TRY(b->get(b, ks->fingerprint, ks->slot, hash_key_group(hash), n->ns, key, &ks->scratch, &found));
-    *ret = NULL;
-    if (!found) return NULL;
-    entry_t *e = ks_create(ks, n, hash, key);
-    e->flags = ENTRY_REF;
-    n->evicted--;
-    ks->evicted--;
-    *ret = e;
-    return value_decode(ks, e, buf_slice(&ks->scratch));
-}
-
 static err_t *load_ns_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     struct { kstate_t *ks; ks_ns_t *n; } *a = arg;
     uint64_t hash = hash_bytes(key.p, key.len);
     if (ks_ns_lookup(a->n, hash, key)) return NULL; /* newer in memory, alive or dead */
-    return value_decode(a->ks, ks_create(a->ks, a->n, hash, key), value);
+    return ks_value_decode(a->ks, ks_create(a->ks, a->n, hash, key), value);
 }
 
 err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n) {
@@ -64,8 +46,7 @@ err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n) {
     if (n->live - before != n->evicted)
         return err_new(ERR_CORRUPT, "state base: operator %016" PRIx64 " evicted %" PRIu64 " entries of namespace %" PRId64
                        ", the base has %" PRIu64, ks->fingerprint, n->evicted, n->ns, n->live - before);
-    ks->evicted -= n->evicted;
-    n->evicted = 0;
+    ks_evicted_take(ks, n, n->evicted);
     return NULL;
 }
 
@@ -83,8 +64,7 @@ static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     }
     n->keep_dead = true; /* from now on a miss may read the base */
     if (n->forgotten > applied) return;
-    n->evicted++;
-    ks->evicted++;
+    ks_evicted_add(ks, n, e->hash);
     ks_remove(ks, e);
 }
 

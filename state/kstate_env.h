@@ -10,10 +10,14 @@
 
 /* Base: vtable so that the simulator can use an ordered map. */
 typedef struct base_db base_db_t;
+typedef struct base_key { int kg; int64_t ns; slice_t key; } base_key_t;
 struct base_db {
     /* one operator's sealed changes of a complete epoch; batched by the caller; only key groups in [lo, hi) */
     err_t *(*apply)(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes);
     err_t *(*get)(base_db_t *b, uint64_t fingerprint, int slot, int kg, int64_t ns, slice_t key, buf_t *ret, bool *ret_found); /* thread-safe */
+    /* of n keys at once, in any order; fn is called for those found, in any order; thread-safe */
+    err_t *(*get_many)(base_db_t *b, uint64_t fingerprint, int slot, const base_key_t *keys, uint32_t n,
+                       err_t *(*fn)(void *arg, uint32_t i, slice_t value), void *arg);
     err_t *(*scan)(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const int64_t *ns /* NULL: all */,
                    err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg);
     /* writes a checkpoint of the whole base into a fresh local directory (hard links) */

@@ -16,6 +16,7 @@
  * The same holds for single deletes of a table that had no eviction: ns->forgotten is the youngest epoch of a DEL that was not
  * remembered, and nothing of the namespace is evicted before the base has applied that epoch. */
 #pragma once
+#include "state/filter.h"
 #include "state/kstate_env.h"
 
 #define KEY_GROUPS 1024
@@ -30,15 +31,15 @@ typedef struct entry {
     ks_ns_t *ns;
     epoch_t changed; /* epoch of the last seal that wrote it; 0: the base holds it */
     uint32_t key_len, heap;
-    uint32_t chunk, key_at; /* index of its chunk; offset of the key from the entry */
-    uint8_t flags, cls;
+    uint32_t chunk : 27, flags : 5; /* index of its chunk */
     uint32_t dirty_at; /* DIRTY: its place in ns->dirty */
-} __attribute__((aligned(16))) entry_t;
+} entry_t; /* a cache line is dear: header, value and key of a sum and a count by an integer are one and a half */
 
 static inline void *entry_value(entry_t *e) { return e + 1; }
 static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_t)value - 1; }
-static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->key_at, e->key_len); }
 static inline int hash_key_group(uint64_t hash) { return (int)(hash & (KEY_GROUPS - 1)); }
+
+#define CHUNKS_MAX (1u << 27)
 
 typedef struct slot { uint64_t hash; entry_t *e; } slot_t;
 
@@ -47,7 +48,9 @@ struct ks_ns {
     slot_t *slots;
     uint64_t cap, used; /* slots; those taken, dead entries included */
     uint32_t shift;     /* home slot = hash >> shift */
+    uint32_t key_at;    /* offset of a key from its entry: the same in all of a kstate */
     uint64_t live, evicted;
+    filter_t *filter;   /* of the evicted ones, and of some that were: without it, none */
     entry_t **dirty;
     size_t ndirty, dirty_cap;
     size_t measured;    /* of the dirty ones: those whose heap memory is accounted */
@@ -57,6 +60,8 @@ struct ks_ns {
     bool listed;        /* in ks->changed */
     bool scanning;      /* between the first and the last kstate_scan: not evicted from */
 };
+
+static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->ns->key_at, e->key_len); }
 
 typedef struct chunk {
     uint8_t *mem; /* NULL: this index is free */
@@ -90,7 +95,8 @@ struct kstate {
     uint32_t hand;       /* eviction goes on at this chunk */
     uint64_t live, evicted;
     int64_t first; /* no namespace before this holds entries: thousands of fired timers are not walked over again */
-    int64_t bytes;       /* chunks with their holes, slots, dirty lists, heaps of values: what the process really holds */
+    int64_t bytes;       /* chunks with their holes, slots, dirty lists, filters, heaps of values: what the process really holds */
+    int64_t filters;     /* part of it */
     int64_t reported;    /* part of it the env knows */
     int64_t unsealed, unsealed_reported; /* bytes of dirty entries: what the next seal may copy */
     epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
@@ -101,6 +107,8 @@ struct kstate {
 /* kstate_mem.c */
 entry_t *ks_entry_alloc(kstate_t *ks, slice_t key);
 void ks_entry_free(kstate_t *ks, entry_t *e); /* clears the value, too */
+void *ks_map(size_t bytes); /* NULL: the system has no more mappings */
+void ks_unmap(void *p, size_t bytes);
 void ks_mem_free(kstate_t *ks);               /* all chunks; values were cleared */
 void ks_account(kstate_t *ks, int64_t delta);
 void ks_report(kstate_t *ks);
@@ -124,11 +132,17 @@ void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before); /* frees al
 
 /* kstate_base.c */
 err_t *ks_load_all(kstate_t *ks);                                   /* at open, when the base has content */
-err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret);
 err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n);
+err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value);    /* of the base, into a value that is init'ed */
+
+/* kstate_miss.c */
+void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash);       /* from now on a miss may be in the base */
+void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count);     /* so many of them are in memory again, or gone */
+err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret); /* NULL: absent */
 
 /* kstate.c */
 entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key); /* in the table, not dirty, value init'ed */
+entry_t *ks_make(kstate_t *ks, ks_ns_t *n, entry_t *e, int64_t ns, uint64_t hash, slice_t key); /* new, or alive again: not yet dirty */
 void ks_remove(kstate_t *ks, entry_t *e); /* out of the table, freed */
 void ks_kill(kstate_t *ks, entry_t *e);   /* live -> DEAD */
 void ks_revive(kstate_t *ks, entry_t *e);

@@ -9,6 +9,8 @@
 #define CHUNK_ENTRIES_FIRST 16u
 #define CHUNK_BYTES_MAPPED (64u << 10) /* from here on straight from the system: what is evicted leaves the process at once */
 #define REPORT_STEP (64 << 10)
+#define LARGE_PAGE ((size_t)2 << 20)
+#define LARGE_STATE ((int64_t)128 << 20) /* from here on a chunk is a large page: few enough of them are partly empty */
 
 static const uint32_t key_room[KSTATE_CLASSES - 1] = {8, 24, 56, 120, 248, 504, 1016};
 
@@ -61,14 +63,32 @@ static void partial_remove(kstate_t *ks, uint32_t i) {
     c->partial = false;
 }
 
-static size_t chunk_bytes(const chunk_t *c) { return (size_t)c->entry_size * c->cap; }
+/* Memory of the system, zeroed; from 2 MB on in large pages: with small ones nearly every entry of a large state that is met costs a walk
+ * through the page tables besides. */
+void *ks_map(size_t bytes) {
+    size_t more = bytes >= LARGE_PAGE ? LARGE_PAGE : 0;
+    uint8_t *p = mmap(NULL, bytes + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    if (!more) return p;
+    size_t before = (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE;
+    if (before) munmap(p, before);
+    if (more > before) munmap(p + before + bytes, more - before);
+    madvise(p + before, bytes, MADV_HUGEPAGE);
+    return p + before;
+}
+
+void ks_unmap(void *p, size_t bytes) { munmap(p, bytes); }
+
+static size_t chunk_bytes(const chunk_t *c) {
+    size_t bytes = (size_t)c->entry_size * c->cap;
+    return bytes > CHUNK_BYTES_MAX && c->cap > 1 ? LARGE_PAGE : bytes;
+}
 
 static void chunk_alloc(kstate_t *ks, chunk_t *c) {
     size_t bytes = chunk_bytes(c);
     if (bytes >= CHUNK_BYTES_MAPPED) {
-        void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        c->mapped = p != MAP_FAILED; /* else: too many mappings */
-        c->mem = c->mapped ? p : NULL;
+        c->mem = ks_map(bytes);
+        c->mapped = c->mem; /* else: too many mappings */
     }
     if (!c->mem) c->mem = xmalloc(bytes);
     ks_account(ks, (int64_t)bytes);
@@ -76,7 +96,7 @@ static void chunk_alloc(kstate_t *ks, chunk_t *c) {
 
 static void chunk_release(kstate_t *ks, chunk_t *c) {
     ks_account(ks, -(int64_t)chunk_bytes(c));
-    if (c->mapped) munmap(c->mem, chunk_bytes(c));
+    if (c->mapped) ks_unmap(c->mem, chunk_bytes(c));
     else free(c->mem);
 }
 
@@ -91,14 +111,15 @@ static uint32_t chunk_new(kstate_t *ks, int cls, size_t key_len) {
             ks->chunks = xrealloc(ks->chunks, ks->chunks_cap * sizeof *ks->chunks);
         }
         i = ks->nchunks++;
+        ASSERT(i < CHUNKS_MAX);
     }
     size_t room = cls < KSTATE_CLASSES - 1 ? key_room[cls] : key_len;
-    size_t size = (sizeof(entry_t) + ks->value_bytes + room + 15) & ~(size_t)15;
+    size_t size = (sizeof(entry_t) + ks->value_bytes + room + 7) & ~(size_t)7;
     ASSERT(size <= UINT32_MAX);
     uint32_t n = 1;
     if (cls < KSTATE_CLASSES - 1) {
-        uint32_t most = MAX(CHUNK_BYTES_MAX / (uint32_t)size, 1u);
-        n = MIN(MAX(ks->next_entries[cls], CHUNK_ENTRIES_FIRST), most);
+        uint32_t most = MAX((ks->bytes < LARGE_STATE ? CHUNK_BYTES_MAX : (uint32_t)LARGE_PAGE) / (uint32_t)size, 1u);
+        n = ks->bytes < LARGE_STATE ? MIN(MAX(ks->next_entries[cls], CHUNK_ENTRIES_FIRST), most) : most;
         ks->next_entries[cls] = n * 2; /* small states stay small, large ones take large chunks */
     }
     ks->chunks[i] = (chunk_t){.entry_size = (uint32_t)size, .cap = n, .cls = (uint8_t)cls};
@@ -122,9 +143,8 @@ entry_t *ks_entry_alloc(kstate_t *ks, slice_t key) {
     }
     if (++c->live == c->cap) partial_remove(ks, at);
     ASSERT(key.len <= UINT32_MAX);
-    *e = (entry_t){.key_len = (uint32_t)key.len, .chunk = at, .cls = (uint8_t)cls,
-                   .key_at = (uint32_t)(sizeof(entry_t) + ks->value_bytes)};
-    if (key.len) memcpy((uint8_t *)e + e->key_at, key.p, key.len);
+    *e = (entry_t){.key_len = (uint32_t)key.len, .chunk = at};
+    if (key.len) memcpy((uint8_t *)entry_value(e) + ks->value_bytes, key.p, key.len);
     return e;
 }
 

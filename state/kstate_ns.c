@@ -8,6 +8,7 @@
 
 #define NS_BLOCK_MAX 256
 #define SLOTS_MIN 8u
+#define SLOTS_MAPPED (((uint64_t)2 << 20) / sizeof(slot_t)) /* tables from here on are large pages of the system */
 
 /* ---------------------------------------------------------------- order */
 /* First position with ns >= `ns`; block == nblocks at the end. */
@@ -95,6 +96,7 @@ ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
     if (n) return n;
     n = xcalloc(1, sizeof *n);
     n->ns = ns;
+    n->key_at = (uint32_t)sizeof(entry_t) + ks->value_bytes;
     int block, at;
     ns_position(ks, ns, &block, &at);
     make_room(ks, &block, &at);
@@ -107,9 +109,20 @@ ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
     return n;
 }
 
+static slot_t *slots_new(uint64_t cap) {
+    void *p = cap >= SLOTS_MAPPED ? ks_map(cap * sizeof(slot_t)) : xcalloc(cap, sizeof(slot_t));
+    ASSERT(p); /* out of memory, as xcalloc has it */
+    return p;
+}
+
+static void slots_free(slot_t *slots, uint64_t cap) {
+    if (cap >= SLOTS_MAPPED) ks_unmap(slots, cap * sizeof *slots);
+    else free(slots);
+}
+
 static void ns_free(kstate_t *ks, ks_ns_t *n) {
     ks_account(ks, -(int64_t)(sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty));
-    free(n->slots);
+    slots_free(n->slots, n->cap);
     free(n->dirty);
     free(n);
 }
@@ -172,7 +185,7 @@ entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {
     for (uint64_t i = hash >> n->shift;; i = (i + 1) & mask) {
         const slot_t *s = &n->slots[i];
         if (!s->e) return NULL;
-        if (s->hash == hash && s->e->key_len == key.len && key_equal((const uint8_t *)s->e + s->e->key_at, key.p, key.len))
+        if (s->hash == hash && s->e->key_len == key.len && key_equal((const uint8_t *)s->e + n->key_at, key.p, key.len))
             return s->e;
     }
 }
@@ -186,12 +199,12 @@ static void slots_put(ks_ns_t *n, uint64_t hash, entry_t *e) {
 static void slots_resize(kstate_t *ks, ks_ns_t *n, uint64_t cap) {
     slot_t *old = n->slots;
     uint64_t old_cap = n->cap;
-    n->slots = xcalloc(cap, sizeof *n->slots);
+    n->slots = slots_new(cap);
     n->cap = cap;
     n->shift = (uint32_t)(64 - __builtin_ctzll(cap));
     for (uint64_t i = 0; i < old_cap; i++)
         if (old[i].e) slots_put(n, old[i].hash, old[i].e);
-    free(old);
+    slots_free(old, old_cap);
     ks_account(ks, ((int64_t)cap - (int64_t)old_cap) * (int64_t)sizeof *n->slots);
 }
 
@@ -233,8 +246,8 @@ void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before) {
         ks_entry_free(ks, e);
     }
     ks->live -= n->live;
-    ks->evicted -= n->evicted;
-    n->live = n->evicted = n->ndirty = n->measured = 0;
+    ks_evicted_take(ks, n, n->evicted);
+    n->live = n->ndirty = n->measured = 0;
     n->scanning = false;
     *ret_sealed_before = sealed;
 }
@@ -243,7 +256,8 @@ void ks_ns_free_all(kstate_t *ks) {
     for (int b = 0; b < ks->nblocks; b++) {
         for (int i = 0; i < ks->blocks[b].n; i++) {
             bool sealed;
-            ks_ns_clear(ks, ks->blocks[b].items[i], &sealed);
+            if (ks->codec.clear) ks_ns_clear(ks, ks->blocks[b].items[i], &sealed);
+            else ks_evicted_take(ks, ks->blocks[b].items[i], ks->blocks[b].items[i]->evicted); /* entries go with their chunks */
             ns_free(ks, ks->blocks[b].items[i]);
         }
         free(ks->blocks[b].items);

@@ -1,11 +1,10 @@
 /* keyed.c: from the keys of a batch to their blocks in keyed state. A small table is met through a direct-mapped cache of a
  * batch's last entries, which spares look-ups for keys that repeat and marks each entry dirty once a batch. In one that is larger
- * than the processor's cache keys seldom repeat at once, and memory is what takes the time: it is asked for some rows ahead. */
+ * than the processor's cache keys seldom repeat at once, and memory is what takes the time: a batch is looked up as a whole. */
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
 #define CACHE_SLOTS 1024
-#define AHEAD 12                 /* rows between looking for an entry's slot, for the entry, and using it */
 #define LARGE_BYTES (512u << 10)
 
 void keyed_init(keyed_t *k, kstate_t *ks) {
@@ -19,26 +18,18 @@ void keyed_free(keyed_t *k) {
     k->cache = NULL;
 }
 
-static err_t *find_large(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret) {
-#define NS(i) (ns ? ns[sel ? sel[i] : (i)] : 0)
-    for (uint32_t i = 0; i < n; i++) {
-        if (i + 2 * AHEAD < n) kstate_prefetch(k->ks, NS(i + 2 * AHEAD), keys->hash[i + 2 * AHEAD]);
-        if (i + AHEAD < n) kstate_prefetch_entry(k->ks, NS(i + AHEAD), keys->hash[i + AHEAD]);
-        TRY(kstate_get(k->ks, NS(i), keys->hash[i], keys_at(keys, i), true, NULL, &ret[i]));
-        kstate_dirty(k->ks, ret[i]);
-    }
-    return NULL;
-}
-
 err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret) {
-    if (kstate_bytes(k->ks) > LARGE_BYTES) return find_large(k, keys, ns, sel, n, ret);
+    if (kstate_bytes(k->ks) > LARGE_BYTES || kstate_evicted(k->ks)) {
+        kstate_keys_t all = {n, keys->hash, keys->bytes.data, keys->off, ns, sel};
+        return kstate_get_many(k->ks, &all, ret);
+    }
     if (++k->round == 0) { /* what is cached is of the batch at hand: entries may go between batches */
         memset(k->cache, 0, CACHE_SLOTS * sizeof *k->cache);
         k->round = 1;
     }
     for (uint32_t i = 0; i < n; i++) {
         uint64_t hash = keys->hash[i];
-        int64_t of = NS(i);
+        int64_t of = ns ? ns[sel ? sel[i] : i] : 0;
         struct keyed_slot *s = &k->cache[((hash >> 10) ^ (uint64_t)of * 0x9e3779b97f4a7c15u >> 40) & (CACHE_SLOTS - 1)];
         if (s->round != k->round || s->hash != hash || s->ns != of || !slice_eq(kstate_key(k->ks, s->value), keys_at(keys, i))) {
             TRY(kstate_get(k->ks, of, hash, keys_at(keys, i), true, NULL, &ret[i]));
@@ -49,7 +40,6 @@ err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint3
     }
     return NULL;
 }
-#undef NS
 
 /* ---------------------------------------------------------------- codec: version, rows, last access, accumulators */
 static void block_init(void *ctx, void *value) {
@@ -77,13 +67,14 @@ static bool block_decode(void *ctx, slice_t bytes, void *value) {
 static size_t block_heap(void *ctx, const void *value) { return agg_set_heap(ctx, (const uint8_t *)value + AGG_HEAD); }
 
 kstate_codec_t agg_codec(agg_set_t *set) {
+    bool owns = agg_set_owns(set); /* counts and sums need not be walked over to be measured or freed */
     return (kstate_codec_t){
         .value_size = AGG_HEAD + agg_set_size(set),
         .ctx = set,
         .init = block_init,
-        .clear = block_clear,
+        .clear = owns ? block_clear : NULL,
         .encode = block_encode,
         .decode = block_decode,
-        .heap = block_heap,
+        .heap = owns ? block_heap : NULL,
     };
 }

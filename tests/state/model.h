@@ -106,13 +106,48 @@ __attribute__((unused)) static void model_check(const model_t *m, kstate_t *ks, 
     ck_assert_uint_eq(kstate_entries(ks), total);
 }
 
+/* Keys of a batch, some of them twice, of any namespace. */
+__attribute__((unused)) static void model_batch(model_t *m, kstate_t *ks, rng_t *rng) {
+    enum { N = 24 };
+    buf_t bytes = buf_make(BUF_MAX_DEFAULT);
+    uint32_t off[N + 1] = {0};
+    uint64_t hash[N];
+    int64_t ns[N];
+    int at[N], key[N];
+    void *got[N];
+    for (int i = 0; i < N; i++) {
+        bool again = i > 0 && rng_below(rng, 4) == 0;
+        at[i] = again ? at[i - 1] : (int)rng_below(rng, MODEL_NS);
+        key[i] = again ? key[i - 1] : (int)rng_below(rng, MODEL_KEYS);
+        char buf[2048];
+        slice_t k = model_key(key[i], buf);
+        buf_put(&bytes, k.p, k.len);
+        off[i + 1] = (uint32_t)bytes.len;
+        hash[i] = hash_bytes(k.p, k.len);
+        ns[i] = model_ns(at[i]);
+    }
+    kstate_keys_t keys = {N, hash, bytes.data, off, ns, NULL};
+    ck_ok(kstate_get_many(ks, &keys, got));
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(model_key_of(kstate_key(ks, got[i])), key[i]);
+        ck_assert_int_eq(kstate_ns(ks, got[i]), ns[i]);
+        if (m->present[at[i]][key[i]]) ck_assert(val_is(got[i], m->number[at[i]][key[i]]));
+        else ck_assert(((val_t *)got[i])->number == 0 && !((val_t *)got[i])->text);
+        val_set(got[i], m->number[at[i]][key[i]] = rng_next(rng) >> 8);
+        m->present[at[i]][key[i]] = true;
+    }
+    buf_free(&bytes);
+}
+
 /* One random operation on both. */
 __attribute__((unused)) static void model_step(model_t *m, kstate_t *ks, rng_t *rng) {
     int n = (int)rng_below(rng, MODEL_NS), k = (int)rng_below(rng, MODEL_KEYS);
     uint64_t what = rng_below(rng, 1000);
     val_t *v;
     bool created;
-    if (what < 600) { /* upsert */
+    if (what < 8) {
+        model_batch(m, ks, rng);
+    } else if (what < 600) { /* upsert */
         ck_ok(ks_get(ks, n, k, true, &created, &v));
         ck_assert_int_eq(created, !m->present[n][k]);
         if (!created) ck_assert(val_is(v, m->number[n][k]));

@@ -1,0 +1,20 @@
+/* filter.h: which keys may lie in the base only, in some ten bits a key: a key that was never there costs no look into the base.
+ *
+ * Layers of blocked Bloom filters (a key is eight bits of one half of a cache line), each twice as large as the one before: the
+ * keys are not kept, so a layer cannot be made larger. Ten and a half bits a key are wrong for one strange key in a hundred and
+ * some per full layer.
+ * Invariants
+ *  1. A key that was added is found: there is no removal. What was read back or deleted is still found, until the filter is freed.
+ *  2. A key that is found already is not added again: memory follows the number of different keys, not that of evictions.
+ *  3. It never takes more than the caller allows; then it is filled beyond its measure, and is wrong more often.
+ * Pure; thread: the owning task's. */
+#pragma once
+#include "common/base.h"
+
+typedef struct filter filter_t;
+filter_t *filter_new(uint64_t expected); /* keys that come soon: the measure of the first layer */
+void filter_free(filter_t *f);
+void filter_add(filter_t *f, uint64_t hash, size_t most /* bytes it may take in all */);
+bool filter_has(const filter_t *f, uint64_t hash); /* f may be NULL: nothing was added */
+void filter_prefetch(const filter_t *f, uint64_t hash);
+size_t filter_bytes(const filter_t *f);
