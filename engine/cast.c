@@ -118,10 +118,7 @@ static int64_t cut_us(int64_t us, int precision) {
 }
 
 /* Before 1970 Flink divides toward zero when it takes a TIMESTAMP apart. */
-static int32_t flink_date(int64_t us) {
-    int64_t days = floor_div(us, 1000) / MS_PER_DAY;
-    return (int32_t)(days < 0 ? days - 1 : days);
-}
+static int32_t flink_date(int64_t us) { return (int32_t)(floor_div(us, 1000) / MS_PER_DAY); }
 static int32_t flink_time(int64_t us, int precision) {
     static const int32_t unit[4] = {1000, 100, 10, 1};
     int32_t ms = (int32_t)(floor_div(us, 1000) % MS_PER_DAY), u = unit[precision > 3 ? 3 : precision];

@@ -136,6 +136,59 @@ static bool read_integer(str_t s, int64_t lo, int64_t hi, int64_t *ret) {
     return true;
 }
 
+/* Into a DECIMAL of at most 18 digits Flink reads short texts by a loop of its own: leading zeros count as digits
+ * ('0007' does not fit DECIMAL(3, 0)), no digits are 0, and one character of any kind may follow number and exponent. */
+static bool read_short_decimal(str_t s, const type_t *to, i128 *ret) {
+    const char *p = s.p, *end = s.p + s.len;
+    bool negative = p < end && *p == '-', minus = false;
+    if (p < end && (*p == '-' || *p == '+')) p++;
+    if (p == end) return false;
+    int64_t v = 0;
+    int digits = 0, whole = -1, exp = 0, e = 0;
+    char last = 0;
+    for (bool on = true; on && p < end;) {
+        last = *p++;
+        if (last >= '0' && last <= '9') {
+            v = v * 10 + (last - '0');
+            digits++;
+        } else if (last != '.') {
+            on = false;
+        } else if (whole >= 0) {
+            return false;
+        } else {
+            whole = digits;
+        }
+    }
+    if (whole < 0) whole = digits;
+    if ((last == 'e' || last == 'E') && p < end) {
+        minus = *p == '-';
+        if (minus || *p == '+') p++;
+        if (p == end) return false;
+        for (last = '0'; p < end && last >= '0' && last <= '9';) {
+            last = *p++;
+            if (last >= '0' && last <= '9' && e < 40) e = e * 10 + (last - '0');
+        }
+        exp = minus ? -e : e;
+    }
+    for (; p < end; p++)
+        if (*p != ' ' && *p != '\n' && *p != '\t') return false;
+    exp += whole - digits + to->scale;
+    if (digits + exp > to->precision || exp < -18) return false;
+    i128 x = negative ? -v : v;
+    if (exp >= 0) x *= decimal_pow10(exp);
+    else x = (x + (negative ? -5 : 5) * decimal_pow10(-exp - 1)) / decimal_pow10(-exp);
+    *ret = x;
+    return decimal_fits(x, to->precision);
+}
+
+static bool read_decimal(str_t s, const type_t *to, i128 *ret) {
+    bool tiny = to->precision <= 18 && s.len <= 18;
+    while (s.len && (*s.p == ' ' || *s.p == '\n' || *s.p == '\t')) s.p++, s.len--;
+    if (tiny) return read_short_decimal(s, to, ret);
+    while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\t')) s.len--;
+    return decimal_parse(s.p, s.len, to->precision, to->scale, ret);
+}
+
 static bool read_double(str_t s, double *ret) {
     if (s.len > 1 && strchr("dDfF", s.p[s.len - 1]) && s.p[s.len - 1]) {
         char before = s.p[s.len - 2]; /* Java's suffixes */
@@ -166,7 +219,7 @@ static bool read_timestamp(caster_t *k, str_t s, const type_t *to, int64_t *ret)
 static bool read_value(caster_t *k, str_t s, const type_t *to, column_t *o, uint32_t i) {
     int64_t v;
     switch (to->kind) {
-    case TYPE_BOOLEAN: return read_boolean(trimmed(s), &o->b[i]);
+    case TYPE_BOOLEAN: return read_boolean(s, &o->b[i]);
     case TYPE_TINYINT:
         if (!read_int_as(to, trimmed(s), &v)) return false;
         o->i8[i] = (int8_t)v;
@@ -189,7 +242,7 @@ static bool read_value(caster_t *k, str_t s, const type_t *to, column_t *o, uint
         return true;
     }
     case TYPE_DOUBLE: return read_double(trimmed(s), &o->f64[i]);
-    case TYPE_DECIMAL: s = trimmed(s); return decimal_parse(s.p, s.len, to->precision, to->scale, &o->dec[i]);
+    case TYPE_DECIMAL: return read_decimal(s, to, &o->dec[i]);
     case TYPE_DATE: return date_parse(s.p, s.len, &o->i32[i]);
     case TYPE_TIME: {
         int32_t ms;

@@ -226,7 +226,7 @@ bool time_parse_strict(const char *p, size_t n, int32_t *ret_ms) {
 bool timestamp_parse(const char *p, size_t n, int64_t *ret_us) {
     cursor_t c = {p, p + n};
     datetime_t d = {0};
-    if (!eat_date(&c, 1, true, &d)) return false;
+    if (!eat_date(&c, 1, true, &d) || d.year == 0) return false; /* Java's year of an era */
     if (eat(&c, ' ')) {
         if (!eat_time(&c, 1, &d)) return false;
         if (eat(&c, '.')) eat_fraction(&c, &d.micro);

@@ -1,5 +1,6 @@
 /* csv_encode.c: rows to CSV records as Flink's csv format writes them. Jackson quotes a text that is longer than 24
- * characters or holds a character up to the larger of separator, quote and line feed (so a blank is quoted). */
+ * characters, holds a character up to the larger of separator, quote and line feed (so a blank is quoted), or the escape
+ * character, a backslash when none is set. Inside, quotes are doubled, also where there is an escape character. */
 #include "engine/connector/csv_int.h"
 #include "engine/datetime.h"
 #include "engine/number.h"
@@ -22,25 +23,24 @@ static size_t java_length(const uint8_t *p, size_t n) { /* UTF-16 units */
 static bool needs_quotes(const csv_encoder_t *e, const uint8_t *p, size_t n) {
     if (!e->dialect.quote) return false;
     if (java_length(p, n) > QUOTE_CHARS) return true;
+    uint8_t escape = e->dialect.escape ? (uint8_t)e->dialect.escape : '\\';
     for (size_t k = 0; k < n; k++)
-        if (p[k] < e->min_safe || (e->dialect.escape && p[k] == (uint8_t)e->dialect.escape)) return true;
+        if (p[k] < e->min_safe || p[k] == escape) return true;
     return false;
 }
 
 static void put_text(const csv_encoder_t *e, buf_t *out, const uint8_t *p, size_t n) {
     const csv_dialect_t *d = &e->dialect;
-    bool quotes = needs_quotes(e, p, n);
-    if (!quotes && !d->escape) {
+    if (!needs_quotes(e, p, n)) {
         buf_put(out, p, n);
         return;
     }
-    if (quotes) buf_put_u8(out, (uint8_t)d->quote);
+    buf_put_u8(out, (uint8_t)d->quote);
     for (size_t k = 0; k < n; k++) {
-        if (d->escape && (p[k] == (uint8_t)d->escape || (d->quote && p[k] == (uint8_t)d->quote))) buf_put_u8(out, (uint8_t)d->escape);
-        else if (quotes && p[k] == (uint8_t)d->quote) buf_put_u8(out, (uint8_t)d->quote);
+        if (p[k] == (uint8_t)d->quote || (d->escape && p[k] == (uint8_t)d->escape)) buf_put_u8(out, p[k]);
         buf_put_u8(out, p[k]);
     }
-    if (quotes) buf_put_u8(out, (uint8_t)d->quote);
+    buf_put_u8(out, (uint8_t)d->quote);
 }
 
 /* Text of a plain value; *ret_quotable: written through put_text (texts), not raw (numbers). */

@@ -1,6 +1,7 @@
 /* json_encode.c: rows to JSON text, byte for byte what Flink's json format writes. */
 #include "engine/connector/json_int.h"
 #include "engine/datetime.h"
+#include "engine/decimal.h"
 #include "engine/number.h"
 #include <math.h>
 #include <stdlib.h>
@@ -48,6 +49,12 @@ static void put_f32(buf_t *out, float v) {
     size_t n = f32_print(text, v);
     if (isfinite(v)) buf_put(out, text, n);
     else put_quoted(out, text, n);
+}
+/* A plain number keeps the zeros of its scale, as in Flink. */
+static void put_decimal(const json_encoder_t *j, buf_t *out, i128 v, int scale) {
+    char text[DECIMAL_TEXT_MAX];
+    if (j->plain_decimals) buf_put(out, text, decimal_print(text, v, scale));
+    else decimal_put_stripped(out, v, scale, false);
 }
 static void put_i64(buf_t *out, int64_t v) {
     char text[NUMBER_I64_MAX + 1];
@@ -128,7 +135,7 @@ static err_t *put_value(const json_encoder_t *j, const column_t *c, uint32_t i, 
     case TYPE_INTERVAL_SECOND: put_i64(out, c->i64[i]); return NULL;
     case TYPE_FLOAT: put_f32(out, c->f32[i]); return NULL;
     case TYPE_DOUBLE: put_f64(out, c->f64[i]); return NULL;
-    case TYPE_DECIMAL: decimal_put_stripped(out, c->dec[i], c->type->scale, j->plain_decimals); return NULL;
+    case TYPE_DECIMAL: put_decimal(j, out, c->dec[i], c->type->scale); return NULL;
     case TYPE_CHAR:
     case TYPE_VARCHAR: put_string(out, c->str[i].p, c->str[i].len); return NULL;
     case TYPE_BINARY:

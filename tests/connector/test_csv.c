@@ -103,6 +103,10 @@ START_TEST(encodes_as_jackson) {
     char *text = encode_first(&f, "csv", b);
     ck_assert_str_eq(text, "plain,\"say \"\"x\"\"\",\"abcdefghijklmnopqrstuvwxyz\",\"2025-03-01 10:00:00\",1.5,");
     free(text);
+    fixture_option(&f, "csv.escape-character", "y"); /* doubled where it stands, and quotes are doubled as without it */
+    text = encode_first(&f, "csv", b);
+    ck_assert_str_eq(text, "plain,\"sayy \"\"x\"\"\",\"abcdefghijklmnopqrstuvwxyyz\",\"2025-03-01 10:00:00\",1.5,");
+    free(text);
     fixture_option(&f, "csv.null-literal", "N");
     fixture_option(&f, "csv.disable-quote-character", "true");
     fixture_option(&f, "csv.field-delimiter", "\\t");

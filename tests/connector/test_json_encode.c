@@ -69,8 +69,8 @@ START_TEST(decimals_strip_zeros) {
     ck_writes(&f, "{\"x\":0.00000123}", "{\"x\":0.00000123}");
     ck_writes(&f, "{\"x\":0}", "{\"x\":0}");
     fixture_option(&f, "json.encode.decimal-as-plain-number", "true");
-    ck_writes(&f, "{\"x\":100}", "{\"x\":100}");
-    ck_writes(&f, "{\"x\":0.0000001}", "{\"x\":0.0000001}");
+    ck_writes(&f, "{\"x\":100}", "{\"x\":100.0000000000}"); /* with the zeros of its scale */
+    ck_writes(&f, "{\"x\":0.0000001}", "{\"x\":0.0000001000}");
     fixture_free(&f);
 }
 END_TEST

@@ -27,8 +27,23 @@ END_TEST
 
 START_TEST(text_to_booleans) {
     fx_t f = fx_new();
-    fx_str(&f, "s", (const char *[]){"TRUE", "t", "Yes", "1", "f", "NO", "0", "-0", "on"}, 9);
-    fx_is(&f, fx_try(&f, fx_col(&f, "s"), &type_boolean), "TRUE, TRUE, TRUE, TRUE, FALSE, FALSE, FALSE, NULL, NULL");
+    fx_str(&f, "s", (const char *[]){"TRUE", "t", "Yes", "1", "f", "NO", "0", "-0", "on", " 1", "true "}, 11);
+    fx_is(&f, fx_try(&f, fx_col(&f, "s"), &type_boolean), "TRUE, TRUE, TRUE, TRUE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL"); /* blanks count */
+    fx_free(&f);
+}
+END_TEST
+
+START_TEST(short_texts_to_short_decimals_as_flinks_own_loop) {
+    fx_t f = fx_new();
+    const type_t *t = type_decimal(f.a, 5, 2, true);
+    static const char *const texts[][2] = {
+        {"1a", "1.00"}, {"x", "0.00"}, {"5e", "5.00"}, {".", "0.00"}, {"1e2x ", "100.00"}, {"-1.005", "-1.01"}, {" 7\t", "7.00"},
+        {"ab", "NULL"}, {"1 2", "NULL"}, {"--1", "NULL"}, {"1.2.3", "NULL"}, {"-", "NULL"}, {"1e-", "NULL"}, {"", "NULL"}, {" ", "NULL"},
+        {"0123", "NULL"}, {"0.99", "0.99"}, {"999.995", "NULL"}, {"1e99999", "NULL"}, {"000000000000000001x", "NULL"}};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) fx_is(&f, TRY_S(texts[i][0], t), texts[i][1]);
+    fx_is(&f, TRY_S("0.5", type_decimal(f.a, 1, 1, true)), "NULL"); /* a zero before the point is a digit */
+    fx_is(&f, TRY_S("1a", type_decimal(f.a, 20, 2, true)), "NULL");
+    fx_is(&f, TRY_S(" 000000000000000000012 ", t), "12.00");
     fx_free(&f);
 }
 END_TEST
@@ -39,6 +54,10 @@ START_TEST(text_to_times) {
     fx_is(&f, TRY_S("2020-02-30", &type_date), "NULL");
     fx_is(&f, TRY_S("1999-12-31 23:59:59.999999", &type_date), "1999-12-31");
     fx_is(&f, TRY_S("20200101", &type_date), "NULL");
+    fx_is(&f, TRY_S("0000-01-01", &type_date), "0000-01-01");
+    fx_is(&f, TRY_S("0000-01-01", &type_timestamp3), "NULL"); /* there is no year 0 of an era */
+    fx_is(&f, fx_cast(&f, fx_ts(&f, "1969-12-31 00:00:00"), &type_date), "1969-12-31");
+    fx_is(&f, fx_cast(&f, fx_ts(&f, "1900-01-01 12:00:00"), &type_date), "1900-01-02"); /* Flink divides toward zero */
     fx_is(&f, TRY_S("1999-12-31 23:59:59.999999", &type_timestamp3), "1999-12-31 23:59:59.999");
     fx_is(&f, TRY_S("2020-2-9", &type_timestamp3), "2020-02-09 00:00:00.000");
     fx_is(&f, fx_cast(&f, fx_ts(&f, "1969-12-31 23:59:59.999"), type_scalar(f.a, TYPE_TIMESTAMP, 0, true)), "1970-01-01 00:00:00"); /* towards zero */
@@ -131,5 +150,6 @@ START_TEST(bytes_that_are_no_utf8_become_u_fffd_as_in_java) {
 }
 END_TEST
 
-TESTS("engine/cast", bytes_that_are_no_utf8_become_u_fffd_as_in_java, text_to_numbers, text_to_booleans, text_to_times, numbers_to_numbers, everything_to_text,
+TESTS("engine/cast", bytes_that_are_no_utf8_become_u_fffd_as_in_java, text_to_numbers, text_to_booleans,
+      short_texts_to_short_decimals_as_flinks_own_loop, text_to_times, numbers_to_numbers, everything_to_text,
       times_cross_the_zone, nested_values_cast_by_element)
