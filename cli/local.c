@@ -54,7 +54,7 @@ static err_t *open_directory(local_t *l) {
         l->temporary = true;
     }
     char *store AUTO(auto_free) = xprintf("%s/checkpoints", l->dir);
-    return err_wrap(disk_open_posix(store, true, &l->disk), "--data");
+    return err_wrap(l->temporary ? disk_open_scratch(store, &l->disk) : disk_open_posix(store, true, &l->disk), "--data");
 }
 
 /* ---------------------------------------------------------------- processes */

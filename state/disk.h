@@ -27,5 +27,7 @@ struct disk {
     const char *(*where)(disk_t *d); /* for messages: "/var/lib/tidegate/checkpoints" */
 };
 err_t *disk_open_posix(const char *root, bool create, disk_t **ret);
+/* For what is removed when the process ends: made when absent, and nothing is synced. "Durable" is only until the machine crashes. */
+err_t *disk_open_scratch(const char *root, disk_t **ret);
 /* "file:///path" or a plain path; "s3://" is refused with ERR_UNSUPPORTED until it is built. Checks that it can be written. */
 err_t *disk_open_uri(const char *uri, disk_t **ret);

@@ -24,6 +24,7 @@
 typedef struct posix_disk {
     disk_t vt;
     char *root;
+    bool forgets; /* nothing is synced */
     uint64_t aside; /* atomic: names of files written aside */
     pthread_mutex_t lock; /* guards durable */
     map_t *durable; /* directories whose name, and those of all above, this process knows to be synced */
@@ -59,10 +60,12 @@ static char *dir_of(const char *path) {
     return slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
 }
 
-static err_t *sync_dir(const char *dir) {
+static int flush(const posix_disk_t *d, int fd) { return d->forgets ? 0 : fsync(fd); }
+
+static err_t *sync_dir(const posix_disk_t *d, const char *dir) {
     AUTO(auto_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return err_from_errno(errno, "%s: cannot open directory", dir);
-    if (fsync(fd) != 0) return err_from_errno(errno, "%s: cannot sync directory", dir);
+    if (flush(d, fd) != 0) return err_from_errno(errno, "%s: cannot sync directory", dir);
     return NULL;
 }
 
@@ -80,11 +83,11 @@ static void set_durable(posix_disk_t *d, const char *dir) {
 }
 
 /* Who may not read a directory, or finds it read-only, has not made the one in it, and nobody else is making it now. */
-static err_t *sync_found(const char *dir) {
+static err_t *sync_found(const posix_disk_t *d, const char *dir) {
     AUTO(auto_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES) return NULL;
     if (fd < 0) return err_from_errno(errno, "%s: cannot open directory", dir);
-    if (fsync(fd) == 0 || errno == EROFS || errno == EINVAL) return NULL;
+    if (flush(d, fd) == 0 || errno == EROFS || errno == EINVAL) return NULL;
     return err_from_errno(errno, "%s: cannot sync directory", dir);
 }
 
@@ -100,7 +103,7 @@ static err_t *make_dirs(posix_disk_t *d, const char *dir, int depth) {
     if (strcmp(parent, dir) != 0) {
         TRY(make_dirs(d, parent, depth + 1));
         if (!there && mkdir(dir, 0777) != 0 && errno != EEXIST) return err_from_errno(errno, "%s: cannot make directory", dir);
-        TRY(there ? sync_found(parent) : sync_dir(parent));
+        TRY(there ? sync_found(d, parent) : sync_dir(d, parent));
     }
     set_durable(d, dir);
     return NULL;
@@ -111,9 +114,9 @@ static err_t *make_parent(posix_disk_t *d, const char *full) {
     return make_dirs(d, dir, 0);
 }
 
-static err_t *sync_parent(const char *full) {
+static err_t *sync_parent(const posix_disk_t *d, const char *full) {
     AUTO(auto_free) char *dir = dir_of(full);
-    return sync_dir(dir);
+    return sync_dir(d, dir);
 }
 
 static err_t *write_all(int fd, const char *path, const uint8_t *p, size_t len) {
@@ -136,7 +139,7 @@ static err_t *posix_create(disk_t *vt, const char *path, disk_file_t **ret) {
     AUTO(auto_close) int fd = open(full, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) return err_new(ERR_EXISTS, "%s: exists already", full);
     if (fd < 0) return err_from_errno(errno, "%s: cannot create", full);
-    err_t *e = sync_parent(full);
+    err_t *e = sync_parent(d, full);
     if (e) {
         unlink(full); /* nobody has heard of it */
         return e;
@@ -158,7 +161,7 @@ static err_t *posix_append(disk_t *vt, disk_file_t *f, slice_t bytes) {
 
 static err_t *posix_sync(disk_t *vt, disk_file_t *f) {
     if (f->broken) return err_new(ERR_IO, "%s: was abandoned after an earlier error", f->path);
-    if (fdatasync(f->fd) == 0) return NULL;
+    if (self_of(vt)->forgets || fdatasync(f->fd) == 0) return NULL;
     f->broken = true;
     return err_from_errno(errno, "%s: cannot sync", f->path);
 }
@@ -204,22 +207,22 @@ static char *aside_name(posix_disk_t *d, const char *full) {
     return xprintf("%s/" ASIDE_PREFIX "%d-%" PRIu64 "-%s", dir, (int)getpid(), n, strrchr(full, '/') + 1);
 }
 
-static err_t *write_aside(const char *aside, slice_t bytes) {
+static err_t *write_aside(const posix_disk_t *d, const char *aside, slice_t bytes) {
     AUTO(auto_close) int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return err_from_errno(errno, "%s: cannot create", aside);
     TRY(write_all(fd, aside, bytes.p, bytes.len));
-    if (fsync(fd) != 0) return err_from_errno(errno, "%s: cannot sync", aside);
+    if (flush(d, fd) != 0) return err_from_errno(errno, "%s: cannot sync", aside);
     return NULL;
 }
 
 /* Moves `aside` to `full` durably, or leaves what was there: `kept` is its second name, where the file system can give one. */
-static err_t *replace(const char *aside, const char *full, const char *kept) {
+static err_t *replace(const posix_disk_t *d, const char *aside, const char *full, const char *kept) {
     bool fresh = link(full, kept) != 0 && errno == ENOENT;
     err_t *e = NULL;
     if (rename(aside, full) != 0) {
         e = err_from_errno(errno, "%s: cannot rename to it", full);
         unlink(aside);
-    } else if ((e = sync_parent(full)) != NULL) {
+    } else if ((e = sync_parent(d, full)) != NULL) {
         bool undone = fresh ? unlink(full) == 0 : rename(kept, full) == 0;
         err_t *why = e; /* not ERR_NO_SPACE: a crash may still bring the new one back */
         e = err_new(ERR_IO, "%s%s", err_text(why), undone ? "" : "; the new file is in place and may be lost in a crash");
@@ -236,8 +239,8 @@ static err_t *posix_put(disk_t *vt, const char *path, slice_t bytes) {
     TRY(make_parent(d, full));
     AUTO(auto_free) char *aside = aside_name(d, full);
     AUTO(auto_free) char *kept = aside_name(d, full);
-    err_t *e = write_aside(aside, bytes);
-    if (!e) return replace(aside, full, kept);
+    err_t *e = write_aside(d, aside, bytes);
+    if (!e) return replace(d, aside, full, kept);
     unlink(aside);
     return e;
 }
@@ -301,7 +304,7 @@ static err_t *posix_list(disk_t *vt, const char *dir, disk_found_fn fn, void *ar
 }
 
 /* ------------------------------------------------------------------ import, export */
-static err_t *copy_file(const char *from, const char *to) {
+static err_t *copy_file(const posix_disk_t *d, const char *from, const char *to) {
     AUTO(auto_close) int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0 && errno == ENOENT) return err_new(ERR_NOT_FOUND, "%s: does not exist", from);
     if (in < 0) return err_from_errno(errno, "%s: cannot open", from);
@@ -315,14 +318,14 @@ static err_t *copy_file(const char *from, const char *to) {
         if (n == 0) break;
         TRY(write_all(out, to, block, (size_t)n));
     }
-    if (fsync(out) != 0) return err_from_errno(errno, "%s: cannot sync", to);
+    if (flush(d, out) != 0) return err_from_errno(errno, "%s: cannot sync", to);
     return NULL;
 }
 
-static err_t *sync_file(const char *path) {
+static err_t *sync_file(const posix_disk_t *d, const char *path) {
     AUTO(auto_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return err_from_errno(errno, "%s: cannot open", path);
-    if (fsync(fd) != 0) return err_from_errno(errno, "%s: cannot sync", path);
+    if (flush(d, fd) != 0) return err_from_errno(errno, "%s: cannot sync", path);
     return NULL;
 }
 
@@ -335,14 +338,14 @@ static err_t *link_or_copy(posix_disk_t *d, const char *from, const char *to) {
     TRY(make_parent(d, to));
     AUTO(auto_free) char *aside = aside_name(d, to);
     err_t *e;
-    if (link(from, aside) == 0) e = sync_file(aside);
+    if (link(from, aside) == 0) e = sync_file(d, aside);
     else if (errno == ENOENT) return err_new(ERR_NOT_FOUND, "%s: does not exist", from);
-    else if (link_impossible(errno)) e = copy_file(from, aside);
+    else if (link_impossible(errno)) e = copy_file(d, from, aside);
     else e = err_from_errno(errno, "%s: cannot link to %s", from, to);
     if (!e && rename(aside, to) != 0) e = err_from_errno(errno, "%s: cannot rename to it", to);
     unlink(aside); /* rename of two links to one file keeps both: this removes what is left */
     if (e) return e;
-    return sync_parent(to);
+    return sync_parent(d, to);
 }
 
 static err_t *posix_import(disk_t *vt, const char *local_path, const char *path) {
@@ -377,12 +380,13 @@ static err_t *open_root(posix_disk_t *d, bool create) {
     return S_ISDIR(st.st_mode) ? NULL : err_new(ERR_INVALID, "%s: storage is not a directory", d->root);
 }
 
-err_t *disk_open_posix(const char *root, bool create, disk_t **ret) {
+static err_t *open_posix(const char *root, bool create, bool forgets, disk_t **ret) {
     if (root[0] == '\0') return err_new(ERR_INVALID, "the storage directory has an empty name");
     posix_disk_t *d = xcalloc(1, sizeof *d);
     size_t len = strlen(root);
     while (len > 1 && root[len - 1] == '/') len--;
     d->root = xstrndup(root, len);
+    d->forgets = forgets;
     d->durable = map_new();
     pthread_mutex_init(&d->lock, NULL);
     d->vt = (disk_t){posix_create, posix_append, posix_sync,   posix_close,  posix_read, posix_put,
@@ -395,6 +399,9 @@ err_t *disk_open_posix(const char *root, bool create, disk_t **ret) {
     *ret = &d->vt;
     return NULL;
 }
+
+err_t *disk_open_posix(const char *root, bool create, disk_t **ret) { return open_posix(root, create, false, ret); }
+err_t *disk_open_scratch(const char *root, disk_t **ret) { return open_posix(root, true, true, ret); }
 
 static err_t *probe(disk_t *d) {
     AUTO(auto_free) char *name = xprintf("probe-%d", (int)getpid());

@@ -86,5 +86,26 @@ START_TEST(A22_a_put_whose_directory_cannot_be_synced_leaves_what_was_there) {
 }
 END_TEST
 
+/* A run that keeps nothing pays for no durability. */
+START_TEST(scratch_is_written_and_read_like_the_rest_and_never_synced) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    disk_file_t *f;
+    synced[0] = '\0';
+    ck_ok(disk_open_scratch(t.path, &d));
+    ck_ok(d->create(d, "jobs/log/1", &f));
+    ck_ok(d->append(d, f, slice_str("rows")));
+    ck_ok(d->sync(d, f));
+    d->close(d, f);
+    ck_ok(d->put(d, "manifest", slice_str("one")));
+    ck_ok(d->put(d, "manifest", slice_str("two")));
+    expect_content(d, "jobs/log/1", "rows");
+    expect_content(d, "manifest", "two");
+    ck_assert_str_eq(synced, "");
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
 TESTS("disk", A22_a_directory_of_a_dead_process_is_synced_before_it_is_trusted,
-      A22_a_put_whose_directory_cannot_be_synced_leaves_what_was_there)
+      A22_a_put_whose_directory_cannot_be_synced_leaves_what_was_there, scratch_is_written_and_read_like_the_rest_and_never_synced)
