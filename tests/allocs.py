@@ -5,8 +5,11 @@ import os, subprocess, sys, tempfile
 
 TIDEGATE, LIBRARY = map(os.path.abspath, sys.argv[1:3])
 ROWS, LIMIT = 400000, 0.02  # allocations a row: a batch of 1024 rows may make twenty
-SOURCE = """CREATE TABLE src (k BIGINT, v DOUBLE, t TIMESTAMP(3), WATERMARK FOR t AS t - INTERVAL '1' SECOND) WITH ('connector' = 'datagen',
+GENERATOR = """CREATE TABLE src (k BIGINT, v DOUBLE, t TIMESTAMP(3), WATERMARK FOR t AS t - INTERVAL '1' SECOND) WITH ('connector' = 'datagen',
   'rows-per-second' = '1000000000', 'number-of-rows' = '%d', 'fields.k.min' = '0', 'fields.k.max' = '%d', 'fields.t.kind' = 'event-time');
+"""
+JSON = """CREATE TABLE src (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '%s',
+  'format' = 'json');
 """
 JOBS = {
     'a keyed aggregate over a thousand keys': (999, """CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE, top DOUBLE) WITH ('connector' = 'blackhole');
@@ -16,13 +19,31 @@ INSERT INTO dst SELECT window_start, k, COUNT(*), SUM(v) FROM TABLE(TUMBLE(TABLE
 GROUP BY window_start, window_end, k;"""),
     'distinct counts over ten keys and a thousand values': (999, """CREATE TABLE dst (k BIGINT, n BIGINT, low BIGINT) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT k % 10, COUNT(DISTINCT k), COUNT(DISTINCT k) FILTER (WHERE v < 0.5) FROM src GROUP BY k % 10;"""),
+    'JSON in, a filter and a projection of text': (None, """CREATE TABLE dst (id STRING, c STRING, w BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT UPPER(id), category || '-' || SUBSTRING(id, 2, 4), CHAR_LENGTH(id) + n, t FROM src WHERE category LIKE 'category-%' AND id <> 'o0000';"""),
+    'JSON in, JSON out': (None, """CREATE TABLE dst (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${OUT}',
+  'format' = 'json');
+INSERT INTO dst SELECT * FROM src WHERE amount > 10;"""),
 }
+
+
+def source(folder, rows, last):
+    """Of that many rows: keys from 0 to `last` from the generator, or JSON lines."""
+    if last is not None:
+        return GENERATOR % (rows, last)
+    path = os.path.join(folder, f'{rows}.json')
+    if not os.path.exists(path):
+        with open(path, 'w') as f:
+            for i in range(rows):
+                f.write('{"id":"o%06d","category":"category-%02d","amount":%d.%02d,"n":%d,"t":"2024-05-01 10:%02d:%02d.%03d"}\n' %
+                        (i, i % 50, i % 1000, i % 100, i * 7, i // 60000 % 60, i // 1000 % 60, i % 1000))
+    return JSON % path
 
 
 def allocations(folder, sql, rows, last):
     path, out = os.path.join(folder, 'job.sql'), os.path.join(folder, 'count')
     with open(path, 'w') as f:
-        f.write(SOURCE % (rows, last) + sql)
+        f.write(source(folder, rows, last) + sql.replace('${OUT}', os.path.join(folder, f'out{rows}')))
     r = subprocess.run([TIDEGATE, 'run', '--quiet', '--slots', '2', path], capture_output=True, text=True, timeout=100,
                        env={**os.environ, 'LD_PRELOAD': LIBRARY, 'ALLOC_COUNT': out})
     if r.returncode:
