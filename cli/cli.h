@@ -36,6 +36,7 @@ void local_link_pair(link_t **ret_worker, link_t **ret_coordinator);
 /* Signals as a file descriptor (cli/signals.c): SIGINT and SIGTERM of the whole process; blocked for all threads made afterwards. */
 int signals_open(void);
 int signals_wait(int fd, int timeout_ms); /* the signal, or 0 */
+int signals_wait_or(int fd, int other, int timeout_ms); /* also returns, with 0, when `other` is readable */
 /* The process ends in its own time; from now on a further signal ends it at once, as if nobody handled it. One within the first moments
  * is the echo of the first: timeout(1) and terminals signal a process and its group. */
 void signals_kill_next(int fd, int64_t first_ms);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -188,6 +189,7 @@ typedef struct worker_host {
     pthread_cond_t changed;
     bool exited;
     err_t *why;
+    int exited_fd; /* an eventfd: readable from then on */
 } worker_host_t;
 
 static err_t *connect_next(void *arg, int try, const link_handler_t *h, link_t **ret) {
@@ -216,6 +218,9 @@ static void on_exited(void *arg, err_t *why) {
     if (w->why) err_free(why);
     else w->why = why;
     pthread_mutex_unlock(&w->lock);
+    uint64_t one = 1;
+    ssize_t n = write(w->exited_fd, &one, sizeof one);
+    (void)n;
 }
 
 static bool has_exited(worker_host_t *w) {
@@ -260,7 +265,7 @@ static void split_addresses(const char *list, worker_host_t *w) {
 /* Until a signal or the end of the session; the first signal drains, a second one ends the process at once, also while it winds up. */
 static void serve_worker(worker_t *w, worker_host_t *host, int signals) {
     int signal = 0;
-    while (!has_exited(host) && !(signal = signals_wait(signals, 100))) {}
+    while (!has_exited(host) && !(signal = signals_wait_or(signals, host->exited_fd, 60000))) {}
     if (!signal) return;
     int64_t since = clock_mono_ms();
     log_line(LOG_INFO, "worker drains", "signal=%d", signal);
@@ -275,7 +280,8 @@ int cmd_worker(const config_t *c) {
     int signals = signals_open();
     const char *dir = config_str(c, "data");
     if (!dir) return cli_fail(err_hint(err_new(ERR_INVALID, "--data is missing"), "give this worker a directory of its own: --data /var/lib/tidegate/w1"));
-    worker_host_t host = {.lock = PTHREAD_MUTEX_INITIALIZER, .storage.disk = late_table};
+    worker_host_t host = {.lock = PTHREAD_MUTEX_INITIALIZER, .storage.disk = late_table, .exited_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    ASSERT(host.exited_fd >= 0);
     split_addresses(config_str(c, "coordinator"), &host);
     if (!host.naddresses) return cli_fail(err_new(ERR_INVALID, "--coordinator names no address"));
     char *name AUTO(auto_free) = NULL;
@@ -301,6 +307,7 @@ int cmd_worker(const config_t *c) {
     late_free(&host.storage.disk);
     for (int i = 0; i < host.naddresses; i++) free(host.addresses[i]);
     free(host.addresses);
+    close(host.exited_fd);
     close(signals);
     return e ? cli_fail(e) : 0;
 }

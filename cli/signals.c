@@ -22,12 +22,12 @@ int signals_open(void) {
 /* timeout(1) and shells signal a process and then its group: the echo of a signal is not the second one that means "at once". */
 #define ECHO_MS 300
 
-int signals_wait(int fd, int timeout_ms) {
+int signals_wait_or(int fd, int other, int timeout_ms) {
     static int64_t last_ms;
     static int last;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
     struct signalfd_siginfo info;
-    if (poll(&p, 1, timeout_ms) <= 0 || read(fd, &info, sizeof info) != (ssize_t)sizeof info) return 0;
+    if (poll(p, ARRAY_LEN(p), timeout_ms) <= 0 || !p[0].revents || read(fd, &info, sizeof info) != (ssize_t)sizeof info) return 0;
     int signal = (int)info.ssi_signo;
     int64_t now = clock_mono_ms();
     bool echo = signal == last && now - last_ms < ECHO_MS;
@@ -35,6 +35,8 @@ int signals_wait(int fd, int timeout_ms) {
     last_ms = now;
     return echo ? 0 : signal;
 }
+
+int signals_wait(int fd, int timeout_ms) { return signals_wait_or(fd, -1, timeout_ms); }
 
 void signals_kill_next(int fd, int64_t first_ms) {
     int second = 0;

@@ -24,6 +24,8 @@
 #include "engine/task_int.h"
 #include <stdlib.h>
 
+#define HELD_LOOK_MS 50 /* nobody wakes a task when its sources may go on */
+
 /* ---------------------------------------------------------------- making */
 static void node_wake(void *task) {
     task_t *t = task;
@@ -376,7 +378,7 @@ task_status_t task_step(task_t *t, uint32_t budget, err_t **reterr) {
 }
 
 int64_t task_next_tick_ms(task_t *t) {
-    int64_t next = INT64_MAX;
+    int64_t next = task_held(t) ? t->now + HELD_LOOK_MS : INT64_MAX;
     for (int i = 0; i < t->nnodes; i++) {
         node_t *n = &t->nodes[i];
         if (n->op->kind == OP_SOURCE && n->wait && !n->ended && n->source.next_poll_ms) next = MIN(next, n->source.next_poll_ms);

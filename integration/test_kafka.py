@@ -596,31 +596,6 @@ def test_a_broker_outage_is_waited_for_and_said():
         expect_once('rows', [v['id'] for v in values(c, 'o-exactly-once')], range(20))
 
 
-def test_at_least_once_loses_nothing_that_was_on_its_way():
-    """A15: the broker stands still while records are under way, so they have no delivery report; epochs behind them must not count. The job
-    dies before the broker goes on; a further run reads from its last epoch."""
-    with Cluster('kafka-a15') as c:
-        c.kafka()
-        c.topic('o', 2)
-        sql = ("CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000', 'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '8000');\n"
-               + table(c, 'snk', 'id BIGINT', 'o', sink__delivery_guarantee='at-least-once') + 'INSERT INTO snk SELECT id FROM src;')
-        args = ('--data', c.path('data'), '--slots', '2', '--set', 'execution.checkpointing.interval=50ms')
-        for life in range(2):
-            p = background(c, sql, f'life{life}', args, job='copy')
-            wait_for('rows', lambda: len({v['id'] for v in values(c, 'o')}) > 500 * (life + 1))
-            os.kill(c.broker_pid, signal.SIGSTOP)
-            time.sleep(0.5)  # several epochs of rows, none of them acknowledged
-            p.kill()
-            os.kill(c.broker_pid, signal.SIGCONT)
-        p = background(c, sql, 'last', args, job='copy')
-        p.expected_death = True
-        check('exit status', p.p.wait(60 * SLOW), 0)
-        seen = {v['id'] for v in values(c, 'o')}
-        missing = sorted(set(range(1, 8001)) - seen)
-        if missing:
-            raise Failure(f'{len(missing)} rows are missing: {missing[:10]}')
-
-
 def on_the_broker(name, topic, partitions):
     """Runs tests/kafka/NAME.c against a broker of its own."""
     exe = os.path.join(os.environ.get('TIDEGATE_BUILD', os.path.dirname(TIDEGATE)), 'tests', name)

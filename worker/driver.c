@@ -8,7 +8,6 @@
 
 #define SLOT_STUCK_MS 30000 /* a step that lasts longer than this will not return (hazards B5) */
 #define LOOP_MS_MAX 1000
-#define BUSY_LOOK_MS 20 /* how soon a job that was quiet is noticed to have work for an epoch */
 #define WIND_UP_MS 20000
 #define NOTES_PER_TURN 256 /* then the clock is looked at: no flood of notes may hold heartbeats back */
 
@@ -223,6 +222,14 @@ static void on_answered(worker_t *w, const note_t *n) {
     if (rt) runtime_answered(rt);
 }
 
+/* A heartbeat out of turn, which the coordinator may as well have. */
+static void render(worker_t *w) {
+    ctl_msg_t *m = worker_heartbeat(w);
+    worker_write_status(w, m);
+    if (agent_here(w->agent)) do_send(w, m);
+    else ctl_free(m);
+}
+
 static void handle(worker_t *w, note_t *n) {
     switch (n->kind) {
     case NOTE_MESSAGE:
@@ -263,6 +270,7 @@ static void handle(worker_t *w, note_t *n) {
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt});
         break;
     case NOTE_LEAVE: worker_event(w, &(agent_event_t){.kind = AGENT_EV_LEAVE}); break;
+    case NOTE_STATUS: render(w); break;
     case NOTE_QUIT: w->quit = true; break;
     }
 }
@@ -294,23 +302,23 @@ static void watch_slots(worker_t *w) {
     }
 }
 
-/* A job that was quiet and has work now says so at once: the coordinator injects no epoch into quiet jobs (hazards B15). */
-static bool look_for_busy(worker_t *w) {
-    bool quiet = false, turned = false;
+/* A job that was quiet and has work now says so at once: the coordinator injects no epoch into quiet jobs (hazards B15). Its slots wake this
+ * thread. When to look again. */
+static int64_t look_at_jobs(worker_t *w) {
+    int64_t next = INT64_MAX;
+    bool turned = false;
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
-        runtime_hold(rt, clock_mono_ms());
-        if (!rt->started || rt->tearing || rt->busy_reported) continue;
-        quiet = true;
-        turned = turned || runtime_busy(rt);
+        next = MIN(next, runtime_hold(rt, clock_mono_ms()));
+        if (rt->started && !rt->tearing && !atomic_load(&rt->busy_reported)) turned = turned || runtime_busy(rt);
     }
     if (turned && agent_here(w->agent)) do_send(w, worker_heartbeat(w));
-    return quiet;
+    return next;
 }
 
 static int loop_wait_ms(worker_t *w) {
-    int64_t at = agent_next_tick_ms(w->agent), max = look_for_busy(w) ? BUSY_LOOK_MS : LOOP_MS_MAX;
-    if (at == INT64_MAX) return (int)max;
-    return (int)MAX(MIN(at - clock_mono_ms(), max), (int64_t)0);
+    int64_t at = look_at_jobs(w);
+    at = MIN(at, agent_next_tick_ms(w->agent));
+    return at == INT64_MAX ? LOOP_MS_MAX : (int)MAX(MIN(at - clock_mono_ms(), (int64_t)LOOP_MS_MAX), (int64_t)0);
 }
 
 /* One round: notes, then what follows from them. */

@@ -50,7 +50,8 @@ void worker_leave(worker_t *w); /* any thread: hand the jobs over and go; `exite
 void worker_free(worker_t *w);  /* stops whatever runs, without a word to anybody, and joins all threads */
 int worker_port(const worker_t *w);
 
-/* What /metrics and the JSON API show, a JSON document as of the last heartbeat; any thread. */
+/* What /metrics and the JSON API show, a JSON document made now; waits for the control thread, at most a second, then it is the one before. Any thread
+ * but that one. */
 void worker_status(worker_t *w, buf_t *out);
 /* Memory of this process in bytes, from /proc; 0 when unknown. */
 uint64_t process_rss(void);

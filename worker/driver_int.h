@@ -32,6 +32,7 @@ typedef enum note_kind {
     NOTE_BASE_GONE, /* base -> : job, attempt */
     NOTE_FREED,     /* builder -> : job, attempt: nothing is left of it */
     NOTE_LEAVE,     /* anyone -> */
+    NOTE_STATUS,    /* worker_status -> : it waits for the document */
     NOTE_QUIT,      /* worker_free -> */
 } note_kind_t;
 typedef struct note {
@@ -105,7 +106,7 @@ struct runtime {
     atomic_int_fast64_t clock_ms; /* processing time, never decreasing (hazards A9); any thread */
     bool building, started, tearing, torn; /* torn: given to the builder to be freed */
     int waiting;           /* answers a teardown still waits for */
-    bool busy_reported;    /* by the last heartbeat */
+    atomic_bool busy_reported; /* by the last heartbeat; else slots wake the control thread when something happens */
     uint64_t progress_injected; /* runtime_progress as of the last INJECT */
     int64_t owed_ms;       /* since when something happened that no INJECT has cut off; 0: nothing */
     int64_t hold_ms;       /* when an INJECT is owed for so long, sources wait */
@@ -129,7 +130,7 @@ void runtime_fence(runtime_t *rt);    /* lanes take their producers */
 void runtime_launch(runtime_t *rt);   /* hands tasks to slots (not started), and the lanes what was restored for them */
 void runtime_start(runtime_t *rt);
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags);
-void runtime_hold(runtime_t *rt, int64_t now_ms); /* sources wait when no epoch begins although one is owed */
+int64_t runtime_hold(runtime_t *rt, int64_t now_ms); /* sources wait when no epoch begins although one is owed; when to look again */
 void runtime_complete(runtime_t *rt, epoch_t epoch);
 void runtime_written(runtime_t *rt, checkpoint_done_t *d); /* takes the seals; feeds lanes and base */
 void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m);
@@ -178,7 +179,9 @@ struct worker {
     bool quit, exited;
     int64_t heartbeat_ns;  /* when the last one was made */
     pthread_mutex_t status_lock;
-    buf_t status;          /* JSON, made with each heartbeat */
+    pthread_cond_t status_there;
+    uint64_t rendered;     /* guarded: how often */
+    buf_t status;          /* guarded: JSON, made when somebody asks */
 };
 runtime_t *worker_runtime(worker_t *w, job_id_t job, attempt_t attempt);
 void worker_event(worker_t *w, agent_event_t *ev); /* stamps the time, steps the agent */
@@ -191,5 +194,6 @@ void worker_slot_release(worker_t *w, const runtime_task_t *t);
 
 /* driver_report.c */
 ctl_msg_t *worker_heartbeat(worker_t *w);
+void worker_write_status(worker_t *w, const ctl_msg_t *heartbeat);
 uint64_t runtime_progress(const runtime_t *rt); /* grows with everything that moves */
 bool runtime_busy(const runtime_t *rt);         /* worth an epoch */

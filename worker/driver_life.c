@@ -107,6 +107,7 @@ static void worker_release(worker_t *w) {
     free((char *)w->conf.build);
     free((char *)w->conf.data_dir);
     buf_free(&w->status);
+    pthread_cond_destroy(&w->status_there);
     pthread_mutex_destroy(&w->status_lock);
     free(w);
 }
@@ -127,6 +128,7 @@ err_t *worker_start(const worker_conf_t *conf, worker_t **ret) {
     w->mail = mailbox_new(NOTES_MAX, note_free);
     w->status = buf_make((size_t)16 << 20);
     pthread_mutex_init(&w->status_lock, NULL);
+    pthread_cond_init(&w->status_there, NULL);
     err_t *e = start_parts(w);
     if (!e) {
         agent_conf_t ac = {w->conf.name, w->address, w->conf.slots, w->conf.memory, w->conf.build, w->conf.several};

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define STATUS_WAIT_MS 1000
+
 uint64_t process_rss(void) {
     char text[128] = "";
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -50,8 +52,7 @@ uint64_t runtime_progress(const runtime_t *rt) {
     for (int i = 0; i < rt->ntasks; i++) {
         slot_task_stats_t s;
         slot_task_stats(rt->tasks[i].slot, &s);
-        n += s.task.rows_in + s.task.rows_out + s.task.bad_records + s.ended;
-        n += s.task.watermark == WATERMARK_NONE ? 0 : (uint64_t)s.task.watermark;
+        n += slot_task_progress(&s);
     }
     return n;
 }
@@ -113,7 +114,9 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
     for (int i = 0; i < r.nlanes && !r.waiting; i++)
         if (r.lanes[i].waits_for) r.waiting = xstrdup(r.lanes[i].waits_for);
     if (!r.waiting && atomic_load(&rt->held)) r.waiting = xstrdup("the next epoch: sources wait");
-    r.busy = rt->busy_reported = runtime_busy(rt);
+    atomic_store(&rt->busy_reported, false); /* before the look */
+    r.busy = runtime_busy(rt);
+    if (r.busy) atomic_store(&rt->busy_reported, true);
     return r;
 }
 
@@ -164,7 +167,7 @@ static void status_job(json_writer_t *j, const job_report_t *r) {
     jw_end_object(j);
 }
 
-static void write_status(worker_t *w, const ctl_msg_t *m) {
+void worker_write_status(worker_t *w, const ctl_msg_t *m) {
     endpoint_stats_t e;
     endpoint_stats(w->endpoint, &e);
     pthread_mutex_lock(&w->status_lock);
@@ -193,11 +196,20 @@ static void write_status(worker_t *w, const ctl_msg_t *m) {
     for (int i = 0; i < m->heartbeat.njobs; i++) status_job(&j, &m->heartbeat.jobs[i]);
     jw_end_array(&j);
     jw_end_object(&j);
+    w->rendered++;
+    pthread_cond_broadcast(&w->status_there);
     pthread_mutex_unlock(&w->status_lock);
 }
 
+/* A control thread that does not answer is no reason to say nothing: the document of before then. */
 void worker_status(worker_t *w, buf_t *out) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += STATUS_WAIT_MS / 1000;
     pthread_mutex_lock(&w->status_lock);
+    uint64_t before = w->rendered;
+    worker_post(w, (note_t){.kind = NOTE_STATUS});
+    while (w->rendered == before && pthread_cond_clockwait(&w->status_there, &w->status_lock, CLOCK_MONOTONIC, &t) == 0) {}
     if (w->status.len) buf_put(out, w->status.data, w->status.len);
     else buf_puts(out, "{}");
     pthread_mutex_unlock(&w->status_lock);
@@ -217,6 +229,5 @@ ctl_msg_t *worker_heartbeat(worker_t *w) {
     for (int i = 0; i < w->nslots; i++) m->heartbeat.slots_used += atomic_load(&w->slot_load[i]); /* rt->ntasks is the builder's while it builds */
     m->heartbeat.slots_used = MIN(m->heartbeat.slots_used, w->nslots);
     m->heartbeat.rss = process_rss();
-    write_status(w, m);
     return m;
 }

@@ -33,6 +33,14 @@ static void slot_removed(void *arg, slot_task_t *s) {
     worker_post(t->rt->w, (note_t){.kind = NOTE_REMOVED, .rt = t->rt});
 }
 
+/* The control thread sleeps while the job is quiet. It raises the flag and then looks at statistics, the slot copies these out and then looks at the
+ * flag: one of them sees the other. */
+static void slot_progressed(void *arg, slot_task_t *s) {
+    runtime_task_t *t = arg;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load(&t->rt->busy_reported)) mailbox_wake(t->rt->w->mail);
+}
+
 /* ---------------------------------------------------------------- making */
 runtime_t *runtime_new(worker_t *w, ctl_msg_t *deploy) {
     runtime_t *rt = xcalloc(1, sizeof *rt);
@@ -121,7 +129,7 @@ static void make_slot_tasks(runtime_t *rt) {
                 rt->tasks[rt->ntasks++] = (runtime_task_t){.rt = rt, .stage = s, .subtask = d->tasks[i].subtask};
     for (int i = 0; i < rt->ntasks; i++) {
         runtime_task_t *t = &rt->tasks[i];
-        slot_handler_t h = {slot_failed, slot_ended, slot_removed, slot_now, t};
+        slot_handler_t h = {slot_failed, slot_ended, slot_removed, slot_progressed, slot_now, t};
         t->slot_index = choose_slot(rt, t);
         atomic_fetch_add(&rt->w->slot_load[t->slot_index], 1);
         t->slot = slot_task_new(rt->w->slots[t->slot_index], &h, t->stage, t->subtask);

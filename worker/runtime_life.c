@@ -48,8 +48,8 @@ void runtime_start(runtime_t *rt) {
 
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
     if (rt->tearing) return;
+    atomic_store(&rt->busy_reported, false);
     rt->progress_injected = runtime_progress(rt);
-    rt->busy_reported = false;
     rt->owed_ms = 0;
     if (atomic_exchange(&rt->held, false))
         log_line(LOG_INFO, "sources go on", "worker=%s job=%" PRIu64 " epoch=%" PRIu64, rt->w->conf.name, rt->job, epoch);
@@ -60,13 +60,15 @@ void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
 /* An epoch that is not begun has no bound: what sinks collect for it and what keyed state changes in it stays in memory. The coordinator begins
  * none while too much is unpublished (B1) or four are in flight (B14), and none while there is no coordinator; whichever it is, the sources of
  * this worker wait after some intervals without. The next barrier lets them go on. */
-void runtime_hold(runtime_t *rt, int64_t now_ms) {
-    if (!rt->started || rt->tearing || !rt->lanes || rt->deploy->deploy.lanes_only) return;
+int64_t runtime_hold(runtime_t *rt, int64_t now_ms) {
+    if (!rt->started || rt->tearing || !rt->lanes || rt->deploy->deploy.lanes_only) return INT64_MAX;
     if (runtime_progress(rt) == rt->progress_injected) rt->owed_ms = 0;
     else if (!rt->owed_ms) rt->owed_ms = now_ms;
-    if (!rt->owed_ms || now_ms - rt->owed_ms < rt->hold_ms || atomic_load(&rt->held)) return;
+    if (!rt->owed_ms || atomic_load(&rt->held)) return INT64_MAX;
+    if (now_ms - rt->owed_ms < rt->hold_ms) return rt->owed_ms + rt->hold_ms;
     atomic_store(&rt->held, true);
     log_line(LOG_WARN, "sources wait", "worker=%s job=%" PRIu64 ": no epoch was begun for %" PRId64 " ms", rt->w->conf.name, rt->job, now_ms - rt->owed_ms);
+    return INT64_MAX;
 }
 
 void runtime_complete(runtime_t *rt, epoch_t epoch) {

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #define STEP_BUDGET 64           /* node runs per step: some 100 us, so that tasks of one slot take turns */
-#define STATS_EVERY_NS 20000000  /* how often statistics are copied out while running */
+#define STATS_EVERY_NS 20000000  /* how often statistics are copied out while running .. */
+#define STATS_PAUSE_NS 2000000   /* .. and while there are pauses */
 
 typedef enum slot_msg_kind { MSG_ADD, MSG_START, MSG_INJECT, MSG_COMPLETE, MSG_SPLITS, MSG_REMOVE, MSG_QUIT } slot_msg_kind_t;
 typedef struct slot_msg {
@@ -31,6 +32,8 @@ struct slot_task {
     const slot_work_vtable_t *vt;
     void *work;
     bool started, ended, failed, runnable;
+    bool stats_late;             /* it stepped since its statistics were copied out */
+    uint64_t progress;           /* as of the copy */
     int64_t tick_ms;
     uint64_t busy_ns;
     int64_t stats_at_ns;
@@ -89,6 +92,11 @@ void slot_task_stats(slot_task_t *t, slot_task_stats_t *ret) {
     pthread_mutex_unlock(&t->stats_lock);
 }
 
+uint64_t slot_task_progress(const slot_task_stats_t *s) {
+    uint64_t n = s->task.rows_in + s->task.rows_out + s->task.bad_records + s->ended;
+    return s->task.watermark == WATERMARK_NONE ? n : n + (uint64_t)s->task.watermark;
+}
+
 int64_t slot_stuck_ms(const slot_t *s) {
     int64_t began = atomic_load_explicit(&((slot_t *)s)->step_began_ns, memory_order_relaxed);
     return began ? (clock_mono_ns() - began) / 1000000 : 0;
@@ -97,6 +105,7 @@ int64_t slot_stuck_ms(const slot_t *s) {
 /* ---------------------------------------------------------------- the slot's thread */
 static void publish_stats(slot_task_t *t, int64_t now_ns) {
     t->stats_at_ns = now_ns;
+    t->stats_late = false;
     slot_task_stats_t s = {.busy_ns = t->busy_ns, .ended = t->ended, .failed = t->failed};
     t->vt->stats(t->work, &s.task);
     snprintf(s.holds_time, sizeof s.holds_time, "%s", s.task.holds_time ? s.task.holds_time : "");
@@ -105,6 +114,10 @@ static void publish_stats(slot_task_t *t, int64_t now_ns) {
     pthread_mutex_lock(&t->stats_lock);
     t->stats = s;
     pthread_mutex_unlock(&t->stats_lock);
+    uint64_t progress = slot_task_progress(&s);
+    bool news = progress != t->progress;
+    t->progress = progress;
+    if (news && t->h.progressed) t->h.progressed(t->h.arg, t);
 }
 
 static void task_fail(slot_task_t *t, err_t *e) {
@@ -194,9 +207,8 @@ static void step(slot_t *s, slot_task_t *t) {
         t->h.ended(t->h.arg, t);
     }
     t->tick_ms = t->runnable ? INT64_MAX : t->vt->next_tick_ms(t->work);
-    if (!t->runnable || now - t->stats_at_ns >= STATS_EVERY_NS) {
-        if (now - t->stats_at_ns >= STATS_EVERY_NS / 10) publish_stats(t, now);
-    }
+    t->stats_late = true;
+    if (now - t->stats_at_ns >= (t->runnable ? STATS_EVERY_NS : STATS_PAUSE_NS)) publish_stats(t, now);
 }
 
 static bool task_due(slot_task_t *t) {
@@ -223,6 +235,7 @@ static int park_ms(slot_t *s) {
         slot_task_t *t = s->tasks[i];
         if (!t->started || t->failed) continue;
         any = true;
+        if (t->stats_late) ms = MIN(ms, (int64_t)(STATS_PAUSE_NS / 1000000));
         if (t->tick_ms != INT64_MAX) ms = MIN(ms, MAX(t->tick_ms - t->h.now_ms(t->h.arg), (int64_t)0));
     }
     return any ? (int)ms : 1000;
@@ -235,6 +248,14 @@ static void park(slot_t *s) {
         if (s->tasks[i]->started && !s->tasks[i]->failed && atomic_load(&s->tasks[i]->ready)) stay = false;
     if (stay) mailbox_wait(s->mail, park_ms(s));
     atomic_store(&s->parked, false);
+}
+
+/* A pause was too short for them, and now there is nothing to do. */
+static void publish_late(slot_t *s, int64_t now) {
+    for (int i = 0; i < s->ntasks; i++) {
+        slot_task_t *t = s->tasks[i];
+        if (t->stats_late && !t->failed && now - t->stats_at_ns >= STATS_PAUSE_NS) publish_stats(t, now);
+    }
 }
 
 /* A parked slot looks at what nothing wakes it for, too: a source whose client library gives no signal. */
@@ -255,6 +276,7 @@ static void *slot_run(void *arg) {
         }
         park(s);
         int64_t now = clock_mono_ns();
+        publish_late(s, now);
         if (now - stepped_ns >= (int64_t)SLOT_PARK_MS_MAX * 1000000) {
             look_again(s);
             stepped_ns = now;

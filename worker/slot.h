@@ -36,11 +36,12 @@ typedef struct slot_handler {
     void (*failed)(void *arg, slot_task_t *t, err_t *e); /* takes e; the task is not stepped any more */
     void (*ended)(void *arg, slot_task_t *t);            /* once */
     void (*removed)(void *arg, slot_task_t *t);          /* the work was freed; the slot knows it no more */
+    void (*progressed)(void *arg, slot_task_t *t);       /* slot_task_progress differs from what it was; NULL: nobody asks */
     int64_t (*now_ms)(void *arg);                        /* the clock next_tick_ms speaks of */
     void *arg;
 } slot_handler_t;
 
-#define SLOT_PARK_MS_MAX 50
+#define SLOT_PARK_MS_MAX 250
 
 err_t *slot_new(int index, slot_t **ret); /* starts the thread */
 void slot_free(slot_t *s);                /* every task was removed; joins */
@@ -60,7 +61,7 @@ void slot_complete(slot_task_t *t, epoch_t epoch);
 void slot_add_splits(slot_task_t *t, uint64_t fingerprint, const split_list_t *more); /* copies */
 void slot_remove(slot_task_t *t);
 
-/* Statistics as of the last look of the slot (at most SLOT_PARK_MS_MAX old while it runs); any thread. */
+/* Statistics as of the last look of the slot: at most 20 ms old while it runs, 2 ms after it has run. Any thread. */
 typedef struct slot_task_stats {
     task_stats_t task;        /* holds_time is NULL; see holds_time below */
     char holds_time[96];
@@ -69,4 +70,5 @@ typedef struct slot_task_stats {
     bool ended, failed;
 } slot_task_stats_t;
 void slot_task_stats(slot_task_t *t, slot_task_stats_t *ret);
+uint64_t slot_task_progress(const slot_task_stats_t *s); /* changes when rows, bad records, event time or the end came */
 int64_t slot_stuck_ms(const slot_t *s);   /* how long the present step has been running; 0: none */

@@ -209,7 +209,6 @@ static void begin_stop(rpc_server_t *s) {
         client_reply_free(&r);
     }
     pthread_mutex_unlock(&s->gate->lock);
-    grpc_server_shutdown_and_notify(s->server, s->cq, &s->shutdown_tag);
     for (rpc_stream_t *st = s->streams; st; st = st->next) st->link.close(&st->link);
 }
 
@@ -232,7 +231,7 @@ static void *server_thread(void *arg) {
             grpc_server_cancel_all_calls(s->server); /* whoever did not hear goodbye until now */
             stop_at = 0;
         }
-        grpc_event ev = grpc_completion_queue_next(s->cq, rpc_deadline(RPC_TICK_MS), NULL);
+        grpc_event ev = grpc_completion_queue_next(s->cq, rpc_deadline(s->stopped ? RPC_STOP_TICK_MS : RPC_TICK_MS), NULL);
         if (ev.type == GRPC_QUEUE_TIMEOUT) {
             int64_t now = clock_mono_ms();
             for (rpc_stream_t *st = s->streams; st; st = st->next) rpc_stream_tick(st, now);
@@ -289,6 +288,7 @@ err_t *rpc_server_new(const char *listen, const rpc_handler_t *h, rpc_server_t *
 void rpc_server_free(rpc_server_t *s) {
     if (!s) return;
     atomic_store(&s->stopping, true);
+    grpc_server_shutdown_and_notify(s->server, s->cq, &s->shutdown_tag); /* fails the calls that are waited for, which wakes the thread */
     pthread_join(s->thread, NULL);
     grpc_server_destroy(s->server);
     grpc_completion_queue_shutdown(s->cq);

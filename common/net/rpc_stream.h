@@ -15,7 +15,8 @@
 #define RPC_METHOD_CALL "/tidegate.Control/Call"
 #define RPC_MESSAGE_MAX (64 << 20)
 #define RPC_LINGER_MS 2000
-#define RPC_TICK_MS 100
+#define RPC_TICK_MS 1000 /* a stream that lingers is given up at most so much later; all else comes as an event */
+#define RPC_STOP_TICK_MS 100
 
 typedef enum rpc_tag_kind { RPC_TAG_START, RPC_TAG_READ, RPC_TAG_WRITE, RPC_TAG_OVER, RPC_TAG_FINISH, RPC_TAGS } rpc_tag_kind_t;
 typedef struct rpc_stream rpc_stream_t;

@@ -9,7 +9,7 @@
 typedef struct fake {
     slot_task_t *slot;
     atomic_int work;           /* units given from outside; a step takes one */
-    atomic_int steps, injected, completed, splits, ended, failed, removed, started;
+    atomic_int steps, injected, completed, splits, ended, failed, removed, started, progressed;
     int fail_at, end_at;       /* steps */
     int done;                  /* the slot's thread only: not atomic on purpose, the sanitizer watches */
     atomic_int_fast64_t tick;
@@ -60,12 +60,13 @@ static void on_failed(void *arg, slot_task_t *t, err_t *e) {
 }
 static void on_ended(void *arg, slot_task_t *t) { atomic_fetch_add(&((fake_t *)arg)->ended, 1); }
 static void on_removed(void *arg, slot_task_t *t) { atomic_store(&((fake_t *)arg)->removed, 1); }
+static void on_progressed(void *arg, slot_task_t *t) { atomic_fetch_add(&((fake_t *)arg)->progressed, 1); }
 static int64_t wall(void *arg) { return clock_wall_ms(); }
 
 static void fake_new(fake_t *f, slot_t *s) {
     *f = (fake_t){0};
     atomic_store(&f->tick, INT64_MAX);
-    slot_handler_t h = {on_failed, on_ended, on_removed, wall, f};
+    slot_handler_t h = {on_failed, on_ended, on_removed, on_progressed, wall, f};
     f->slot = slot_task_new(s, &h, 0, 0);
 }
 static void fake_run(fake_t *f) {
@@ -204,6 +205,33 @@ START_TEST(many_threads_wake_many_tasks) {
 }
 END_TEST
 
+/* The owner of a quiet task sleeps until it is told; a pause too short for statistics must not keep the last of them back. */
+START_TEST(what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t f;
+    fake_new(&f, s);
+    fake_run(&f);
+    AWAIT(atomic_load(&f.steps) > 0);
+    for (int i = 1; i <= 20; i++) {
+        atomic_fetch_add(&f.work, 2);
+        wake_t w = slot_task_wake(f.slot);
+        w.fn(w.arg);
+        usleep(i % 3 ? 100 : 4000);
+    }
+    usleep(SLOT_PARK_MS_MAX * 1000 / 5); /* far less than until the slot looks by itself */
+    slot_task_stats_t st;
+    slot_task_stats(f.slot, &st);
+    ck_assert_uint_eq(st.task.rows_in, 40);
+    int told = atomic_load(&f.progressed);
+    ck_assert_int_ge(told, 1);
+    usleep(SLOT_PARK_MS_MAX * 2000);
+    ck_assert_int_eq(atomic_load(&f.progressed), told); /* nothing new */
+    fake_end(&f);
+    slot_free(s);
+}
+END_TEST
+
 START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
     slot_t *s;
     ck_ok(slot_new(0, &s));
@@ -215,7 +243,7 @@ START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
     int before = atomic_load(&f.steps);
     usleep(1000000);
     int idle = atomic_load(&f.steps) - before; /* about one look per SLOT_PARK_MS_MAX */
-    ck_assert_msg(idle >= 5 && idle <= 45, "%d steps in an idle second", idle);
+    ck_assert_msg(idle >= 2 && idle <= 9, "%d steps in an idle second", idle);
     fake_end(&f);
     fake_new(&f, s);
     atomic_store(&f.tick, clock_wall_ms() + 30);
@@ -229,4 +257,5 @@ START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
 END_TEST
 
 TESTS("worker/slot", a_task_runs_only_after_start_and_hears_all_messages_in_order, failure_and_end_are_told_once_and_end_the_stepping,
-      no_wake_is_lost, many_threads_wake_many_tasks, a_tick_comes_in_time_and_idle_slots_rest)
+      no_wake_is_lost, many_threads_wake_many_tasks, what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do,
+      a_tick_comes_in_time_and_idle_slots_rest)
