@@ -1,6 +1,7 @@
 /* applier.c: see applier.h. */
 #include "state/applier.h"
 #include "state/coalesce.h"
+#include "state/kept.h"
 #include "common/map.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -175,7 +176,7 @@ static err_t *collect(round_t *r, const item_t *i) {
     TRY(go_on(a));
     segment_visitor_t v = {.arg = r, .state = collect_state};
     if (i->changes) return collect_changes(r, i->fingerprint, i->slot, buf_slice(&i->bytes));
-    if (i->extent.path) return changelog_read(a->conf.disk, &i->extent, a->conf.id.job, &v);
+    if (i->extent.path) return changelog_read_kept(a->conf.disk, a->conf.kept, &i->extent, a->conf.id.job, &v);
     return err_wrap(segment_visit(buf_slice(&i->bytes), a->conf.id.job, &v, NULL), "segment of epoch %" PRIu64, i->epoch);
 }
 
@@ -254,6 +255,8 @@ static void store_file(void *arg, const char *name, bool shared) {
     uint32_t crc;
     s->err = s->db->store(s->db, s->dir, name, s->a->conf.disk, path, &size, &crc);
     if (s->err) return;
+    AUTO(auto_free) char *local = xprintf("%s/%s", s->dir, name);
+    kept_add(s->a->conf.kept, local, path);
     s->a->stored_bytes += size;
     add_file(&s->base, path, name, size, crc);
     if (!shared) return;
@@ -270,6 +273,7 @@ static err_t *store_meta(storing_t *s, epoch_t epoch) {
     base_meta_encode(&bytes, &m);
     AUTO(auto_free) char *path = xprintf("%s/" BASE_META_NAME, s->own);
     err_t *e = a->conf.disk->put(a->conf.disk, path, buf_slice(&bytes));
+    if (!e && a->conf.kept) err_free(a->conf.kept->put(a->conf.kept, path, buf_slice(&bytes)));
     if (!e) add_file(&s->base, path, BASE_META_NAME, bytes.len, crc32c(0, bytes.data, bytes.len));
     buf_free(&bytes);
     return e;

@@ -23,6 +23,7 @@ typedef struct applier_conf {
     const char *dir;             /* local directory for checkpoints, on the base's file system; must exist */
     int nranges;
     const base_range_t *ranges;  /* what this worker's tasks own, per operator; exactly this is in the base */
+    disk_t *kept;                /* this worker's own copies (state/kept.h), or NULL */
     size_t round_bytes;          /* memory for sorting changes before they are written; 0: 64 MB. A larger epoch goes in parts */
 } applier_conf_t;
 

@@ -57,8 +57,6 @@ err_t *rocks_store(base_db_t *b, const char *dir, const char *name, disk_t *disk
 
 err_t *rocks_fetch(base_db_t *b, disk_t *disk, const base_file_t *file, const char *dir) {
     AUTO(auto_free) char *local = xprintf("%s/%s", dir, file->name);
-    struct stat st;
-    if (stat(local, &st) == 0 && (uint64_t)st.st_size == file->size) return NULL;
     TRY(rocks_go_on(b->cancel));
     TRY(rocks_make_dirs(dir));
     TRY(disk->export(disk, file->path, local));
@@ -66,7 +64,7 @@ err_t *rocks_fetch(base_db_t *b, disk_t *disk, const base_file_t *file, const ch
     uint32_t crc;
     TRY(file_sum(local, b->cancel, &size, &crc));
     if (size == file->size && crc == file->crc) return NULL;
-    unlink(local); /* so that it is not taken as it is next time */
+    unlink(local);
     return err_new(ERR_CORRUPT, "%s/%s: wrong %s: %" PRIu64 " bytes, checksum %08" PRIx32 "; the manifest says %" PRIu64
                    " bytes, checksum %08" PRIx32, disk->where(disk), file->path, size != file->size ? "size" : "checksum", size, crc, file->size, file->crc);
 }

@@ -4,6 +4,7 @@
  * good and the same bytes go, whole, to the next one; the manifest names only the extent that was synced. A file that holds nothing but
  * the failure is removed: nobody will ever name it, and on a full disk tries would eat what comes free. A file that has grown past
  * CHANGELOG_FILE_BYTES is left, too: storage is freed by whole files (manifest_trim, manifest_garbage). */
+#include "state/kept.h"
 #include "state/segment.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ struct changelog {
     uint64_t next; /* number of the next file */
     uint64_t size;
     uint64_t file_bytes;
+    kept_log_t kept;
 };
 
 changelog_t *changelog_new(disk_t *disk, const changelog_id_t *id) {
@@ -26,9 +28,12 @@ changelog_t *changelog_new(disk_t *disk, const changelog_id_t *id) {
     return c;
 }
 
+void changelog_keep(changelog_t *c, disk_t *kept) { c->kept.kept = kept; }
+
 void changelog_rotate(changelog_t *c) {
     if (c->file) c->disk->close(c->disk, c->file);
     c->file = NULL;
+    kept_log_close(&c->kept);
     free(TAKE(c->path));
     c->size = 0;
 }
@@ -126,6 +131,7 @@ err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t
     }
     *ret = (extent_t){.path = xstrdup(c->path), .from = c->size, .to = c->size + segment.len, .first = epoch,
                       .last = epoch, .crc = h.crc};
+    kept_log_append(&c->kept, c->disk, c->path, c->size, segment);
     c->size += segment.len;
     return NULL;
 }
@@ -134,7 +140,7 @@ void changelog_set_file_bytes(changelog_t *c, uint64_t bytes) { c->file_bytes = 
 
 /* ---------------------------------------------------------------- read */
 typedef struct reading {
-    disk_t *disk;
+    disk_t *disk, *kept;
     const extent_t *extent;
     uint64_t at;       /* byte of the file */
     epoch_t last;      /* epoch read last */
@@ -142,33 +148,49 @@ typedef struct reading {
     buf_t buf;
 } reading_t;
 
-static err_t *read_exactly(reading_t *r, uint64_t from, uint64_t len) {
+static err_t *read_exactly(reading_t *r, disk_t *d, uint64_t from, uint64_t len) {
     buf_clear(&r->buf);
-    err_t *e = r->disk->read(r->disk, r->extent->path, from, len, &r->buf);
+    err_t *e = d->read(d, r->extent->path, from, len, &r->buf);
     if (!e && r->buf.len != len)
         e = err_new(ERR_CORRUPT, "byte %" PRIu64 ": the file ends", from + r->buf.len);
     return e;
 }
 
-/* One segment: header, then payload, each within the extent. */
-static err_t *read_segment(reading_t *r, job_id_t job, const segment_visitor_t *v) {
+static err_t *read_header(reading_t *r, disk_t *d, job_id_t job, segment_header_t *h) {
     uint64_t left = r->extent->to - r->at;
     if (left < SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment header");
-    TRY(read_exactly(r, r->at, SEGMENT_HEADER));
-    segment_header_t h;
-    TRY(segment_header_read(buf_slice(&r->buf), &h));
-    if (h.job != job) return err_new(ERR_CORRUPT, "a segment of job %016" PRIx64 ", not of %016" PRIx64, h.job, job);
-    if (h.epoch < r->extent->first || h.epoch > r->extent->last || h.epoch <= r->last)
+    TRY(read_exactly(r, d, r->at, SEGMENT_HEADER));
+    TRY(segment_header_read(buf_slice(&r->buf), h));
+    if (h->job != job) return err_new(ERR_CORRUPT, "a segment of job %016" PRIx64 ", not of %016" PRIx64, h->job, job);
+    if (h->epoch < r->extent->first || h->epoch > r->extent->last || h->epoch <= r->last)
         return err_new(ERR_CORRUPT, "a segment of epoch %" PRIu64 " after %" PRIu64 " in an extent of %" PRIu64 " to %" PRIu64,
-                       h.epoch, r->last, r->extent->first, r->extent->last);
-    if (h.stored_len > left - SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment");
+                       h->epoch, r->last, r->extent->first, r->extent->last);
+    if (h->stored_len > left - SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment");
     storage_origin_t origin;
-    if (storage_path_parse(r->extent->path, &origin) && origin.attempt != h.attempt)
-        return err_new(ERR_CORRUPT, "a segment of attempt %" PRIu64 " in a file of attempt %" PRIu64, h.attempt, origin.attempt);
+    if (storage_path_parse(r->extent->path, &origin) && origin.attempt != h->attempt)
+        return err_new(ERR_CORRUPT, "a segment of attempt %" PRIu64 " in a file of attempt %" PRIu64, h->attempt, origin.attempt);
+    return NULL;
+}
+
+/* The worker's own copy of the segment; false: storage has to be read. */
+static bool read_own(reading_t *r, job_id_t job, const segment_visitor_t *v, segment_header_t *h) {
+    err_t *e = read_header(r, r->kept, job, h);
+    bool wanted = !e && (!v->want || v->want(v->arg, h->attempt, h->epoch));
+    if (wanted) e = read_exactly(r, r->kept, r->at + SEGMENT_HEADER, h->stored_len);
+    bool whole = !e && (!wanted || crc32c(0, r->buf.data, r->buf.len) == h->crc);
+    err_free(e);
+    return whole;
+}
+
+/* One segment: header, then payload, each within the extent. */
+static err_t *read_segment(reading_t *r, job_id_t job, const segment_visitor_t *v) {
+    segment_header_t h;
+    bool own = r->kept && read_own(r, job, v, &h);
+    if (!own) TRY(read_header(r, r->disk, job, &h));
     r->last = h.epoch;
     r->last_crc = h.crc;
     if (!v->want || v->want(v->arg, h.attempt, h.epoch)) {
-        TRY(read_exactly(r, r->at + SEGMENT_HEADER, h.stored_len));
+        if (!own) TRY(read_exactly(r, r->disk, r->at + SEGMENT_HEADER, h.stored_len));
         TRY(segment_payload_visit(&h, buf_slice(&r->buf), v));
     }
     r->at += SEGMENT_HEADER + h.stored_len;
@@ -176,9 +198,13 @@ static err_t *read_segment(reading_t *r, job_id_t job, const segment_visitor_t *
 }
 
 err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v) {
+    return changelog_read_kept(disk, NULL, extent, job, v);
+}
+
+err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, job_id_t job, const segment_visitor_t *v) {
     if (extent->to < extent->from)
         return err_new(ERR_CORRUPT, "%s: extent from byte %" PRIu64 " to %" PRIu64, extent->path, extent->from, extent->to);
-    reading_t r = {.disk = disk, .extent = extent, .at = extent->from, .buf = buf_make(SEGMENT_RAW_MAX + SEGMENT_HEADER)};
+    reading_t r = {.disk = disk, .kept = kept, .extent = extent, .at = extent->from, .buf = buf_make(SEGMENT_RAW_MAX + SEGMENT_HEADER)};
     err_t *e = NULL;
     job = storage_path_job(extent->path, job);
     while (!e && r.at < extent->to) e = read_segment(&r, job, v);

@@ -33,6 +33,7 @@ void changelog_free(changelog_t *c);
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, buf_t *out);
 /* Appends and syncs; on error the file is abandoned and the call may be repeated with the same bytes. */
 err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret);
+void changelog_keep(changelog_t *c, disk_t *kept); /* what is durable is kept there too: state/kept.h */
 /* The next append begins a new file (after a base was accepted: the files before become garbage as a whole). */
 void changelog_rotate(changelog_t *c);
 #define CHANGELOG_FILE_BYTES ((uint64_t)64 << 20) /* a file that is longer is left at the next append */
@@ -56,6 +57,8 @@ typedef struct segment_visitor {
     err_t *(*sink)(void *arg, uint64_t fingerprint, int op, int lane, uint64_t rows, slice_t segment);
 } segment_visitor_t;
 err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v);
+/* The same from the worker's own copy, segment by segment, where that is whole (state/kept.h; NULL: there is none). */
+err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, job_id_t job, const segment_visitor_t *v);
 err_t *segment_visit(slice_t bytes, job_id_t job, const segment_visitor_t *v, size_t *ret_used); /* pure: one segment, for tests and fuzz */
 
 /* Writer's half of the kstate change format (state/kstate.c and tests). */

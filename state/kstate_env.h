@@ -29,7 +29,7 @@ struct base_db {
     err_t *(*load_op)(base_db_t *b, const char *dir, uint64_t fingerprint, int kg_lo, int kg_hi);
     /* A checkpoint directory and checkpoint storage. files: each file; `shared`: its name means the same bytes in every checkpoint of
      * this open base (an SST), so it is stored once. store: into storage, durable on return. fetch: from storage into `dir`, size
-     * and checksum verified (ERR_CORRUPT names the file); a file of that size that is there already is taken as it is. */
+     * and checksum verified (ERR_CORRUPT names the file). */
     err_t *(*files)(base_db_t *b, const char *dir, void (*fn)(void *arg, const char *name, bool shared), void *arg);
     err_t *(*store)(base_db_t *b, const char *dir, const char *name, disk_t *disk, const char *path, uint64_t *ret_size,
                     uint32_t *ret_crc);

@@ -1,5 +1,6 @@
 /* restore.c: see restore.h. */
 #include "state/restore.h"
+#include "state/kept.h"
 #include <stdlib.h>
 
 #define KEY_GROUPS 1024
@@ -27,7 +28,7 @@ struct restore {
     epoch_t floor; /* changes of epochs up to here are in the bases, for all key groups wanted */
     op_bytes_t *ops;
     int nops;
-    uint64_t bytes;
+    uint64_t bytes, fetched;
     /* while replaying */
     applier_t *applier;
     const restore_sink_t *sink;
@@ -74,6 +75,7 @@ void restore_free(restore_t *r) {
 }
 
 uint64_t restore_bytes(const restore_t *r) { return r->bytes; }
+uint64_t restore_fetched(const restore_t *r) { return r->fetched; }
 
 static err_t *go_on(const restore_t *r) {
     bool stop = r->conf.cancel && atomic_load(r->conf.cancel);
@@ -88,7 +90,10 @@ static err_t *choose(restore_t *r, int at) {
         return err_new(ERR_CORRUPT, "manifest of epoch %" PRIu64 " names a base of epoch %" PRIu64 " of worker '%s'",
                        r->conf.manifest->epoch, b->epoch, b->worker);
     base_meta_t m;
-    TRY(base_meta_read(r->conf.disk, r->conf.manifest->job, b, &m));
+    err_t *own = r->conf.kept ? base_meta_read(r->conf.kept, r->conf.manifest->job, b, &m) : NULL;
+    bool ask = own || !r->conf.kept;
+    err_free(own);
+    if (ask) TRY(base_meta_read(r->conf.disk, r->conf.manifest->job, b, &m));
     for (int i = 0; i < m.nranges; i++) {
         wanted_t *w = find_wanted(r, m.ranges[i].fingerprint);
         for (int kg = m.ranges[i].kg_lo; w && kg < m.ranges[i].kg_hi; kg++) {
@@ -115,6 +120,20 @@ static err_t *load_runs(restore_t *r, base_db_t *db, int at, const char *dir) {
     return NULL;
 }
 
+/* What is here and right is not asked for. */
+static err_t *fetch(restore_t *r, base_db_t *db, const base_file_t *f, const char *dir) {
+    TRY(go_on(r));
+    if (!r->conf.kept) return db->fetch(db, r->conf.disk, f, dir);
+    err_t *e = db->fetch(db, r->conf.kept, f, dir);
+    if (!e) return NULL;
+    err_free(e);
+    TRY(db->fetch(db, r->conf.disk, f, dir));
+    AUTO(auto_free) char *local = xprintf("%s/%s", dir, f->name);
+    kept_add(r->conf.kept, local, f->path);
+    r->fetched += f->size;
+    return NULL;
+}
+
 static err_t *load_base(restore_t *r, int at) {
     const base_t *b = &r->conf.manifest->bases[at];
     bool used = false;
@@ -127,7 +146,7 @@ static err_t *load_base(restore_t *r, int at) {
     db->discard(db, dir); /* what a crash left */
     err_t *e = NULL;
     for (int i = 0; i < b->nfiles && !e; i++)
-        if (strcmp(b->files[i].name, BASE_META_NAME) != 0 && !(e = go_on(r))) e = db->fetch(db, r->conf.disk, &b->files[i], dir);
+        if (strcmp(b->files[i].name, BASE_META_NAME) != 0) e = fetch(r, db, &b->files[i], dir);
     if (!e) e = load_runs(r, db, at, dir);
     db->discard(db, dir);
     return err_wrap(e, "base of worker '%s', epoch %" PRIu64, b->worker, b->epoch);
@@ -292,7 +311,7 @@ static err_t *replay_extent(restore_t *r, const extent_t *x) {
     segment_visitor_t v = {.arg = r, .want = replay_want, .begin = replay_begin, .task = replay_task, .state = replay_state,
                            .sink = replay_sink};
     r->bytes += x->to - x->from;
-    return changelog_read(r->conf.disk, x, m->job, &v);
+    return changelog_read_kept(r->conf.disk, r->conf.kept, x, m->job, &v);
 }
 
 err_t *restore_replay(restore_t *r, applier_t *applier, const restore_sink_t *sink) {

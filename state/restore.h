@@ -22,6 +22,7 @@ typedef struct restore_conf {
     int nranges;
     const base_range_t *ranges; /* what this worker's tasks will own; two subtasks of an operator are two ranges */
     const atomic_bool *cancel;  /* NULL, or once true: ERR_CANCELLED before the next base, epoch or operator is read (within a base: base_db_t) */
+    disk_t *kept;               /* this worker's own copies, asked first (state/kept.h), or NULL */
 } restore_conf_t;
 
 /* Where records go; NULL slots are skipped. An error stops. */
@@ -42,3 +43,4 @@ err_t *restore_bases(restore_t *r);
 err_t *restore_replay(restore_t *r, applier_t *applier, const restore_sink_t *sink);
 void restore_free(restore_t *r);
 uint64_t restore_bytes(const restore_t *r); /* of changelog read, for reports */
+uint64_t restore_fetched(const restore_t *r); /* bytes of bases that storage was asked for although copies are kept */

@@ -117,6 +117,7 @@ static void make(base_worker_t *b, based_job_t *j) {
         j->asked = false;
         j->bytes -= bytes;
         j->based = j->unaccepted = j->complete;
+        kept_job_base(j->j.kept, base);
         crash_point("in-base");
         b->conf.done(b->conf.arg, j->j.job, j->j.attempt, j->complete, base);
     }
@@ -173,6 +174,8 @@ void base_remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH |
 static void forget(base_worker_t *b, job_id_t job) {
     AUTO(auto_free) char *dir = xprintf("%s/base/%016" PRIx64, b->conf.data_dir, job);
     base_remove_tree(dir);
+    AUTO(auto_free) char *kept = xprintf("%s/kept/jobs/%016" PRIx64, b->conf.data_dir, job);
+    base_remove_tree(kept);
 }
 
 static void obey(base_worker_t *b, order_t *o) {
@@ -183,12 +186,16 @@ static void obey(base_worker_t *b, order_t *o) {
         if (!j) break;
         applier_add_extent(j->j.applier, &o->extent);
         j->bytes += o->bytes;
+        kept_job_extent(j->j.kept, o->extent.path, o->extent.last);
         break;
     case ORD_COMPLETE:
         if (j) on_complete(j, o);
         break;
     case ORD_ACCEPTED:
-        if (j && j->unaccepted && o->epoch >= j->unaccepted) j->unaccepted = 0;
+        if (j && j->unaccepted && o->epoch >= j->unaccepted) {
+            j->unaccepted = 0;
+            kept_job_accepted(j->j.kept, o->epoch);
+        }
         break;
     case ORD_DROP: on_drop(b, o); break;
     case ORD_FORGET: forget(b, o->job.job); break;

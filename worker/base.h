@@ -12,6 +12,7 @@
 #pragma once
 #include "state/disk.h"
 #include "state/applier.h"
+#include "state/kept.h"
 
 #define BASE_CHANGELOG_MIN ((uint64_t)4 << 20)
 #define BASE_SMALL_INTERVALS 20 /* how many intervals a base of less than that may be put off when it is asked for */
@@ -49,6 +50,7 @@ typedef struct base_job {
     kstate_env_t *env;
     applier_t *applier;
     epoch_t restored;    /* epoch the attempt began with */
+    kept_job_t *kept;    /* until `gone` the base thread's; or NULL */
     uint64_t replayed;   /* bytes of changelog that were replayed then: they count towards the next base */
 } base_job_t;
 void base_add(base_worker_t *b, const base_job_t *j);

@@ -90,6 +90,7 @@ static void on_write(checkpoint_t *c, request_t *r) {
         l = *at = xcalloc(1, sizeof *l);
         l->id = r->id;
         l->file = changelog_new(c->conf.disk, &l->id);
+        changelog_keep(l->file, c->conf.kept);
     }
     ASSERT(l->epoch == 0); /* the agent asks for one write at a time */
     l->epoch = r->epoch;

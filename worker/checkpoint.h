@@ -26,6 +26,7 @@ typedef struct checkpoint_conf {
     void (*done)(void *arg, checkpoint_done_t *d);                        /* takes the content */
     void (*dropped)(void *arg, job_id_t job, attempt_t attempt);          /* nothing of the attempt follows */
     void *arg;
+    disk_t *kept;          /* state/kept.h; borrowed; or NULL */
 } checkpoint_conf_t;
 
 err_t *checkpoint_new(const checkpoint_conf_t *conf, checkpoint_t **ret);

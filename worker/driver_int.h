@@ -96,6 +96,7 @@ struct runtime {
     kstate_env_t *state;
     applier_t *applier;    /* the base thread's while base_open */
     uint64_t replayed;
+    kept_job_t *kept; /* of the builder, then of the base thread */
     lanes_t *lanes;        /* the control thread's from NOTE_FENCE on, but for lanes_has */
     restored_segment_t *segments, **segments_end; /* ascending epochs per lane */
     bool base_open;        /* base_add was called */
@@ -169,6 +170,7 @@ struct worker {
     endpoint_t *endpoint;
     checkpoint_t *checkpoint;
     base_worker_t *base;
+    disk_t *kept;          /* state/kept.h */
     memory_t *memory;
     atomic_int bases;      /* local bases open; any thread */
     runtime_t *runtimes;

@@ -63,12 +63,15 @@ static err_t *start_parts(worker_t *w) {
     TRY(lock_directory(c->data_dir, &w->lock_fd));
     AUTO(auto_free) char *stale = xprintf("%s/base", c->data_dir); /* live directories of a process that is no more */
     base_remove_tree(stale);
+    AUTO(auto_free) char *kept = xprintf("%s/kept", c->data_dir);
+    base_remove_tree(kept);
+    TRY(disk_open_posix(kept, /* create= */ true, &w->kept));
     endpoint_conf_t ec = {.name = c->name, .listen = c->listen, .compress = c->compress_frames, .failed = on_link_failed, .arg = w};
     TRY(endpoint_new(&ec, &w->endpoint));
     const char *colon = strrchr(c->listen, ':');
     AUTO(auto_free) char *host = c->advertise ? xstrdup(c->advertise) : xstrndup(c->listen, (size_t)(colon - c->listen));
     w->address = xprintf("%s:%d", host, endpoint_port(w->endpoint));
-    checkpoint_conf_t cc = {c->storage, c->name, true, on_checkpoint_done, on_checkpoint_dropped, w};
+    checkpoint_conf_t cc = {c->storage, c->name, true, on_checkpoint_done, on_checkpoint_dropped, w, w->kept};
     TRY(checkpoint_new(&cc, &w->checkpoint));
     base_conf_t bc = {c->name, c->data_dir, c->storage, c->base_interval_ms, memory_shares(c->memory).changelog, on_base_done, on_base_gone, w};
     TRY(base_worker_new(&bc, &w->base));
@@ -87,6 +90,7 @@ static void stop_parts(worker_t *w) {
     base_worker_free(w->base);
     checkpoint_free(w->checkpoint);
     endpoint_free(w->endpoint);
+    if (w->kept) w->kept->free(w->kept);
     if (w->lock_fd >= 0) close(w->lock_fd);
 }
 

@@ -24,7 +24,7 @@ static void feed_restored(runtime_t *rt) {
 }
 
 void runtime_launch(runtime_t *rt) {
-    base_job_t j = {rt->job, rt->attempt, rt->state, rt->applier, rt->deploy->deploy.manifest->epoch, rt->replayed};
+    base_job_t j = {rt->job, rt->attempt, rt->state, rt->applier, rt->deploy->deploy.manifest->epoch, rt->kept, rt->replayed};
     base_add(rt->w->base, &j);
     rt->base_open = true;
     for (int i = 0; i < rt->ntasks; i++) {
@@ -173,6 +173,7 @@ void runtime_free(runtime_t *rt) {
         kstate_env_free(rt->state);
         if (rt->has_base) atomic_fetch_sub(&rt->w->bases, 1);
     }
+    kept_job_free(rt->kept);
     if (rt->dir) base_remove_tree(rt->dir);
     free(rt->dir);
     if (rt->plan) plan_free(rt->plan);

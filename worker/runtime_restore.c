@@ -1,5 +1,6 @@
 /* runtime_restore.c: state and unpublished output out of the manifest, into the tasks and lanes of this worker. The thread that restores.
  * What is read and in which order is state/restore.h's; here its records find their tasks. */
+#include "common/log.h"
 #include "state/restore.h"
 #include "worker/driver_int.h"
 #include <stdlib.h>
@@ -95,16 +96,19 @@ err_t *runtime_restore(runtime_t *rt) {
     TRY(make_scratch(rt, "checkpoints", &checkpoints));
     int nranges;
     AUTO(auto_free) base_range_t *ranges = ranges_of(rt, &nranges);
-    restore_conf_t rc = {rt->deploy->deploy.manifest, w->conf.storage, fetched, rt->state, nranges, ranges, &rt->cancel};
+    rt->kept = kept_job_new(w->kept, rt->deploy->deploy.manifest);
+    restore_conf_t rc = {rt->deploy->deploy.manifest, w->conf.storage, fetched, rt->state, nranges, ranges, &rt->cancel, w->kept};
     restore_t *r = restore_new(&rc);
     err_t *e = err_wrap(restore_bases(r), "restoring epoch %" PRIu64, rt->deploy->deploy.manifest->epoch);
     if (!e) {
-        applier_conf_t ac = {.env = rt->state, .disk = w->conf.storage, .dir = checkpoints, .nranges = nranges, .ranges = ranges,
+        applier_conf_t ac = {.env = rt->state, .disk = w->conf.storage, .dir = checkpoints, .kept = w->kept, .nranges = nranges, .ranges = ranges,
                              .round_bytes = memory_shares(w->conf.memory).apply_round,
                              .id = {rt->job, rt->incarnation, rt->leader, rt->attempt, w->conf.name}};
         rt->applier = applier_new(&ac);
         e = build_and_replay(rt, r);
     }
+    if (!e) log_line(LOG_INFO, "attempt restored", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " epoch=%" PRIu64 " changelog_bytes=%" PRIu64
+                     " fetched_bytes=%" PRIu64, w->conf.name, rt->job, rt->attempt, rt->deploy->deploy.manifest->epoch, restore_bytes(r), restore_fetched(r));
     restore_free(r);
     return e;
 }

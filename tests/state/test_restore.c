@@ -1,4 +1,5 @@
 /* Recovery and rescale on the real changelog, base, manifest and disk: workers live, die, and others begin from the manifest. */
+#include "state/kept.h"
 #include "state/restore.h"
 #include "tests/state/fakes.h"
 #include "tests/state/model.h"
@@ -23,6 +24,8 @@ typedef struct worker {
     int subtask;
     buf_t heard; /* operator bytes and lane segments given back by a restore */
 } worker_t;
+
+static disk_t *kept; /* of the tests about copies */
 
 static err_t *open_base(void *arg, base_db_t **ret) {
     worker_t *w = arg;
@@ -63,11 +66,12 @@ static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool roc
     w->heard = buf_make(1 << 20);
     changelog_id_t id = {JOB, 7, 1, attempt, name};
     w->log = changelog_new(disk, &id);
-    applier_conf_t ac = {w->env, disk, id, w->dir, 1, &w->range};
+    changelog_keep(w->log, kept);
+    applier_conf_t ac = {w->env, disk, id, w->dir, 1, &w->range, kept};
     err_t *e = NULL;
     restore_t *r = NULL;
     if (m) {
-        restore_conf_t rc = {m, disk, w->dir, w->env, 1, &w->range, &cancelled};
+        restore_conf_t rc = {m, disk, w->dir, w->env, 1, &w->range, &cancelled, kept};
         r = restore_new(&rc);
         e = restore_bases(r);
     }
@@ -482,6 +486,127 @@ START_TEST(a_cancelled_restore_reads_nothing_more) {
 }
 END_TEST
 
-TESTS("restore", a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
+/* ---------------------------------------------------------------- the worker's own copies */
+/* Another file system than that of storage: no second names. */
+static err_t *import_by_copy(disk_t *d, const char *local_path, const char *path) {
+    AUTO(buf_free) buf_t b = buf_make(1 << 26);
+    FILE *f = fopen(local_path, "r");
+    ck_assert_ptr_nonnull(f);
+    for (int c; (c = fgetc(f)) != EOF;) buf_put_u8(&b, (uint8_t)c);
+    fclose(f);
+    return d->put(d, path, buf_slice(&b));
+}
+
+/* As flip, but into a new file: a second name of the old one keeps its bytes. */
+static void damage(disk_t *d, const char *path) {
+    AUTO(buf_free) buf_t b = buf_make(1 << 26);
+    ck_ok(d->read(d, path, 0, UINT64_MAX, &b));
+    b.data[b.len / 2] ^= 1;
+    ck_ok(d->put(d, path, buf_slice(&b)));
+}
+
+static void count_one(void *arg, const char *name, uint64_t size, int64_t modified_ms) { ++*(int *)arg; }
+static int files_in(disk_t *d) {
+    int n = 0;
+    ck_ok(d->list(d, "", count_one, &n));
+    return n;
+}
+
+typedef struct kept_life { tmp_t t; disk_t *d; manifest_t *m, *back; const char *log, *table; } kept_life_t;
+static kept_life_t kept_life(bool linked) { /* a worker that made a base of epoch 2 of 3, and died */
+    kept_life_t l = {.t = tmp_new()};
+    AUTO(auto_free) char *storage = xprintf("%s/storage", l.t.path);
+    AUTO(auto_free) char *own = xprintf("%s/kept", l.t.path);
+    ck_ok(disk_open_posix(storage, true, &l.d));
+    ck_ok(disk_open_posix(own, true, &kept));
+    if (!linked) kept->import = import_by_copy;
+    l.m = manifest_new();
+    worker_t w;
+    ck_ok(worker_start(&w, l.d, l.t.path, true, "w", 0, 1, 0, 1024, NULL));
+    for (epoch_t e = 1; e <= 3; e++) {
+        for (int k = 0; k < 100; k++) set(&w, 9, k, (uint64_t)e);
+        worker_seal(&w, e, l.m);
+        if (e == 2) worker_base(&w, l.m);
+    }
+    worker_die(&w);
+    l.back = reload(l.m);
+    l.log = l.back->extents[0].path;
+    for (int i = 0; i < l.back->bases[0].nfiles; i++)
+        if (strstr(l.back->bases[0].files[i].name, ".sst")) l.table = l.back->bases[0].files[i].path;
+    ck_assert_ptr_nonnull(l.table);
+    return l;
+}
+static void kept_life_end(kept_life_t *l) {
+    manifest_free(l->m);
+    manifest_free(l->back);
+    l->d->free(l->d);
+    kept->free(kept);
+    kept = NULL;
+    tmp_free(&l->t);
+}
+static err_t *begin_again(const kept_life_t *l, attempt_t attempt) {
+    worker_t w;
+    err_t *e = worker_start(&w, l->d, l->t.path, true, "w", 0, attempt, 0, 1024, l->back);
+    for (int k = 0; !e && k < 100; k++) ck_assert_uint_eq(get(&w, 9, k), 3);
+    worker_die(&w);
+    return e;
+}
+
+/* A13: what storage no longer has, a worker that made it still restores; damage of either is found, and of both is an error that names storage. */
+START_TEST(a_worker_restores_from_its_own_copies) {
+    for (int linked = 0; linked < 2; linked++) {
+        kept_life_t l = kept_life(linked);
+        AUTO(auto_free) char *lost = xprintf("mv %s/storage/jobs %s/away", l.t.path, l.t.path);
+        AUTO(auto_free) char *found = xprintf("mv %s/away %s/storage/jobs", l.t.path, l.t.path);
+        ck_assert_int_eq(system(lost), 0);
+        ck_ok(begin_again(&l, 2));
+        ck_assert_int_eq(system(found), 0);
+        const char *const paths[] = {l.log, l.table};
+        for (int i = 0; i < 2; i++) {
+            damage(kept, paths[i]);
+            ck_ok(begin_again(&l, (attempt_t)(3 + i))); /* from storage */
+        }
+        damage(l.d, l.table);
+        ck_ok(begin_again(&l, 5)); /* its copy was replaced by what storage had */
+        damage(kept, l.table);
+        err_t *e = begin_again(&l, 6);
+        ck_fails(e, ERR_CORRUPT, "storage/jobs");
+        kept_life_end(&l);
+    }
+}
+END_TEST
+
+START_TEST(copies_go_when_nothing_needs_them) {
+    kept_life_t l = kept_life(false);
+    ck_ok(kept->put(kept, "jobs/0000000000000001/log/i7.l1.a9.w.0.log", slice_str("of a dead attempt")));
+    ck_ok(kept->put(kept, "jobs/0000000000000002/log/i7.l1.a9.w.0.log", slice_str("of another job")));
+    int n = files_in(kept);
+    kept_job_t *k = kept_job_new(kept, l.back);
+    ck_assert_int_eq(files_in(kept), n - 1);
+    base_file_t f = {.path = (char *)"jobs/0000000000000001/base/i7.l1.a2.w/000009.sst"};
+    base_t b = {.nfiles = 1, .files = &f};
+    const char *const logs[] = {"jobs/0000000000000001/log/i7.l1.a2.w.0.log", "jobs/0000000000000001/log/i7.l1.a2.w.1.log"};
+    ck_ok(kept->put(kept, f.path, slice_str("table")));
+    for (int i = 0; i < 2; i++) {
+        ck_ok(kept->put(kept, logs[i], slice_str("segments")));
+        kept_job_extent(k, logs[i], (epoch_t)(4 + i));
+    }
+    kept_job_base(k, &b);
+    kept_job_accepted(k, 3);
+    ck_assert_int_eq(files_in(kept), n + 2); /* others may still have to make their first base of the attempt */
+    kept_job_base(k, &b);
+    kept_job_accepted(k, 5);
+    ck_assert_int_eq(files_in(kept), 3); /* the table, the changelog that is still written, and the other job's */
+    base_t none = {0};
+    for (int i = 0; i < 2; i++) kept_job_base(k, &none);
+    kept_job_accepted(k, 6);
+    ck_assert_int_eq(files_in(kept), 2);
+    kept_job_free(k);
+    kept_life_end(&l);
+}
+END_TEST
+
+TESTS("restore", a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
+      a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
       the_same_over_rocksdb, a_long_life_with_crashes_equals_the_model,
       files_of_a_savepoint_are_read_by_the_new_job, damage_is_named)
