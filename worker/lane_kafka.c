@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define INIT_FIRST_MS 40
+#define INIT_FIRST_MS 20
 #define INIT_TOTAL_MS 3000 /* then the lane says what it waits for, and asks again */
 #define SLICE_MS 200       /* of calls that can be taken up again: so long a lane that closes waits for one */
 #define PARTITIONS_MS 5000
@@ -105,13 +105,18 @@ static err_t *new_producer(lane_handle_t *h) {
 
 static err_t *closing_error(const lane_handle_t *h) { return err_new(ERR_CANCELLED, "lane %s is closing", h->id); }
 
-/* The library takes the call up again where its time was over. */
-static rd_kafka_error_t *init_transactions(lane_handle_t *h, int ms) {
-    for (int64_t until = clock_mono_ms() + ms;;) {
-        int64_t left = MAX(until - clock_mono_ms(), (int64_t)1);
-        rd_kafka_error_t *k = rd_kafka_init_transactions(h->client->rk, (int)MIN(left, (int64_t)SLICE_MS));
-        if (rd_kafka_error_code(k) != RD_KAFKA_RESP_ERR__TIMED_OUT || left <= SLICE_MS || is_closing(h)) return k;
-        rd_kafka_error_destroy(k);
+/* The library takes the call up again where its time was over, and only then tells that the broker refuses for now (a transaction of the id is still
+ * open): by itself it would ask again after 500 ms, a further call asks at once (B8). A new producer in its place would begin with the connection. */
+static err_t *init_transactions(lane_handle_t *h) {
+    int64_t until = clock_mono_ms() + INIT_TOTAL_MS;
+    for (int slice = INIT_FIRST_MS;; slice = MIN(slice * 2, SLICE_MS)) {
+        rd_kafka_error_t *k = rd_kafka_init_transactions(h->client->rk, slice);
+        if (!k) return NULL;
+        bool again = rd_kafka_error_is_retriable(k) || rd_kafka_error_code(k) == RD_KAFKA_RESP_ERR__TIMED_OUT;
+        err_t *e = take_error(h, k, "init_transactions");
+        if (!again || clock_mono_ms() > until) return e;
+        err_free(e);
+        if (is_closing(h)) return closing_error(h);
     }
 }
 
@@ -125,20 +130,10 @@ static err_t *find_partitions(lane_handle_t *h) {
 }
 
 static lane_answer_t do_init(lane_handle_t *h) {
-    int64_t until = clock_mono_ms() + INIT_TOTAL_MS;
-    for (int slice = INIT_FIRST_MS;; slice = MIN(slice * 2, 5000)) {
-        drop_producer(h);
-        err_t *e = new_producer(h);
-        if (e) return trouble(e);
-        rd_kafka_error_t *k = init_transactions(h, slice);
-        if (!k) break;
-        bool again = rd_kafka_error_is_retriable(k) || rd_kafka_error_code(k) == RD_KAFKA_RESP_ERR__TIMED_OUT;
-        e = take_error(h, k, "init_transactions");
-        if (!again || clock_mono_ms() > until) return trouble(e);
-        err_free(e);
-        if (is_closing(h)) return trouble(closing_error(h));
-    }
-    err_t *e = find_partitions(h);
+    drop_producer(h);
+    err_t *e = new_producer(h);
+    if (!e) e = init_transactions(h);
+    if (!e) e = find_partitions(h);
     return e ? trouble(e) : ok(LANE_ANSWER_INITIALISED);
 }
 
