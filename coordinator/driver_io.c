@@ -3,6 +3,7 @@
 #include "coordinator/savepoint_files.h"
 #include "common/clock.h"
 #include "common/crash.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -226,11 +227,25 @@ static void add_path(void *arg, const char *name, uint64_t size, int64_t modifie
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
 }
+/* "jobs/<origin>@<job>/..": what it began from. */
+static void add_restored(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    task_t *t = arg;
+    char owner[24];
+    snprintf(owner, sizeof owner, "@%016" PRIx64 "/", t->a.job);
+    if (strncmp(name + strcspn(name, "@/"), owner, strlen(owner)) != 0) return;
+    t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
+    t->a.files.paths[t->a.files.n++] = xprintf("jobs/%s", name);
+}
 static void clear_run(work_task_t *w) {
     task_t *t = task_of(w);
+    disk_t *disk = t->d->conf.storage;
     AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, t->a.job);
+    bool restored = t->a.forget.restored;
     t->a.kind = ACT_DELETE_FILES;
-    err_free(t->d->conf.storage->list(t->d->conf.storage, dir, add_path, t));
+    t->a.files.n = 0;
+    t->a.files.paths = NULL;
+    err_free(disk->list(disk, dir, add_path, t));
+    if (restored) err_free(disk->list(disk, "jobs", add_restored, t));
     delete_run(w);
 }
 static void forgotten(void *arg, meta_result_t *r) {

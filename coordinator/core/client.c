@@ -256,7 +256,8 @@ static void of_job(coord_t *c, job_t *j, call_id_t call, client_request_t *r, bo
         savepoint(c, j, call, r, checked);
     } else if (over || j->closing) {
         bool waits = j->closing && (r->op == CLIENT_STOP || r->op == CLIENT_CANCEL);
-        if (waits) client_add_waiter(c, j, call, WAIT_TERMINAL, r->wait_ms);
+        if (waits && r->op == CLIENT_STOP && j->record->wanted == WANTED_STOP) stop(c, j, call, r, checked);
+        else if (waits) client_add_waiter(c, j, call, WAIT_TERMINAL, r->wait_ms);
         else coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is %s", j->id, job_state_name(j->state)));
     } else if (r->op == CLIENT_STOP) {
         stop(c, j, call, r, checked);

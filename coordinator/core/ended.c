@@ -55,7 +55,9 @@ void ended_raised(coord_t *c, job_t *j, coord_event_t *e) {
 /* ---- forgetting */
 static void forget(coord_t *c, job_t *j) {
     j->forgetting = true;
-    coord_actions_add(c->out, ACT_FORGET)->job = j->id;
+    coord_action_t *a = coord_actions_add(c->out, ACT_FORGET);
+    a->job = j->id;
+    a->forget.restored = j->record->from != NULL;
 }
 
 void ended_forget(coord_t *c, job_t *j, call_id_t call, int64_t wait_ms) {

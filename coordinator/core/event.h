@@ -178,6 +178,7 @@ typedef struct coord_action {
         struct { call_id_t call; char *target; } check;                    /* CHECK_TARGET */
         struct { manifest_t *manifest; char *target; uint64_t leader; } save; /* asks before each file whether `leader` leads still */
         struct { int64_t age_ms; } orphans;                                /* FIND_ORPHANS */
+        struct { bool restored; /* it has files of its own below other jobs' names */ } forget; /* FORGET */
         struct { call_id_t call; err_t *error; } reply;
         struct { coord_log_level_t level; char *text; } log;
     };

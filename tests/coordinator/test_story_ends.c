@@ -117,6 +117,8 @@ START_TEST(A7_a_second_stop_waits_with_the_first_or_is_told_its_target) {
     pass(s, 300);
     ck_assert(s->held_save);
     ask(s, CLIENT_STOP, "/one"); /* the same client, having asked two coordinators */
+    ask(s, CLIENT_STOP, "/two");
+    expect_says(s->reply_error, "is being stopped, with its savepoint /one");
     call_id_t third = ask(s, CLIENT_STOP, NULL);
     pass(s, 100);
     ck_assert_uint_ne(s->last_reply, third);
