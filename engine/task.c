@@ -222,6 +222,24 @@ err_t *task_restore(task_t *t, uint64_t fingerprint, int slot, slice_t bytes) {
     return NULL;
 }
 
+static kstate_t *state_of(node_t *n, int slot) {
+    return n->op->kind != OP_SOURCE && n->inst.vt && n->inst.vt->state ? n->inst.vt->state(&n->inst, slot) : NULL;
+}
+
+void task_forget(task_t *t) {
+    ASSERT(!t->started);
+    kstate_t *ks;
+    for (int i = 0; i < t->nnodes; i++)
+        for (int slot = 0; (ks = state_of(&t->nodes[i], slot)); slot++) kstate_forget(ks);
+}
+
+err_t *task_reload(task_t *t) {
+    kstate_t *ks;
+    for (int i = 0; i < t->nnodes; i++)
+        for (int slot = 0; (ks = state_of(&t->nodes[i], slot)); slot++) TRY(kstate_reload(ks));
+    return NULL;
+}
+
 err_t *task_start(task_t *t) {
     ASSERT(!t->started);
     t->started = true;

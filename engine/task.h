@@ -49,6 +49,9 @@ err_t *task_new(const task_env_t *env, task_t **ret);
 void task_free(task_t *t);
 /* A state_seal of an earlier epoch that belongs (at least partly) to this task's key groups; in epoch order. */
 err_t *task_restore(task_t *t, uint64_t fingerprint, int slot, slice_t bytes);
+/* Keyed state that does not fit in memory is restored by way of the base (state/restore.h): forget, later reload. */
+void task_forget(task_t *t);
+err_t *task_reload(task_t *t);
 err_t *task_start(task_t *t); /* after every task of the job was restored */
 task_status_t task_step(task_t *t, uint32_t budget /* node runs */, err_t **reterr);
 int64_t task_next_tick_ms(task_t *t);

@@ -29,6 +29,7 @@ struct applier {
     epoch_t begun;        /* >= applied: up to here the base may hold parts, after an error; base thread */
     map_t *stored;        /* name of a shared file -> base_file_t */
     uint64_t checkpoints, stored_bytes;
+    size_t held;          /* bytes of changes queued; atomic */
     bool cancelled;       /* atomic */
 };
 
@@ -45,6 +46,14 @@ applier_t *applier_new(const applier_conf_t *conf) {
     a->stored = map_new();
     pthread_mutex_init(&a->lock, NULL);
     return a;
+}
+
+/* What a restore hands over is in memory twice: in the tables and here. */
+static void hold(applier_t *a, const item_t *i, int sign) {
+    if (!i->changes) return;
+    int64_t delta = sign * (int64_t)(i->bytes.cap + sizeof *i);
+    __atomic_fetch_add(&a->held, (size_t)delta, __ATOMIC_RELAXED);
+    kstate_env_hold_bytes(a->conf.env, delta);
 }
 
 static void item_free(item_t *i) {
@@ -64,6 +73,7 @@ void applier_free(applier_t *a) {
     if (!a) return;
     for (item_t *i = a->first, *next; i; i = next) {
         next = i->next;
+        hold(a, i, -1);
         item_free(i);
     }
     map_free(a->stored, stored_free);
@@ -108,8 +118,11 @@ void applier_add_changes(applier_t *a, epoch_t epoch, uint64_t fingerprint, int 
     i->changes = true;
     i->fingerprint = fingerprint;
     i->slot = slot;
+    hold(a, i, 1);
     enqueue(a, i);
 }
+size_t applier_held(const applier_t *a) { return __atomic_load_n(&a->held, __ATOMIC_RELAXED); }
+size_t applier_round_bytes(const applier_t *a) { return a->conf.round_bytes; }
 
 void applier_complete(applier_t *a, epoch_t epoch) {
     pthread_mutex_lock(&a->lock);
@@ -182,7 +195,7 @@ static err_t *collect(round_t *r, const item_t *i) {
 
 /* Collects epochs until a round is full. Items stay queued until they are in the base, so that an error loses nothing: all
  * changes are absolute values, applying them again is harmless. */
-static err_t *apply_round(applier_t *a, epoch_t upto, bool *ret_more) {
+static err_t *apply_round(applier_t *a, epoch_t upto, bool flush, bool *ret_more) {
     round_t r = {a, coalesce_new(), a->applied};
     err_t *e = NULL;
     *ret_more = false;
@@ -209,9 +222,11 @@ static err_t *apply_round(applier_t *a, epoch_t upto, bool *ret_more) {
         item_t *done = a->first;
         a->first = done->next;
         if (!a->first) a->last = &a->first;
+        hold(a, done, -1);
         item_free(done);
     }
     pthread_mutex_unlock(&a->lock);
+    if (flush) return NULL;
     a->applied = MAX(a->applied, reached);
     if (kstate_env_base(a->conf.env)) kstate_env_set_applied(a->conf.env, a->applied);
     return NULL;
@@ -222,7 +237,12 @@ err_t *applier_apply(applier_t *a, epoch_t upto) {
     upto = MIN(upto, a->complete);
     pthread_mutex_unlock(&a->lock);
     for (bool more = upto > a->applied; more;)
-        TRY(err_wrap(apply_round(a, upto, &more), "cannot bring epoch %" PRIu64 " into the state base", upto));
+        TRY(err_wrap(apply_round(a, upto, false, &more), "cannot bring epoch %" PRIu64 " into the state base", upto));
+    return NULL;
+}
+
+err_t *applier_flush(applier_t *a) {
+    for (bool more = true; more;) TRY(err_wrap(apply_round(a, UINT64_MAX, true, &more), "cannot bring restored changes into the state base"));
     return NULL;
 }
 

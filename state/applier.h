@@ -33,6 +33,11 @@ void applier_add(applier_t *a, epoch_t epoch, slice_t segment); /* copies; epoch
 void applier_add_extent(applier_t *a, const extent_t *x);       /* instead: one segment, read again when due */
 /* Restore: changes of an old epoch that the loaded base lacks, already cut down to the ranges owned. */
 void applier_add_changes(applier_t *a, epoch_t epoch, uint64_t fingerprint, int slot, slice_t changes);
+/* Restore: what add_changes holds counts as the hot tables' (kstate_env_used) until it is in the base; when that is too much, all of it
+ * goes there now, complete or not known to be: it is of the manifest. `applied` stays, and whoever reads the base beside it must know. */
+size_t applier_held(const applier_t *a);
+err_t *applier_flush(applier_t *a);
+size_t applier_round_bytes(const applier_t *a);
 void applier_complete(applier_t *a, epoch_t epoch); /* cumulative */
 size_t applier_pending(applier_t *a);               /* bytes due and not applied: apply from some 32 MB on, or when memory is short */
 err_t *applier_apply(applier_t *a, epoch_t upto);   /* all due ones <= upto; after an error the same call may be repeated */

@@ -183,6 +183,29 @@ static err_t *mem_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, 
     return e;
 }
 
+static err_t *mem_walk(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
+                       err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg) {
+    mem_base_t *m = self_of(b);
+    buf_t at = buf_make(BUF_MAX_DEFAULT);
+    err_t *e = NULL;
+    bool more = true;
+    pthread_mutex_lock(&m->lock);
+    for (; *kg < kg_hi && more && !e; (*kg)++, buf_clear(from)) {
+        make_key(&at, fingerprint, slot, *kg, ns, buf_slice(from));
+        slice_t prefix = slice_of(at.data, PREFIX);
+        for (node_t *n = seek(m, buf_slice(&at), NULL); has_prefix(n, prefix); n = n->next[0]) {
+            slice_t key = slice_of(n->data + PREFIX, n->key_len - PREFIX);
+            e = fn(arg, key, slice_of(n->data + n->key_len, n->value_len), &more);
+            if (!more && !e) walk_behind(from, key);
+            if (!more || e) break;
+        }
+        if (!more || e) break;
+    }
+    pthread_mutex_unlock(&m->lock);
+    buf_free(&at);
+    return e;
+}
+
 /* ---------------------------------------------------------------- checkpoints */
 static void free_block(void *p) {
     buf_free(p);
@@ -304,7 +327,7 @@ static void mem_close(base_db_t *b) {
 base_db_t *base_new_memory(void) {
     mem_base_t *m = xcalloc(1, sizeof *m);
     m->vt = (base_db_t){mem_apply, mem_get,     mem_get_many, mem_scan,  mem_checkpoint, mem_load,  mem_close,
-                        mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard};
+                        mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard, mem_walk};
     m->head = xcalloc(1, sizeof(node_t) + LEVELS * sizeof(node_t *));
     m->head->levels = LEVELS;
     pthread_mutex_init(&m->lock, NULL);

@@ -306,6 +306,51 @@ static err_t *rocks_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo
     return cf ? rocks_scan_cf(r->db, r->scan_ro, cf, r->dir, kg_lo, kg_hi, ns, b->cancel, fn, arg) : NULL;
 }
 
+/* Walks the group the iterator stands in; *ret_more false: the place to go on at is in `from`. */
+static err_t *walk_group(rocksdb_iterator_t *it, int kg, int64_t ns, buf_t *from,
+                         err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg, bool *ret_more) {
+    for (; rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+        size_t klen, vlen;
+        const char *k = rocksdb_iter_key(it, &klen);
+        if (klen < PREFIX || key_kg(k) != kg || key_ns(k) != ns) return NULL;
+        const char *v = rocksdb_iter_value(it, &vlen);
+        slice_t key = slice_of(k + PREFIX, klen - PREFIX);
+        TRY(fn(arg, key, slice_of(v, vlen), ret_more));
+        if (*ret_more) continue;
+        walk_behind(from, key);
+        return NULL;
+    }
+    return NULL;
+}
+
+static err_t *rocks_walk(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
+                         err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg) {
+    rocks_t *r = self_of(b);
+    rocksdb_column_family_handle_t *cf = family_find(r, fingerprint, slot);
+    rocksdb_iterator_t *it = cf ? rocksdb_create_iterator_cf(r->db, r->scan_ro, cf) : NULL;
+    buf_t at = buf_make(BUF_MAX_DEFAULT);
+    err_t *e = NULL;
+    bool more = true;
+    for (; it && *kg < kg_hi && !e; (*kg)++, buf_clear(from)) {
+        make_key(&at, *kg, ns, buf_slice(from));
+        rocksdb_iter_seek(it, (const char *)at.data, at.len);
+        if (!rocksdb_iter_valid(it)) break;
+        size_t len;
+        int found = key_kg(rocksdb_iter_key(it, &len));
+        if (found > *kg) *kg = MIN(found, kg_hi) - 1; /* nothing before the group found */
+        else e = walk_group(it, *kg, ns, from, fn, arg, &more);
+        if (!more || e) break;
+    }
+    if (more && !e) *kg = kg_hi;
+    char *text = NULL;
+    if (it) rocksdb_iter_get_error(it, &text);
+    if (!e) e = rocks_error(text, r->dir, "cannot read");
+    else if (text) rocksdb_free(text);
+    if (it) rocksdb_iter_destroy(it);
+    buf_free(&at);
+    return e;
+}
+
 /* ---------------------------------------------------------------- checkpoint, load */
 static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
     rocks_t *r = self_of(b);
@@ -438,7 +483,7 @@ static err_t *open_existing(rocks_t *r) {
 err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret) {
     rocks_t *r = xcalloc(1, sizeof *r);
     r->vt = (base_db_t){rocks_apply,   rocks_get,   rocks_get_many, rocks_scan,  rocks_checkpoint, rocks_load,   rocks_close,
-                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard};
+                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard, rocks_walk};
     r->dir = xstrdup(dir);
     pthread_rwlock_init(&r->lock, NULL);
     set_options(r, memory);

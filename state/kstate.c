@@ -2,9 +2,6 @@
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
-#define MEASURED_BYTES_MIN ((int64_t)256 << 10) /* small states pay nothing for it */
-#define MEASURED_NS_MAX 16                     /* of thousands of timers the youngest will do: the seal measures all */
-
 err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
                    kstate_t **ret) {
     if (kg_lo < 0 || kg_hi > KEY_GROUPS || kg_lo > kg_hi)
@@ -13,24 +10,44 @@ err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo,
     *ks = (kstate_t){.env = env, .fingerprint = fingerprint, .slot = slot, .kg_lo = kg_lo, .kg_hi = kg_hi,
                      .codec = *codec, .value_bytes = (codec->value_size + 7) & ~7u, .first = INT64_MAX};
     ks->scratch = buf_make(BUF_MAX_DEFAULT);
-    err_t *e = kstate_env_base(env) ? ks_load_all(ks) : NULL;
+    err_t *e = kstate_reload(ks);
     if (e) {
         kstate_close(ks);
         return e;
     }
-    ks_report(ks);
     *ret = ks;
     return NULL;
 }
 
+err_t *kstate_reload(kstate_t *ks) {
+    ASSERT(kstate_entries(ks) == 0);
+    if (kstate_env_base(ks->env)) TRY(ks_load_all(ks));
+    ks_report(ks);
+    return NULL;
+}
+
+void kstate_forget(kstate_t *ks) {
+    ASSERT(ks->nchanged == 0);
+    ks_loose_free(ks);
+    ks_ns_free_all(ks);
+    ks_mem_free(ks);
+    memset(ks->cache, 0, sizeof ks->cache);
+    ks->live = 0;
+    ks->first = INT64_MAX;
+    ks_report(ks);
+}
+
 void kstate_close(kstate_t *ks) {
     if (!ks) return;
+    ks_loose_free(ks);
+    free(ks->loose);
     ks_ns_free_all(ks);
     ks_mem_free(ks);
     kstate_env_account(ks->env, -ks->reported);
     kstate_env_account_unsealed(ks->env, -ks->unsealed_reported);
     if (ks->nchanged) kstate_env_dirty(ks->env, -1);
     free(ks->changed);
+    free(ks->touched);
     buf_free(&ks->scratch);
     free(ks);
 }
@@ -78,9 +95,29 @@ void ks_revive(kstate_t *ks, entry_t *e) {
     ks->first = MIN(ks->first, e->ns->ns);
 }
 
-void kstate_dirty(kstate_t *ks, void *value) {
-    entry_t *e = entry_of(value);
-    if (LIKELY(e->flags & ENTRY_DIRTY)) return;
+/* Its heap memory is asked for again at the next kstate_measure. */
+static void touch(kstate_t *ks, entry_t *e) {
+    ks_ns_t *n = e->ns;
+    e->flags |= ENTRY_TOUCHED;
+    if (!ks->codec.heap) return;
+    if (n->ntouched == 0) {
+        if (ks->ntouched == ks->touched_cap) {
+            ks->touched_cap = ks->touched_cap ? 2 * ks->touched_cap : 16;
+            ks->touched = xrealloc(ks->touched, ks->touched_cap * sizeof *ks->touched);
+        }
+        ks->touched[ks->ntouched++] = n;
+    }
+    if (n->ntouched == n->touched_cap) {
+        uint32_t cap = n->touched_cap ? 2 * n->touched_cap : 8;
+        n->touched = xrealloc(n->touched, cap * sizeof *n->touched);
+        ks_account(ks, (int64_t)((cap - n->touched_cap) * sizeof *n->touched));
+        n->touched_cap = cap;
+    }
+    n->touched[n->ntouched++] = e->dirty_at;
+}
+
+static void dirty_first(kstate_t *ks, entry_t *e) {
+    if (UNLIKELY(e->flags & ENTRY_LOOSE)) ks_adopt(ks, e);
     ks_ns_t *n = e->ns;
     if (UNLIKELY(n->ndirty == n->dirty_cap)) {
         size_t cap = n->dirty_cap ? 2 * n->dirty_cap : 8;
@@ -93,6 +130,13 @@ void kstate_dirty(kstate_t *ks, void *value) {
     e->flags |= ENTRY_DIRTY;
     ks_ns_changed(ks, n);
     ks_unsealed(ks, sizeof *e + ks->value_bytes + e->key_len + e->heap);
+}
+
+void kstate_dirty(kstate_t *ks, void *value) {
+    entry_t *e = entry_of(value);
+    if (LIKELY((e->flags & (ENTRY_DIRTY | ENTRY_TOUCHED)) == (ENTRY_DIRTY | ENTRY_TOUCHED))) return;
+    if (!(e->flags & ENTRY_DIRTY)) dirty_first(ks, e);
+    touch(ks, e);
 }
 
 entry_t *ks_make(kstate_t *ks, ks_ns_t *n, entry_t *e, int64_t ns, uint64_t hash, slice_t key) {
@@ -173,31 +217,11 @@ bool kstate_next_ns(const kstate_t *ks, int64_t after, int64_t *ret) {
     return populated(ks, ks_ns_after(ks, skip ? ks->first : after, skip), ret);
 }
 
-err_t *kstate_scan(kstate_t *ks, int64_t ns, uint64_t *cursor, void **ret, uint32_t max, uint32_t *ret_n) {
-    ks_ns_t *n = ks_ns_find(ks, ns);
-    *ret_n = 0;
-    if (!n) return NULL;
-    if (*cursor == 0) {
-        if (n->evicted) TRY(ks_load_ns(ks, n));
-        n->scanning = true;
-        *cursor = 1;
-    }
-    uint64_t i = *cursor - 1;
-    uint32_t found = 0;
-    for (; i < n->cap && found < max; i++) {
-        entry_t *e = n->slots[i].e;
-        if (e && !(e->flags & ENTRY_DEAD)) ret[found++] = entry_value(e);
-    }
-    *cursor = i + 1;
-    *ret_n = found;
-    if (found == 0) n->scanning = false;
-    return NULL;
-}
-
 void kstate_drop_ns(kstate_t *ks, int64_t ns) {
     ks_ns_t *n = ks_ns_find(ks, ns);
     if (!n) return;
     bool sealed;
+    ks_loose_free(ks);
     ks_ns_clear(ks, n, &sealed);
     if (sealed) {
         n->drop_pending = true;
@@ -207,18 +231,29 @@ void kstate_drop_ns(kstate_t *ks, int64_t ns) {
 }
 
 void kstate_measure(kstate_t *ks) {
-    if (!ks->codec.heap || ks->bytes < MEASURED_BYTES_MIN) return;
-    for (size_t i = ks->nchanged, looks = 0; i-- > 0 && looks < MEASURED_NS_MAX; looks++) {
-        ks_ns_t *n = ks->changed[i];
-        for (; n->measured < n->ndirty; n->measured++) {
-            entry_t *e = n->dirty[n->measured];
+    for (size_t i = 0; i < ks->ntouched; i++) {
+        ks_ns_t *n = ks->touched[i];
+        for (uint32_t k = 0; k < n->ntouched; k++) {
+            entry_t *e = n->dirty[n->touched[k]];
             uint32_t before = e->heap;
+            e->flags &= (uint8_t)~ENTRY_TOUCHED;
             ks_heap_update(ks, e);
             if (e->heap > before) ks_unsealed(ks, e->heap - before);
         }
+        n->ntouched = 0;
     }
+    ks->ntouched = 0;
 }
 
 uint64_t kstate_entries(const kstate_t *ks) { return ks->live + ks->evicted; }
 uint64_t kstate_evicted(const kstate_t *ks) { return ks->evicted; }
+uint64_t kstate_ns_entries(const kstate_t *ks, int64_t ns) {
+    const ks_ns_t *n = ks_ns_find(ks, ns);
+    return n ? n->live + n->evicted : 0;
+}
 size_t kstate_bytes(const kstate_t *ks) { return (size_t)ks->bytes; }
+
+void kstate_beside(kstate_t *ks, size_t bytes) {
+    ks_account(ks, (int64_t)bytes - (int64_t)ks->beside);
+    ks->beside = bytes;
+}

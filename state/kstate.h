@@ -57,22 +57,46 @@ uint64_t kstate_hash(const kstate_t *ks, const void *value);
 /* Namespaces in ascending order. */
 bool kstate_first_ns(const kstate_t *ks, int64_t *ret);              /* smallest that holds entries; false: empty */
 bool kstate_next_ns(const kstate_t *ks, int64_t after, int64_t *ret);
-/* Entries of one namespace (evicted ones are loaded first), resumable: *cursor starts at 0; returns up to `max` values,
- * 0 at the end. No entry may be created in the namespace meanwhile; deleting returned ones is allowed. */
-err_t *kstate_scan(kstate_t *ks, int64_t ns, uint64_t *cursor, void **ret, uint32_t max, uint32_t *ret_n);
+/* A walk over the entries of a namespace, a portion at a time: first what is in memory, then what was evicted, in the order of the base.
+ * Evicted entries are decoded for the portion only and stay evicted, so a walk needs no more memory than a portion, however large the
+ * namespace is; dirty or deleted ones become entries of the table. Begins as {.ns = ..}.
+ *  - Each entry that is there from begin to end comes once, provided that none is created in the namespace meanwhile (deleting returned
+ *    ones is allowed): what is in memory of the namespace is not evicted before the end, a seal or a drop.
+ *  - `weak`: anything may happen between the calls; then an entry may be missed, or come twice. */
+typedef struct kstate_scan {
+    int64_t ns;
+    int kg_lo, kg_hi; /* only key groups [kg_lo, kg_hi); both 0: all of the instance's */
+    bool weak;
+    bool begun; /* from here on not the caller's to set */
+    bool below; /* in the base */
+    uint64_t at, found, evicted; /* at: in the order of hashes */
+    int kg;
+    buf_t from;
+} kstate_scan_t;
+/* Up to `max` values; *ret_n is 0 at the end, and *s as at its begin. Values are valid until the next call for any scan of this state. */
+err_t *kstate_scan(kstate_t *ks, kstate_scan_t *s, void **ret, uint32_t max, uint32_t *ret_n);
+void kstate_scan_stop(kstate_t *ks, kstate_scan_t *s); /* before the end; harmless after it. ks NULL: it is closed already */
 void kstate_drop_ns(kstate_t *ks, int64_t ns);                       /* all entries of the namespace */
 
 /* Checkpoint side, called by the task. */
 void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out);           /* appends changes; format in state/changelog.h */
 err_t *kstate_apply(kstate_t *ks, slice_t sealed);                   /* restore: one operator's sealed bytes; foreign key groups skipped */
+/* Restore, when the state does not fit: forget empties the table (nothing of it may be dirty); reload reads it from the base, which holds
+ * all of it by then, as far as there is room. */
+void kstate_forget(kstate_t *ks);
+err_t *kstate_reload(kstate_t *ks);
 uint64_t kstate_entries(const kstate_t *ks);
 uint64_t kstate_evicted(const kstate_t *ks);                         /* those of them that only the base holds */
+uint64_t kstate_ns_entries(const kstate_t *ks, int64_t ns);
 size_t kstate_bytes(const kstate_t *ks);
+/* What the operator holds beside the table to work it off (merged panes): it counts as the table's until it is said again. */
+void kstate_beside(kstate_t *ks, size_t bytes);
 /* Hints before a batch of kstate_get calls, each in a loop of its own over the batch: first the slot the key would be looked for
  * in, then, when that has arrived, the entry it points to. They pay once the table is larger than the cache. */
 void kstate_prefetch(const kstate_t *ks, int64_t ns, uint64_t hash);
 void kstate_prefetch_entry(const kstate_t *ks, int64_t ns, uint64_t hash);
-/* Called by the task between batches: what new and changed values own counts from now on, not only from the next seal. */
+/* Called by the task between batches: what values own that were marked since the last call counts from now on, also when they were dirty
+ * already: a value that grows within an epoch is seen to grow. */
 void kstate_measure(kstate_t *ks);
 /* Called by the task between batches: frees memory down to its share by evicting clean applied entries. */
 err_t *kstate_evict(kstate_t *ks);

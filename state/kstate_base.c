@@ -30,30 +30,10 @@ err_t *ks_load_all(kstate_t *ks) {
     return b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
 }
 
-static err_t *load_ns_one(void *arg, int64_t ns, slice_t key, slice_t value) {
-    struct { kstate_t *ks; ks_ns_t *n; } *a = arg;
-    uint64_t hash = hash_bytes(key.p, key.len);
-    if (ks_ns_lookup(a->n, hash, key)) return NULL; /* newer in memory, alive or dead */
-    return ks_value_decode(a->ks, ks_create(a->ks, a->n, hash, key), value);
-}
-
-err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n) {
-    base_db_t *b = kstate_env_base(ks->env);
-    ASSERT(b);
-    struct { kstate_t *ks; ks_ns_t *n; } arg = {ks, n};
-    uint64_t before = n->live;
-    TRY(b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, &n->ns, load_ns_one, &arg));
-    if (n->live - before != n->evicted)
-        return err_new(ERR_CORRUPT, "state base: operator %016" PRIx64 " evicted %" PRIu64 " entries of namespace %" PRId64
-                       ", the base has %" PRIu64, ks->fingerprint, n->evicted, n->ns, n->live - before);
-    ks_evicted_take(ks, n, n->evicted);
-    return NULL;
-}
-
 /* ---------------------------------------------------------------- eviction */
 static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     ks_ns_t *n = e->ns;
-    if ((e->flags & ENTRY_DIRTY) || n->scanning || e->changed > applied) return;
+    if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || n->scanning || e->changed > applied) return;
     if (e->flags & ENTRY_DEAD) {
         ks_remove(ks, e); /* the base has applied the delete */
         return;

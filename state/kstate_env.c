@@ -18,6 +18,9 @@ struct kstate_env {
     epoch_t sealed;    /* atomic: youngest with changes */
     epoch_t little;    /* atomic: applied epoch + 1 at which an eviction found too little */
     int dirty;         /* atomic: states with unsealed changes */
+    size_t watch_step, watched; /* watched: atomic, `used` at the last call of watch */
+    void (*watch)(void *arg);
+    void *watch_arg;
 };
 
 kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf) {
@@ -68,9 +71,21 @@ size_t kstate_env_memory(const kstate_env_t *e) { return __atomic_load_n(&e->mem
 void kstate_env_set_memory(kstate_env_t *e, size_t bytes) { __atomic_store_n(&e->memory, bytes, __ATOMIC_RELAXED); }
 
 void kstate_env_account(kstate_env_t *e, int64_t delta) {
-    __atomic_fetch_add(&e->used, (size_t)delta, __ATOMIC_RELAXED);
+    size_t used = __atomic_add_fetch(&e->used, (size_t)delta, __ATOMIC_RELAXED);
+    if (!e->watch) return;
+    size_t seen = __atomic_load_n(&e->watched, __ATOMIC_RELAXED);
+    if ((used > seen ? used - seen : seen - used) <= e->watch_step) return;
+    __atomic_store_n(&e->watched, used, __ATOMIC_RELAXED);
+    e->watch(e->watch_arg);
 }
 
+void kstate_env_watch(kstate_env_t *e, size_t step, void (*fn)(void *arg), void *arg) {
+    e->watch_step = step;
+    e->watch_arg = arg;
+    e->watch = fn;
+}
+
+void kstate_env_hold_bytes(kstate_env_t *e, int64_t delta) { kstate_env_account(e, delta); }
 void kstate_env_account_unsealed(kstate_env_t *e, int64_t delta) { __atomic_fetch_add(&e->unsealed, (size_t)delta, __ATOMIC_RELAXED); }
 size_t kstate_env_unsealed_bytes(const kstate_env_t *e) { return __atomic_load_n(&e->unsealed, __ATOMIC_RELAXED); }
 void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes) { __atomic_store_n(&e->unsealed_max, bytes, __ATOMIC_RELAXED); }

@@ -35,9 +35,19 @@ struct base_db {
                     uint32_t *ret_crc);
     err_t *(*fetch)(base_db_t *b, disk_t *disk, const base_file_t *file, const char *dir);
     void (*discard)(base_db_t *b, const char *dir); /* removes a checkpoint directory; absent is no error */
+    /* A part of a scan: entries of namespace ns from (*kg, *from) on, in the order of key group and key, until fn sets *ret_more to false
+     * (that entry was taken) or key group kg_hi. Then they say where to go on: *kg is kg_hi at the end. *from empty: the group's first.
+     * Nothing is held between the calls. */
+    err_t *(*walk)(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
+                   err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg);
     /* Set by who opened it, or NULL: once it is true load, load_op, scan and fetch return ERR_CANCELLED at their next row or block. */
     const atomic_bool *cancel;
 };
+static inline void walk_behind(buf_t *from, slice_t key) { /* the first place after a key */
+    buf_clear(from);
+    buf_put(from, key.p, key.len);
+    buf_put_u8(from, 0);
+}
 /* Threads: one thread applies, loads and makes checkpoints; get and scan are safe beside it from any thread. `create`: the directory
  * must not hold a base (ERR_EXISTS): a live directory is never opened again, wipe it. `memory`: a third is for memtables, the rest
  * for the block cache. */
@@ -61,9 +71,13 @@ void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch);
  * Unset, restored entries stay in memory until their next change is applied. */
 void kstate_env_set_restoring(kstate_env_t *e, epoch_t epoch);
 size_t kstate_env_used(const kstate_env_t *e);
+void kstate_env_hold_bytes(kstate_env_t *e, int64_t delta); /* any thread: memory beside the tables that counts as theirs */
 size_t kstate_env_memory(const kstate_env_t *e);
 void kstate_env_set_memory(kstate_env_t *e, size_t bytes); /* any thread: what others need is taken from the hot tables */
 void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes); /* any thread; see kstate_env_hold; unset: no bound */
+/* fn is called, from whatever thread, whenever `used` has moved by more than `step` since its last call. Set and taken away (fn NULL) while
+ * nobody uses the env. */
+void kstate_env_watch(kstate_env_t *e, size_t step, void (*fn)(void *arg), void *arg);
 bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict */
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);

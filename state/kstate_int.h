@@ -9,7 +9,8 @@
  *   delete: DEAD+DIRTY, stays in the table (a scan's cursor does not shift, a re-creation revives it) --seal--> DEL is
  *   written (nothing if NEW: nobody ever saw it) and the entry leaves, or stays DEAD until the base applied the DEL, when a
  *   miss might otherwise find the old value in the base (ns->keep_dead)
- *   evicted: clean, changed <= applied; only counted in ns->evicted; the next get or scan reads it back with changed = 0
+ *   evicted: clean, changed <= applied; only counted in ns->evicted; the next get reads it back with changed = 0
+ *   LOOSE: an evicted entry decoded for a scan, in no table; the next scan frees it. Marked dirty it is adopted by the table
  *
  * Why a dropped namespace needs no marker after its DROP was sealed: a miss reads the base only while ns->evicted > 0;
  * after a drop that is 0, and an entry created later is evicted only when the base has applied its epoch and so the DROP before it.
@@ -23,7 +24,7 @@
 #define KSTATE_CLASSES 8
 #define KSTATE_NS_CACHE 8
 
-enum { ENTRY_DIRTY = 1, ENTRY_NEW = 2, ENTRY_DEAD = 4, ENTRY_REF = 8, ENTRY_FREE = 16 };
+enum { ENTRY_DIRTY = 1, ENTRY_NEW = 2, ENTRY_DEAD = 4, ENTRY_REF = 8, ENTRY_FREE = 16, ENTRY_LOOSE = 32, ENTRY_TOUCHED = 64 };
 
 typedef struct ks_ns ks_ns_t;
 typedef struct entry {
@@ -31,15 +32,15 @@ typedef struct entry {
     ks_ns_t *ns;
     epoch_t changed; /* epoch of the last seal that wrote it; 0: the base holds it */
     uint32_t key_len, heap;
-    uint32_t chunk : 27, flags : 5; /* index of its chunk */
-    uint32_t dirty_at; /* DIRTY: its place in ns->dirty */
+    uint32_t chunk : 25, flags : 7; /* index of its chunk */
+    uint32_t dirty_at; /* DIRTY: its place in ns->dirty; LOOSE: in ks->loose */
 } entry_t; /* a cache line is dear: header, value and key of a sum and a count by an integer are one and a half */
 
 static inline void *entry_value(entry_t *e) { return e + 1; }
 static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_t)value - 1; }
 static inline int hash_key_group(uint64_t hash) { return (int)(hash & (KEY_GROUPS - 1)); }
 
-#define CHUNKS_MAX (1u << 27)
+#define CHUNKS_MAX (1u << 25)
 
 typedef struct slot { uint64_t hash; entry_t *e; } slot_t;
 
@@ -53,12 +54,13 @@ struct ks_ns {
     filter_t *filter;   /* of the evicted ones, and of some that were: without it, none */
     entry_t **dirty;
     size_t ndirty, dirty_cap;
-    size_t measured;    /* of the dirty ones: those whose heap memory is accounted */
+    uint32_t *touched;  /* places in dirty of those whose heap memory may have grown since it was accounted (ENTRY_TOUCHED) */
+    uint32_t ntouched, touched_cap;
     epoch_t forgotten;  /* youngest sealed DEL that is not in the table */
     bool keep_dead;     /* DEAD entries stay until applied */
     bool drop_pending;  /* DROP goes into the next seal, before everything else of this namespace */
     bool listed;        /* in ks->changed */
-    bool scanning;      /* between the first and the last kstate_scan: not evicted from */
+    bool scanning;      /* within a scan that is not weak: not evicted from */
 };
 
 static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->ns->key_at, e->key_len); }
@@ -87,6 +89,8 @@ struct kstate {
     int nblocks, blocks_cap;
     ks_ns_t **changed; /* namespaces with changes since the last seal, in the order of their first change */
     size_t nchanged, changed_cap;
+    ks_ns_t **touched; /* namespaces with touched entries; each is listed in `changed`, too */
+    size_t ntouched, touched_cap;
     chunk_t *chunks;
     uint32_t nchunks, chunks_cap;
     uint32_t partial[KSTATE_CLASSES]; /* index + 1 */
@@ -97,10 +101,13 @@ struct kstate {
     int64_t first; /* no namespace before this holds entries: thousands of fired timers are not walked over again */
     int64_t bytes;       /* chunks with their holes, slots, dirty lists, filters, heaps of values: what the process really holds */
     int64_t filters;     /* part of it */
+    size_t beside;       /* part of it the operator holds */
     int64_t reported;    /* part of it the env knows */
     int64_t unsealed, unsealed_reported; /* bytes of dirty entries: what the next seal may copy */
     epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
+    entry_t **loose;     /* decoded for the portion of a scan at hand */
+    uint32_t nloose, loose_cap;
     buf_t scratch;
 };
 
@@ -132,13 +139,16 @@ void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before); /* frees al
 
 /* kstate_base.c */
 err_t *ks_load_all(kstate_t *ks);                                   /* at open, when the base has content */
-err_t *ks_load_ns(kstate_t *ks, ks_ns_t *n);
 err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value);    /* of the base, into a value that is init'ed */
 
 /* kstate_miss.c */
 void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash);       /* from now on a miss may be in the base */
 void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count);     /* so many of them are in memory again, or gone */
 err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret); /* NULL: absent */
+
+/* kstate_scan.c */
+void ks_loose_free(kstate_t *ks); /* those that no table has adopted */
+void ks_adopt(kstate_t *ks, entry_t *e);
 
 /* kstate.c */
 entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key); /* in the table, not dirty, value init'ed */

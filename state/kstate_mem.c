@@ -198,7 +198,7 @@ void ks_chunk_vacate(kstate_t *ks, uint32_t at) {
     uint32_t n = c->bump;
     for (uint32_t i = 0; i < n && ks->chunks[at].mem && ks->partial[c->cls]; i++) { /* no chunk is made: the array stays where it is */
         entry_t *e = ks_chunk_entry(c, i);
-        if (!(e->flags & ENTRY_FREE) && !e->ns->scanning) entry_move(ks, e);
+        if (!(e->flags & (ENTRY_FREE | ENTRY_LOOSE)) && !e->ns->scanning) entry_move(ks, e);
     }
     if (!c->mem) return;
     c->leaving = false;
@@ -209,4 +209,8 @@ void ks_mem_free(kstate_t *ks) {
     for (uint32_t i = 0; i < ks->nchunks; i++)
         if (ks->chunks[i].mem) chunk_release(ks, &ks->chunks[i]);
     free(ks->chunks);
+    ks->chunks = NULL;
+    ks->nchunks = ks->chunks_cap = ks->free_chunk = ks->hand = 0;
+    memset(ks->partial, 0, sizeof ks->partial);
+    memset(ks->next_entries, 0, sizeof ks->next_entries);
 }

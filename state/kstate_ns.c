@@ -121,8 +121,10 @@ static void slots_free(slot_t *slots, uint64_t cap) {
 }
 
 static void ns_free(kstate_t *ks, ks_ns_t *n) {
-    ks_account(ks, -(int64_t)(sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty));
+    ks_account(ks, -(int64_t)(sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty +
+                              n->touched_cap * sizeof *n->touched));
     slots_free(n->slots, n->cap);
+    free(n->touched);
     free(n->dirty);
     free(n);
 }
@@ -247,7 +249,8 @@ void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before) {
     }
     ks->live -= n->live;
     ks_evicted_take(ks, n, n->evicted);
-    n->live = n->ndirty = n->measured = 0;
+    n->live = n->ndirty = 0;
+    n->ntouched = 0; /* its place in ks->touched does no harm: the next seal frees it at the earliest */
     n->scanning = false;
     *ret_sealed_before = sealed;
 }
@@ -263,5 +266,6 @@ void ks_ns_free_all(kstate_t *ks) {
         free(ks->blocks[b].items);
     }
     free(ks->blocks);
-    ks->nblocks = 0;
+    ks->blocks = NULL;
+    ks->nblocks = ks->blocks_cap = 0;
 }

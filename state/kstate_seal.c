@@ -41,7 +41,7 @@ static void deleted(kstate_t *ks, entry_t *e, epoch_t epoch) {
 
 static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, buf_t *out) {
     bool fresh = e->flags & ENTRY_NEW;
-    e->flags &= (uint8_t) ~(ENTRY_DIRTY | ENTRY_NEW);
+    e->flags &= (uint8_t) ~(ENTRY_DIRTY | ENTRY_NEW | ENTRY_TOUCHED);
     if (e->flags & ENTRY_DEAD) {
         if (fresh) {
             ks_remove(ks, e);
@@ -69,7 +69,7 @@ static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
         ks_account(ks, -(int64_t)((n->dirty_cap - cap) * sizeof *n->dirty));
         n->dirty_cap = cap;
     }
-    n->ndirty = n->measured = 0;
+    n->ndirty = 0;
     ks_ns_release(ks, n);
 }
 
@@ -80,6 +80,8 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     size_t begin = out->len;
     change_header(out);
     size_t empty = out->len;
+    for (size_t i = 0; i < ks->ntouched; i++) ks->touched[i]->ntouched = 0; /* the seal measures all */
+    ks->ntouched = 0;
     for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
     ks->nchanged = 0;
     kstate_env_dirty(ks->env, -1);
@@ -122,6 +124,21 @@ static err_t *apply_del(kstate_t *ks, const change_t *c, uint64_t hash, epoch_t 
     return NULL;
 }
 
+/* Each one is remembered as deleted: a miss might find it in the base as long as others of the namespace are evicted. */
+static err_t *drop_evicted(kstate_t *ks, const change_t *c, epoch_t epoch) {
+    kstate_scan_t s = {.ns = c->ns, .kg_lo = MAX(c->kg_lo, ks->kg_lo), .kg_hi = MIN(c->kg_hi, ks->kg_hi), .weak = true};
+    void *values[256];
+    for (uint32_t n = 1; n;) {
+        TRY(kstate_scan(ks, &s, values, ARRAY_LEN(values), &n));
+        for (uint32_t i = 0; i < n; i++) {
+            entry_t *e = entry_of(values[i]);
+            if (e->flags & ENTRY_LOOSE) ks_adopt(ks, e);
+            apply_kill(ks, e, epoch);
+        }
+    }
+    return NULL;
+}
+
 /* A DROP speaks for the key groups of the task that wrote it: after a rescale they may be a part of ours. */
 static err_t *apply_drop(kstate_t *ks, const change_t *c, epoch_t epoch) {
     ks_ns_t *n = ks_ns_find(ks, c->ns);
@@ -132,7 +149,6 @@ static err_t *apply_drop(kstate_t *ks, const change_t *c, epoch_t epoch) {
         ks_ns_release(ks, n);
         return NULL;
     }
-    if (n->evicted) TRY(ks_load_ns(ks, n));
     size_t count = 0;
     entry_t **list = xmalloc((n->used + 1) * sizeof *list);
     for (uint64_t i = 0; i < n->cap; i++) {
@@ -140,8 +156,10 @@ static err_t *apply_drop(kstate_t *ks, const change_t *c, epoch_t epoch) {
         int kg = e ? hash_key_group(e->hash) : -1;
         if (kg >= c->kg_lo && kg < c->kg_hi) list[count++] = e;
     }
+    bool evicted = n->evicted > 0;
     for (size_t i = 0; i < count; i++) apply_kill(ks, list[i], epoch);
     free(list);
+    if (evicted) TRY(drop_evicted(ks, c, epoch));
     ks_ns_release(ks, n);
     return NULL;
 }

@@ -39,6 +39,7 @@ struct restore {
     int stage, subtask;           /* whose records are read */
     int told_stage, told_subtask; /* whom the sink was told of */
     bool told;
+    bool flushed, spilled; /* changes went into the base already; and only there */
     buf_t filtered;
 };
 
@@ -252,6 +253,18 @@ static err_t *filter(restore_t *r, const wanted_t *w, slice_t bytes) {
     return NULL;
 }
 
+/* Tables come first, the base second: a table that reads a key from the base must not find there what it was not given yet. */
+static err_t *make_room(restore_t *r) {
+    if (!r->applier || !r->sink->spill) return NULL;
+    bool over = kstate_env_over(r->conf.env);
+    if (!over && !(r->spilled && applier_held(r->applier) >= applier_round_bytes(r->applier))) return NULL;
+    TRY(applier_flush(r->applier));
+    r->flushed = true;
+    if (r->spilled || !kstate_env_over(r->conf.env)) return NULL;
+    r->spilled = true;
+    return r->sink->spill(r->sink->arg);
+}
+
 static err_t *replay_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
     restore_t *r = arg;
     if (slot < 0) {
@@ -263,10 +276,10 @@ static err_t *replay_state(void *arg, uint64_t fingerprint, int op, int slot, sl
     TRY(go_on(r));
     TRY(filter(r, w, bytes));
     if (r->filtered.len == 0) return NULL;
+    if (r->sink->state) TRY(tell_task(r, r->stage, r->subtask));
+    if (r->sink->state && !r->spilled) TRY(r->sink->state(r->sink->arg, fingerprint, op, slot, buf_slice(&r->filtered)));
     if (r->applier) applier_add_changes(r->applier, r->epoch, fingerprint, slot, buf_slice(&r->filtered));
-    if (!r->sink->state) return NULL;
-    TRY(tell_task(r, r->stage, r->subtask));
-    return r->sink->state(r->sink->arg, fingerprint, op, slot, buf_slice(&r->filtered));
+    return make_room(r);
 }
 
 static epoch_t lane_published_epoch(const manifest_t *m, uint64_t fingerprint, int lane) {
@@ -327,5 +340,6 @@ err_t *restore_replay(restore_t *r, applier_t *applier, const restore_sink_t *si
         TRY(sink->state(sink->arg, o->fingerprint, o->op, -1, buf_slice(&o->bytes)));
     }
     if (applier) applier_complete(applier, m->epoch);
-    return NULL;
+    if (r->flushed) TRY(applier_apply(applier, m->epoch));
+    return r->spilled ? sink->reload(sink->arg) : NULL;
 }

@@ -9,6 +9,8 @@
  *
  * For each (operator, key group) the youngest base that had it counts; changes of later epochs are replayed over it. After a rescale
  * bases and extents of several attempts stand side by side: each change is measured against the base of its own key group.
+ * Memory: what does not fit in the env's share goes through to the base; a segment of one epoch and a round of the applier are in memory
+ * at once, never the changelog.
  * Thread: one; waits for disks. */
 #pragma once
 #include "state/applier.h"
@@ -35,6 +37,10 @@ typedef struct restore_sink {
     err_t *(*state)(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes);
     /* every segment of an epoch the manifest does not know as published for its lane, epochs ascending per lane */
     err_t *(*sink)(void *arg, uint64_t fingerprint, int op, int lane, epoch_t epoch, uint64_t rows, slice_t segment);
+    /* With an applier, and the env has less memory than the state needs: spill is called once, all states forget (kstate_forget) what they
+     * were given, and changes go into the base alone, a portion at a time. At the end the base is complete: reload (kstate_reload). */
+    err_t *(*spill)(void *arg);
+    err_t *(*reload)(void *arg);
 } restore_sink_t;
 
 restore_t *restore_new(const restore_conf_t *conf);

@@ -19,8 +19,6 @@ memory_shares_t memory_shares(uint64_t budget) {
     return (memory_shares_t){
         .base = clamp(budget / 4, 8 * MB, 1024 * MB),
         .apply_round = clamp(budget / 16, MB, 64 * MB),
-        .source_queues = clamp(budget / 8, 2 * MB, 1024 * MB),
-        .sink_queues = clamp(budget / 8, 8 * MB, 1024 * MB),
         .unsealed = clamp(budget / 16, 2 * MB, 256 * MB),
         .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
     };
@@ -53,17 +51,25 @@ void memory_divide(size_t total, int n, const size_t *used, size_t *ret) {
     for (int i = 0; i < n; i++) ret[i] = open ? (ret[i] ? ret[i] : part) : ret[i] + part;
 }
 
+int64_t memory_wait_ms(uint64_t budget, uint64_t rss, uint64_t moved, int64_t last) {
+    if (rss > budget - budget / 4) return MEMORY_LOOK_MS;
+    if (moved > budget / 64) return MEMORY_LOOK_MS;
+    return rss < budget / 4 ? MEMORY_LOOK_SELDOM_MS : MIN(2 * last, (int64_t)MEMORY_LOOK_SELDOM_MS);
+}
+
 /* ---------------------------------------------------------------- the thread */
 struct memory {
     memory_conf_t conf;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
+    bool moved; /* look at once */
     bool quit;
     int n, cap;
     kstate_env_t **envs;
     size_t *used, *part;
-    uint64_t others;
+    uint64_t others, rss; /* rss: at the last look */
+    int64_t looked_ms, wait_ms;
     int64_t trimmed_ms;
     bool thrifty;
 };
@@ -84,18 +90,28 @@ static void allocator(memory_t *m, uint64_t rss) {
     pthread_mutex_lock(&m->lock);
 }
 
+static size_t share_of_tables(memory_t *m, uint64_t rss, size_t hot) {
+    int64_t now = clock_mono_ms(), looks = clamp((uint64_t)(now - m->looked_ms) / MEMORY_LOOK_MS, 1, 1000);
+    m->looked_ms = now;
+    size_t share = 0;
+    for (; looks > 0; looks--) share = memory_hot(m->conf.budget, rss, hot, &m->others); /* the peak fades with time, not with looks */
+    return share;
+}
+
 static void look(memory_t *m) {
     size_t hot = 0;
     bool pressed = false;
     for (int i = 0; i < m->n; i++) hot += m->used[i] = kstate_env_used(m->envs[i]);
     uint64_t rss = m->conf.rss();
-    memory_divide(memory_hot(m->conf.budget, rss, hot, &m->others), m->n, m->used, m->part);
+    memory_divide(share_of_tables(m, rss, hot), m->n, m->used, m->part);
     for (int i = 0; i < m->n; i++) {
         kstate_env_set_memory(m->envs[i], m->part[i]);
         kstate_env_set_unsealed_max(m->envs[i], memory_shares(m->conf.budget).unsealed / (size_t)m->n);
         pressed = pressed || kstate_env_short(m->envs[i]);
     }
     if (pressed) m->conf.pressed(m->conf.arg);
+    m->wait_ms = pressed ? MEMORY_LOOK_MS : memory_wait_ms(m->conf.budget, rss, rss > m->rss ? rss - m->rss : m->rss - rss, m->wait_ms);
+    m->rss = rss;
     allocator(m, rss);
 }
 
@@ -105,11 +121,9 @@ static void *run(void *arg) {
     while (!m->quit) {
         if (m->n) look(m);
         if (m->quit) break;
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        int64_t at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec + (int64_t)(m->n ? MEMORY_LOOK_MS : 1000) * 1000000;
-        t = (struct timespec){.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
-        pthread_cond_clockwait(&m->wake, &m->lock, CLOCK_MONOTONIC, &t);
+        int64_t until = clock_mono_ns() + (m->n ? m->wait_ms : 1000) * 1000000;
+        while (!m->quit && !m->moved && clock_wait_until(&m->wake, &m->lock, until)) {}
+        m->moved = false;
     }
     pthread_mutex_unlock(&m->lock);
     return NULL;
@@ -121,6 +135,8 @@ err_t *memory_new(const memory_conf_t *conf, memory_t **ret) {
     mallopt(M_ARENA_MAX, ARENAS);
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->wake, NULL);
+    m->wait_ms = MEMORY_LOOK_MS;
+    m->looked_ms = clock_mono_ms();
     int rc = pthread_create(&m->thread, NULL, run, m);
     if (rc) {
         pthread_mutex_destroy(&m->lock);
@@ -149,6 +165,14 @@ void memory_free(memory_t *m) {
     free(m);
 }
 
+static void moved(void *arg) {
+    memory_t *m = arg;
+    pthread_mutex_lock(&m->lock);
+    m->moved = true;
+    pthread_cond_signal(&m->wake);
+    pthread_mutex_unlock(&m->lock);
+}
+
 void memory_add(memory_t *m, kstate_env_t *e) {
     pthread_mutex_lock(&m->lock);
     if (m->n == m->cap) {
@@ -158,7 +182,9 @@ void memory_add(memory_t *m, kstate_env_t *e) {
         m->part = xrealloc(m->part, (size_t)m->cap * sizeof *m->part);
     }
     m->envs[m->n++] = e;
-    if (m->n == 1) pthread_cond_signal(&m->wake);
+    kstate_env_watch(e, m->conf.budget / 64, moved, m);
+    m->moved = true;
+    pthread_cond_signal(&m->wake);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -167,6 +193,7 @@ void memory_remove(memory_t *m, kstate_env_t *e) {
     for (int i = 0; i < m->n; i++) {
         if (m->envs[i] != e) continue;
         m->envs[i] = m->envs[--m->n];
+        kstate_env_watch(e, 0, NULL, NULL);
         break;
     }
     pthread_mutex_unlock(&m->lock);

@@ -14,13 +14,12 @@
 #pragma once
 #include "state/kstate_env.h"
 
-#define MEMORY_LOOK_MS 25
+#define MEMORY_LOOK_MS 25         /* near the budget, or while what the process has moves; .. */
+#define MEMORY_LOOK_SELDOM_MS 200 /* .. else. Tables that move by a 64th of the budget have it look at once */
 
 typedef struct memory_shares {
     size_t base;         /* RocksDB of all jobs: a third memtables, the rest block cache */
     size_t apply_round;  /* changes the applier sorts at once, with what sorting takes */
-    size_t source_queues;/* client queues of all sources */
-    size_t sink_queues;  /* client queues of all sinks that publish at once */
     size_t unsealed;     /* changes of one epoch, when tables are not far from their share: sources wait for the barrier */
     uint64_t changelog;  /* bytes of changelog between two bases, per worker and job: a restore reads them into memory */
 } memory_shares_t;
@@ -28,6 +27,8 @@ memory_shares_t memory_shares(uint64_t budget);
 
 /* What the hot tables may have now. *others is the memory of all else, a fading peak kept by the caller (0 at first). */
 size_t memory_hot(uint64_t budget, uint64_t rss, size_t hot, uint64_t *others);
+/* When to look again: `last` was the wait before, `moved` the distance of rss from the look before. */
+int64_t memory_wait_ms(uint64_t budget, uint64_t rss, uint64_t moved, int64_t last);
 void memory_divide(size_t total, int n, const size_t *used, size_t *ret);
 
 typedef struct memory memory_t;

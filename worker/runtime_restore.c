@@ -47,6 +47,17 @@ static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t
     return NULL;
 }
 
+static err_t *on_spill(void *arg) {
+    restoring_t *r = arg;
+    for (int i = 0; i < r->rt->ntasks; i++) task_forget(r->rt->tasks[i].task);
+    return NULL;
+}
+static err_t *on_reload(void *arg) {
+    restoring_t *r = arg;
+    for (int i = 0; i < r->rt->ntasks; i++) TRY(task_reload(r->rt->tasks[i].task));
+    return NULL;
+}
+
 /* The key groups of the tasks here, per operator that has an identity. */
 static base_range_t *ranges_of(const runtime_t *rt, int *ret_n) {
     base_range_t *out = NULL;
@@ -83,7 +94,7 @@ static err_t *build_and_replay(runtime_t *rt, restore_t *r) {
         TRY(runtime_build_task(rt, &rt->tasks[i]));
     }
     restoring_t x = {.rt = rt};
-    restore_sink_t sink = {&x, on_task, on_state, on_sink};
+    restore_sink_t sink = {&x, on_task, on_state, on_sink, on_spill, on_reload};
     TRY(err_wrap(restore_replay(r, rt->applier, &sink), "restoring epoch %" PRIu64, rt->deploy->deploy.manifest->epoch));
     rt->replayed = restore_bytes(r);
     return NULL;

@@ -6,7 +6,7 @@
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
-#define MEASURED_MIN 8192   /* rows in a table from which its measure counts */
+#define MEASURED_MIN 8192   /* rows from which the measure counts; of one table, or of several that had to be let go because they were full */
 #define PASSED (8u << 20)   /* rows that pass before the next measure: the table is filled in vain once in that many */
 #define AHEAD 12            /* rows between looking for a group and asking for its memory */
 #define CACHED_GROUPS 2048  /* up to here the table lies in the cache anyway */
@@ -72,7 +72,14 @@ op_status_t combiner_flush(op_t *op, combiner_t *c, bool named, out_t *out, err_
         if (out_full(out)) return OP_MORE;
         if ((*reterr = emit_groups(op, c, named, out))) return OP_FAIL;
     }
-    if (c->rows >= MEASURED_MIN && c->rows * 2 < (uint64_t)groups_count(c->groups) * 3) c->pass = PASSED;
+    if (c->flushing || c->rows >= MEASURED_MIN) {
+        c->measured_rows += c->rows;
+        c->measured_groups += groups_count(c->groups);
+    }
+    if (c->measured_rows >= MEASURED_MIN) {
+        if (c->measured_rows * 2 < c->measured_groups * 3) c->pass = PASSED;
+        c->measured_rows = c->measured_groups = 0;
+    }
     c->rows = 0;
     clear_groups(c);
     c->flushing = false;

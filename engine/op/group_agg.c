@@ -31,11 +31,12 @@ typedef struct group_agg {
     uint32_t cap;
     uint32_t round;    /* of the batch at hand: marks the groups it touched */
     /* end of a batch job */
-    uint64_t cursor;
+    kstate_scan_t final;
     bool any_group;    /* a global aggregate saw rows */
     bool emitted_end;  /* kept in every epoch: the result went out */
     /* TTL sweep */
-    uint64_t sweep;
+    kstate_scan_t sweep;
+    uint64_t sweeping; /* groups when it began */
     int64_t swept_at;
 } group_agg_t;
 
@@ -321,7 +322,7 @@ static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
     uint32_t n, live = 0;
     for (;; live = 0) {
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = kstate_scan(g->ks, 0, &g->cursor, values, ARRAY_LEN(values), &n))) return OP_FAIL;
+        if ((*reterr = kstate_scan(g->ks, &g->final, values, ARRAY_LEN(values), &n))) return OP_FAIL;
         if (n == 0) break;
         for (uint32_t i = 0; i < n; i++) {
             if (((agg_head_t *)values[i])->rows <= 0) continue;
@@ -340,23 +341,42 @@ static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
 
 /* ---------------------------------------------------------------- time to live */
 #define SWEEP_EVERY_MS 1000
+#define SWEEP_PORTION 512
+#define SWEEP_EVERY_MIN_MS 10
 
+/* Portions a tick and ticks apart such that a sweep over all groups takes half the time they live: none is kept much longer than one and a
+ * half times that, and state whose keys always change does not grow. */
+static int64_t sweep_interval(op_t *op, int64_t *ret_portions) {
+    group_agg_t *g = op->self;
+    int64_t sweeps = (int64_t)(MAX(g->sweeping, kstate_entries(g->ks)) / SWEEP_PORTION) + 1, ttl = MAX(op->env.op->state_ttl_ms / 2, (int64_t)1);
+    int64_t interval = MIN(ttl / sweeps, (int64_t)SWEEP_EVERY_MS);
+    *ret_portions = interval >= SWEEP_EVERY_MIN_MS ? 1 : 1 + sweeps * SWEEP_EVERY_MIN_MS / ttl;
+    return MAX(interval, (int64_t)SWEEP_EVERY_MIN_MS);
+}
+
+/* What it reads back of evicted groups it reads for itself: they stay evicted, and become entries again only as they are deleted. */
 static op_status_t group_agg_tick(op_t *op, int64_t now_ms, out_t *out, err_t **reterr) {
     group_agg_t *g = op->self;
-    void *values[512];
-    uint32_t n;
+    void *values[SWEEP_PORTION];
+    uint32_t n = 1;
+    int64_t portions;
+    if (!g->sweep.begun) g->sweeping = kstate_entries(g->ks);
+    sweep_interval(op, &portions);
     g->swept_at = now_ms;
-    if ((*reterr = kstate_scan(g->ks, 0, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
-    if (n < ARRAY_LEN(values)) g->sweep = 0; /* the end: the next sweep begins anew */
-    for (uint32_t i = 0; i < n; i++)
-        if (now_ms - ((agg_head_t *)values[i])->touched >= op->env.op->state_ttl_ms) kstate_delete(g->ks, values[i]);
+    g->sweep.weak = true;
+    for (int64_t left = portions * SWEEP_PORTION; left > 0 && n > 0; left -= n) { /* at the end the next sweep begins anew */
+        if ((*reterr = kstate_scan(g->ks, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
+        for (uint32_t i = 0; i < n; i++)
+            if (now_ms - ((agg_head_t *)values[i])->touched >= op->env.op->state_ttl_ms) kstate_delete(g->ks, values[i]);
+    }
     return OP_DONE;
 }
 
 static int64_t group_agg_next_tick(op_t *op) {
     group_agg_t *g = op->self;
+    int64_t portions;
     if (op->env.op->state_ttl_ms <= 0 || g->batch || kstate_entries(g->ks) == 0) return INT64_MAX;
-    return g->swept_at + SWEEP_EVERY_MS;
+    return g->swept_at + sweep_interval(op, &portions);
 }
 
 static kstate_t *group_agg_state(op_t *op, int slot) { return slot == 0 ? ((group_agg_t *)op->self)->ks : NULL; }
@@ -364,6 +384,8 @@ static kstate_t *group_agg_state(op_t *op, int slot) { return slot == 0 ? ((grou
 static void group_agg_close(op_t *op) {
     group_agg_t *g = op->self;
     keyed_free(&g->keyed);
+    kstate_scan_stop(NULL, &g->final);
+    kstate_scan_stop(NULL, &g->sweep);
     kstate_close(g->ks);
     agg_set_free(g->set);
     keys_free(&g->keys);

@@ -140,6 +140,8 @@ uint32_t groups_count(const groups_t *g) { return g->n; }
 void groups_own(groups_t *g, const agg_set_t *set, uint32_t from) {
     for (uint32_t i = from; i < g->n; i++) g->bytes += agg_set_heap(set, entry_block(g->entries[i]));
 }
+size_t groups_bytes(const groups_t *g) { return g->bytes + g->n * (sizeof *g->entries + 2 * sizeof *g->index); }
+
 /* Where keyed state is large for the memory it may have, what combiners hold is taken from it, and so many keys combine badly anyway. */
 bool groups_full(const groups_t *g, const kstate_env_t *state) {
     bool scarce = state && kstate_env_memory(state) && kstate_env_used(state) > kstate_env_memory(state) / 4;

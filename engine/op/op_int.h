@@ -64,6 +64,7 @@ void groups_prefetch(const groups_t *g, int64_t ns, uint64_t hash);
 void groups_prefetch_entry(const groups_t *g, int64_t ns, uint64_t hash);
 uint32_t groups_count(const groups_t *g);
 void groups_own(groups_t *g, const agg_set_t *set, uint32_t from); /* what aggregates of groups from `from` on hold outside of their blocks counts, too */
+size_t groups_bytes(const groups_t *g);
 bool groups_full(const groups_t *g, const kstate_env_t *state); /* a combiner must let go; state (may be NULL) says whether memory is scarce */
 /* Group i in the order of creation. */
 void *groups_at(const groups_t *g, uint32_t i, int64_t *ret_ns, slice_t *ret_key);
@@ -80,6 +81,7 @@ typedef struct combiner {
     bool flushing;   /* the table was full: the batch at hand is in it already */
     uint32_t at;     /* next group to emit */
     uint64_t rows;   /* in the table */
+    uint64_t measured_rows, measured_groups; /* of tables let go since the last decision, those that tell something */
     uint64_t pass;   /* rows that pass it, before it is tried again */
 } combiner_t;
 void combiner_open(combiner_t *c, const plan_op_t *p);

@@ -36,7 +36,7 @@ typedef struct session_agg {
     uint32_t nready;
     bool firing;
     int64_t end;
-    uint64_t cursor;
+    kstate_scan_t scan;
 } session_agg_t;
 
 static session_t *session_at(const session_agg_t *w, const sessions_t *s, uint32_t i) {
@@ -300,10 +300,10 @@ static op_status_t session_fire(op_t *op, int64_t clock, out_t *out, err_t **ret
     slice_t keys[FIRE_ROWS];
     uint32_t n;
     while (w->firing || (kstate_first_ns(w->ends, &w->end) && window_trigger(&w->time, w->end) <= clock)) {
-        if (!w->firing) w->cursor = 0;
+        if (!w->firing) w->scan = (kstate_scan_t){.ns = w->end};
         w->firing = true;
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = kstate_scan(w->ends, w->end, &w->cursor, marks, FIRE_ROWS, &n))) return OP_FAIL;
+        if ((*reterr = kstate_scan(w->ends, &w->scan, marks, FIRE_ROWS, &n))) return OP_FAIL;
         for (uint32_t i = 0; i < n; i++) {
             keys[i] = kstate_key(w->ends, marks[i]);
             if ((*reterr = take_session(w, marks[i]))) return OP_FAIL;
@@ -344,6 +344,7 @@ static kstate_t *session_state(op_t *op, int slot) {
 static void session_close(op_t *op) {
     session_agg_t *w = op->self;
     clear_ready(w);
+    kstate_scan_stop(NULL, &w->scan);
     kstate_close(w->ks);
     kstate_close(w->ends);
     agg_set_free(w->set);

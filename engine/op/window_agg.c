@@ -12,6 +12,7 @@
  *  4. Processing time: a row is of the slice of the clock; a slice that has fired already (rows of a combiner on a
  *     faster worker) is not opened again: such rows count in the next. At the end of input all windows fire. */
 #include "engine/op/op_int.h"
+#include "state/kstate_env.h"
 #include <stdlib.h>
 
 typedef struct window_agg {
@@ -32,9 +33,11 @@ typedef struct window_agg {
     int64_t end, fired_end;
     int64_t *parts; /* its slices that hold rows */
     int nparts, cap_parts;
-    groups_t *merged; /* more than one slice: their groups */
+    kstate_scan_t scan;  /* one slice */
+    groups_t *merged;    /* more than one: the groups of some key groups, .. */
     uint32_t merged_at;
-    uint64_t cursor;
+    int kg_next, kg_hi;  /* .. those before kg_next; .. */
+    int kg_step;         /* .. so many at once, that what is merged at once stays small */
 } window_agg_t;
 
 static err_t *window_agg_open(op_t *op) {
@@ -191,11 +194,10 @@ static void add_part(window_agg_t *w, int64_t slice) {
     w->parts[w->nparts++] = slice;
 }
 
-static err_t *merge_part(window_agg_t *w, int64_t slice) {
-    uint64_t cursor = 0;
+static err_t *merge_part(window_agg_t *w, kstate_scan_t *s) {
     void *values[256];
     for (uint32_t n;;) {
-        TRY(kstate_scan(w->ks, slice, &cursor, values, ARRAY_LEN(values), &n));
+        TRY(kstate_scan(w->ks, s, values, ARRAY_LEN(values), &n));
         if (n == 0) return NULL;
         for (uint32_t i = 0; i < n; i++) {
             bool created;
@@ -207,23 +209,62 @@ static err_t *merge_part(window_agg_t *w, int64_t slice) {
     }
 }
 
-static err_t *begin_window(window_agg_t *w) {
+static void clear_merged(window_agg_t *w) {
+    for (uint32_t i = 0; w->merged && i < groups_count(w->merged); i++) {
+        int64_t ns;
+        slice_t key;
+        agg_set_clear(w->set, agg_accs(groups_at(w->merged, i, &ns, &key)));
+    }
+    if (w->merged) groups_clear(w->merged);
+    w->merged_at = 0;
+}
+
+static err_t *merge_next(window_agg_t *w) {
+    clear_merged(w);
+    int lo = w->kg_next;
+    w->kg_next = MIN(lo + w->kg_step, w->kg_hi);
+    for (int i = 0; i < w->nparts; i++) {
+        kstate_scan_t s = {.ns = w->parts[i], .kg_lo = lo, .kg_hi = w->kg_next};
+        err_t *e = merge_part(w, &s);
+        kstate_scan_stop(w->ks, &s);
+        TRY(e);
+    }
+    groups_own(w->merged, w->set, 0);
+    kstate_beside(w->ks, groups_bytes(w->merged));
+    return NULL;
+}
+
+/* Key groups whose groups, merged, take a sixteenth of what all tables may have. */
+static int merge_step(op_t *op) {
+    window_agg_t *w = op->self;
+    int all = w->kg_hi - w->kg_next;
+    size_t memory = kstate_env_memory(op->env.state);
+    uint64_t entries = 0, live = kstate_entries(w->ks) - kstate_evicted(w->ks);
+    if (!memory) return all;
+    for (int i = 0; i < w->nparts; i++) entries += kstate_ns_entries(w->ks, w->parts[i]);
+    uint64_t each = live ? kstate_bytes(w->ks) / live : 2 * (AGG_HEAD + agg_set_size(w->set));
+    uint64_t portions = entries * each / MAX(memory / 16, (size_t)1) + 1;
+    return MAX((int)((uint64_t)all / portions), 1);
+}
+
+static void begin_window(op_t *op) {
+    window_agg_t *w = op->self;
     int64_t start = window_start_of(&w->time.math, w->end), slice;
     bool single = w->time.attached;
     w->firing = true;
     w->nparts = 0;
-    w->cursor = 0;
     if (single) {
         add_part(w, w->end);
     } else {
         for (bool any = kstate_first_ns(w->ks, &slice); any && slice <= w->end; any = kstate_next_ns(w->ks, slice, &slice))
             if (slice > start) add_part(w, slice);
     }
-    if (w->nparts < 2) return NULL;
+    if (w->nparts == 1) w->scan = (kstate_scan_t){.ns = w->parts[0]};
+    if (w->nparts < 2) return;
     if (!w->merged) w->merged = groups_new(AGG_HEAD + agg_set_size(w->set));
-    w->merged_at = 0;
-    for (int i = 0; i < w->nparts; i++) TRY(merge_part(w, w->parts[i]));
-    return NULL;
+    w->kg_next = key_group_lo(op->env.subtask, op->env.parallelism);
+    w->kg_hi = key_group_lo(op->env.subtask + 1, op->env.parallelism);
+    w->kg_step = merge_step(op);
 }
 
 /* One batch of the window; *ret_done when it was the last. */
@@ -233,15 +274,16 @@ static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
     void *values[1024];
     uint32_t n = 0, got = 0;
     if (w->nparts >= 2) {
+        if (w->merged_at == groups_count(w->merged)) TRY(merge_next(w));
         uint32_t all = groups_count(w->merged);
         for (; w->merged_at < all && n < ARRAY_LEN(values); w->merged_at++) {
             int64_t ns;
             agg_head_t *h = groups_at(w->merged, w->merged_at, &ns, &keys[n]);
             if (h->rows > 0) values[n++] = agg_accs(h);
         }
-        *ret_done = w->merged_at == all;
+        *ret_done = w->merged_at == all && w->kg_next == w->kg_hi;
     } else {
-        if (w->nparts == 1) TRY(kstate_scan(w->ks, w->parts[0], &w->cursor, values, ARRAY_LEN(values), &got));
+        if (w->nparts == 1) TRY(kstate_scan(w->ks, &w->scan, values, ARRAY_LEN(values), &got));
         for (uint32_t i = 0; i < got; i++) {
             if (((agg_head_t *)values[i])->rows <= 0) continue;
             keys[n] = kstate_key(w->ks, values[i]);
@@ -252,17 +294,11 @@ static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
     return emit_window(op, keys, values, n, out);
 }
 
-static void clear_merged(window_agg_t *w) {
-    for (uint32_t i = 0; w->merged && i < groups_count(w->merged); i++) {
-        int64_t ns;
-        slice_t key;
-        agg_set_clear(w->set, agg_accs(groups_at(w->merged, i, &ns, &key)));
-    }
-    if (w->merged) groups_clear(w->merged);
-}
-
 static void finish_window(window_agg_t *w) {
-    if (w->nparts >= 2) clear_merged(w);
+    if (w->nparts >= 2) {
+        clear_merged(w);
+        kstate_beside(w->ks, 0);
+    }
     for (int i = 0; i < w->nparts; i++)
         if (last_end(w, w->parts[i]) <= w->end) kstate_drop_ns(w->ks, w->parts[i]);
     w->fired_end = w->end;
@@ -272,7 +308,7 @@ static void finish_window(window_agg_t *w) {
 static op_status_t fire_until(op_t *op, int64_t clock, out_t *out, err_t **reterr) {
     window_agg_t *w = op->self;
     while (w->firing || next_window(w, clock)) {
-        if (!w->firing && (*reterr = begin_window(w))) return OP_FAIL;
+        if (!w->firing) begin_window(op);
         for (bool done = false; !done;) {
             if (out_full(out)) return OP_MORE;
             if ((*reterr = fire_chunk(op, out, &done))) return OP_FAIL;
@@ -309,6 +345,7 @@ static void window_agg_close(op_t *op) {
     window_agg_t *w = op->self;
     clear_merged(w);
     groups_free(w->merged);
+    kstate_scan_stop(NULL, &w->scan);
     keyed_free(&w->keyed);
     kstate_close(w->ks);
     agg_set_free(w->set);

@@ -144,6 +144,7 @@ struct rig {
     uint32_t poll_rows;  /* at most, per poll */
     bool unbounded;      /* waits at the end of the data instead of ending */
     size_t channel_bytes;
+    size_t memory;       /* of all keyed state; complete epochs go into a base at once, and what it has may be evicted; 0: no bound */
     uint32_t sink_refuses; /* one in so many writes is refused at first; 0 never */
     uint32_t sink_settles; /* one in so many questions whether an epoch is durable outside is answered yes; 0 all */
     bool sink_holds;       /* only epochs up to `settled` are durable outside */
@@ -298,6 +299,19 @@ static void rig_complete(rig_t *r, epoch_t e) {
         r->stage_wm[i] = wm[i];
     }
     for (int i = 0; i < r->ntasks; i++) ck_ok(task_complete(r->tasks[i], e));
+    base_db_t *base;
+    if (!r->memory) return;
+    ck_ok(kstate_env_need_base(r->env, &base));
+    for (int i = 0; i < r->nseals; i++)
+        for (int k = 0; r->seals[i]->epoch == e && k < r->seals[i]->nstates; k++) {
+            state_seal_t *s = &r->seals[i]->states[k];
+            if (s->slot >= 0) ck_ok(base->apply(base, s->fingerprint, s->slot, buf_slice(&s->bytes)));
+        }
+    kstate_env_set_applied(r->env, e);
+}
+static err_t *rig_open_base(void *arg, base_db_t **ret) {
+    *ret = base_new_memory();
+    return NULL;
 }
 
 static void rig_sealed(void *arg, task_seal_t *s) {
@@ -313,7 +327,7 @@ static int rig_parallelism(const rig_t *r, int stage) { return stage_parallelism
 static void rig_build(rig_t *r) {
     the_rig = r;
     const plan_t *p = r->plan;
-    kstate_env_conf_t conf = {0};
+    kstate_env_conf_t conf = {.memory = r->memory, .open_base = rig_open_base};
     r->env = kstate_env_new(&conf);
     channel_in_t **ins[8][16] = {{0}};
     channel_out_t **outs[8][16] = {{0}};

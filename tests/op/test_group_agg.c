@@ -252,6 +252,46 @@ START_TEST(upserts_become_a_changelog) {
 }
 END_TEST
 
+/* The sweep reads evicted groups, forgets those whose time is over, and leaves the others where they are. */
+static row_t of_two_ages(int split, int64_t i) {
+    static char text[16];
+    snprintf(text, sizeof text, "%d", (int)i);
+    return (row_t){text, 1, i, ROW_INSERT};
+}
+START_TEST(evicted_groups_are_forgotten_after_their_time_to_live_too) {
+    enum { OLD = 6000, YOUNG = 500 };
+    plan_t *p = group_plan(1, false, false, false);
+    p->stages[1]->ops[1]->state_ttl_ms = 10000;
+    rig_t *r = rig_new(p, of_two_ages, 1, OLD);
+    r->unbounded = true;
+    r->poll_rows = 500;
+    r->memory = 60000;
+    rig_build(r);
+    rig_run(r, 200, 5);
+    task_stats_t st;
+    task_stats(r->tasks[1], &st);
+    ck_assert_uint_eq(st.state_entries, OLD);
+    r->now += 12000;
+    r->per_split = OLD + YOUNG;
+    rig_run(r, 100, 5);
+    uint64_t most = 0;
+    for (int i = 0; i < 400; i++) {
+        rig_run(r, 5, i % 10 == 0 ? 5 : 0);
+        r->now += 15;
+        task_stats(r->tasks[1], &st);
+        most = MAX(most, st.state_bytes);
+        if (st.state_entries == YOUNG) break;
+    }
+    ck_assert_uint_eq(st.state_entries, YOUNG); /* well before the young ones' time is over */
+    ck_assert_uint_lt(most, OLD * 100);         /* never all of them at once */
+    r->now += 20000;
+    for (int i = 0; i < 400; i++, r->now += 15) rig_run(r, 5, i % 10 == 0 ? 5 : 0);
+    task_stats(r->tasks[1], &st);
+    ck_assert_uint_eq(st.state_entries, 0);
+    rig_free(r);
+}
+END_TEST
+
 /* 10,000 rows of as many keys, or of four; then 200 rows of one. */
 static int first_keys;
 static row_t then_one(int split, int64_t i) {
@@ -300,6 +340,36 @@ START_TEST(keys_that_do_not_repeat_pass_the_combiner_and_lose_nothing) {
 }
 END_TEST
 
-TESTS("group_agg", keys_that_do_not_repeat_pass_the_combiner_and_lose_nothing,
+static row_t one_key(int split, int64_t i) { return (row_t){"one", 1, i, ROW_INSERT}; }
+
+/* Where memory is scarce a combiner's table is full with a few thousand groups: what several of them show counts together. */
+START_TEST(a_combiner_that_combines_nothing_steps_aside_also_when_memory_is_scarce) {
+    rig_t *r = rig_new(group_plan(1, true, false, false), of_two_ages, 1, 20000);
+    r->unbounded = true;
+    r->poll_rows = 1000;
+    r->memory = 8 << 20; /* a table has a sixteenth: some 6,000 of these groups */
+    rig_build(r);
+    rig_run(r, 100, 0);
+    rig_inject(r, 0);
+    rig_run(r, 50, 0);
+    task_stats_t st;
+    task_stats(r->tasks[1], &st);
+    ck_assert_uint_eq(st.state_entries, 20000);
+    size_t before = strlen(rig_output(r));
+    r->rows = one_key;
+    r->per_split = 20200;
+    r->poll_rows = 17;
+    rig_run(r, 100, 0);
+    rig_inject(r, 0);
+    rig_run(r, 50, 0);
+    int changes = 0;
+    for (const char *l = rig_output(r) + before; (l = strstr(l, " one|")); l++) changes++;
+    ck_assert_int_eq(changes, 2 * ((200 + 16) / 17) - 1); /* not combined: each batch is a change */
+    rig_free(r);
+}
+END_TEST
+
+TESTS("group_agg", evicted_groups_are_forgotten_after_their_time_to_live_too,
+      a_combiner_that_combines_nothing_steps_aside_also_when_memory_is_scarce, keys_that_do_not_repeat_pass_the_combiner_and_lose_nothing,
       the_changelog_adds_up_to_the_result, an_unchanged_result_is_not_emitted, a_group_is_born_changes_and_dies,
       batch_mode_emits_once_at_the_end, a_global_aggregate_over_nothing, a_group_is_forgotten_after_its_time_to_live, upserts_become_a_changelog)

@@ -81,6 +81,27 @@ START_TEST(every_kind_of_window_equals_recomputation) {
 }
 END_TEST
 
+/* Slices that are in the base only are read for the window that fires, a few key groups at a time where slices are merged. */
+START_TEST(every_kind_of_window_fires_from_state_larger_than_memory) {
+    static const size_t memory[] = {1, 3000, 12000};
+    for (size_t k = 0; k < ARRAY_LEN(specs); k++) {
+        char *want = expected(specs[k], bursts, 2, 150);
+        for (size_t m = 0; m < ARRAY_LEN(memory); m++) {
+            rig_t *r = rig_new(window_plan(specs[k], 2, true, k % 2), bursts, 2, 150);
+            r->memory = memory[m];
+            r->channel_bytes = 1;
+            r->poll_rows = 7;
+            rng_seed(&r->rng, k * 3 + m + 1);
+            rig_build(r);
+            rig_finish(r, 4);
+            assert_same_lines(rig_output(r), want);
+            rig_free(r);
+        }
+        free(want);
+    }
+}
+END_TEST
+
 START_TEST(windows_survive_kills) {
     for (size_t k = 0; k < ARRAY_LEN(specs); k++) {
         char *want = expected(specs[k], bursts, 2, 150);
@@ -302,6 +323,39 @@ START_TEST(a_large_window_leaves_in_parts) {
 }
 END_TEST
 
+/* 20,000 keys of which most are evicted: the window fires without bringing them back, and its barrier finds it whole. Over slices of one
+ * second, too, merged into windows of three. */
+START_TEST(a_window_larger_than_memory_fires_in_portions) {
+    for (int hop = 0; hop < 2; hop++) {
+        plan_t *p = window_plan((window_spec_t){.kind = hop ? WINDOW_HOP : WINDOW_TUMBLE, .size_ms = 3000, .slide_ms = hop ? 1000 : 3000}, 1, true, false);
+        rig_t *r = rig_new(p, wide, 1, 19999);
+        r->memory = 200000;
+        r->poll_rows = 100;
+        r->unbounded = true;
+        rig_build(r);
+        rig_run(r, 2000, 4);
+        kstate_env_set_memory(r->env, r->memory / 4);
+        rig_run(r, 20, 4);
+        kstate_env_set_memory(r->env, r->memory);
+        size_t before = kstate_env_used(r->env), most = 0;
+        ck_assert_uint_lt(before, r->memory);
+        r->per_split = 20000; /* the row that ends it all */
+        for (int i = 0; i < 4000 && !r->ended[1]; i++) {
+            rig_run(r, 1, 0);
+            most = MAX(most, kstate_env_used(r->env));
+        }
+        rig_inject(r, 0);
+        rig_run(r, 100, 0);
+        ck_assert_uint_eq(r->complete, r->injected);
+        int lines = 0;
+        for (char *l = rig_output(r); (l = strchr(l, '\n')); l++) lines++;
+        ck_assert_int_eq(lines, hop ? 3 * 19999 : 19999);
+        ck_assert_msg(most < before + r->memory / 2 + (512 << 10), "%zu bytes before, %zu at most", before, most);
+        rig_free(r);
+    }
+}
+END_TEST
+
 /* The windows of a TVF without aggregation, aggregated by their columns ("attached"). */
 START_TEST(assigned_windows_are_attached) {
     for (size_t k = 2; k < ARRAY_LEN(specs); k += 3) {
@@ -361,7 +415,8 @@ START_TEST(days_are_those_of_the_session_zone) {
 }
 END_TEST
 
-TESTS("window_agg", days_are_those_of_the_session_zone, every_kind_of_window_equals_recomputation, windows_survive_kills, the_late_rule_is_exact,
+TESTS("window_agg", days_are_those_of_the_session_zone, every_kind_of_window_equals_recomputation, windows_survive_kills,
+      every_kind_of_window_fires_from_state_larger_than_memory, a_window_larger_than_memory_fires_in_portions, the_late_rule_is_exact,
       a_row_late_for_one_window_counts_in_the_next, a_restored_window_is_not_opened_again, batch_mode_drops_nothing,
       processing_time_windows_fire_by_the_clock, sessions_equal_recomputation, a_bridge_merges_sessions, a_large_window_leaves_in_parts,
       assigned_windows_are_attached)

@@ -141,6 +141,17 @@ static err_t *restore_sink(void *arg, uint64_t fingerprint, int op, int lane, ep
     lanes_feed(rt->lanes, fingerprint, lane, epoch, &copy);
     return NULL;
 }
+static err_t *restore_spill(void *arg) {
+    srt_t *rt = arg;
+    for (int i = 0; i < rt->ntasks; i++) task_forget(rt->tasks[i].task);
+    sim_log(rt->w->p->s, "%s: restored state does not fit: by way of the base", rt->w->p->name);
+    return NULL;
+}
+static err_t *restore_reload(void *arg) {
+    srt_t *rt = arg;
+    for (int i = 0; i < rt->ntasks; i++) TRY(task_reload(rt->tasks[i].task));
+    return NULL;
+}
 static base_range_t *ranges_of(const srt_t *rt, int *ret_n) {
     base_range_t *out = NULL;
     int n = 0;
@@ -168,7 +179,7 @@ static err_t *restore_all(srt_t *rt) {
         rt->applier = applier_new(&ac);
     }
     for (int i = 0; !e && i < rt->ntasks; i++) e = build_task(rt, &rt->tasks[i]);
-    restore_sink_t sink = {rt, restore_task, restore_state, restore_sink};
+    restore_sink_t sink = {rt, restore_task, restore_state, restore_sink, restore_spill, restore_reload};
     if (!e) e = restore_replay(r, rt->applier, &sink);
     if (!e && m->nbases) sim_reach(rt->w->p->s, ROW_BASES_USED);
     rt->bytes = restore_bytes(r);

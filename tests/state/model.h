@@ -87,9 +87,9 @@ __attribute__((unused)) static void model_check(const model_t *m, kstate_t *ks, 
         }
         ck_assert_msg(more && at == model_ns(n), "namespace %d is missing", n);
         void *got[100];
-        uint64_t cursor = 0;
+        kstate_scan_t s = {.ns = at};
         for (uint32_t c = 1; c;) {
-            ck_ok(kstate_scan(ks, at, &cursor, got, 100, &c));
+            ck_ok(kstate_scan(ks, &s, got, 100, &c));
             for (uint32_t i = 0; i < c; i++, have++) {
                 int k = model_key_of(kstate_key(ks, got[i]));
                 ck_assert(m->present[n][k]);

@@ -113,6 +113,168 @@ START_TEST(an_epoch_larger_than_a_round_goes_into_the_base_in_parts) {
 }
 END_TEST
 
+/* ---- scans of what does not fit in memory */
+static void *number_of(kstate_t *ks, uint64_t i, bool create) {
+    void *v;
+    ck_ok(kstate_get(ks, 0, hash_bytes(&i, sizeof i), slice_of(&i, sizeof i), create, NULL, &v));
+    return v;
+}
+/* A table of n numbers in namespace 0, all of them in the base as of epoch 1, with memory for a tenth. */
+static kstate_t *spilled(world_t *w, applier_t *a, uint64_t n) {
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    for (uint64_t i = 0; i < n; i++) ((val_t *)number_of(ks, i, true))->number = i;
+    buf_t sealed = buf_make(1 << 26);
+    kstate_seal(ks, 1, &sealed);
+    add_changes(a, 1, buf_slice(&sealed));
+    buf_free(&sealed);
+    applier_complete(a, 1);
+    ck_ok(applier_apply(a, 1));
+    kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(ks));
+    ck_assert_uint_gt(kstate_evicted(ks), n * 8 / 10);
+    return ks;
+}
+
+START_TEST(a_scan_of_a_namespace_larger_than_memory_takes_a_portion_of_it_at_a_time) {
+    for (int rocks = 0; rocks < 2; rocks++) {
+        enum { N = 40000 };
+        world_t *w = world_new(rocks, 16 << 20);
+        applier_t *a = applier_make(w);
+        kstate_t *ks = spilled(w, a, N);
+        for (uint64_t i = 0; i < N; i += 7) { /* in memory newer than in the base, or deleted there */
+            val_t *v = number_of(ks, i, false);
+            if (i % 2) kstate_delete(ks, v);
+            else kstate_dirty(ks, v), v->number = i + N;
+        }
+        uint64_t evicted = kstate_evicted(ks);
+        size_t before = kstate_bytes(ks);
+        static uint8_t seen[N];
+        memset(seen, 0, sizeof seen);
+        void *got[500];
+        int parts[] = {0, 100, 101, 700, 1024}; /* key groups by parts, too: together they are everything */
+        for (int p = -1; p < 4; p++) {
+            kstate_scan_t s = {.kg_lo = p < 0 ? 0 : parts[p], .kg_hi = p < 0 ? 0 : parts[p + 1]};
+            for (uint32_t n = 1; n;) {
+                ck_ok(kstate_scan(ks, &s, got, ARRAY_LEN(got), &n));
+                for (uint32_t i = 0; i < n; i++) {
+                    uint64_t k, number = ((val_t *)got[i])->number;
+                    memcpy(&k, kstate_key(ks, got[i]).p, sizeof k);
+                    ck_assert_uint_eq(kstate_hash(ks, got[i]), hash_bytes(&k, sizeof k));
+                    ck_assert(k < N && number == (k % 7 == 0 ? k + N : k));
+                    seen[k]++;
+                }
+                ck_assert_uint_lt(kstate_bytes(ks), before + (256 << 10)); /* no more than a portion on top */
+                ck_ok(kstate_evict(ks));                                   /* and what is in memory stays where it is */
+            }
+        }
+        for (uint64_t i = 0; i < N; i++) ck_assert_int_eq(seen[i], i % 7 == 0 && i % 2 ? 0 : 2);
+        ck_assert_uint_ge(kstate_evicted(ks), evicted); /* nothing has become hot */
+        kstate_close(ks);
+        ck_assert_uint_eq(kstate_env_used(w->env), 0);
+        applier_free(a);
+        world_free(w);
+    }
+}
+END_TEST
+
+START_TEST(what_a_scan_deletes_of_evicted_entries_is_sealed_and_stays_deleted) {
+    enum { N = 20000 };
+    world_t *w = world_new(false, 16 << 20);
+    applier_t *a = applier_make(w);
+    kstate_t *ks = spilled(w, a, N);
+    kstate_scan_t s = {.weak = true};
+    void *got[512];
+    uint64_t seen = 0, left = 0;
+    for (uint32_t n = 1; n;) {
+        ck_ok(kstate_scan(ks, &s, got, ARRAY_LEN(got), &n));
+        for (uint32_t i = 0; i < n; i++, seen++) {
+            uint64_t number = ((val_t *)got[i])->number;
+            if (number % 3) kstate_delete(ks, got[i]);
+            else if (number % 2) kstate_dirty(ks, got[i]), ((val_t *)got[i])->number = 7;
+        }
+    }
+    ck_assert_uint_eq(seen, N);
+    ck_assert_uint_eq(kstate_entries(ks), (N + 2) / 3);
+    buf_t b = buf_make(1 << 26);
+    kstate_seal(ks, 2, &b);
+    add_changes(a, 2, buf_slice(&b));
+    for (int round = 0; round < 2; round++) { /* before the base knows, and after */
+        for (uint64_t i = 0; i < N; i += 11) {
+            val_t *v = number_of(ks, i, false);
+            ck_assert_msg((v == NULL) == (i % 3 != 0), "key %d", (int)i);
+            if (v) ck_assert_uint_eq(v->number, i % 2 ? 7 : i);
+        }
+        applier_complete(a, 2);
+        ck_ok(applier_apply(a, 2));
+        for (int i = 0; i < 4; i++) ck_ok(kstate_evict(ks));
+    }
+    for (uint32_t n = 1; n; left += n) ck_ok(kstate_scan(ks, &s, got, ARRAY_LEN(got), &n));
+    ck_assert_uint_eq(left, (N + 2) / 3);
+    buf_free(&b);
+    kstate_close(ks);
+    ck_assert_uint_eq(kstate_env_used(w->env), 0);
+    applier_free(a);
+    world_free(w);
+}
+END_TEST
+
+/* After a rescale: a DROP of another task's key groups over a namespace of which most is evicted. */
+START_TEST(a_drop_of_some_key_groups_takes_evicted_entries_along) {
+    enum { N = 20000 };
+    world_t *w = world_new(false, 16 << 20);
+    applier_t *a = applier_make(w);
+    kstate_t *ks = spilled(w, a, N);
+    buf_t b = buf_make(1 << 16);
+    change_header(&b);
+    change_drop_range(&b, 0, 100, 612);
+    ck_ok(kstate_apply(ks, buf_slice(&b)));
+    uint64_t want = 0;
+    for (uint64_t i = 0; i < N; i++) {
+        int kg = (int)(hash_bytes(&i, sizeof i) % 1024);
+        bool kept = kg < 100 || kg >= 612;
+        want += kept;
+        if (i % 5 == 0) ck_assert((number_of(ks, i, false) != NULL) == kept);
+    }
+    ck_assert_uint_eq(kstate_entries(ks), want);
+    buf_free(&b);
+    kstate_close(ks);
+    applier_free(a);
+    world_free(w);
+}
+END_TEST
+
+/* A COUNT(DISTINCT ..) of one key: marked dirty once an epoch, growing all the time. */
+START_TEST(a_value_that_grows_within_an_epoch_is_seen_to_grow) {
+    world_t *w = world_new(false, 1 << 20);
+    kstate_env_set_unsealed_max(w->env, 100 << 10);
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    val_t *v = number_of(ks, 1, true);
+    size_t before = kstate_bytes(ks);
+    for (int mb = 1; mb <= 3; mb++) {
+        kstate_dirty(ks, v);
+        free(v->text);
+        v->text = xprintf("%0*d", mb << 20, 7);
+        kstate_measure(ks);
+        ck_assert_uint_ge(kstate_bytes(ks), before + ((size_t)mb << 20));
+        ck_assert_uint_lt(kstate_bytes(ks), before + ((size_t)mb << 20) + 4096);
+    }
+    ck_assert(kstate_env_over(w->env) && kstate_env_hold(w->env)); /* no row more, until it is sealed and in the base */
+    kstate_dirty(ks, v);
+    val_clear(NULL, v);
+    kstate_measure(ks);
+    ck_assert_uint_lt(kstate_bytes(ks), before + 4096);
+    kstate_dirty(ks, v);
+    kstate_drop_ns(ks, 0); /* and what is gone before it is measured does no harm */
+    number_of(ks, 2, true);
+    kstate_measure(ks);
+    kstate_close(ks);
+    ck_assert_uint_eq(kstate_env_used(w->env), 0);
+    world_free(w);
+}
+END_TEST
+
 /* k is evicted as of epoch 1, read back, changed and deleted in 2; the base has 1 only. A miss must not bring it back. */
 /* Hazards A5: what the base does not hold yet cannot leave memory, so rows must stop coming until it does. */
 START_TEST(sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else) {
@@ -521,7 +683,9 @@ START_TEST(a_scan_and_a_load_end_when_their_attempt_is_cancelled) {
 }
 END_TEST
 
-TESTS("base", a_scan_and_a_load_end_when_their_attempt_is_cancelled, eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
+TESTS("base", a_scan_and_a_load_end_when_their_attempt_is_cancelled, a_scan_of_a_namespace_larger_than_memory_takes_a_portion_of_it_at_a_time,
+      what_a_scan_deletes_of_evicted_entries_is_sealed_and_stays_deleted, a_drop_of_some_key_groups_takes_evicted_entries_along,
+      a_value_that_grows_within_an_epoch_is_seen_to_grow, eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
       an_epoch_larger_than_a_round_goes_into_the_base_in_parts, sources_wait_for_the_barrier_before_one_epoch_is_too_large_to_be_copied,
       sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else, what_survives_an_eviction_does_not_keep_the_memory_of_what_left,
       a_base_upload_is_cancelled_before_its_next_file,

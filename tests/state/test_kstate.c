@@ -178,10 +178,11 @@ START_TEST(deleting_while_scanning_misses_nothing) {
     kstate_t *ks = small_table(env);
     val_t *v;
     for (int k = 0; k < 500; k++) ck_ok(ks_get(ks, 9, k, true, NULL, &v));
-    uint64_t cursor = 0, seen = 0;
+    kstate_scan_t s = {.ns = model_ns(9)};
+    uint64_t seen = 0;
     void *got[7];
     for (uint32_t n = 1; n; seen += n) {
-        ck_ok(kstate_scan(ks, model_ns(9), &cursor, got, 7, &n));
+        ck_ok(kstate_scan(ks, &s, got, 7, &n));
         for (uint32_t i = 0; i < n; i++) kstate_delete(ks, got[i]);
     }
     ck_assert_uint_eq(seen, 500);

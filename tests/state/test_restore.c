@@ -23,7 +23,10 @@ typedef struct worker {
     applier_t *applier;
     int subtask;
     buf_t heard; /* operator bytes and lane segments given back by a restore */
+    bool spilled, reloaded;
+    size_t most; /* that tables and what waits for the base had while it was restored */
 } worker_t;
+static size_t memory_of_workers; /* 0: no bound */
 
 static disk_t *kept; /* of the tests about copies */
 
@@ -40,12 +43,32 @@ static err_t *open_base(void *arg, base_db_t **ret) {
 
 static err_t *on_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
     worker_t *w = arg;
-    if (slot >= 0) return kstate_apply(w->ks, bytes);
+    if (slot >= 0) {
+        ck_assert(!w->spilled);
+        err_t *e = kstate_apply(w->ks, bytes);
+        w->most = MAX(w->most, kstate_env_used(w->env));
+        return e;
+    }
     buf_printf(&w->heard, "op:%.*s ", (int)bytes.len, (const char *)bytes.p);
     return NULL;
 }
+static err_t *on_spill(void *arg) {
+    worker_t *w = arg;
+    ck_assert(!w->spilled);
+    w->spilled = true;
+    kstate_forget(w->ks);
+    return NULL;
+}
+static err_t *on_reload(void *arg) {
+    worker_t *w = arg;
+    ck_assert(w->spilled && !w->reloaded);
+    w->reloaded = true;
+    return kstate_reload(w->ks);
+}
 static err_t *on_task(void *arg, int stage, int subtask) {
-    buf_printf(&((worker_t *)arg)->heard, "<%d>", subtask);
+    worker_t *w = arg;
+    w->most = MAX(w->most, kstate_env_used(w->env));
+    buf_printf(&w->heard, "<%d>", subtask);
     return NULL;
 }
 static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t epoch, uint64_t rows, slice_t segment) {
@@ -61,7 +84,7 @@ static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool roc
     snprintf(w->dir, sizeof w->dir, "%s/%s-%d", root, name, (int)attempt);
     AUTO(auto_free) char *mk = xprintf("mkdir -p %s", w->dir);
     ck_assert_int_eq(system(mk), 0);
-    kstate_env_conf_t conf = {0, open_base, w};
+    kstate_env_conf_t conf = {memory_of_workers, open_base, w};
     w->env = kstate_env_new(&conf);
     w->heard = buf_make(1 << 20);
     changelog_id_t id = {JOB, 7, 1, attempt, name};
@@ -77,7 +100,7 @@ static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool roc
     }
     w->applier = applier_new(&ac);
     if (!e) e = kstate_open(w->env, FP, 0, lo, hi, &val_codec, &w->ks);
-    restore_sink_t sink = {w, on_task, on_state, on_sink};
+    restore_sink_t sink = {w, on_task, on_state, on_sink, on_spill, on_reload};
     if (!e && m) e = restore_replay(r, w->applier, &sink);
     restore_free(r);
     return e;
@@ -287,6 +310,60 @@ static void mixed_bases(bool rocks) {
 START_TEST(after_rescales_each_key_group_comes_from_its_youngest_base) { mixed_bases(false); }
 END_TEST
 START_TEST(the_same_over_rocksdb) { mixed_bases(true); }
+END_TEST
+START_TEST(the_same_with_memory_for_a_part_of_the_state) {
+    for (memory_of_workers = 2000; memory_of_workers <= 2000000; memory_of_workers *= 10) mixed_bases(memory_of_workers == 200000);
+    memory_of_workers = 0;
+}
+END_TEST
+
+/* 60 epochs of changes over a state ten times what may be in memory: it goes through to the base as it is read. */
+START_TEST(a_restore_needs_no_more_memory_than_its_share) {
+    enum { KEYS = 6000, MEMORY = 200 << 10 };
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    manifest_t *m = manifest_new();
+    worker_t w;
+    ck_ok(worker_start(&w, d, t.path, false, "w", 0, 1, 0, 1024, NULL));
+    for (epoch_t e = 1; e <= 60; e++) {
+        for (int i = 0; i < 100; i++) {
+            uint64_t k = (e * 100 + (uint64_t)i * 7) % KEYS;
+            void *v;
+            ck_ok(kstate_get(w.ks, 0, hash_bytes(&k, sizeof k), slice_of(&k, sizeof k), true, NULL, &v));
+            kstate_dirty(w.ks, v);
+            free(((val_t *)v)->text);
+            *(val_t *)v = (val_t){e, xprintf("%0300d", (int)k)};
+        }
+        worker_seal(&w, e, m);
+        if (e == 20) worker_base(&w, m);
+    }
+    uint64_t entries = kstate_entries(w.ks);
+    ck_assert_uint_gt(kstate_bytes(w.ks), 8 * MEMORY);
+    worker_die(&w);
+    manifest_t *now = reload(m);
+    memory_of_workers = MEMORY;
+    ck_ok(worker_start(&w, d, t.path, false, "w", 0, 2, 0, 1024, now));
+    memory_of_workers = 0;
+    ck_assert(w.spilled && w.reloaded);
+    ck_assert_msg(w.most < MEMORY + (128 << 10), "%zu bytes", w.most); /* one epoch's changes on top, and what is not reported yet */
+    ck_assert_uint_lt(kstate_env_used(w.env), MEMORY + (128 << 10));
+    ck_assert_uint_eq(kstate_entries(w.ks), entries);
+    ck_assert_uint_gt(kstate_evicted(w.ks), entries / 2);
+    ck_assert_uint_eq(kstate_env_applied(w.env), 60); /* so that all of it may be evicted */
+    for (epoch_t e = 1; e <= 60; e++) {
+        uint64_t k = (e * 100 + 99 * 7) % KEYS;
+        void *v;
+        ck_ok(kstate_get(w.ks, 0, hash_bytes(&k, sizeof k), slice_of(&k, sizeof k), false, NULL, &v));
+        ck_assert(v && ((val_t *)v)->number >= e && atoi(((val_t *)v)->text) == (int)k);
+        ck_ok(kstate_evict(w.ks));
+    }
+    worker_die(&w);
+    manifest_free(now);
+    manifest_free(m);
+    d->free(d);
+    tmp_free(&t);
+}
 END_TEST
 
 /* One worker, random life, crashes at any time, bases now and then, over several attempts: always the last complete epoch. */
@@ -608,5 +685,6 @@ END_TEST
 
 TESTS("restore", a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
       a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
-      the_same_over_rocksdb, a_long_life_with_crashes_equals_the_model,
+      the_same_over_rocksdb, the_same_with_memory_for_a_part_of_the_state, a_restore_needs_no_more_memory_than_its_share,
+      a_long_life_with_crashes_equals_the_model,
       files_of_a_savepoint_are_read_by_the_new_job, damage_is_named)

@@ -1,6 +1,9 @@
 /* The shares of one memory budget, and who gets what the hot tables have. */
 #include "tests/helpers/test.h"
+#include "common/clock.h"
 #include "worker/memory.h"
+#include <sched.h>
+#include <time.h>
 
 #define MB ((size_t)1 << 20)
 
@@ -37,11 +40,53 @@ END_TEST
 START_TEST(the_shares_of_any_budget_leave_room_for_state) {
     for (uint64_t budget = 64 * MB; budget <= 65536 * MB; budget *= 2) {
         memory_shares_t s = memory_shares(budget);
-        ck_assert_uint_le(s.base + s.apply_round + s.source_queues + s.sink_queues, budget * 5 / 8);
+        ck_assert_uint_le(s.base + s.apply_round + s.unsealed, budget * 3 / 8);
         ck_assert_uint_ge(s.changelog, 4 * MB);
     }
 }
 END_TEST
 
-TESTS("worker/memory", hot_tables_get_what_the_others_leave_and_never_less_than_an_eighth,
+/* Every 25 ms only where a moment matters: near the budget, or when memory has moved. */
+START_TEST(memory_far_below_its_budget_is_looked_at_seldom) {
+    ck_assert_int_eq(memory_wait_ms(512 * MB, 100 * MB, 0, MEMORY_LOOK_MS), MEMORY_LOOK_SELDOM_MS);
+    ck_assert_int_eq(memory_wait_ms(512 * MB, 100 * MB, 20 * MB, MEMORY_LOOK_SELDOM_MS), MEMORY_LOOK_MS);
+    ck_assert_int_eq(memory_wait_ms(512 * MB, 300 * MB, MB, MEMORY_LOOK_MS), 2 * MEMORY_LOOK_MS);
+    ck_assert_int_eq(memory_wait_ms(512 * MB, 300 * MB, MB, MEMORY_LOOK_SELDOM_MS), MEMORY_LOOK_SELDOM_MS);
+    ck_assert_int_eq(memory_wait_ms(512 * MB, 400 * MB, 0, MEMORY_LOOK_SELDOM_MS), MEMORY_LOOK_MS);
+    ck_assert_int_eq(memory_wait_ms(512 * MB, 900 * MB, 0, MEMORY_LOOK_SELDOM_MS), MEMORY_LOOK_MS);
+}
+END_TEST
+
+static int looks;
+static uint64_t count_looks(void) {
+    __atomic_fetch_add(&looks, 1, __ATOMIC_RELAXED);
+    return 10 * MB;
+}
+static void nothing(void *arg) {}
+START_TEST(tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom) {
+    memory_conf_t conf = {.budget = 640 * MB, .rss = count_looks, .pressed = nothing};
+    memory_t *m;
+    ck_ok(memory_new(&conf, &m));
+    kstate_env_t *e = kstate_env_new(NULL);
+    memory_add(m, e);
+    for (int i = 0; i < 20; i++) { /* each a 64th of the budget: the next look comes long before its time */
+        int before = __atomic_load_n(&looks, __ATOMIC_RELAXED);
+        kstate_env_hold_bytes(e, 11 * MB);
+        int64_t since = clock_mono_ms();
+        while (__atomic_load_n(&looks, __ATOMIC_RELAXED) == before && clock_mono_ms() - since < 5000) sched_yield();
+        ck_assert_int_ne(__atomic_load_n(&looks, __ATOMIC_RELAXED), before);
+    }
+    int before = __atomic_load_n(&looks, __ATOMIC_RELAXED);
+    struct timespec second = {1, 0};
+    nanosleep(&second, NULL);
+    ck_assert_int_le(__atomic_load_n(&looks, __ATOMIC_RELAXED) - before, 12);
+    kstate_env_hold_bytes(e, -(int64_t)(220 * MB));
+    memory_remove(m, e);
+    kstate_env_free(e);
+    memory_free(m);
+}
+END_TEST
+
+TESTS("worker/memory", memory_far_below_its_budget_is_looked_at_seldom, tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom,
+      hot_tables_get_what_the_others_leave_and_never_less_than_an_eighth,
       a_job_with_little_state_keeps_it_and_large_ones_share_the_rest, the_shares_of_any_budget_leave_room_for_state)

@@ -1,0 +1,131 @@
+/* kstate_scan.c: a namespace entry by entry, in portions. What is in memory comes first, by its slots; then the base is walked, and what
+ * the table does not have, alive or dead, is what was evicted: while a namespace has evicted entries, everything else of it that the base
+ * holds is in the table (kstate_int.h says why). */
+#include "state/kstate_int.h"
+#include <stdlib.h>
+
+#define PORTION_BYTES ((size_t)512 << 10) /* of values decoded at once, beside at least one */
+
+void ks_loose_free(kstate_t *ks) {
+    while (ks->nloose) ks_entry_free(ks, ks->loose[--ks->nloose]);
+}
+
+static void loose_remove(kstate_t *ks, entry_t *e) {
+    entry_t *last = ks->loose[--ks->nloose];
+    ks->loose[e->dirty_at] = last;
+    last->dirty_at = e->dirty_at;
+}
+
+void ks_adopt(kstate_t *ks, entry_t *e) {
+    ks_ns_t *n = e->ns;
+    ASSERT(n->evicted > 0 && !ks_ns_lookup(n, e->hash, entry_key(e)));
+    loose_remove(ks, e);
+    e->flags = 0;
+    ks_ns_insert(ks, n, e);
+    n->live++;
+    ks->live++;
+    ks_evicted_take(ks, n, 1);
+}
+
+typedef struct portion {
+    kstate_t *ks;
+    ks_ns_t *n;
+    kstate_scan_t *s;
+    void **ret;
+    uint32_t max, found;
+    size_t bytes;
+} portion_t;
+
+static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more) {
+    portion_t *p = arg;
+    kstate_t *ks = p->ks;
+    uint64_t hash = hash_bytes(key.p, key.len);
+    if (ks_ns_lookup(p->n, hash, key)) return NULL; /* newer in memory, alive or dead */
+    entry_t *e = ks_entry_alloc(ks, key);
+    e->hash = hash;
+    e->ns = p->n;
+    e->flags = ENTRY_LOOSE;
+    if (ks->nloose == ks->loose_cap) {
+        ks->loose_cap = ks->loose_cap ? 2 * ks->loose_cap : 256;
+        ks->loose = xrealloc(ks->loose, ks->loose_cap * sizeof *ks->loose);
+    }
+    e->dirty_at = ks->nloose;
+    ks->loose[ks->nloose++] = e;
+    if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
+    else memset(entry_value(e), 0, ks->codec.value_size);
+    int64_t loaded = ks->loaded; /* it leaves again by itself: nothing for an eviction to look for */
+    TRY(ks_value_decode(ks, e, value));
+    ks->loaded = loaded;
+    p->ret[p->found++] = entry_value(e);
+    p->bytes += ks->chunks[e->chunk].entry_size + e->heap;
+    *ret_more = p->found < p->max && p->bytes < PORTION_BYTES;
+    return NULL;
+}
+
+/* The place in the table is kept as one among the hashes, which are its order: so it means the same in a table that was made larger or
+ * smaller meanwhile (a weak scan). */
+static void take_slots(portion_t *p) {
+    kstate_scan_t *s = p->s;
+    const ks_ns_t *n = p->n;
+    uint64_t i = n->cap ? s->at >> n->shift : 0;
+    for (; i < n->cap && p->found < p->max; i++) {
+        const slot_t *slot = &n->slots[i];
+        int kg = hash_key_group(slot->hash);
+        if (!slot->e || kg < s->kg_lo || kg >= s->kg_hi || (slot->e->flags & ENTRY_DEAD)) continue;
+        p->ret[p->found++] = entry_value(slot->e);
+    }
+    s->below = i >= n->cap;
+    if (!s->below) s->at = i << n->shift;
+}
+
+static err_t *scan_end(kstate_t *ks, kstate_scan_t *s) {
+    bool whole = s->kg_lo == ks->kg_lo && s->kg_hi == ks->kg_hi && !s->weak;
+    uint64_t found = s->found, evicted = s->evicted;
+    kstate_scan_stop(ks, s);
+    if (whole && found != evicted)
+        return err_new(ERR_CORRUPT, "state base: operator %016" PRIx64 " evicted %" PRIu64 " entries of namespace %" PRId64
+                       ", the base has %" PRIu64, ks->fingerprint, evicted, s->ns, found);
+    return NULL;
+}
+
+static void scan_begin(kstate_t *ks, kstate_scan_t *s, ks_ns_t *n) {
+    if (s->kg_hi == 0) {
+        s->kg_lo = ks->kg_lo;
+        s->kg_hi = ks->kg_hi;
+    }
+    s->begun = true;
+    s->kg = s->kg_lo;
+    s->from = buf_make(BUF_MAX_DEFAULT);
+    s->evicted = n->evicted;
+    if (!s->weak) n->scanning = true;
+}
+
+err_t *kstate_scan(kstate_t *ks, kstate_scan_t *s, void **ret, uint32_t max, uint32_t *ret_n) {
+    *ret_n = 0;
+    ks_loose_free(ks);
+    ks_ns_t *n = ks_ns_find(ks, s->ns);
+    if (!n) {
+        kstate_scan_stop(ks, s);
+        return NULL;
+    }
+    if (!s->begun) scan_begin(ks, s, n);
+    portion_t p = {.ks = ks, .n = n, .s = s, .ret = ret, .max = max};
+    if (!s->below) take_slots(&p);
+    if (p.found == 0 && n->evicted && s->kg < s->kg_hi) {
+        base_db_t *b = kstate_env_base(ks->env);
+        ASSERT(b);
+        TRY(b->walk(b, ks->fingerprint, ks->slot, s->ns, &s->kg, s->kg_hi, &s->from, take_evicted, &p));
+        s->found += p.found;
+    }
+    *ret_n = p.found;
+    return p.found ? NULL : scan_end(ks, s);
+}
+
+void kstate_scan_stop(kstate_t *ks, kstate_scan_t *s) {
+    if (ks && s->begun && !s->weak) {
+        ks_ns_t *n = ks_ns_find(ks, s->ns);
+        if (n) n->scanning = false;
+    }
+    buf_free(&s->from);
+    *s = (kstate_scan_t){.ns = s->ns, .kg_lo = s->kg_lo, .kg_hi = s->kg_hi, .weak = s->weak};
+}
