@@ -88,6 +88,7 @@ static void print_tasks(const json_t *stages) {
                    (double)json_i64(t, "busy_permille", 0) / 10, (double)json_i64(t, "blocked_permille", 0) / 10, json_i64(t, "state_bytes", 0) >> 10);
             print_time(json_i64(t, "watermark", INT64_MIN));
             if (json_str(t, "holds_time", NULL)) printf(" held by %s", json_str(t, "holds_time", ""));
+            if (json_str(t, "blocked_on", NULL)) printf(" blocked on %s", json_str(t, "blocked_on", ""));
             putchar('\n');
         }
     }

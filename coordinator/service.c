@@ -75,6 +75,7 @@ static void render_task(json_writer_t *w, const coord_t *c, const job_worker_t *
     jw_kv_i64(w, "blocked_permille", t->blocked_permille);
     render_time(w, "watermark", t->watermark);
     if (t->holds_time) jw_kv_str(w, "holds_time", t->holds_time);
+    if (t->blocked_on) jw_kv_str(w, "blocked_on", t->blocked_on);
     jw_end_object(w);
 }
 

@@ -121,6 +121,7 @@ static err_t *init_node(node_t *n, int *nin, int *nout, int *nsource) {
         n->part = partitioner_new(n->op->hash, n->op->nhash, n->nchannels);
     }
     if (n->nchannels) n->rows = xcalloc((size_t)n->nchannels, sizeof *n->rows);
+    if (n->outs) n->blocked_ms = xcalloc((size_t)n->nchannels + 1, sizeof *n->blocked_ms);
     int inputs = n->op->kind == OP_EXCHANGE_IN ? n->nchannels : n->ninputs;
     if (inputs) n->align = align_new(inputs, env->restored_watermark);
     if (n->op->kind == OP_SOURCE) return open_source(n, env->splits ? &env->splits[(*nsource)++] : NULL);
@@ -182,6 +183,7 @@ static void node_free(node_t *n) {
     free(n->ins);
     free(n->outs);
     free(n->rows);
+    free(n->blocked_ms);
     partitioner_free(n->part);
     free(n->split_ended);
     free(n->injected);
@@ -344,10 +346,46 @@ static task_status_t task_status(task_t *t) {
     return ended ? TASK_ENDED : TASK_BLOCKED;
 }
 
+#define BLOCKED_HALF_MS 2000
+
 static void note_blocked(task_t *t) {
     bool full = false;
-    for (int i = 0; i < t->nnodes; i++) full |= t->nodes[i].op->kind == OP_EXCHANGE_OUT && node_full(&t->nodes[i]);
-    if (full && t->blocked_since < 0) t->blocked_since = t->now;
+    for (int k = 0; k < t->nnodes; k++) {
+        node_t *n = &t->nodes[k];
+        n->full_channel = -1;
+        for (int i = 0; n->outs && n->full_channel < 0 && i < n->nchannels; i++)
+            if (n->outs[i]->full(n->outs[i])) n->full_channel = i;
+        full |= n->full_channel >= 0;
+    }
+    if (full) t->blocked_since = t->now;
+}
+
+static void count_blocked(task_t *t) {
+    if (t->blocked_since < 0) return;
+    uint64_t ms = (uint64_t)(t->now - t->blocked_since);
+    bool halve = t->now - t->halved_ms >= BLOCKED_HALF_MS;
+    t->blocked_since = -1;
+    t->stats.blocked_ns += ms * 1000000;
+    if (halve) t->halved_ms = t->now;
+    for (int k = 0; k < t->nnodes; k++) {
+        node_t *n = &t->nodes[k];
+        if (n->outs && n->full_channel >= 0) n->blocked_ms[n->full_channel] += ms;
+        for (int i = 0; halve && n->outs && i < n->nchannels; i++) n->blocked_ms[i] /= 2;
+    }
+}
+
+/* Whom a channel leads to. A forward edge between equal parallelisms has one channel, to the subtask of the same number. */
+static void blocked_by(const task_t *t, const node_t *n, uint64_t *most, task_stats_t *ret) {
+    const plan_t *p = t->env.plan;
+    const plan_edge_t *e = NULL;
+    for (int i = 0; i < p->nedges && !e; i++)
+        if (p->edges[i]->id == n->op->edge) e = p->edges[i];
+    for (int i = 0; e && i < n->nchannels; i++) {
+        if (n->blocked_ms[i] <= *most) continue;
+        *most = n->blocked_ms[i];
+        ret->blocked_stage = e->to_stage;
+        ret->blocked_subtask = n->nchannels < stage_parallelism(p, p->stages[e->to_stage]) ? t->env.subtask : i;
+    }
 }
 
 static err_t *task_evict(task_t *t) {
@@ -368,10 +406,7 @@ task_status_t task_step(task_t *t, uint32_t budget, err_t **reterr) {
     ASSERT(t->started && !t->failed);
     int64_t now = t->env.now_ms(t->env.arg);
     t->now = t->eval.now_ms = MAX(now, t->now);
-    if (t->blocked_since >= 0) {
-        t->stats.blocked_ns += (uint64_t)(t->now - t->blocked_since) * 1000000;
-        t->blocked_since = -1;
-    }
+    count_blocked(t);
     for (int i = 0; i < t->nnodes; i++) t->nodes[i].wait = false;
     err_t *e = task_settle(t);
     if (!e) e = task_evict(t); /* also when nothing runs: held sources wait for it */
@@ -485,6 +520,11 @@ static void node_stats(const node_t *n, task_stats_t *s) {
 void task_stats(const task_t *t, task_stats_t *ret) {
     *ret = t->stats;
     ret->watermark = WATERMARK_END;
-    for (int i = 0; i < t->nnodes; i++) node_stats(&t->nodes[i], ret);
+    ret->blocked_stage = ret->blocked_subtask = -1;
+    uint64_t most = 0;
+    for (int i = 0; i < t->nnodes; i++) {
+        node_stats(&t->nodes[i], ret);
+        if (t->nodes[i].outs) blocked_by(t, &t->nodes[i], &most, ret);
+    }
     if (ret->watermark == WATERMARK_END && task_status((task_t *)t) != TASK_ENDED) ret->watermark = WATERMARK_NONE;
 }

@@ -63,6 +63,7 @@ typedef struct task_stats {
     uint64_t rows_in, rows_out, late_rows, bad_records, dropped_rows, bytes_in;
     int64_t watermark;          /* ms */
     uint64_t blocked_ns;        /* time spent with a full output */
+    int blocked_stage, blocked_subtask; /* the consumer that was lately waited for most, -1: none */
     uint64_t state_entries, state_bytes;
     const char *holds_time;     /* split or input that holds the watermark; borrowed until the next step */
     const char *waits_for;      /* what a source or sink waits for outside; NULL nothing; borrowed likewise */

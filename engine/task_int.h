@@ -86,6 +86,8 @@ struct node {
     channel_in_t **ins;
     channel_out_t **outs;
     uint64_t *rows; /* per channel since its last barrier (A6) */
+    uint64_t *blocked_ms; /* EXCHANGE_OUT, per channel: lately waited for, halved every BLOCKED_HALF_MS */
+    int full_channel; /* -1: none was full when the task last stopped */
     int nchannels;
     uint32_t rebalance;
     struct partitioner *part;
@@ -125,6 +127,7 @@ struct task {
     int64_t query_start;
     bool started, failed;
     int64_t blocked_since; /* -1: not blocked by a full output */
+    int64_t halved_ms;
     task_stats_t stats;
 };
 

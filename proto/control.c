@@ -137,7 +137,10 @@ void ctl_ack_done(ctl_ack_t *a) {
 static job_report_t report_copy(const job_report_t *j) {
     job_report_t r = *j;
     r.tasks = copy_array(j->tasks, j->ntasks, sizeof *j->tasks);
-    for (int i = 0; i < j->ntasks; i++) r.tasks[i].holds_time = dup_or_null(j->tasks[i].holds_time);
+    for (int i = 0; i < j->ntasks; i++) {
+        r.tasks[i].holds_time = dup_or_null(j->tasks[i].holds_time);
+        r.tasks[i].blocked_on = dup_or_null(j->tasks[i].blocked_on);
+    }
     r.lanes = copy_array(j->lanes, j->nlanes, sizeof *j->lanes);
     for (int i = 0; i < j->nlanes; i++) {
         r.lanes[i].state = dup_or_null(j->lanes[i].state);
@@ -147,7 +150,10 @@ static job_report_t report_copy(const job_report_t *j) {
     return r;
 }
 void job_report_done(job_report_t *r) {
-    for (int i = 0; i < r->ntasks; i++) free(r->tasks[i].holds_time);
+    for (int i = 0; i < r->ntasks; i++) {
+        free(r->tasks[i].holds_time);
+        free(r->tasks[i].blocked_on);
+    }
     free(r->tasks);
     for (int i = 0; i < r->nlanes; i++) {
         free(r->lanes[i].state);

@@ -87,6 +87,7 @@ typedef struct task_report {
     int64_t watermark;
     uint32_t busy_permille, blocked_permille;
     char *holds_time; /* NULL or the split/input that holds event time back */
+    char *blocked_on; /* NULL or the link that was lately full most: "stage 1 subtask 0 at w2" */
 } task_report_t;
 typedef struct lane_report { uint64_t fingerprint; int lane; char *state; epoch_t published; uint64_t pending_bytes; char *waits_for; } lane_report_t;
 typedef struct job_report {

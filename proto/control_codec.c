@@ -117,6 +117,7 @@ static Tidegate__TaskReport *task_report_pb(arena_t *a, const task_report_t *t) 
     p->busy_permille = t->busy_permille;
     p->blocked_permille = t->blocked_permille;
     p->holds_time = pb_text(t->holds_time);
+    p->blocked_on = pb_text(t->blocked_on);
     return p;
 }
 
@@ -328,7 +329,7 @@ static task_report_t read_task_report(const Tidegate__TaskReport *p) {
                            .late_rows = p->late_rows, .bad_records = p->bad_records, .dropped_rows = p->dropped_rows, .bytes_in = p->bytes_in,
                            .state_entries = p->state_entries, .state_bytes = p->state_bytes, .watermark = p->watermark,
                            .busy_permille = p->busy_permille, .blocked_permille = p->blocked_permille,
-                           .holds_time = pb_copy_or_null(p->holds_time)};
+                           .holds_time = pb_copy_or_null(p->holds_time), .blocked_on = pb_copy_or_null(p->blocked_on)};
 }
 
 static lane_report_t read_lane_report(const Tidegate__LaneReport *p) {

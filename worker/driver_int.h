@@ -123,6 +123,7 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t);
 /* runtime_channels.c */
 err_t *runtime_open_channels(runtime_t *rt, runtime_task_t *t, task_env_t *env);
 void runtime_rings_free(runtime_t *rt);
+const ctl_task_t *runtime_placed(const runtime_t *rt, int stage, int subtask); /* any thread; NULL: no such task */
 void runtime_failed(runtime_t *rt, err_t *e); /* of no task; takes e; any thread */
 /* runtime_restore.c: state and lanes out of the manifest */
 err_t *runtime_restore(runtime_t *rt);
@@ -179,6 +180,7 @@ struct worker {
     link_t *link;          /* of the current generation; NULL: none */
     uint32_t link_generation;
     bool quit, exited;
+    bool stuck;            /* a slot does not return from a step */
     int64_t heartbeat_ns;  /* when the last one was made */
     pthread_mutex_t status_lock;
     pthread_cond_t status_there;

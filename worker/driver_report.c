@@ -20,6 +20,8 @@ uint64_t process_rss(void) {
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+#define BLOCKED_PERMILLE_SAID 10 /* from then on `tidegate job` names the link */
+
 static uint32_t permille(uint64_t ns, int64_t span_ns) {
     return span_ns <= 0 ? 0 : (uint32_t)MIN(ns * 1000 / (uint64_t)span_ns, (uint64_t)1000);
 }
@@ -43,6 +45,8 @@ static task_report_t report_task(runtime_task_t *t, int64_t span_ns) {
         .blocked_permille = permille(s.task.blocked_ns - t->last.task.blocked_ns, span_ns),
         .holds_time = s.holds_time[0] ? xstrdup(s.holds_time) : NULL,
     };
+    const ctl_task_t *on = r.blocked_permille >= BLOCKED_PERMILLE_SAID ? runtime_placed(t->rt, s.task.blocked_stage, s.task.blocked_subtask) : NULL;
+    if (on) r.blocked_on = xprintf("stage %d subtask %d at %s", on->stage, on->subtask, t->rt->deploy->deploy.workers[on->worker].name);
     t->last = s;
     return r;
 }
@@ -139,6 +143,7 @@ static void status_task(json_writer_t *j, const task_report_t *t) {
     jw_kv_i64(j, "busy_permille", t->busy_permille);
     jw_kv_i64(j, "blocked_permille", t->blocked_permille);
     if (t->holds_time) jw_kv_str(j, "holds_time", t->holds_time);
+    if (t->blocked_on) jw_kv_str(j, "blocked_on", t->blocked_on);
     jw_end_object(j);
 }
 

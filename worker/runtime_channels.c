@@ -2,7 +2,7 @@
 #include "worker/driver_int.h"
 #include <stdlib.h>
 
-static const ctl_task_t *placed(const runtime_t *rt, int stage, int subtask) {
+const ctl_task_t *runtime_placed(const runtime_t *rt, int stage, int subtask) {
     const ctl_deploy_t *d = &rt->deploy->deploy;
     for (int i = 0; i < d->ntasks; i++)
         if (d->tasks[i].stage == stage && d->tasks[i].subtask == subtask) return &d->tasks[i];
@@ -51,7 +51,7 @@ static err_t *open_out(runtime_t *rt, runtime_task_t *t, const plan_edge_t *e, i
         rt->rings = ring;
         return NULL;
     }
-    const ctl_task_t *peer = placed(rt, e->to_stage, to);
+    const ctl_task_t *peer = runtime_placed(rt, e->to_stage, to);
     ASSERT(peer); /* check_deploy */
     endpoint_channel_t c = address_of(rt, e, t->subtask, to, peer);
     err_t *err = endpoint_open_out(rt->w->endpoint, &c, slot_task_wake(t->slot), ret);
@@ -68,7 +68,7 @@ static err_t *open_in(runtime_t *rt, runtime_task_t *t, const plan_edge_t *e, in
         free(ring);
         return NULL;
     }
-    const ctl_task_t *peer = placed(rt, e->from_stage, from);
+    const ctl_task_t *peer = runtime_placed(rt, e->from_stage, from);
     ASSERT(peer && !local_task(rt, e->from_stage, from)); /* stages are built producers first */
     endpoint_channel_t c = address_of(rt, e, from, t->subtask, peer);
     return endpoint_open_in(rt->w->endpoint, &c, e->schema, slot_task_wake(t->slot), ret);

@@ -310,7 +310,35 @@ START_TEST(a_union_aligns_its_inputs) {
 }
 END_TEST
 
-TESTS("task", rows_pass_a_chain_in_one_task, tumbling_count_and_sum_in_one_task, any_interleaving_gives_the_same_windows,
+/* A consumer that takes nothing is named, and no more when it has caught up and another is slower. */
+START_TEST(a_full_output_names_the_consumer_that_is_slow) {
+    rig_t *r = rig_new(tumble_plan(2, true, true), steady, 2, 100000);
+    r->channel_bytes = 2000;
+    rig_build(r);
+    task_t *source = r->tasks[0], *slow = NULL;
+    task_stats_t st;
+    task_stats(source, &st);
+    ck_assert_int_eq(st.blocked_stage, -1);
+    for (int which = 0; which < 2; which++) {
+        slow = r->tasks[2 + which];
+        for (int k = 0; k < 12000; k++) {
+            for (int i = 0; i < r->ntasks; i++) {
+                err_t *e = NULL;
+                if (r->tasks[i] != slow) ck_assert_int_ne(task_step(r->tasks[i], 4, &e), TASK_FAILED);
+            }
+            r->now++;
+        }
+        task_stats(source, &st);
+        ck_assert_int_eq(st.blocked_stage, 1);
+        ck_assert_int_eq(st.blocked_subtask, which);
+        ck_assert_uint_ge(st.blocked_ns, 5000000000);
+    }
+    rig_free(r);
+}
+END_TEST
+
+TESTS("task", a_full_output_names_the_consumer_that_is_slow,
+      rows_pass_a_chain_in_one_task, tumbling_count_and_sum_in_one_task, any_interleaving_gives_the_same_windows,
       killed_and_restored_equals_undisturbed, rows_and_barriers_pass_a_sink_while_the_seals_before_them_wait,
       an_ended_task_answers_barriers, nothing_follows_a_final_barrier, an_idle_split_stops_holding_time,
       a_source_without_splits_holds_nothing, a_lost_batch_fails_the_task_at_the_barrier, a_union_aligns_its_inputs)
