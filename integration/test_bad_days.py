@@ -199,10 +199,16 @@ def test_disk_full_during_checkpoints():
             full = time.monotonic()
             said = waits(t, job, 'No space left on device')
             noticed = time.monotonic() - full
+            first = doc(t, job)['rows_in']
+            wait_for('rows that flow although the disk is full, up to the bound', lambda: (d := doc(t, job))['rows_in'] > first and d['epochs_in_flight'] == 4, 20)
+            flowed = doc(t, job)['rows_in'] - first
             time.sleep(6)
             now = doc(t, job)
             stuck = count(t, 'df-out')
-            time.sleep(1)
+            time.sleep(2)
+            later = doc(t, job)
+            if later['rows_in'] != now['rows_in'] or later['epochs_in_flight'] != 4:
+                raise Failure(f'sources are not held at the bound: {later["rows_in"] - now["rows_in"]} rows read, {later["epochs_in_flight"]} epochs in flight')
             if now['state'] != 'RUNNING' or now['restarts'] or count(t, 'df-out') != stuck:
                 raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {count(t, "df-out") - stuck} rows published without a checkpoint')
             os.remove(os.path.join(store, 'somebody-elses-file'))
@@ -214,7 +220,7 @@ def test_disk_full_during_checkpoints():
             now = doc(t, job)
             if now['restarts'] or now.get('waiting'):
                 raise Failure(f'{now["restarts"]} restarts, waits for {now.get("waiting")}')
-            print(f'  full disk told after {noticed:.1f} s ({said.strip()[:150]}); epochs again {resumed:.1f} s after there was space; {n} rows once, no restart')
+            print(f'  full disk told after {noticed:.1f} s ({said.strip()[:150]}); {flowed} rows more until four epochs held the sources; epochs again {resumed:.1f} s after there was space; {n} rows once, no restart')
         finally:
             for p in t.procs.values():
                 p.kill()
