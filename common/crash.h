@@ -3,11 +3,18 @@
  *
  *   manifest-durable   coordinator: the manifest is in the metadata store, nobody has heard of it
  *   in-transaction     worker: a lane's records are with the broker, the commit is not asked for yet
- *   in-base            worker: a base checkpoint's files are in storage, the coordinator does not know of them
+ *   in-base            worker: table files of a base checkpoint are in storage, the description without which they are no base is not
  *   sealed             worker: the segment of an epoch is durable, its ack was not sent */
 #pragma once
+#include <stdint.h>
 
 void crash_point(const char *name); /* any thread */
+
+/* TIDEGATE_STALL="point:n:ms": the n-th time a thread passes the point it stays there for good, and the limit that watches over it is ms.
+ *
+ *   step   worker: inside a step of a task */
+void stall_point(const char *name);     /* any thread */
+int64_t stall_limit_ms(int64_t usual);  /* ms of the variable; without it `usual` */
 
 /* TIDEGATE_VERSION_SHIFT=n: this process takes itself for a build whose control messages, data frames and files have versions
  * higher by n. 0 without it. */

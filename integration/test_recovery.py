@@ -1,7 +1,7 @@
 """What the workers that are left do after one died: they restore from their own disks, and ask storage for what was the dead one's."""
 import os, re, time
 from harness import Cluster, Failure, wait_for
-from test_bad_days import Feeder, broker, count_job, counted_once, doc, files_named, finish
+from test_bad_days import Feeder, broker, copy_job, count_job, counted_once, doc, exactly_once, files_named, finish
 
 
 def name_of(t, worker):
@@ -45,3 +45,27 @@ def test_a_survivor_restores_its_own_state_without_storage():
         if len(said) != 2 or int(said[1]) == 0:
             raise Failure(f'the survivor fetched nothing of what the other one had made: {said}')
         print(f'  {len(gone)} files of the survivor gone from storage, {said[1]} bytes of the other fetched, {feed.sent} rows counted once')
+
+
+def test_a_step_that_never_returns_ends_its_process():
+    """A slot cannot be taken back from a step that hangs: its process says whose step it is and goes, the job goes on elsewhere (B5)."""
+    c = broker()
+    with Cluster('stuck', broker=c) as t:
+        t.coordinator(etcd=False)
+        t.worker(1)
+        t.workers_ready(1)
+        t.worker(2, env={'TIDEGATE_STALL': 'step:300:2000'})
+        t.workers_ready(2)
+        for x in 'in', 'out':
+            t.topic('st-' + x, 2)
+        job = t.submit(copy_job(t, 'st'), 'stuck', 2)
+        feed = Feeder(t, 'st-in', rate=1000)
+        bad = t.procs['w2']
+        bad.expected_death = True
+        wait_for('the end of the process', lambda: not bad.alive(), 60)
+        said = re.search(r'slot \d+ has been in one step of task \d+ of stage \d+ for \d+ s', bad.tail(1000))
+        if bad.p.returncode == 0 or not said:
+            raise Failure(f'it ended with status {bad.p.returncode} and says: {bad.tail()}')
+        wait_for('RUNNING again', lambda: (d := doc(t, job))['state'] == 'RUNNING' and d['restarts'] >= 1, 30)
+        exactly_once(t, 'st-out', feed.stop())
+        print(f'  {said.group(0)}; exit status {bad.p.returncode}; the job went on')

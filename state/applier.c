@@ -2,6 +2,7 @@
 #include "state/applier.h"
 #include "state/coalesce.h"
 #include "state/kept.h"
+#include "common/crash.h"
 #include "common/map.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -333,6 +334,7 @@ err_t *applier_checkpoint(applier_t *a, epoch_t epoch, base_t *ret) {
             else err_free(listed);
         }
     }
+    if (s.base.nfiles) crash_point("in-base");
     if (!s.err) s.err = store_meta(&s, epoch);
     if (s.db) s.db->discard(s.db, dir);
     free(s.prefix);

@@ -1,7 +1,6 @@
 /* base.c: see base.h. */
 #include "worker/base.h"
 #include "common/clock.h"
-#include "common/crash.h"
 #include "common/mailbox.h"
 #include <pthread.h>
 #include <ftw.h>
@@ -118,7 +117,6 @@ static void make(base_worker_t *b, based_job_t *j) {
         j->bytes -= bytes;
         j->based = j->unaccepted = j->complete;
         kept_job_base(j->j.kept, base);
-        crash_point("in-base");
         b->conf.done(b->conf.arg, j->j.job, j->j.attempt, j->complete, base);
     }
     say(b, j, e);

@@ -1,6 +1,7 @@
 /* driver.c: the control thread: notes in, agent events, actions out. See driver.h. */
 #include "worker/driver.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "worker/driver_int.h"
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #define SLOT_STUCK_MS 30000 /* a step that lasts longer than this will not return (hazards B5) */
 #define LOOP_MS_MAX 1000
 #define WIND_UP_MS 20000
+#define WIND_UP_STUCK_MS 1000 /* a thread is known not to come back */
 #define NOTES_PER_TURN 256 /* then the clock is looked at: no flood of notes may hold heartbeats back */
 
 void note_free(void *note) {
@@ -297,8 +299,13 @@ static void reap(worker_t *w) {
 /* A slot that does not return cannot be taken back: the process has to go. */
 static void watch_slots(worker_t *w) {
     for (int i = 0; i < w->nslots; i++) {
-        int64_t ms = slot_stuck_ms(w->slots[i]);
-        if (ms >= SLOT_STUCK_MS) do_exit(w, err_new(ERR_INTERNAL, "slot %d has been in one step for %" PRId64 " s", i, ms / 1000));
+        int stage, subtask;
+        int64_t ms = slot_stuck_ms(w->slots[i], &stage, &subtask);
+        if (ms < stall_limit_ms(SLOT_STUCK_MS) || w->exited) continue;
+        w->stuck = true;
+        err_t *e = err_new(ERR_INTERNAL, "slot %d has been in one step of task %d of stage %d for %" PRId64 " s", i, subtask, stage, ms / 1000);
+        log_line(LOG_ERROR, "worker goes", "worker=%s error=\"%s: it cannot be taken back\"", w->conf.name, err_text(e)); /* nobody may live to print it */
+        do_exit(w, e);
     }
 }
 
@@ -342,7 +349,7 @@ static void wind_up(worker_t *w) {
     for (link_slot_t *s = w->links; s; s = s->next) s->link->close(s->link);
     w->link = NULL;
     w->exited = true;
-    int64_t until = clock_mono_ms() + WIND_UP_MS;
+    int64_t until = clock_mono_ms() + (w->stuck ? WIND_UP_STUCK_MS : WIND_UP_MS);
     while (w->runtimes || w->links || w->discarding) {
         turn(w);
         if (w->runtimes || w->links || w->discarding) mailbox_wait(w->mail, 100);

@@ -1,6 +1,7 @@
 /* slot.c: see slot.h. */
 #include "worker/slot.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/mailbox.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -46,6 +47,7 @@ struct slot {
     mailbox_t *mail;
     atomic_bool parked, mailed;
     atomic_int_fast64_t step_began_ns; /* 0: not in a step */
+    atomic_uint_fast64_t step_of;      /* stage in the upper half, subtask in the lower */
     bool quit;
     int ntasks, cap;
     slot_task_t **tasks;
@@ -97,8 +99,12 @@ uint64_t slot_task_progress(const slot_task_stats_t *s) {
     return s->task.watermark == WATERMARK_NONE ? n : n + (uint64_t)s->task.watermark;
 }
 
-int64_t slot_stuck_ms(const slot_t *s) {
-    int64_t began = atomic_load_explicit(&((slot_t *)s)->step_began_ns, memory_order_relaxed);
+int64_t slot_stuck_ms(const slot_t *s, int *ret_stage, int *ret_subtask) {
+    slot_t *mine = (slot_t *)s;
+    int64_t began = atomic_load_explicit(&mine->step_began_ns, memory_order_acquire);
+    uint64_t whose = atomic_load_explicit(&mine->step_of, memory_order_relaxed);
+    *ret_stage = (int)(whose >> 32);
+    *ret_subtask = (int)(uint32_t)whose;
     return began ? (clock_mono_ns() - began) / 1000000 : 0;
 }
 
@@ -190,7 +196,9 @@ static void drain_mail(slot_t *s) {
 
 static void step(slot_t *s, slot_task_t *t) {
     int64_t began = clock_mono_ns();
-    atomic_store_explicit(&s->step_began_ns, began, memory_order_relaxed);
+    atomic_store_explicit(&s->step_of, (uint64_t)t->stage << 32 | (uint32_t)t->subtask, memory_order_relaxed);
+    atomic_store_explicit(&s->step_began_ns, began, memory_order_release);
+    stall_point("step");
     err_t *e = NULL;
     task_status_t st = t->vt->step(t->work, STEP_BUDGET, &e);
     int64_t now = clock_mono_ns();

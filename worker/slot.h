@@ -71,4 +71,5 @@ typedef struct slot_task_stats {
 } slot_task_stats_t;
 void slot_task_stats(slot_task_t *t, slot_task_stats_t *ret);
 uint64_t slot_task_progress(const slot_task_stats_t *s); /* changes when rows, bad records, event time or the end came */
-int64_t slot_stuck_ms(const slot_t *s);   /* how long the present step has been running; 0: none */
+/* How long the present step has been running, and whose it is; 0: none. Any thread. */
+int64_t slot_stuck_ms(const slot_t *s, int *ret_stage, int *ret_subtask);

@@ -14,12 +14,14 @@ typedef struct fake {
     int done;                  /* the slot's thread only: not atomic on purpose, the sanitizer watches */
     atomic_int_fast64_t tick;
     struct fake *next;         /* woken after each unit */
+    atomic_bool hangs;         /* a step lasts as long as this is set */
     bool freed;
 } fake_t;
 
 static task_status_t fake_step(void *self, uint32_t budget, err_t **reterr) {
     fake_t *f = self;
     atomic_fetch_add(&f->steps, 1);
+    while (atomic_load(&f->hangs)) usleep(1000);
     if (f->fail_at && f->done >= f->fail_at) {
         *reterr = err_new(ERR_DATA, "bad record");
         return TASK_FAILED;
@@ -63,12 +65,13 @@ static void on_removed(void *arg, slot_task_t *t) { atomic_store(&((fake_t *)arg
 static void on_progressed(void *arg, slot_task_t *t) { atomic_fetch_add(&((fake_t *)arg)->progressed, 1); }
 static int64_t wall(void *arg) { return clock_wall_ms(); }
 
-static void fake_new(fake_t *f, slot_t *s) {
+static void fake_new_at(fake_t *f, slot_t *s, int stage, int subtask) {
     *f = (fake_t){0};
     atomic_store(&f->tick, INT64_MAX);
     slot_handler_t h = {on_failed, on_ended, on_removed, on_progressed, wall, f};
-    f->slot = slot_task_new(s, &h, 0, 0);
+    f->slot = slot_task_new(s, &h, stage, subtask);
 }
+static void fake_new(fake_t *f, slot_t *s) { fake_new_at(f, s, 0, 0); }
 static void fake_run(fake_t *f) {
     slot_add(f->slot, &fake_work, f);
     slot_start(f->slot);
@@ -250,12 +253,36 @@ START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
     fake_run(&f);
     AWAIT(atomic_load(&f.steps) >= 1);
     atomic_store(&f.tick, INT64_MAX);
-    ck_assert_int_eq(slot_stuck_ms(s), 0);
+    int stage, subtask;
+    ck_assert_int_eq(slot_stuck_ms(s, &stage, &subtask), 0);
     fake_end(&f);
     slot_free(s);
 }
 END_TEST
 
-TESTS("worker/slot", a_task_runs_only_after_start_and_hears_all_messages_in_order, failure_and_end_are_told_once_and_end_the_stepping,
+/* B5 */
+START_TEST(a_step_that_does_not_return_is_seen_and_whose_it_is) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t quick, slow;
+    int stage, subtask;
+    fake_new(&quick, s);
+    fake_new_at(&slow, s, 3, 7);
+    fake_run(&quick);
+    fake_run(&slow);
+    atomic_store(&slow.hangs, true);
+    AWAIT(slot_stuck_ms(s, &stage, &subtask) >= 50);
+    ck_assert_int_eq(stage, 3);
+    ck_assert_int_eq(subtask, 7);
+    atomic_store(&slow.hangs, false);
+    AWAIT(slot_stuck_ms(s, &stage, &subtask) == 0);
+    fake_end(&quick);
+    fake_end(&slow);
+    slot_free(s);
+}
+END_TEST
+
+TESTS("worker/slot", a_step_that_does_not_return_is_seen_and_whose_it_is,
+      a_task_runs_only_after_start_and_hears_all_messages_in_order, failure_and_end_are_told_once_and_end_the_stepping,
       no_wake_is_lost, many_threads_wake_many_tasks, what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do,
       a_tick_comes_in_time_and_idle_slots_rest)
