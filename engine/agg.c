@@ -66,6 +66,13 @@ static err_t *bind_array(arena_t *a, const agg_fn_t *fn, expr_t **args, int narg
     return NULL;
 }
 
+/* The binder made the values JSON texts. */
+static err_t *bind_json(arena_t *a, const agg_fn_t *fn, expr_t **args, int nargs, const type_t **ret) {
+    if (nargs == 2 && !type_is_text(args[1]->type)) return err_new(ERR_TYPE, "the key of JSON_OBJECTAGG is a text");
+    *ret = type_scalar(a, TYPE_VARCHAR, 2000, false); /* as Flink derives it; longer ones are not cut */
+    return NULL;
+}
+
 static err_t *check_percent(arena_t *a, const expr_t *e) {
     expr_t *d;
     value_t v;
@@ -130,9 +137,10 @@ static const agg_impl_t *impl_max(const agg_slot_t *s, bool retracting) {
 
 static const agg_impl_t *impl_var(const agg_slot_t *s, bool retracting) { return &agg_impl_var; }
 static const agg_impl_t *impl_percentile(const agg_slot_t *s, bool retracting) { return &agg_impl_percentile; }
+static const agg_impl_t *impl_object(const agg_slot_t *s, bool retracting) { return &agg_impl_object; }
 static const agg_impl_t *impl_collect(const agg_slot_t *s, bool retracting) { return &agg_impl_collect; }
 static const agg_impl_t *impl_list(const agg_slot_t *s, bool retracting) {
-    if (retracting || s->kind == LIST_AGG || s->kind == LIST_ARRAY) return &agg_impl_list;
+    if (retracting || s->kind >= LIST_AGG) return &agg_impl_list;
     return s->kind == LIST_FIRST ? &agg_impl_first : &agg_impl_last;
 }
 
@@ -155,6 +163,12 @@ static const agg_fn_t functions[] = {
     {"ARRAY_AGG", 1, 1, bind_array, impl_list, LIST_ARRAY, false, true},
     {"PERCENTILE", 2, 3, bind_percentile, impl_percentile, 0, false, true},
     {"COLLECT", 1, 1, bind_collect, impl_collect, 0, false, true},
+    {"JSON_ARRAYAGG", 1, 1, bind_json, impl_list, LIST_JSON, false, true},
+    {"JSON_ARRAYAGG_ABSENT_ON_NULL", 1, 1, bind_json, impl_list, LIST_JSON, false, true},
+    {"JSON_ARRAYAGG_NULL_ON_NULL", 1, 1, bind_json, impl_list, LIST_JSON_NULLS, false, true},
+    {"JSON_OBJECTAGG", 2, 2, bind_json, impl_object, OBJECT_NULLS, false, true},
+    {"JSON_OBJECTAGG_NULL_ON_NULL", 2, 2, bind_json, impl_object, OBJECT_NULLS, false, true},
+    {"JSON_OBJECTAGG_ABSENT_ON_NULL", 2, 2, bind_json, impl_object, OBJECT_ABSENT, false, true},
 };
 
 static const agg_fn_t *agg_find(const char *name) {
@@ -173,7 +187,8 @@ err_t *agg_bind(arena_t *a, const char *name, bool distinct, expr_t **args, int 
     if (nargs < fn->min_args || nargs > fn->max_args)
         return err_new(ERR_TYPE, "%s takes %d to %d arguments, not %d", fn->name, fn->min_args, fn->max_args, nargs);
     if (distinct && nargs == 0) return err_new(ERR_INVALID, "%s(DISTINCT *) has no meaning", fn->name);
-    if (distinct && nargs > 1 && fn->kind != LIST_AGG)
+    bool constant = fn->bind == bind_listagg || (fn->bind == bind_percentile && nargs == 2); /* the second argument */
+    if (distinct && nargs > 1 && !constant)
         return err_hint(err_new(ERR_UNSUPPORTED, "%s(DISTINCT ..) of several arguments is not supported", fn->name),
                         "use one ROW(..) argument or SELECT DISTINCT in a subquery");
     TRY(fn->bind(a, fn, args, nargs, ret_type));
@@ -343,6 +358,11 @@ static agg_rows_t filtered(agg_set_t *s, const agg_rows_t *r, int filter) {
     return out;
 }
 
+static err_t *update_failed(const agg_slot_t *s) {
+    if (s->why) return err_new(ERR_DATA, "%s: %s", s->call->fn->name, s->why);
+    return err_new(ERR_LIMIT, "%s holds too many values in one group", s->call->fn->name);
+}
+
 static err_t *update_rows(agg_set_t *s, const agg_rows_t *r, bool retract) {
     for (int i = 0; i < s->n; i++) {
         agg_slot_t *slot = &s->slots[i];
@@ -350,7 +370,7 @@ static err_t *update_rows(agg_set_t *s, const agg_rows_t *r, bool retract) {
         if (rows.n == 0) continue;
         bool (*fn)(agg_slot_t *, const agg_rows_t *) = retract ? slot->impl->retract : slot->impl->update;
         if (!fn) return err_new(ERR_UNSUPPORTED, "%s cannot take rows back", slot->call->fn->name);
-        if (!fn(slot, &rows)) return err_new(ERR_LIMIT, "%s holds too many values in one group", slot->call->fn->name);
+        if (!fn(slot, &rows)) return update_failed(slot);
     }
     return NULL;
 }
@@ -399,15 +419,17 @@ err_t *agg_set_merge_partial(agg_set_t *s, const batch_t *in, int first_col, con
         agg_slot_t *slot = &s->slots[i];
         if (!slot->impl->merge_partial) return err_new(ERR_INTERNAL, "%s has no partial form", slot->call->fn->name);
         if (!slot->impl->merge_partial(slot, &in->cols[first_col], &r))
-            return err_new(ERR_LIMIT, "%s holds too many values in one group", slot->call->fn->name);
+            return update_failed(slot);
         first_col += slot->impl->npartial;
     }
     return NULL;
 }
 
 err_t *agg_set_merge(agg_set_t *s, void *into, const void *from) {
-    for (int i = 0; i < s->n; i++)
+    for (int i = 0; i < s->n; i++) {
         s->slots[i].impl->merge(&s->slots[i], slot_acc(&s->slots[i], into), slot_acc_const(&s->slots[i], from));
+        if (s->slots[i].why) return update_failed(&s->slots[i]);
+    }
     return NULL;
 }
 

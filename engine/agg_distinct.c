@@ -50,10 +50,10 @@ static void feed(agg_slot_t *s, void *block, const slice_t *values, uint32_t n) 
     for (uint32_t i = 0; i < n; i++) raw_build(s->cls, values[i], cb);
     colbuilder_finish(cb, &b.cols[s->call->args[0]]);
     colbuilder_free(cb);
-    for (int i = 1; i < nargs; i++) { /* LISTAGG's separator, known from the rows already */
+    for (int i = 1; i < nargs; i++) { /* LISTAGG's separator, PERCENTILE's percentages: known from the rows already */
         column_t *sep = &b.cols[s->call->args[i]];
         column_init(sep, s->call->arg_types[i], m, n);
-        for (uint32_t k = 0; k < n; k++) sep->str[k] = (str_t){s->inner->separator, s->inner->separator_len, 0};
+        for (uint32_t k = 0; k < n && type_is_text(sep->type); k++) sep->str[k] = (str_t){s->inner->separator, s->inner->separator_len, 0};
     }
     void **accs = mem_alloc(m, sizeof *accs * n);
     for (uint32_t i = 0; i < n; i++) accs[i] = block;

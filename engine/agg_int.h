@@ -33,7 +33,7 @@ static inline uint32_t agg_row(const agg_rows_t *r, uint32_t k) { return r->sel 
 
 typedef struct agg_impl {
     uint32_t size;
-    bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: overflow or limit, see s->err */
+    bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: overflow or limit, or s->why */
     bool (*retract)(agg_slot_t *s, const agg_rows_t *r); /* NULL: cannot */
     void (*merge)(agg_slot_t *s, void *into, const void *from);
     void (*clear)(const agg_slot_t *s, void *acc); /* NULL: owns nothing */
@@ -63,6 +63,7 @@ struct agg_slot {
     uint32_t *sel;
     void **accs;
     uint32_t cap;
+    const char *why;   /* what is wrong with the data, when an update said false or a merge met it */
     bool flag;         /* LISTAGG: the separator is known */
     char *separator;
     uint32_t separator_len;
@@ -88,7 +89,7 @@ void agg_partial_list(arena_t *a, const agg_slot_t *s, const type_t **ret);
 extern const agg_impl_t agg_impl_count, agg_impl_sum_int, agg_impl_sum_float, agg_impl_sum_double, agg_impl_sum_dec,
     agg_impl_var, agg_impl_min_int, agg_impl_max_int, agg_impl_min_double, agg_impl_max_double, agg_impl_min_dec,
     agg_impl_max_dec, agg_impl_min_str, agg_impl_max_str, agg_impl_extreme_retract, agg_impl_first, agg_impl_last, agg_impl_list,
-    agg_impl_collect, agg_impl_percentile, agg_impl_distinct, agg_impl_mask, agg_impl_mask_more;
+    agg_impl_collect, agg_impl_object, agg_impl_percentile, agg_impl_distinct, agg_impl_mask, agg_impl_mask_more;
 
 /* ---- agg_mask.c: COUNT(DISTINCT x) of integers that are not taken back; the calls over one x share a set */
 #define AGG_MASK_MEMBERS 8
@@ -98,7 +99,8 @@ bool agg_mask_decode_1(const agg_slot_t *s, reader_t *r, void *block);
 /* kinds */
 enum { SUM_SUM, SUM_AVG };
 enum { VAR_POP, VAR_SAMP, STDDEV_POP, STDDEV_SAMP };
-enum { LIST_FIRST, LIST_LAST, LIST_AGG, LIST_ARRAY };
+enum { LIST_FIRST, LIST_LAST, LIST_AGG, LIST_ARRAY, LIST_JSON, LIST_JSON_NULLS };
+enum { OBJECT_NULLS, OBJECT_ABSENT };
 
 /* ---- one value as raw bytes, canonical for its class: the form in which accumulators keep values */
 slice_t raw_of(const agg_slot_t *s, const column_t *c, uint32_t i, buf_t *scratch, uint8_t tmp[static 16]);

@@ -1,6 +1,6 @@
-/* agg_list.c: aggregates that keep values: FIRST_VALUE, LAST_VALUE, LISTAGG, ARRAY_AGG as a list in order of arrival,
+/* agg_list.c: aggregates that keep values: FIRST_VALUE, LAST_VALUE, LISTAGG, ARRAY_AGG, JSON_ARRAYAGG as a list in order of arrival,
  * COLLECT as a multiset. Without retraction FIRST_VALUE and LAST_VALUE keep their one value only.
- * NULL: skipped by all but ARRAY_AGG. */
+ * NULL: skipped by all but ARRAY_AGG and JSON_ARRAYAGG(.. NULL ON NULL). */
 #include "engine/agg_int.h"
 #include <stdlib.h>
 
@@ -67,7 +67,7 @@ static bool list_rows(agg_slot_t *s, const agg_rows_t *r, bool add) {
     for (uint32_t k = 0; k < r->n; k++) {
         uint32_t row = agg_row(r, k);
         bool null = column_null(c, row);
-        if (null && s->kind != LIST_ARRAY) continue;
+        if (null && s->kind != LIST_ARRAY && s->kind != LIST_JSON_NULLS) continue;
         slice_t v = null ? (slice_t){0} : raw_of(s, c, row, &s->bytes, tmp);
         if (!add) list_remove(slot_acc(s, r->accs[k]), null, v);
         else if (!list_append(slot_acc(s, r->accs[k]), null, v)) return false;
@@ -111,6 +111,22 @@ static void emit_text(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t
     colbuilder_str(b, (const char *)text->data, text->len);
 }
 
+/* The elements are JSON already; no elements are an array too. */
+static void emit_json(const list_acc_t *a, colbuilder_t *b, buf_t *text) {
+    reader_t r = list_reader(a);
+    bool null;
+    slice_t v;
+    buf_clear(text);
+    buf_put_u8(text, '[');
+    while (list_next(&r, &null, &v)) {
+        if (text->len > 1) buf_put_u8(text, ',');
+        if (null) buf_puts(text, "null");
+        else buf_put(text, v.p, v.len);
+    }
+    buf_put_u8(text, ']');
+    colbuilder_str(b, (const char *)text->data, text->len);
+}
+
 static void emit_array(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b) {
     reader_t r = list_reader(a);
     bool null;
@@ -139,7 +155,8 @@ static void list_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t
     buf_t text = buf_make(LIST_BYTES_MAX * 2);
     for (uint32_t i = 0; i < n; i++) {
         const list_acc_t *a = slot_acc(s, accs[i]);
-        if (a->n == 0) colbuilder_null(b);
+        if (s->kind >= LIST_JSON) emit_json(a, b, &text);
+        else if (a->n == 0) colbuilder_null(b);
         else if (s->kind == LIST_AGG) emit_text(s, a, b, &text);
         else if (s->kind == LIST_ARRAY) emit_array(s, a, b);
         else emit_one(s, a, b);

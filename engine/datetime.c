@@ -187,6 +187,7 @@ static bool eat_time(cursor_t *c, int digits, datetime_t *d) {
     if (!eat_number(c, digits, 2, &d->hour) || !eat(c, ':') || !eat_number(c, digits, 2, &d->minute) ||
         !eat(c, ':') || !eat_number(c, digits, 2, &d->second))
         return false;
+    if (d->hour == 24) return d->minute == 0 && d->second == 0; /* the next day's begin; a fraction or a date must allow it */
     return d->hour < 24 && d->minute < 60 && d->second < 60;
 }
 
@@ -196,7 +197,7 @@ bool timestamp_parse_strict(const char *p, size_t n, char separator, bool utc, i
     if (!eat_date(&c, 2, false, &d) || !eat(&c, separator) || !eat_time(&c, 2, &d)) return false;
     if (eat(&c, '.') && !eat_fraction(&c, &d.micro)) return false;
     if (utc && !eat(&c, 'Z')) return false;
-    if (c.p != c.end) return false;
+    if (c.p != c.end || (d.hour == 24 && d.micro)) return false;
     *ret_us = datetime_us(&d);
     return true;
 }
@@ -218,7 +219,8 @@ bool time_parse_strict(const char *p, size_t n, int32_t *ret_ms) {
     datetime_t d = {0};
     if (!eat_time(&c, 2, &d)) return false;
     if (eat(&c, '.') && !eat_fraction(&c, &d.micro)) return false;
-    if (c.p != c.end) return false;
+    if (c.p != c.end || (d.hour == 24 && d.micro)) return false;
+    if (d.hour == 24) d.hour = 0;
     *ret_ms = time_of(&d);
     return true;
 }
@@ -231,7 +233,7 @@ bool timestamp_parse(const char *p, size_t n, int64_t *ret_us) {
         if (!eat_time(&c, 1, &d)) return false;
         if (eat(&c, '.')) eat_fraction(&c, &d.micro);
     }
-    if (c.p != c.end) return false;
+    if (c.p != c.end || (d.hour == 24 && d.micro)) return false;
     *ret_us = datetime_us(&d);
     return true;
 }

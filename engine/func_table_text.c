@@ -66,6 +66,8 @@ const func_t func_table_text[] = {
     {"URL_ENCODE", "t>t", NULL, kernel_url_encode, FUNC_SAFE, "URL_ENCODE(s)", "As application/x-www-form-urlencoded."},
     {"URL_DECODE", "t>t!", NULL, kernel_url_decode, FUNC_SAFE, "URL_DECODE(s)", "The reverse; NULL when malformed."},
     {"PARSE_URL", "ttt?>t!", NULL, kernel_parse_url, FUNC_SAFE, "PARSE_URL(url, part[, key])", "HOST, PATH, QUERY, REF, PROTOCOL, AUTHORITY, FILE or USERINFO."},
+    {"INET_ATON", "t>l!", NULL, kernel_inet_aton, FUNC_SAFE, "INET_ATON(s)", "The number of an IPv4 address; NULL when it is none."},
+    {"INET_NTOA", "I>t!", NULL, kernel_inet_ntoa, FUNC_SAFE, "INET_NTOA(n)", "The IPv4 address of a number; NULL when there is none."},
     {"ENCODE", "tt>y", NULL, kernel_encode, 0, "ENCODE(s, charset)", "The text's bytes."},
     {"DECODE", "yt>t", NULL, kernel_decode, 0, "DECODE(bytes, charset)", "The text of the bytes."},
     {"JSON_EXISTS", "tts?>r", rule_json_exists, kernel_json_exists, FUNC_NULLS, "JSON_EXISTS(s, path)", "Is there something at the path?", json_state_free},

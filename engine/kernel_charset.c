@@ -4,21 +4,23 @@
 #include "engine/text.h"
 #include <strings.h>
 
-typedef enum charset { UTF8, LATIN1, ASCII, UTF16, UTF16BE, UTF16LE } charset_t;
+typedef enum charset { UTF8, LATIN1, ASCII, UTF16, UTF16BE, UTF16LE, UTF32, UTF32BE, UTF32LE } charset_t;
 
 static err_t *charset_of(const call_t *c, str_t name, charset_t *ret) {
     static const struct {
         const char *name;
         charset_t charset;
     } known[] = {{"UTF-8", UTF8}, {"UTF8", UTF8}, {"ISO-8859-1", LATIN1}, {"US-ASCII", ASCII}, {"ASCII", ASCII},
-                 {"UTF-16", UTF16}, {"UTF-16BE", UTF16BE}, {"UTF-16LE", UTF16LE}};
+                 {"UTF-16", UTF16}, {"UTF-16BE", UTF16BE}, {"UTF-16LE", UTF16LE}, {"UTF-32", UTF32},
+                 {"UTF-32BE", UTF32BE}, {"UTF-32LE", UTF32LE}, {"UTF32", UTF32}, {"UTF_32", UTF32}, {"UTF16", UTF16}, {"UTF_16", UTF16},
+                 {"UNICODE", UTF16}, {"LATIN1", LATIN1}, {"ISO8859_1", LATIN1}, {"ISO8859-1", LATIN1}, {"ISO_8859_1", LATIN1}};
     for (size_t k = 0; k < ARRAY_LEN(known); k++)
         if (name.len == strlen(known[k].name) && strncasecmp(name.p, known[k].name, name.len) == 0) {
             *ret = known[k].charset;
             return NULL;
         }
     return err_hint(call_error(c, ERR_UNSUPPORTED, "no such character set here:", name),
-                    "use UTF-8, UTF-16, UTF-16BE, UTF-16LE, ISO-8859-1 or US-ASCII");
+                    "use UTF-8, UTF-16, UTF-32 (also with BE or LE behind), ISO-8859-1 or US-ASCII");
 }
 
 static uint32_t put_unit(char *p, uint32_t unit, bool little) {
@@ -32,6 +34,10 @@ static uint32_t encode_char(charset_t cs, char *p, uint32_t cp) {
         *p = cp <= (cs == LATIN1 ? 0xffu : 0x7fu) ? (char)cp : '?';
         return 1;
     }
+    if (cs >= UTF32) {
+        put_unit(p, cs == UTF32LE ? cp & 0xffff : cp >> 16, cs == UTF32LE);
+        return 2 + put_unit(p + 2, cs == UTF32LE ? cp >> 16 : cp & 0xffff, cs == UTF32LE);
+    }
     if (cp < 0x10000) return put_unit(p, cp, cs == UTF16LE);
     put_unit(p, 0xd7c0 + (cp >> 10), cs == UTF16LE);
     return 2 + put_unit(p + 2, 0xdc00 | (cp & 0x3ff), cs == UTF16LE);
@@ -39,7 +45,7 @@ static uint32_t encode_char(charset_t cs, char *p, uint32_t cp) {
 
 static str_t encode(charset_t cs, str_t s, mem_t *m) {
     if (cs == UTF8 || ((cs == LATIN1 || cs == ASCII) && text_ascii(s))) return s;
-    char *p = mem_alloc(m, (size_t)s.len * 2 + 2);
+    char *p = mem_alloc(m, (size_t)s.len * (cs >= UTF32 ? 4 : 2) + 2);
     uint32_t n = 0, len;
     if (cs == UTF16 && s.len) n = put_unit(p, 0xfeff, false);
     for (uint32_t k = 0; k < s.len; k += len) {
@@ -77,8 +83,23 @@ static str_t decode_utf16(charset_t cs, str_t s, mem_t *m) {
     return (str_t){.p = p, .len = n};
 }
 
+static str_t decode_utf32(charset_t cs, str_t s, mem_t *m) {
+    char *p = mem_alloc(m, (size_t)s.len + 3);
+    uint32_t n = 0, k = 0;
+    bool little = cs == UTF32LE;
+    if (s.len >= 4 && cs == UTF32 && unit_at(s, 0, false) == 0xfffe && unit_at(s, 2, false) == 0) little = true;
+    if (s.len >= 4 && (little ? unit_at(s, 0, true) == 0xfeff && unit_at(s, 2, true) == 0 : unit_at(s, 0, false) == 0 && unit_at(s, 2, false) == 0xfeff)) k = 4;
+    for (; k < s.len; k += 4) {
+        uint32_t cp = 0xfffd;
+        if (s.len - k >= 4) cp = little ? unit_at(s, k + 2, true) << 16 | unit_at(s, k, true) : unit_at(s, k, false) << 16 | unit_at(s, k + 2, false);
+        n += utf8_encode(p + n, cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff) ? 0xfffd : cp);
+    }
+    return (str_t){.p = p, .len = n};
+}
+
 static str_t decode(charset_t cs, str_t s, mem_t *m) {
     if (cs == UTF8) return utf8_repair(s, m);
+    if (cs >= UTF32) return decode_utf32(cs, s, m);
     if (cs >= UTF16) return decode_utf16(cs, s, m);
     if (text_ascii(s)) return s;
     char *p = mem_alloc(m, (size_t)s.len * 3);

@@ -1,5 +1,6 @@
 /* kernel_hash.c: digests, BASE64, URL coding and parsing, bytes and texts. */
 #include "engine/func_int.h"
+#include "engine/number.h"
 #include "engine/rules.h"
 #include "engine/text.h"
 #include <openssl/evp.h>
@@ -154,14 +155,58 @@ err_t *kernel_unhex(call_t *c) {
         char *p = mem_alloc(c->m, (size_t)s.len / 2 + 1);
         size_t n = 0;
         bool ok = true;
-        for (uint32_t k = 0; k < s.len && ok;) {
-            int a = 0;
-            if (k > 0 || s.len % 2 == 0) a = hex_digit(s.p[k++]);
-            int b = hex_digit(s.p[k++]);
+        if (s.len % 2) { /* the digit without a partner must be one, but Flink writes a zero byte for it */
+            ok = hex_digit(s.p[0]) >= 0;
+            p[n++] = 0;
+        }
+        for (uint32_t k = s.len % 2; k < s.len && ok;) {
+            int a = hex_digit(s.p[k++]), b = hex_digit(s.p[k++]);
             ok = a >= 0 && b >= 0;
             p[n++] = (char)((unsigned)a << 4 | (unsigned)b);
         }
         if (ok) out_str(c, i, p, n);
+        else out_null(c, i);
+    }
+    return NULL;
+}
+
+/* ---- INET_ATON(text), INET_NTOA(number): one to four decimal parts, of which the last is the last byte; one alone is the number */
+err_t *kernel_inet_aton(call_t *c) {
+    EACH(c, i) {
+        str_t s = arg_str(c, 0, i);
+        uint64_t v = 0, part = 0;
+        int parts = 0, digits = 0;
+        bool ok = s.len > 0;
+        for (uint32_t k = 0; k <= s.len && ok; k++) {
+            char ch = '.';
+            if (k < s.len) ch = s.p[k];
+            if (ch >= '0' && ch <= '9' && digits < 10) {
+                part = part * 10 + (uint64_t)(ch - '0');
+                digits++;
+                continue;
+            }
+            uint64_t most = k < s.len || parts ? 255 : UINT32_MAX;
+            ok = ch == '.' && digits && part <= most && ++parts <= 4;
+            v = v << (k < s.len ? 8 : 8 * (5 - MIN(parts, 4))) | part;
+            part = 0;
+            digits = 0;
+        }
+        if (ok) c->out->i64[i] = (int64_t)v;
+        else out_null(c, i);
+    }
+    return NULL;
+}
+
+err_t *kernel_inet_ntoa(call_t *c) {
+    EACH(c, i) {
+        int64_t v = arg_int(c, 0, i);
+        char t[64];
+        size_t n = 0;
+        for (int shift = 24; shift >= 0; shift -= 8) {
+            n += u64_print(t + n, (uint64_t)v >> shift & 255);
+            if (shift) t[n++] = '.';
+        }
+        if (v >= 0 && v <= UINT32_MAX) out_copy(c, i, t, n);
         else out_null(c, i);
     }
     return NULL;

@@ -1,4 +1,4 @@
-/* kernel_json.h: how the JSON functions write JSON. Private to engine/kernel_json*.c. */
+/* kernel_json.h: how the JSON functions write JSON. Private to engine/kernel_json*.c and agg_json.c. */
 #pragma once
 #include "common/json.h"
 

@@ -180,7 +180,10 @@ static err_t *round_kernel(call_t *c, bool truncate) {
         if (digits < -38) v = 0;
         else if (truncate) v = decimal_truncate(v, scale, digits);
         else if (t->kind == TYPE_DECIMAL && digits >= 0 && digits == to->scale && digits < scale) ok = true; /* rescaling rounds, with room for the carry */
-        else ok = decimal_round(v, scale, digits, &v);
+        else if (t->kind == TYPE_DECIMAL && digits < 0) { /* in units of that digit: also room for the carry */
+            ok = decimal_rescale(v, scale, digits, 38, &v);
+            scale = digits;
+        } else ok = decimal_round(v, scale, digits, &v);
         if (t->kind != TYPE_DECIMAL) store(c->out, i, (int64_t)v);
         else if (!ok || !decimal_rescale(v, scale, to->scale, to->precision, &c->out->dec[i])) out_null(c, i);
     }

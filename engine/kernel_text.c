@@ -286,8 +286,11 @@ static int32_t position(str_t what, str_t s, int32_t from) {
 }
 
 err_t *kernel_position(call_t *c) { /* POSITION(what IN s), LOCATE(what, s[, from]) */
-    EACH(c, i)
-    c->out->i32[i] = position(arg_str(c, 0, i), arg_str(c, 1, i), c->nargs > 2 ? MAX(arg_i32(c, 2, i), 1) : 1);
+    EACH(c, i) {
+        str_t what = arg_str(c, 0, i);
+        int32_t from = c->nargs > 2 && what.len ? MAX(arg_i32(c, 2, i), 1) : 1; /* nothing is at 1, wherever one begins */
+        c->out->i32[i] = position(what, arg_str(c, 1, i), from);
+    }
     return NULL;
 }
 /* INSTR(s, what[, from[, occurrence]]); a negative start searches backwards */
@@ -299,7 +302,9 @@ err_t *kernel_instr(call_t *c) {
             out_null(c, i);
             continue;
         }
-        if (from > 0) {
+        if (from > 0 && what.len == 0) {
+            at = 1;
+        } else if (from > 0) {
             for (at = position(what, s, from); at && --nth; at = position(what, s, at + 1)) continue;
         } else {
             for (int32_t k = (int32_t)text_length(s) + from + 1; k >= 1; k--) {

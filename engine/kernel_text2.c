@@ -192,7 +192,7 @@ err_t *kernel_split(call_t *c) {
                 colbuilder_str(e, s.p + at, n);
             }
         } else {
-            while (next_part(s, sep, &at, &part)) colbuilder_str(e, part.p, part.len);
+            while (s.len && next_part(s, sep, &at, &part)) colbuilder_str(e, part.p, part.len);
         }
         colbuilder_end(b);
     }

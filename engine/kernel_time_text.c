@@ -107,11 +107,38 @@ err_t *rule_date_format(binding_t *b) {
     return NULL;
 }
 
-/* What Flink tries when the pattern does not match: 'y-M-d H:m:s[.f]' or 'y-M-d'. */
+/* The number up to `stop` (0: up to the end), of at least `least` and at most `most` characters; goes behind the stop. */
+static bool plain_number(const char **p, const char *end, char stop, int least, int most, int64_t *ret) {
+    const char *to = stop ? memchr(*p, stop, (size_t)(end - *p)) : end;
+    if (!to || to - *p < least || to - *p > most || !i64_parse(*p, (size_t)(to - *p), ret)) return false;
+    *p = to + (stop != 0);
+    return true;
+}
+
+/* What Flink tries when the pattern does not match: java.sql.Timestamp.valueOf or Date.valueOf, 'yyyy-M-d[ H:m:s[.f]]'. They
+ * check month and day (to 31) alone: February 30 and 25:00 carry over. */
 static bool parse_plain(str_t s, int64_t *ret_us) {
     while (s.len && (unsigned char)*s.p <= ' ') s.p++, s.len--;
     while (s.len && (unsigned char)s.p[s.len - 1] <= ' ') s.len--;
-    return timestamp_parse(s.p, s.len, ret_us);
+    const char *p = s.p, *end = p + s.len;
+    bool timed = s.len && memchr(p, ' ', s.len);
+    int64_t year, month, day, hour = 0, minute = 0, second = 0, micro = 0;
+    if (!s.len || !plain_number(&p, end, '-', 4, 4, &year) || !plain_number(&p, end, '-', 1, 2, &month)) return false;
+    if (!plain_number(&p, end, timed ? ' ' : 0, 1, 2, &day) || month < 1 || month > 12 || day < 1 || day > 31) return false;
+    if (timed) {
+        bool fraction = memchr(p, '.', (size_t)(end - p)) != NULL;
+        if (!plain_number(&p, end, ':', 1, 9, &hour) || !plain_number(&p, end, ':', 1, 9, &minute)) return false;
+        if (!plain_number(&p, end, fraction ? '.' : 0, 1, 9, &second)) return false;
+        if (fraction && (p == end || end - p > 9)) return false;
+        for (int k = 0; fraction && k < 6; k++) {
+            if (p < end && (*p < '0' || *p > '9')) return false;
+            micro = micro * 10 + (p < end ? *p++ - '0' : 0);
+        }
+        for (; fraction && p < end; p++)
+            if (*p < '0' || *p > '9') return false;
+    }
+    *ret_us = (date_days(year, (int)month, 1) + day - 1) * US_PER_DAY + ((hour * 60 + minute) * 60 + second) * 1000000 + micro;
+    return true;
 }
 
 static bool in_calendar(int64_t us) {

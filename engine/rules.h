@@ -118,6 +118,8 @@ err_t *kernel_now(call_t *c);
 err_t *kernel_nullif(call_t *c);
 err_t *kernel_overlay(call_t *c);
 err_t *kernel_parse_url(call_t *c);
+err_t *kernel_inet_aton(call_t *c);
+err_t *kernel_inet_ntoa(call_t *c);
 err_t *kernel_pi(call_t *c);
 err_t *kernel_position(call_t *c);
 err_t *kernel_power(call_t *c);

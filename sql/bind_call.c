@@ -39,6 +39,25 @@ static int group_add(arena_t *a, group_t *g, const agg_ref_t *r) {
     return g->naggs++;
 }
 
+/* JSON_ARRAYAGG(value), JSON_OBJECTAGG(key, value): the value becomes JSON text, unless it is already, and comes first. */
+static err_t *json_agg_args(expr_ctx_t *x, const char **name, const ast_expr_t *e, agg_ref_t *r) {
+    static const char *const names[2][3] = {
+        {"JSON_ARRAYAGG_ABSENT_ON_NULL", "JSON_ARRAYAGG_NULL_ON_NULL", "JSON_ARRAYAGG_ABSENT_ON_NULL"},
+        {"JSON_OBJECTAGG_NULL_ON_NULL", "JSON_OBJECTAGG_NULL_ON_NULL", "JSON_OBJECTAGG_ABSENT_ON_NULL"}};
+    bool object = strncmp(*name, "JSON_OBJECTAGG", 14) == 0;
+    if (!object && strncmp(*name, "JSON_ARRAYAGG", 13) != 0) return NULL;
+    if (r->nargs != (object ? 2 : 1)) return err_pos(err_new(ERR_TYPE, "%s takes %s", *name, object ? "a key and a value" : "one value"), e->pos);
+    if (e->call->json) *name = names[object][e->call->json->on_null];
+    expr_t *value = r->args[object];
+    const char *made = value->kind == EXPR_CALL ? func_name(value->func) : "";
+    if (strcmp(made, "JSON") == 0) return refuse(e->args.item[object]->pos, "JSON(..) as a value of an aggregate", "leave JSON(..) out");
+    if (strcmp(made, "JSON_OBJECT") != 0 && strcmp(made, "JSON_ARRAY") != 0)
+        TRY(err_pos(func_bind(x->b->arena, "JSON_STRING", &value, 1, &value), e->args.item[object]->pos));
+    r->args[1] = r->args[0];
+    r->args[0] = value;
+    return NULL;
+}
+
 static err_t *bind_agg_call(expr_ctx_t *x, const ast_expr_t *e, const char *name, expr_t **ret) {
     const ast_call_t *c = e->call;
     if (!x->group)
@@ -54,11 +73,22 @@ static err_t *bind_agg_call(expr_ctx_t *x, const ast_expr_t *e, const char *name
     if (c->star && strcmp(name, "COUNT") != 0)
         return err_pos(err_new(ERR_INVALID, "* is an argument of COUNT only"), e->pos);
     agg_ref_t r = {.distinct = c->distinct, .nargs = e->args.n};
+    expr_t *not_null = NULL; /* ARRAY_AGG(x IGNORE NULLS) */
     expr_ctx_t inner = *x;
     inner.in_agg = true;
     for (int i = 0; i < e->args.n; i++) TRY(bind_expr(&inner, e->args.item[i], &r.args[i]));
+    if (c->nulls == 2 && r.nargs == 1) TRY(func_bind(x->b->arena, "IS NOT NULL", r.args, 1, &not_null));
+    TRY(json_agg_args(x, &name, e, &r));
+    if (strcmp(name, "APPROX_COUNT_DISTINCT") == 0) { /* exact here */
+        name = "COUNT";
+        r.distinct = true;
+        if (r.nargs != 1) return err_pos(err_new(ERR_TYPE, "APPROX_COUNT_DISTINCT takes one argument"), e->pos);
+    }
     if (c->filter) TRY(bind_predicate(&inner, c->filter, &r.filter));
-    TRY(err_pos(agg_bind(x->b->arena, name, c->distinct, r.args, r.nargs, &r.fn, &r.type), e->pos));
+    expr_t *both[2] = {not_null, r.filter};
+    if (not_null && r.filter) TRY(func_bind(x->b->arena, "AND", both, 2, &r.filter));
+    else if (not_null) r.filter = not_null;
+    TRY(err_pos(agg_bind(x->b->arena, name, r.distinct, r.args, r.nargs, &r.fn, &r.type), e->pos));
     *ret = expr_column(x->b->arena, COLUMN_AGG + group_add(x->b->arena, x->group, &r), r.type);
     return NULL;
 }
@@ -68,7 +98,11 @@ static err_t *bind_grouping(expr_ctx_t *x, const ast_expr_t *e, const char *name
     arena_t *a = x->b->arena;
     group_t *g = x->group;
     if (!g || x->in_agg) return err_pos(err_new(ERR_INVALID, "%s needs a GROUP BY", name), e->pos);
-    if (strcmp(name, "GROUP_ID") == 0) return refuse(e->pos, "GROUP_ID", "use GROUPING_ID(..)");
+    if (strcmp(name, "GROUP_ID") == 0) { /* no grouping set is there twice */
+        if (e->args.n) return err_pos(err_new(ERR_TYPE, "GROUP_ID takes no arguments"), e->pos);
+        *ret = expr_literal(a, type_nullable(a, &type_bigint, false), (value_t){.i = 0});
+        return NULL;
+    }
     if (e->args.n == 0 || e->args.n > 30)
         return err_pos(err_new(ERR_TYPE, "%s takes 1 to 30 grouping expressions", name), e->pos);
     if (g->ngrouping == g->grouping_cap) {
@@ -89,6 +123,7 @@ static err_t *bind_grouping(expr_ctx_t *x, const ast_expr_t *e, const char *name
 
 static err_t *unknown_function(err_t *e, const char *name) {
     static const char *const others[] = {"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG", "COLLECT", "ARRAY_AGG",
+                                         "JSON_OBJECTAGG", "JSON_ARRAYAGG", "APPROX_COUNT_DISTINCT",
                                          "FIRST_VALUE", "LAST_VALUE", "PERCENTILE", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP",
                                          "TUMBLE_START", "TUMBLE_END", "TUMBLE_ROWTIME", "HOP_START", "HOP_END",
                                          "HOP_ROWTIME", "GROUPING", "GROUPING_ID"};
@@ -106,7 +141,7 @@ static err_t *refuse_clauses(const ast_expr_t *e, const char *name) {
                        e->pos);
     if (c->within.n) return refuse(e->pos, "WITHIN GROUP (ORDER BY ..)",
                                    "leave it out: rows are aggregated as they arrive");
-    if (c->nulls) return refuse(e->pos, "IGNORE NULLS and RESPECT NULLS",
+    if (c->nulls && strcmp(name, "ARRAY_AGG") != 0) return refuse(e->pos, "IGNORE NULLS and RESPECT NULLS",
                                 "filter the NULLs: f(x) FILTER (WHERE x IS NOT NULL)");
     return NULL;
 }
@@ -115,7 +150,7 @@ err_t *bind_call(expr_ctx_t *x, const ast_expr_t *e, expr_t **ret) {
     const ast_call_t *c = e->call;
     const char *name = upper(x->b->arena, c->name.part[c->name.n - 1]);
     TRY(refuse_clauses(e, name));
-    if (agg_exists(name)) return bind_agg_call(x, e, name, ret);
+    if (agg_exists(name) || strcmp(name, "APPROX_COUNT_DISTINCT") == 0) return bind_agg_call(x, e, name, ret);
     if (strcmp(name, "GROUPING") == 0 || strcmp(name, "GROUPING_ID") == 0 || strcmp(name, "GROUP_ID") == 0)
         return bind_grouping(x, e, name, ret);
     bool is_prop;

@@ -214,7 +214,7 @@ ast_expr_t *sql_call_word(sql_parser_t *p, ast_pos_t pos, const char *name, ast_
 }
 
 bool sql_call_tail(sql_parser_t *p, ast_expr_t *e, int nulls, ast_orders_t within, ast_expr_t *filter, ast_window_t *over) {
-    e->call->nulls = nulls;
+    if (nulls) e->call->nulls = nulls;
     if (within.n) e->call->within = within;
     e->call->filter = filter;
     e->call->over = over;

@@ -107,7 +107,7 @@ static void sql_yyerror(sql_loc_t *l, sql_parser_t *p, const char *what);
 %token K_WHEN "WHEN" K_WHERE "WHERE" K_WINDOW "WINDOW" K_WITH "WITH" K_WITH_LA "WITH " K_WITHIN "WITHIN"
 %token K_WITHOUT "WITHOUT" K_WITHOUT_LA "WITHOUT "
 /* keywords: made by tokens.c where the neighbours are right */
-%token K_ABSENT "ABSENT" K_FINAL "FINAL" K_IF "IF" K_IGNORE "IGNORE" K_JSON "JSON" K_KEY "KEY" K_MAP "MAP"
+%token K_ABSENT "ABSENT" K_FINAL "FINAL" K_IF "IF" K_IGNORE "IGNORE" K_IGNORE_LA "IGNORE " K_RESPECT_LA "RESPECT " K_JSON "JSON" K_KEY "KEY" K_MAP "MAP"
 %token K_NOT_ENFORCED "NOT ENFORCED" K_OBJECT "OBJECT" K_REPLACE "REPLACE" K_RESPECT "RESPECT" K_SCALAR "SCALAR"
 %token K_TEMPORARY "TEMPORARY" K_UNBOUNDED "UNBOUNDED" K_VIEW "VIEW"
 /* keywords that are names as well */
@@ -139,7 +139,7 @@ static void sql_yyerror(sql_loc_t *l, sql_parser_t *p, const char *what);
 %type <expr> expr val primary case_else case_base literal interval call special filter_opt arg where having qualify opt_within
 %type <expr> subscripted
 %type <exprs> exprs args partition_opt whens rows json_pairs json_pair
-%type <num> order_dir order_nulls compare json_null nulls_treat rows_per_match join_type json_wrap json_wrap_kind trim_where
+%type <num> order_dir order_nulls compare json_null nulls_treat nulls_in rows_per_match join_type json_wrap json_wrap_kind trim_where
 %type <num> int
 %type <pair> repeat
 %type <flag> opt_all opt_distinct if_exists if_not_exists temporary opt_ordinality enforced insert_mode reluctant anchor_start
@@ -644,6 +644,8 @@ special:
     path '(' ')' { NEED($$ = sql_call(p, $1.pos, $1, (ast_exprs_t){0})); }
   | path '(' '*' ')' { NEED($$ = sql_call(p, $1.pos, $1, (ast_exprs_t){0})); $$->call->star = true; }
   | path '(' args ')' { NEED($$ = sql_call(p, $1.pos, $1, $3)); }
+  | path '(' args nulls_in ')' { NEED($$ = sql_call(p, $1.pos, $1, $3)); $$->call->nulls = $4; }
+  | path '(' K_DISTINCT args nulls_in ')' { NEED($$ = sql_call(p, $1.pos, $1, $4)); $$->call->distinct = true; $$->call->nulls = $5; }
   | path '(' K_ALL args ')' { NEED($$ = sql_call(p, $1.pos, $1, $4)); }
   | path '(' K_DISTINCT args ')' { NEED($$ = sql_call(p, $1.pos, $1, $4)); $$->call->distinct = true; }
   | NILADIC { NEED($$ = sql_call_word(p, POS(@1), $1->text, (ast_exprs_t){0})); $$->call->bare = true; }
@@ -690,6 +692,7 @@ table_arg: K_TABLE path { $$ = sql_table(p, AST_TABLE_NAME, POS(@1)); $$->name =
   | K_TABLE query_wp { $$ = sql_table(p, AST_TABLE_QUERY, POS(@1)); $$->query = $2; NEED(sql_table_done(p, $$)); }
   | table_arg K_PARTITION K_BY val { $$ = $1; NEED(sql_table_partition(p, $$, $4)); }
   | table_arg K_ORDER K_BY val order_dir order_nulls { $$ = $1; NEED(sql_table_order(p, $$, $4, $5, $6)); } ;
+nulls_in: K_RESPECT_LA K_NULLS { $$ = 1; } | K_IGNORE_LA K_NULLS { $$ = 2; } ;
 nulls_treat: %empty { $$ = 0; } | K_RESPECT K_NULLS { $$ = 1; } | K_IGNORE K_NULLS { $$ = 2; } ;
 within_opt: %empty { memset(&$$, 0, sizeof $$); } | K_WITHIN K_GROUP '(' order_by ')' { $$ = $4; } ;
 filter_opt: %empty { $$ = NULL; } | K_FILTER '(' K_WHERE expr ')' { $$ = $4; } ;

@@ -205,6 +205,12 @@ static bool after_unit(const sql_parser_t *p, int i) {
     return kind(p, i - 1) == ')' && kind(p, i - 2) == INTEGER && kind(p, i - 3) == '(' && kind(p, i - 4) == UNIT;
 }
 
+/* KEY before the key of JSON_OBJECT: what follows begins an expression and cannot follow a column named key. */
+static bool begins_key(int token) {
+    return token == STRING || token == IDENT || token == K_CAST || token == K_CASE || token == K_TRY_CAST || token == K_TRIM ||
+           token == K_SUBSTRING || token == INTEGER;
+}
+
 static bool pick(bool keyword, int token, int *ret) {
     *ret = keyword ? token : IDENT;
     return true;
@@ -219,11 +225,13 @@ static bool classify_soft(const sql_parser_t *p, int i, int *ret) {
                               && next != K_AS && next != K_IN && next != K_OVER && prev != K_AS && prev != '.', K_FINAL, ret);
     case K_IF: return pick(next == K_EXISTS || (next == K_NOT && spelled(p, i + 2) == K_EXISTS), K_IF, ret);
     case K_IGNORE:
-    case K_RESPECT: return pick(next == K_NULLS, at(p, i)->word, ret);
+    case K_RESPECT: /* ARRAY_AGG(x IGNORE NULLS): inside the call */
+        if (next == K_NULLS && spelled(p, i + 2) == ')') return pick(true, at(p, i)->word == K_IGNORE ? K_IGNORE_LA : K_RESPECT_LA, ret);
+        return pick(next == K_NULLS, at(p, i)->word, ret);
     case K_JSON: return pick(prev == K_IS || (prev == K_NOT && spelled(p, i - 2) == K_IS), K_JSON, ret);
     case K_OBJECT: return pick(kind(p, i - 1) == K_JSON || prev == K_EMPTY, K_OBJECT, ret);
     case K_SCALAR: return pick(kind(p, i - 1) == K_JSON, K_SCALAR, ret);
-    case K_KEY: return pick(prev == K_PRIMARY || ((prev == '(' || prev == ',') && (next == STRING || next == IDENT)), K_KEY, ret);
+    case K_KEY: return pick(prev == K_PRIMARY || ((prev == '(' || prev == ',') && begins_key(next)), K_KEY, ret);
     case K_MAP: return pick(next == '[' || (next == '<' && begins_type(p, i + 2))
                             || (next == '(' && (spelled(p, i + 2) == K_SELECT || spelled(p, i + 2) == K_VALUES)), K_MAP, ret);
     case K_REPLACE: return pick(prev == K_OR && spelled(p, i - 2) == K_CREATE, K_REPLACE, ret);

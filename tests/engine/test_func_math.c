@@ -10,6 +10,8 @@
 START_TEST(rounding) {
     fx_t f = fx_new();
     IS("100000000000000000000.000", "ROUND", DEC("99999999999999999999.999999999999999999", 38, 18), I(3)); /* the carry needs a digit more than 38 */
+    IS("100000000000000000000", "ROUND", DEC("99999999999999999999.999999999999999999", 38, 18), I(-1));
+    IS("0", "ROUND", DEC("44.99", 38, 18), I(-2));
     IS("551.78", "ROUND", D(551.775), I(2)); /* HALF_UP on the shortest digits */
     IS("552.0", "ROUND", D(551.775));
     IS("550.0", "ROUND", D(545.2), I(-1));

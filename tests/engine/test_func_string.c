@@ -42,6 +42,10 @@ START_TEST(searching_joining_splitting) {
     IS("5", "LOCATE", S("a"), S("aaxxa"), I(3));
     IS("2", "LOCATE", S("a"), S("xaxxa"), I(0));
     IS("5", "INSTR", S("aaxxa"), S("a"), I(-1));
+    IS("1", "LOCATE", S(""), S("abc"), I(3)); /* nothing is found at 1, as in Flink */
+    IS("1", "INSTR", S("abc"), S(""), I(2));
+    IS("0", "CARDINALITY", fx_call(&f, "SPLIT", 2, S(""), S(",")));
+    IS("2", "CARDINALITY", fx_call(&f, "SPLIT", 2, S(","), S(",")));
     IS("b<A>n<A>", "REPLACE", S("bana"), S("a"), S("<A>"));
     IS("a/b", "CONCAT_WS", S("/"), S("a"), fx_null(&f), S("b"));
     IS("NULL", "CONCAT", S("a"), expr_null(f.a, &type_string));
@@ -179,6 +183,23 @@ END_TEST
 
 static expr_t *bytes_of(fx_t *f, const char *hex) { return fx_call(f, "UNHEX", 1, fx_s(f, hex)); }
 
+START_TEST(addresses_are_numbers) {
+    fx_t f = fx_new();
+    IS("2130706433", "INET_ATON", S("127.0.0.1"));
+    IS("4294967295", "INET_ATON", S("255.255.255.255"));
+    IS("16777218", "INET_ATON", S("1.2"));
+    IS("16908291", "INET_ATON", S("1.2.3"));
+    IS("4294967295", "INET_ATON", S("4294967295"));
+    static const char *const none[] = {"256.1.1.1", "1.2.256", "1.2.3.4.5", "", " 1.2.3.4", "1..2", "a", "4294967296", "-1.0.0.0", "1.2.3."};
+    for (size_t k = 0; k < ARRAY_LEN(none); k++) IS("NULL", "INET_ATON", S(none[k]));
+    IS("255.0.10.1", "INET_NTOA", fx_call(&f, "INET_ATON", 1, S("255.0.10.1")));
+    IS("127.0.0.1", "INET_NTOA", I(2130706433));
+    IS("NULL", "INET_NTOA", fx_call(&f, "+", 2, fx_call(&f, "INET_ATON", 1, S("255.255.255.255")), I(1)));
+    IS("NULL", "INET_NTOA", fx_i(&f, -1));
+    fx_free(&f);
+}
+END_TEST
+
 START_TEST(charsets_as_java_reads_and_writes_them) {
     fx_t f = fx_new();
     IS("FEFF004100E4D83DDE00", "HEX", fx_call(&f, "ENCODE", 2, S("Aä😀"), S("UTF-16")));
@@ -192,6 +213,12 @@ START_TEST(charsets_as_java_reads_and_writes_them) {
     IS("��", "DECODE", bytes_of(&f, "80E4"), S("US-ASCII"));
     IS("ä�", "DECODE", bytes_of(&f, "C3A4F0"), S("UTF-8"));
     IS("�", "URL_DECODE", S("%FF"));
+    IS("00000041000000E40001F600", "HEX", fx_call(&f, "ENCODE", 2, S("Aä😀"), S("UTF-32")));
+    IS("4100000000F60100", "HEX", fx_call(&f, "ENCODE", 2, S("A😀"), S("utf-32le")));
+    IS("A😀", "DECODE", bytes_of(&f, "FFFE00004100000000F60100"), S("UTF-32"));
+    IS("A��", "DECODE", bytes_of(&f, "000000410011000000"), S("UTF-32BE"));
+    IS("0014", "HEX", bytes_of(&f, "414")); /* Flink writes a zero byte for the digit without a partner */
+    IS("NULL", "UNHEX", S("x14"));
     fx_fails(&f, fx_call(&f, "DECODE", 2, bytes_of(&f, "41"), S("EBCDIC")), ERR_UNSUPPORTED, "character set");
     fx_free(&f);
 }
@@ -258,5 +285,5 @@ END_TEST
 
 TESTS("engine/func_string", cutting_and_padding, searching_joining_splitting, patterns, every_match_of_a_group, characters_translated_and_classified,
       printf_is_javas, digests_and_codes,
-      charsets_as_java_reads_and_writes_them,
+      addresses_are_numbers, charsets_as_java_reads_and_writes_them,
       json, arrays_and_maps)

@@ -35,7 +35,11 @@ START_TEST(texts_of_the_formats) {
     ck_assert_str_eq(t, "2021-01-03 18:45:30.250000");
     ck_assert(timestamp_parse_strict("1969-12-31T23:59:59.999999Z", 27, 'T', true, &us) && us == -1);
     ck_assert(timestamp_parse_strict("2021-01-03 18:45:30.123456789", 29, ' ', false, &us));
-    static const char *const bad[] = {"2021-1-03 18:45:30", "2021-01-03T18:45:30", "2021-02-29 00:00:00", "2021-01-03 24:00:00",
+    ck_assert(timestamp_parse_strict("1969-12-31 24:00:00.000", 23, ' ', false, &us) && us == 0); /* the next day, as for Java */
+    int32_t ms;
+    ck_assert(time_parse_strict("24:00:00", 8, &ms) && ms == 0);
+    ck_assert(!time_parse_strict("24:00:00.001", 12, &ms) && !time_parse_strict("24:00:01", 8, &ms));
+    static const char *const bad[] = {"2021-1-03 18:45:30", "2021-01-03T18:45:30", "2021-02-29 00:00:00", "2021-01-03 24:00:01", "2021-01-03 24:00:00.1",
                                       "2021-01-03 18:45:30.", "2021-01-03 18:45:30Z", "2021-01-03", ""};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         ck_assert_msg(!timestamp_parse_strict(bad[i], strlen(bad[i]), ' ', false, &us), "%s", bad[i]);
@@ -136,6 +140,16 @@ START_TEST(patterns_both_ways) {
     IS("2003-03-24 13:00:00.000", "TO_TIMESTAMP", S("Mar 24 2003 1 PM"), S("MMM d yyyy h a"));
     IS("2023-02-28 00:00:00.000", "TO_TIMESTAMP", S("31.02.2023"), S("dd.MM.yyyy"));
     IS("NULL", "TO_TIMESTAMP", S("24/03/2003 0:52"), S("dd/MM/yyyy HH:mm"));
+    IS("2024-01-16 00:00:00.000", "TO_TIMESTAMP", S("2024-01-15 24:00:00"));
+    IS("NULL", "TO_TIMESTAMP", S("2024-01-15 24:00:01"));
+    IS("NULL", "TO_TIMESTAMP", S("2024-01-15 24:00:00.001"));
+    /* the pattern does not match: read as java.sql.Timestamp does, which carries over */
+    IS("2024-03-02 01:00:00.000", "TO_TIMESTAMP", S("2024-02-30 25:00:00"), S("yyyy-MM-dd"));
+    IS("2024-01-15 10:21:01.500", "TO_TIMESTAMP", S("2024-1-15 10:20:61.5"), S("dd/MM/yyyy"));
+    IS("2024-03-01 00:00:00.000", "TO_TIMESTAMP", S("2024-02-30"), S("dd/MM/yyyy"));
+    IS("NULL", "TO_TIMESTAMP", S("2024-13-01"), S("dd/MM/yyyy"));
+    IS("NULL", "TO_TIMESTAMP", S("2024-01-32 00:00:00"), S("dd/MM/yyyy"));
+    IS("NULL", "TO_TIMESTAMP", S("2024-01-15 10:20"), S("dd/MM/yyyy"));
     IS("2023-12-31", "TO_DATE", S("12-31-2023"), S("MM-dd-yyyy"));
     IS("2003-03-24 00:52:14", "FROM_UNIXTIME", expr_bigint(f.a, 1048467134));
     IS("1048467134", "UNIX_TIMESTAMP", S("2003-03-24 00:52:14"));

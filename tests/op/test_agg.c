@@ -123,6 +123,9 @@ static const story_t stories[] = {
     {"LISTAGG", &type_string, false, 4, {"b", "NULL", "a", "b"}, "b,a,b", "STRING"},
     {"LISTAGG", &type_string, true, 4, {"b", "NULL", "a", "b"}, "b,a", "STRING"},
     {"ARRAY_AGG", &type_int, false, 3, {"3", "NULL", "1"}, "[3, NULL, 1]", "ARRAY<INT>"},
+    {"JSON_ARRAYAGG", &type_string, false, 4, {"\"b\"", "NULL", "1", "{}"}, "[\"b\",1,{}]", "VARCHAR(2000) NOT NULL"},
+    {"JSON_ARRAYAGG_NULL_ON_NULL", &type_string, false, 2, {"1", "NULL"}, "[1,null]", "VARCHAR(2000) NOT NULL"},
+    {"JSON_ARRAYAGG", &type_string, false, 1, {"NULL"}, "[]", "VARCHAR(2000) NOT NULL"},
     {"COLLECT", &type_string, false, 3, {"a", "b", "a"}, "{a=2, b=1}", "MULTISET<STRING> NOT NULL"},
 };
 
@@ -380,7 +383,55 @@ START_TEST(percentiles_interpolate_weigh_and_survive_a_restore_without_a_row) {
 }
 END_TEST
 
-TESTS("agg", one_percentile_has_flinks_last_digit, percentiles_interpolate_weigh_and_survive_a_restore_without_a_row,
+/* rows (value, key) */
+static err_t *feed_pairs(lab_t *l, void *acc, int n, const char *const *keys, const char *const *values, row_kind_t kind) {
+    batch_t *b = column_of(&type_string, n, values, kind), *k = column_of(&type_string, n, keys, ROW_INSERT), *two = batch_new(2);
+    two->cols[0] = b->cols[0];
+    two->cols[1] = k->cols[0];
+    two->n = b->n;
+    two->kinds = b->kinds;
+    void *accs[8];
+    for (int i = 0; i < n; i++) accs[i] = acc;
+    err_t *e = agg_set_update(l->set, two, NULL, two->n, accs);
+    batch_free(two);
+    batch_free(b);
+    batch_free(k);
+    return e;
+}
+
+START_TEST(a_json_object_has_each_key_once_in_order_and_gives_keys_back) {
+    lab_t l = {.a = arena_new()};
+    expr_t *args[2] = {expr_column(l.a, 0, &type_string), expr_column(l.a, 1, &type_string)};
+    l.call = (agg_call_t){.nargs = 2, .filter = -1, .args = {0, 1}, .arg_types = {&type_string, &type_string}, .name = "JSON_OBJECTAGG"};
+    ck_ok(agg_bind(l.a, "JSON_OBJECTAGG", false, args, 2, &l.call.fn, &l.call.type));
+    l.set = agg_set_new(&l.call, 1, true);
+    l.acc = xcalloc(1, agg_set_size(l.set) + 16);
+    expect(&l, l.acc, "{}", "nothing");
+    const char *keys[] = {"k", "", "a\"b"}, *values[] = {"1", "NULL", "[\"x\"]"};
+    ck_ok(feed_pairs(&l, l.acc, 3, keys, values, ROW_INSERT));
+    expect(&l, l.acc, "{\"\":null,\"a\\\"b\":[\"x\"],\"k\":1}", "three pairs");
+    buf_t bytes = buf_make(1 << 16);
+    agg_set_encode(l.set, l.acc, &bytes);
+    void *other = xcalloc(1, agg_set_size(l.set) + 16);
+    reader_t r = reader_of(buf_slice(&bytes));
+    ck_assert(agg_set_decode(l.set, &r, other));
+    ck_ok(feed_pairs(&l, other, 1, (const char *[]){"k"}, (const char *[]){"1"}, ROW_UPDATE_BEFORE));
+    ck_ok(feed_pairs(&l, other, 1, (const char *[]){"k"}, (const char *[]){"2"}, ROW_UPDATE_AFTER));
+    expect(&l, other, "{\"\":null,\"a\\\"b\":[\"x\"],\"k\":2}", "restored and updated");
+    ck_fails(agg_set_merge(l.set, other, l.acc), ERR_DATA, "a key is there twice");
+    agg_set_clear(l.set, other);
+    memset(other, 0, agg_set_size(l.set));
+    ck_fails(feed_pairs(&l, other, 2, (const char *[]){"k", "k"}, (const char *[]){"1", "1"}, ROW_INSERT), ERR_DATA, "a key is there twice");
+    ck_fails(feed_pairs(&l, other, 1, (const char *[]){"NULL"}, (const char *[]){"1"}, ROW_INSERT), ERR_DATA, "a key is NULL");
+    agg_set_clear(l.set, other);
+    free(other);
+    buf_free(&bytes);
+    lab_free(&l);
+}
+END_TEST
+
+TESTS("agg", a_json_object_has_each_key_once_in_order_and_gives_keys_back,
+      one_percentile_has_flinks_last_digit, percentiles_interpolate_weigh_and_survive_a_restore_without_a_row,
       results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on,
       merged_halves_are_the_whole, partials_of_two_halves_are_the_whole, retracted_extremes_equal_a_plain_search,
       wrong_calls_are_refused)
