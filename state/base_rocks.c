@@ -13,6 +13,7 @@
 #define PREFIX 10
 #define BATCH_BYTES (1u << 20)
 #define POINT_DELETES_MAX 64
+#define INGEST_BYTES ((size_t)512 << 10) /* changes from here on are worth a table file */
 
 typedef struct family { uint64_t fingerprint; int slot; rocksdb_column_family_handle_t *cf; } family_t;
 
@@ -26,6 +27,7 @@ typedef struct rocks {
     rocksdb_writeoptions_t *wo;
     rocksdb_readoptions_t *ro, *scan_ro;
     rocksdb_column_family_handle_t *default_cf;
+    uint64_t ingested; /* table files; the applying thread's */
     pthread_rwlock_t lock; /* guards the list of families; handles live until close */
     family_t *families;
     int nfamilies;
@@ -43,7 +45,7 @@ err_t *rocks_error(char *text, const char *dir, const char *what) {
     return e;
 }
 
-static void make_key(buf_t *out, int kg, int64_t ns, slice_t key) {
+void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key) {
     uint64_t u = (uint64_t)ns ^ ((uint64_t)1 << 63);
     uint8_t p[PREFIX] = {(uint8_t)(kg >> 8), (uint8_t)kg};
     for (int i = 0; i < 8; i++) p[2 + i] = (uint8_t)(u >> (56 - 8 * i));
@@ -137,9 +139,9 @@ static err_t *drop_group(writing_t *w, rocksdb_iterator_t *it, int kg, int64_t n
     }
     if (!rocksdb_iter_valid(it)) return NULL;
     buf_t end = buf_make(64);
-    make_key(&w->key, kg, ns, slice_of(NULL, 0));
-    if (ns == INT64_MAX) make_key(&end, kg + 1, INT64_MIN, slice_of(NULL, 0));
-    else make_key(&end, kg, ns + 1, slice_of(NULL, 0));
+    rocks_make_key(&w->key, kg, ns, slice_of(NULL, 0));
+    if (ns == INT64_MAX) rocks_make_key(&end, kg + 1, INT64_MIN, slice_of(NULL, 0));
+    else rocks_make_key(&end, kg, ns + 1, slice_of(NULL, 0));
     rocksdb_writebatch_delete_range_cf(w->batch, w->cf, (const char *)w->key.data, w->key.len, (const char *)end.data,
                                        end.len);
     w->bytes += w->key.len + end.len + 16;
@@ -152,7 +154,7 @@ static err_t *drop_ns(writing_t *w, const change_t *c) {
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(w->r->db, w->r->ro, w->cf);
     err_t *e = NULL;
     for (int kg = c->kg_lo; kg < c->kg_hi && !e; kg++) {
-        make_key(&w->key, kg, c->ns, slice_of(NULL, 0));
+        rocks_make_key(&w->key, kg, c->ns, slice_of(NULL, 0));
         rocksdb_iter_seek(it, (const char *)w->key.data, w->key.len);
         if (!rocksdb_iter_valid(it)) break;
         size_t len;
@@ -169,6 +171,11 @@ static err_t *drop_ns(writing_t *w, const change_t *c) {
     return e;
 }
 
+static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
+    AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", w->r->dir, ++w->r->ingested);
+    return rocks_ingest(w->r->db, w->r->options, w->cf, path, changes, ret_done);
+}
+
 static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
     if (changes.len == 0) return NULL;
     reader_t r = reader_of(changes);
@@ -178,12 +185,18 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
     w.batch = rocksdb_writebatch_create();
     err_t *e = NULL;
     change_t c;
-    while (!e && change_next(&r, &c)) {
+    bool tried = false;
+    for (reader_t here = r; !e && change_next(&r, &c); here = r) {
         if (c.kind == CHANGE_DROP) {
             e = drop_ns(&w, &c);
             continue;
         }
-        make_key(&w.key, (int)(hash_bytes(c.key.p, c.key.len) & 1023), c.ns, c.key);
+        if (!tried && reader_left(&here) >= INGEST_BYTES) { /* drops come first, if at all */
+            bool done;
+            if ((e = flush_batch(&w)) || (e = ingest(&w, here, &done)) || done) break;
+        }
+        tried = true;
+        rocks_make_key(&w.key, (int)(hash_bytes(c.key.p, c.key.len) & 1023), c.ns, c.key);
         e = write_one(&w, buf_slice(&w.key), c.kind == CHANGE_PUT ? &c.value : NULL);
     }
     if (!e && r.bad) e = err_new(ERR_CORRUPT, "state base: malformed changes");
@@ -204,7 +217,7 @@ static err_t *rocks_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, in
     buf_t full = {.data = small, .cap = sizeof small, .max = sizeof small};
     bool heap = key.len + PREFIX > sizeof small;
     if (heap) full = buf_make(BUF_MAX_DEFAULT);
-    make_key(&full, kg, ns, key);
+    rocks_make_key(&full, kg, ns, key);
     char *text = NULL;
     rocksdb_pinnableslice_t *v = rocksdb_get_pinned_cf(r->db, r->ro, cf, (const char *)full.data, full.len, &text);
     if (heap) buf_free(&full);
@@ -235,7 +248,7 @@ static err_t *rocks_get_many(base_db_t *b, uint64_t fingerprint, int slot, const
         buf_clear(&all);
         for (uint32_t i = 0; i < count; i++) {
             const base_key_t *k = &keys[from + i];
-            make_key(&one, k->kg, k->ns, k->key);
+            rocks_make_key(&one, k->kg, k->ns, k->key);
             off[i] = all.len;
             len[i] = one.len;
             buf_put(&all, one.data, one.len);
@@ -282,7 +295,7 @@ err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_fa
     buf_t from = buf_make(64);
     err_t *e = NULL;
     for (int kg = kg_lo; kg < kg_hi && !e; kg++) {
-        make_key(&from, kg, ns ? *ns : INT64_MIN, slice_of(NULL, 0));
+        rocks_make_key(&from, kg, ns ? *ns : INT64_MIN, slice_of(NULL, 0));
         rocksdb_iter_seek(it, (const char *)from.data, from.len);
         if (!rocksdb_iter_valid(it)) break;
         size_t len;
@@ -332,7 +345,7 @@ static err_t *rocks_walk(base_db_t *b, uint64_t fingerprint, int slot, int64_t n
     err_t *e = NULL;
     bool more = true;
     for (; it && *kg < kg_hi && !e; (*kg)++, buf_clear(from)) {
-        make_key(&at, *kg, ns, buf_slice(from));
+        rocks_make_key(&at, *kg, ns, buf_slice(from));
         rocksdb_iter_seek(it, (const char *)at.data, at.len);
         if (!rocksdb_iter_valid(it)) break;
         size_t len;
@@ -364,7 +377,7 @@ static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
 
 static err_t *load_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     writing_t *w = arg;
-    make_key(&w->key, (int)(hash_bytes(key.p, key.len) & 1023), ns, key);
+    rocks_make_key(&w->key, (int)(hash_bytes(key.p, key.len) & 1023), ns, key);
     return write_one(w, buf_slice(&w->key), &value);
 }
 
@@ -442,7 +455,10 @@ static void set_options(rocks_t *r, size_t memory) {
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_keep_log_file_num(o, 1);
     rocksdb_options_set_info_log_level(o, 3); /* errors */
-    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    /* Runs of like size are merged, eight at a time: levels would rewrite the whole base for every few MB of keys from all over it, and
+     * a checkpoint would upload that. */
+    rocksdb_options_set_compaction_style(o, rocksdb_universal_compaction);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_create_if_missing(o, 1);
     rocksdb_options_set_error_if_exists(o, 1);

@@ -1,5 +1,6 @@
 /* base_rocks_int.h: what base_rocks.c and base_files.c share. */
 #pragma once
+#include "state/changelog.h"
 #include "state/kstate_env.h"
 #include <rocksdb/c.h>
 
@@ -9,6 +10,13 @@ err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_fa
                      int kg_hi, const int64_t *ns, const atomic_bool *cancel, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value),
                      void *arg);
 err_t *rocks_go_on(const atomic_bool *cancel); /* ERR_CANCELLED once it is true; NULL: never */
+
+void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key);
+
+/* base_rocks_ingest.c: the changes in `r` as one table file, by way of `path`. *ret_done false without an error: they are not strictly
+ * ascending PUTs and DELs; nothing was changed. */
+err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, const char *path, reader_t r,
+                    bool *ret_done);
 
 /* base_files.c */
 /* Opens a checkpoint directory read-only and calls fn per state column family (of one operator, or of all). */

@@ -3,18 +3,23 @@
 #include "common/arena.h"
 #include <stdlib.h>
 
-#define WRITE_BYTES ((size_t)4 << 20)
+#define WRITE_BYTES ((size_t)32 << 20) /* a table file of the base */
 
-typedef struct one {
-    change_t c; /* slices into the arena */
-    uint32_t seq;
+typedef struct item { /* PUT or DEL; bytes in the arena */
+    uint64_t prefix; /* of the key, big-endian: most comparisons look no further */
+    int64_t ns;
+    const uint8_t *key, *value;
+    uint32_t key_len, value_len, seq;
     uint16_t kg;
-} one_t;
+    uint8_t kind;
+} item_t;
+typedef struct drop { change_t c; uint32_t seq; } drop_t;
 
 typedef struct group {
     uint64_t fingerprint;
     int slot;
-    one_t *items, *drops;
+    item_t *items;
+    drop_t *drops;
     size_t n, cap, ndrops, drops_cap;
     uint32_t seq;
 } group_t;
@@ -54,36 +59,49 @@ static group_t *group_of(coalesce_t *c, uint64_t fingerprint, int slot) {
     return &c->groups[c->ngroups++];
 }
 
-static void push(one_t **list, size_t *n, size_t *cap, one_t x) {
-    if (*n == *cap) *list = xrealloc(*list, (*cap = *cap ? 2 * *cap : 64) * sizeof **list);
-    (*list)[(*n)++] = x;
+static void push_drop(group_t *g, const change_t *c, uint32_t seq) {
+    if (g->ndrops == g->drops_cap) g->drops = xrealloc(g->drops, (g->drops_cap = g->drops_cap ? 2 * g->drops_cap : 64) * sizeof *g->drops);
+    g->drops[g->ndrops++] = (drop_t){*c, seq};
 }
 
-/* A slice of what was copied from `from` to `to`. */
-static slice_t moved(slice_t s, const uint8_t *from, const uint8_t *to) { return s.p ? slice_of(to + (s.p - from), s.len) : s; }
+static uint64_t prefix_of(slice_t key) {
+    uint64_t x = 0;
+    if (LIKELY(key.len >= 8)) {
+        memcpy(&x, key.p, 8);
+        return __builtin_bswap64(x);
+    }
+    for (size_t i = 0; i < key.len; i++) x |= (uint64_t)key.p[i] << (56 - 8 * i);
+    return x;
+}
+
+static void push_item(group_t *g, const change_t *c, uint32_t seq) {
+    if (g->n == g->cap) g->items = xrealloc(g->items, (g->cap = g->cap ? 2 * g->cap : 64) * sizeof *g->items);
+    g->items[g->n++] = (item_t){.prefix = prefix_of(c->key), .ns = c->ns, .key = c->key.p, .value = c->value.p,
+                                .key_len = (uint32_t)c->key.len, .value_len = (uint32_t)c->value.len, .seq = seq,
+                                .kg = (uint16_t)(hash_bytes(c->key.p, c->key.len) & 1023), .kind = (uint8_t)c->kind};
+}
+
+/* Where in `to` lies what was copied from `from`. */
+static const uint8_t *moved(const uint8_t *p, const uint8_t *from, const uint8_t *to) { return p ? to + (p - from) : p; }
 
 err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t *r, size_t most) {
     group_t *g = group_of(c, fingerprint, slot);
     const uint8_t *from = r->p, *taken = from;
     size_t first = g->n;
-    one_t x = {0};
+    change_t x;
     do { /* the bytes are copied in one piece when it is known how many there are */
-        if (!change_next(r, &x.c)) break;
-        x.seq = g->seq++;
-        c->bytes += sizeof x + (size_t)(r->p - taken);
+        if (!change_next(r, &x)) break;
+        uint32_t seq = g->seq++;
+        c->bytes += (x.kind == CHANGE_DROP ? sizeof(drop_t) : sizeof(item_t)) + (size_t)(r->p - taken);
         taken = r->p;
-        if (x.c.kind == CHANGE_DROP) {
-            push(&g->drops, &g->ndrops, &g->drops_cap, x);
-        } else {
-            x.kg = (uint16_t)(hash_bytes(x.c.key.p, x.c.key.len) & 1023);
-            push(&g->items, &g->n, &g->cap, x);
-        }
+        if (x.kind == CHANGE_DROP) push_drop(g, &x, seq);
+        else push_item(g, &x, seq);
     } while (c->bytes < most);
     size_t len = (size_t)(taken - from);
     const uint8_t *to = len ? arena_memdup(c->arena, from, len) : NULL;
     for (size_t i = first; i < g->n; i++) {
-        g->items[i].c.key = moved(g->items[i].c.key, from, to);
-        g->items[i].c.value = moved(g->items[i].c.value, from, to);
+        g->items[i].key = moved(g->items[i].key, from, to);
+        g->items[i].value = moved(g->items[i].value, from, to);
     }
     return r->bad ? err_new(ERR_CORRUPT, "sealed state: malformed change %u of a part", g->seq) : NULL;
 }
@@ -96,40 +114,41 @@ err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t chang
     return coalesce_add_some(c, fingerprint, slot, &r, SIZE_MAX);
 }
 
-static int key_cmp(slice_t a, slice_t b) {
-    size_t n = MIN(a.len, b.len);
-    int c = n ? memcmp(a.p, b.p, n) : 0;
-    return c ? c : (a.len > b.len) - (a.len < b.len);
+static int key_cmp(const item_t *a, const item_t *b) {
+    uint32_t n = MIN(a->key_len, b->key_len);
+    int c = n > sizeof a->prefix ? memcmp(a->key + sizeof a->prefix, b->key + sizeof b->prefix, n - sizeof a->prefix) : 0;
+    return c ? c : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
-static int same_place(const one_t *a, const one_t *b) { /* order of the base */
+static int same_place(const item_t *a, const item_t *b) { /* order of the base */
     if (a->kg != b->kg) return a->kg < b->kg ? -1 : 1;
-    if (a->c.ns != b->c.ns) return a->c.ns < b->c.ns ? -1 : 1;
-    return key_cmp(a->c.key, b->c.key);
+    if (a->ns != b->ns) return a->ns < b->ns ? -1 : 1;
+    if (a->prefix != b->prefix) return a->prefix < b->prefix ? -1 : 1;
+    return key_cmp(a, b);
 }
 
-static int one_cmp(const void *x, const void *y) {
-    const one_t *a = x, *b = y;
+static int item_cmp(const void *x, const void *y) {
+    const item_t *a = x, *b = y;
     int c = same_place(a, b);
     return c ? c : (a->seq > b->seq) - (a->seq < b->seq);
 }
 
 static int drop_cmp(const void *x, const void *y) {
-    const one_t *a = x, *b = y;
+    const drop_t *a = x, *b = y;
     if (a->c.ns != b->c.ns) return a->c.ns < b->c.ns ? -1 : 1;
     return (a->seq > b->seq) - (a->seq < b->seq);
 }
 
 /* Is a change made before some drop of its namespace and key group? drops are sorted by namespace. */
-static bool dropped(const group_t *g, const one_t *x) {
+static bool dropped(const group_t *g, const item_t *x) {
     size_t lo = 0, hi = g->ndrops;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (g->drops[mid].c.ns < x->c.ns) lo = mid + 1;
+        if (g->drops[mid].c.ns < x->ns) lo = mid + 1;
         else hi = mid;
     }
-    for (; lo < g->ndrops && g->drops[lo].c.ns == x->c.ns; lo++) {
-        const one_t *d = &g->drops[lo];
+    for (; lo < g->ndrops && g->drops[lo].c.ns == x->ns; lo++) {
+        const drop_t *d = &g->drops[lo];
         if (d->seq > x->seq && x->kg >= d->c.kg_lo && x->kg < d->c.kg_hi) return true;
     }
     return false;
@@ -151,7 +170,7 @@ static err_t *flush(writing_t *w) {
 static err_t *write_group(writing_t *w, group_t *g) {
     w->g = g;
     if (g->ndrops) qsort(g->drops, g->ndrops, sizeof *g->drops, drop_cmp);
-    if (g->n) qsort(g->items, g->n, sizeof *g->items, one_cmp);
+    if (g->n) qsort(g->items, g->n, sizeof *g->items, item_cmp);
     for (size_t i = 0; i < g->ndrops; i++) {
         const change_t *d = &g->drops[i].c;
         bool again = i + 1 < g->ndrops && g->drops[i + 1].c.ns == d->ns && g->drops[i + 1].c.kg_lo == d->kg_lo &&
@@ -161,12 +180,13 @@ static err_t *write_group(writing_t *w, group_t *g) {
         change_drop_range(&w->buf, d->ns, d->kg_lo, d->kg_hi);
     }
     for (size_t i = 0; i < g->n; i++) {
-        const one_t *x = &g->items[i];
+        const item_t *x = &g->items[i];
+        slice_t key = slice_of(x->key, x->key_len);
         if (i + 1 < g->n && same_place(x, x + 1) == 0) continue; /* a later one follows */
         if (dropped(g, x)) continue;
         if (w->buf.len == 0) change_header(&w->buf);
-        if (x->c.kind == CHANGE_PUT) change_put(&w->buf, x->c.ns, x->c.key, x->c.value);
-        else change_del(&w->buf, x->c.ns, x->c.key);
+        if (x->kind == CHANGE_PUT) change_put(&w->buf, x->ns, key, slice_of(x->value, x->value_len));
+        else change_del(&w->buf, x->ns, key);
         if (w->buf.len >= WRITE_BYTES) TRY(flush(w));
     }
     return flush(w);

@@ -104,6 +104,11 @@ bool kstate_env_over(const kstate_env_t *e) {
     return memory && kstate_env_used(e) > memory;
 }
 
+bool kstate_env_filling(const kstate_env_t *e) {
+    size_t memory = kstate_env_memory(e);
+    return memory && kstate_env_used(e) > memory - memory / 4;
+}
+
 bool kstate_env_short(const kstate_env_t *e) {
     if (!kstate_env_over(e)) return false;
     return !kstate_env_base((kstate_env_t *)(uintptr_t)e) || __atomic_load_n(&e->little, __ATOMIC_RELAXED) == kstate_env_applied(e) + 1;

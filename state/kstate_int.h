@@ -108,6 +108,7 @@ struct kstate {
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
+    uint32_t sealed_each; /* bytes a change took in the last seal, and an eighth */
     buf_t scratch;
 };
 

@@ -3,12 +3,37 @@
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
-#define SEAL_PREFETCH 6
+#define SEAL_PREFETCH 12
 
-static void emit_put(kstate_t *ks, entry_t *e, buf_t *out) {
-    buf_put_u8(out, CHANGE_PUT);
-    buf_put_zigzag(out, e->ns->ns);
-    buf_put_bytes(out, entry_key(e));
+/* Header, value and key of entries that follow: they were changed in any order all over memory. */
+static inline void prefetch_entry(const entry_t *e) {
+    __builtin_prefetch(e);
+    __builtin_prefetch((const char *)e + 64);
+}
+
+/* What precedes each PUT of a namespace: kind and namespace. */
+typedef struct put_head { uint8_t bytes[12]; size_t len; } put_head_t;
+
+static put_head_t put_head(int64_t ns) {
+    put_head_t h = {{CHANGE_PUT}, 1};
+    uint64_t z = (uint64_t)ns << 1 ^ (uint64_t)(ns >> 63);
+    for (; z >= 0x80; z >>= 7) h.bytes[h.len++] = (uint8_t)(z | 0x80);
+    h.bytes[h.len++] = (uint8_t)z;
+    return h;
+}
+
+static void emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
+    slice_t key = entry_key(e);
+    if (!buf_reserve(out, sizeof head->bytes + key.len + 16)) return;
+    memcpy(out->data + out->len, head->bytes, sizeof head->bytes);
+    out->len += head->len;
+    if (LIKELY(key.len < 128)) {
+        out->data[out->len++] = (uint8_t)key.len;
+        memcpy(out->data + out->len, key.p, key.len);
+        out->len += key.len;
+    } else {
+        buf_put_bytes(out, key);
+    }
     /* most values are below 128 bytes: encode in place behind a one-byte length, else make room for a longer one */
     size_t at = out->len;
     buf_put_u8(out, 0);
@@ -39,7 +64,7 @@ static void deleted(kstate_t *ks, entry_t *e, epoch_t epoch) {
     ks_remove(ks, e);
 }
 
-static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, buf_t *out) {
+static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, const put_head_t *head, buf_t *out) {
     bool fresh = e->flags & ENTRY_NEW;
     e->flags &= (uint8_t) ~(ENTRY_DIRTY | ENTRY_NEW | ENTRY_TOUCHED);
     if (e->flags & ENTRY_DEAD) {
@@ -51,7 +76,7 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, buf_t *out) {
         deleted(ks, e, epoch);
         return;
     }
-    emit_put(ks, e, out);
+    emit_put(ks, e, head, out);
     e->changed = epoch;
     ks_heap_update(ks, e);
 }
@@ -59,9 +84,10 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, buf_t *out) {
 static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
     if (n->drop_pending) change_drop_range(out, n->ns, ks->kg_lo, ks->kg_hi);
     n->drop_pending = n->listed = n->scanning = false;
+    put_head_t head = put_head(n->ns);
     for (size_t i = 0; i < n->ndirty; i++) {
-        if (i + SEAL_PREFETCH < n->ndirty) __builtin_prefetch(n->dirty[i + SEAL_PREFETCH]);
-        seal_entry(ks, n->dirty[i], epoch, out);
+        if (i + SEAL_PREFETCH < n->ndirty) prefetch_entry(n->dirty[i + SEAL_PREFETCH]);
+        seal_entry(ks, n->dirty[i], epoch, &head, out);
     }
     if (n->dirty_cap > 64 && n->ndirty * 4 < n->dirty_cap) {
         size_t cap = n->dirty_cap / 2;
@@ -79,11 +105,15 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     if (ks->nchanged == 0) return;
     size_t begin = out->len;
     change_header(out);
-    size_t empty = out->len;
+    size_t empty = out->len, changes = 0;
     for (size_t i = 0; i < ks->ntouched; i++) ks->touched[i]->ntouched = 0; /* the seal measures all */
     ks->ntouched = 0;
+    for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
+    size_t room = MIN(changes * ks->sealed_each, out->max - MIN(out->len, out->max));
+    buf_reserve(out, room); /* at once: growing by doubling copies it, and holds it twice */
     for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
     ks->nchanged = 0;
+    if (changes) ks->sealed_each = (uint32_t)MIN((out->len - begin) * 9 / 8 / changes + 1, (size_t)1 << 20);
     kstate_env_dirty(ks->env, -1);
     kstate_env_sealed(ks->env, epoch);
     if (out->len == empty && !out->overflow) out->len = begin; /* made and unmade within the epoch */

@@ -9,6 +9,7 @@
 #define FLAG_LZ4 1
 #define LZ4_RATIO_MAX 255 /* an lz4 block expands to at most 255 times its size */
 #define COMPRESS_MIN 256  /* below that compression saves nothing worth a call */
+#define SAMPLE_BYTES (64 << 10)
 enum { RECORD_TASK = 1, RECORD_STATE = 2, RECORD_SINK = 3 };
 
 static int seal_cmp(const void *a, const void *b) {
@@ -68,6 +69,15 @@ static err_t *check_seal(const task_seal_t *s, epoch_t epoch) {
                     "shorten execution.checkpointing.interval or raise the parallelism");
 }
 
+/* Numbers compress badly: what saves less than a sixth costs more than it spares. Judged by a piece from the middle. */
+static bool worth_compressing(const buf_t *raw) {
+    if (raw->len < 4 * SAMPLE_BYTES) return true;
+    char *out = xmalloc(LZ4_COMPRESSBOUND(SAMPLE_BYTES));
+    int k = LZ4_compress_default((const char *)raw->data + raw->len / 2, out, SAMPLE_BYTES, LZ4_COMPRESSBOUND(SAMPLE_BYTES));
+    free(out);
+    return k < SAMPLE_BYTES - SAMPLE_BYTES / 6;
+}
+
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress,
                      buf_t *out) {
     for (int i = 0; i < n; i++) TRY(check_seal(seals[i], epoch));
@@ -85,7 +95,7 @@ err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const
 
     bool lz4 = false;
     size_t begin = out->len, stored = raw.len;
-    if (compress && most <= room && !raw.overflow && raw.len >= COMPRESS_MIN && raw.len <= LZ4_MAX_INPUT_SIZE) {
+    if (compress && most <= room && !raw.overflow && raw.len >= COMPRESS_MIN && raw.len <= LZ4_MAX_INPUT_SIZE && worth_compressing(&raw)) {
         int bound = LZ4_compressBound((int)raw.len);
         if (buf_reserve(out, SEGMENT_HEADER + (size_t)bound)) { /* to where it will stay: behind the header */
             int k = LZ4_compress_default((const char *)raw.data, (char *)out->data + begin + SEGMENT_HEADER, (int)raw.len, bound);

@@ -122,10 +122,16 @@ static void make(base_worker_t *b, based_job_t *j) {
     say(b, j, e);
 }
 
-/* Between bases the local base follows in large steps, and at once when hot tables find nothing clean to evict. */
+uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot) {
+    if (!least) least = BASE_CHANGELOG_MAX;
+    return MAX(least, MIN(most, hot / 2));
+}
+
+/* Between bases the local base follows in large steps when hot tables will soon have to evict, and at once when they find nothing clean. */
 static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
-    if (pending < BASE_APPLY_BYTES && !(pending && kstate_env_short(j->j.env))) return;
+    bool soon = pending >= BASE_APPLY_BYTES && kstate_env_filling(j->j.env), now = pending && kstate_env_short(j->j.env);
+    if (!soon && !now) return;
     if (j->waiting && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
     j->followed_ms = clock_mono_ms();
     say(b, j, applier_apply(j->j.applier, j->complete));
@@ -206,7 +212,8 @@ static void make_what_is_due(base_worker_t *b) {
     for (based_job_t *j = b->jobs; j; j = j->next) {
         follow(b, j);
         if (j->complete <= j->based || j->complete <= j->j.restored) continue;
-        base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, b->conf.changelog_max, now - j->tried_ms};
+        uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env));
+        base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, now - j->tried_ms};
         bool again = j->waiting && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
         if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
     }

@@ -3,12 +3,15 @@
  * Invariants
  *  1. Only extents of complete epochs are applied, in order, as absolute values (hazards A5).
  *  2. A checkpoint is taken while nothing is applied; it holds exactly the state as of the last applied epoch.
- *  3. A base is due when the changelog since the last one passed its bound; after the interval, or when BARRIER_BASE asks for it,
+ *  3. A base is due when the changelog since the last one passed its bound (base_bound: it grows with the state, since a restore reads
+ *     both, and one that comes seldom writes of each key the last word only); after the interval, or when BARRIER_BASE asks for it,
  *     if the changelog is worth it (BASE_CHANGELOG_MIN): a small job pays for no RocksDB, its replay is cheap. Small ones that were
  *     asked for come after BASE_SMALL_INTERVALS, so that extents of many attempts do not pile up in the manifest. While one waits to
  *     be accepted none is begun, but for a bound passed twice.
  *  4. Memory that is short asks for no base: applying complete epochs locally lets tables evict, nothing has to be uploaded for it.
- *  5. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
+ *  5. Between bases the local base follows only for tables that come near their share of the memory: nothing else reads it, and what
+ *     is left to the next base is written once for many changes. What a base or eviction then waits for is bounded as the changelog is.
+ *  6. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
 #pragma once
 #include "state/disk.h"
 #include "state/applier.h"
@@ -29,6 +32,9 @@ typedef struct base_need {
     int64_t since_ms;      /* since the last base, or the last try */
 } base_need_t;
 bool base_due(const base_need_t *n, int64_t interval_ms);
+/* The bound of the changelog between two bases: half of what the hot tables hold, within what the conf allows. A restore reads the state
+ * and a changelog of at most some times as many changes. */
+uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot);
 
 typedef struct base_worker base_worker_t;
 typedef struct base_conf {
@@ -36,6 +42,7 @@ typedef struct base_conf {
     disk_t *storage;
     int64_t interval_ms;
     uint64_t changelog_max; /* 0: BASE_CHANGELOG_MAX */
+    uint64_t changelog_most; /* of large states; at least changelog_max */
     void (*done)(void *arg, job_id_t job, attempt_t attempt, epoch_t epoch, base_t *base); /* takes base; the base thread */
     void (*gone)(void *arg, job_id_t job, attempt_t attempt);                             /* nothing of the attempt follows */
     void *arg;

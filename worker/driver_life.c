@@ -73,7 +73,8 @@ static err_t *start_parts(worker_t *w) {
     w->address = xprintf("%s:%d", host, endpoint_port(w->endpoint));
     checkpoint_conf_t cc = {c->storage, c->name, true, on_checkpoint_done, on_checkpoint_dropped, w, w->kept};
     TRY(checkpoint_new(&cc, &w->checkpoint));
-    base_conf_t bc = {c->name, c->data_dir, c->storage, c->base_interval_ms, memory_shares(c->memory).changelog, on_base_done, on_base_gone, w};
+    memory_shares_t shares = memory_shares(c->memory);
+    base_conf_t bc = {c->name, c->data_dir, c->storage, c->base_interval_ms, shares.changelog, shares.changelog_most, on_base_done, on_base_gone, w};
     TRY(base_worker_new(&bc, &w->base));
     memory_conf_t mc = {c->memory, process_rss, on_memory_pressed, w};
     TRY(memory_new(&mc, &w->memory));

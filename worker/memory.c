@@ -21,6 +21,7 @@ memory_shares_t memory_shares(uint64_t budget) {
         .apply_round = clamp(budget / 16, MB, 64 * MB),
         .unsealed = clamp(budget / 16, 2 * MB, 256 * MB),
         .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
+        .changelog_most = MAX(budget / 4, 4 * MB),
     };
 }
 

@@ -22,6 +22,7 @@ typedef struct memory_shares {
     size_t apply_round;  /* changes the applier sorts at once, with what sorting takes */
     size_t unsealed;     /* changes of one epoch, when tables are not far from their share: sources wait for the barrier */
     uint64_t changelog;  /* bytes of changelog between two bases, per worker and job: a restore reads them into memory */
+    uint64_t changelog_most; /* of a state so large that this is no more than half of it */
 } memory_shares_t;
 memory_shares_t memory_shares(uint64_t budget);
 

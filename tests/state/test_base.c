@@ -523,6 +523,60 @@ static int count(base_db_t *db, uint64_t fp, int lo, int hi, const int64_t *ns) 
     return n;
 }
 
+static err_t *apply_to(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
+    base_db_t *db = arg;
+    return db->apply(db, fingerprint, slot, changes);
+}
+
+/* A MB and more: in order it becomes a table file, else it is written change by change. Three layers of one key: put, put again, deleted. */
+START_TEST(many_changes_are_the_same_in_the_base_in_whatever_order_they_come) {
+    enum { N = 40000 };
+    const char filler[] = "some forty bytes that every value carries";
+    for (int in_order = 0; in_order < 2; in_order++) {
+        world_t *w = world_new(true, 0);
+        base_db_t *db;
+        ck_ok(kstate_env_need_base(w->env, &db));
+        for (int layer = 0; layer < 3; layer++) {
+            buf_t b = buf_make(1 << 26);
+            change_header(&b);
+            if (layer == 1) change_drop(&b, 5);
+            for (uint32_t i = 0; i < N; i++) {
+                slice_t key = slice_of(&i, sizeof i);
+                char value[64];
+                snprintf(value, sizeof value, "%s %d %u", filler, layer, i);
+                if (layer == 0) change_put(&b, 5, key, slice_str(value)); /* dropped by the next layer */
+                if (layer < 2) change_put(&b, 0, key, slice_str(value));
+                else if (i % 2) change_del(&b, 0, key);
+                else change_put(&b, 7, key, slice_str(value));
+            }
+            coalesce_t *c = coalesce_new();
+            if (in_order) ck_ok(coalesce_add(c, FP, 0, buf_slice(&b)));
+            if (in_order) ck_ok(coalesce_write(c, apply_to, db));
+            else ck_ok(db->apply(db, FP, 0, buf_slice(&b)));
+            coalesce_free(c);
+            buf_free(&b);
+        }
+        int64_t ns = 5;
+        ck_assert_int_eq(count(db, FP, 0, 1024, &ns), 0);
+        ns = 0;
+        ck_assert_int_eq(count(db, FP, 0, 1024, &ns), N / 2);
+        ck_assert_int_eq(count(db, FP, 0, 1024, NULL), N);
+        for (uint32_t i = 0; i < N; i += 97) {
+            char want[64];
+            snprintf(want, sizeof want, "%s 1 %u", filler, i);
+            buf_t got = buf_make(1 << 20);
+            bool found;
+            slice_t key = slice_of(&i, sizeof i);
+            ck_ok(db->get(db, FP, 0, (int)(hash_bytes(key.p, key.len) & 1023), 0, key, &got, &found));
+            ck_assert_int_eq(found, i % 2 == 0);
+            ck_assert(!found || slice_eq(buf_slice(&got), slice_str(want)));
+            buf_free(&got);
+        }
+        world_free(w);
+    }
+}
+END_TEST
+
 START_TEST(a_base_drops_loads_parts_and_survives_as_checkpoint) {
     for (int rocks = 0; rocks < 2; rocks++) {
         world_t *w = world_new(rocks, 0);
@@ -691,4 +745,4 @@ TESTS("base", a_scan_and_a_load_end_when_their_attempt_is_cancelled, a_scan_of_a
       a_base_upload_is_cancelled_before_its_next_file,
       a_deleted_value_does_not_rise_again_from_the_base, the_base_never_holds_an_incomplete_epoch,
       a_base_drops_loads_parts_and_survives_as_checkpoint, checkpoints_are_incremental_and_repeatable,
-      coalescing_keeps_the_last_word_of_each_key)
+      many_changes_are_the_same_in_the_base_in_whatever_order_they_come, coalescing_keeps_the_last_word_of_each_key)

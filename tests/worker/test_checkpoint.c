@@ -246,5 +246,15 @@ START_TEST(when_a_base_is_due) {
 }
 END_TEST
 
+START_TEST(the_changelog_between_bases_grows_with_the_state_and_has_a_bound) {
+    const uint64_t mb = 1 << 20;
+    ck_assert_uint_eq(base_bound(0, 0, 100000 * mb), BASE_CHANGELOG_MAX);
+    ck_assert_uint_eq(base_bound(256 * mb, 1024 * mb, 100 * mb), 256 * mb);  /* a small state */
+    ck_assert_uint_eq(base_bound(256 * mb, 1024 * mb, 1400 * mb), 700 * mb); /* what a restore reads is no more than proportional to it */
+    ck_assert_uint_eq(base_bound(256 * mb, 1024 * mb, 9000 * mb), 1024 * mb);
+    ck_assert_uint_eq(base_bound(16 * mb, 16 * mb, 9000 * mb), 16 * mb);     /* and fits into memory */
+}
+END_TEST
+
 TESTS("worker/checkpoint", epochs_are_appended_to_one_file_and_seals_come_back, a_failed_write_waits_in_memory_and_goes_to_a_new_file,
-      what_waits_is_dropped_with_its_attempt, when_a_base_is_due)
+      what_waits_is_dropped_with_its_attempt, when_a_base_is_due, the_changelog_between_bases_grows_with_the_state_and_has_a_bound)
