@@ -34,22 +34,25 @@ static void check(err_t *e) {
     exit(1);
 }
 
-/* As an operator does it: a batch of keys is hashed and prefetched, then updated. */
+/* As an operator does it: a batch of keys is hashed and looked up, then updated. */
 static void upserts(kstate_t *ks, rng_t *rng, uint64_t keys, uint64_t ops) {
-    enum { BATCH = 64 };
-    keyed_t k[BATCH];
-    uint64_t hash[BATCH];
+    enum { BATCH = 1024 };
+    static keyed_t k[BATCH];
+    static uint64_t hash[BATCH];
+    static uint32_t off[BATCH + 1];
+    static int64_t ns[BATCH];
+    static void *got[BATCH];
+    kstate_keys_t all = {BATCH, hash, (const uint8_t *)k, off, ns, NULL};
     for (uint64_t i = 0; i < ops; i += BATCH) {
         for (int j = 0; j < BATCH; j++) {
             k[j] = key_of(rng_below(rng, keys));
             hash[j] = hash_bytes(&k[j], sizeof k[j]);
-            kstate_prefetch(ks, 5000, hash[j]);
+            off[j + 1] = off[j] + (uint32_t)sizeof k[j];
+            ns[j] = 5000;
         }
-        for (int j = 0; j < BATCH; j++) kstate_prefetch_entry(ks, 5000, hash[j]);
+        check(kstate_get_many(ks, &all, got));
         for (int j = 0; j < BATCH; j++) {
-            acc_t *a;
-            check(kstate_get(ks, 5000, hash[j], slice_of(&k[j], sizeof k[j]), true, NULL, (void **)&a));
-            kstate_dirty(ks, a);
+            acc_t *a = got[j];
             a->count++;
             a->sum += 1.5;
         }
