@@ -121,6 +121,46 @@ static void json(const char *name, const char *only, void (*make)(rng_t *, buf_t
     free(m);
 }
 
+/* The rows of one batch, as text again. */
+static void encode(const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
+    if (only && strncmp(name, only, strlen(only)) != 0) return;
+    messages_t *m = messages_new(make);
+    arena_t *a = arena_new();
+    options_t none = {0};
+    schema_t *s = schema_new(a, n);
+    memcpy(s->fields, fields, sizeof *fields * (size_t)n);
+    int *all = ARENA_ARRAY(a, int, n);
+    for (int i = 0; i < n; i++) all[i] = i;
+    format_config_t c = {.options = &none, .format = "json", .prefix = "", .fields = s, .scan = all, .nscan = n};
+    decoder_t *d;
+    encoder_t *e;
+    batch_t *b = NULL;
+    buf_t out = buf_make(64 << 20);
+    check(decoder_new(&c, &d));
+    check(encoder_new(&c, &e));
+    for (int i = 0; decoder_rows(d) < BATCH_ROWS_MAX && i < EVENTS; i++) check(decoder_message(d, slice_of(m->text.data + m->at[i], m->at[i + 1] - m->at[i])));
+    decoder_take(d, &b);
+    double best = 1e18, bytes = 0;
+    uint32_t rounds = ROUND / b->n;
+    for (int k = 0; k < ROUNDS; k++) {
+        double t = cpu_ns();
+        for (uint32_t r = 0; r < rounds; r++) {
+            buf_clear(&out);
+            for (uint32_t i = 0; i < b->n; i++) check(encoder_row(e, b, i, &out));
+        }
+        best = MIN(best, cpu_ns() - t);
+        bytes = (double)out.len;
+    }
+    printf("%-24s %7.1f ns/event %7.1f bytes/event %6.2f GB/s\n", name, best / rounds / b->n, bytes / b->n, bytes * rounds / best);
+    batch_free(b);
+    buf_free(&out);
+    encoder_free(e);
+    decoder_free(d);
+    arena_free(a);
+    buf_free(&m->text);
+    free(m);
+}
+
 static const type_t *row(arena_t *a, int n, const field_t *f) {
     const type_t *types[16];
     const char *names[16];
@@ -146,6 +186,10 @@ int main(int argc, char **argv) {
     JSON("json nexmark, q0", auction_site, {"event_type", &type_int}, {"person", time}, {"auction", time},
          {"bid", ROW({"auction", big}, {"bidder", big}, {"price", big}, {"dateTime", at}, {"extra", text})});
     JSON("json nexmark, q2", auction_site, {"event_type", &type_int}, {"bid", ROW({"auction", big}, {"price", big})});
+    encode("encode orders", only, order, (field_t[]){{"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at}}, 5);
+    encode("encode numbers", only, order, (field_t[]){{"amount", &type_double}}, 1);
+    encode("encode times", only, order, (field_t[]){{"event_time", at}}, 1);
+    encode("encode text", only, order, (field_t[]){{"id", text}, {"category", text}}, 2);
     arena_free(a);
     return 0;
 }

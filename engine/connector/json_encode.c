@@ -12,15 +12,45 @@ typedef struct json_encoder {
     bool iso, plain_decimals, skip_nulls;
     null_key_t null_key;
     char *null_literal;
-    buf_t *names; /* per column: "name": with quotes, escaped */
+    buf_t *names; /* per column: ,"name": with quotes, escaped */
 } json_encoder_t;
 
-static void put_string(buf_t *out, const char *s, size_t n) {
+#define EACH(byte) (0x0101010101010101ull * (byte))
+
+/* Does any of eight bytes need an escape: a control character, a quote, a backslash? */
+static bool any_special(uint64_t w) {
+    uint64_t quote = w ^ EACH('"'), backslash = w ^ EACH('\\');
+    return (((w - EACH(0x20)) & ~w) | ((quote - EACH(1)) & ~quote) | ((backslash - EACH(1)) & ~backslash)) & EACH(0x80);
+}
+
+static bool special(uint8_t c) { return c < 0x20 || c == '"' || c == '\\'; }
+
+static bool all_plain(const char *s, size_t n) {
+    size_t i = 0;
+    for (uint64_t w; i + 8 <= n; i += 8) {
+        memcpy(&w, s + i, 8);
+        if (any_special(w)) return false;
+    }
+    for (; i < n; i++)
+        if (special((uint8_t)s[i])) return false;
+    return true;
+}
+
+static void put_quoted(buf_t *out, const char *p, size_t n) {
+    if (!buf_reserve(out, n + 2)) return;
+    uint8_t *at = out->data + out->len;
+    *at = '"';
+    memcpy(at + 1, p, n);
+    at[n + 1] = '"';
+    out->len += n + 2;
+}
+
+static void put_escaped(buf_t *out, const char *s, size_t n) {
     static const char hex[] = "0123456789ABCDEF";
     const uint8_t *p = (const uint8_t *)s, *end = p + n, *from = p;
     buf_put_u8(out, '"');
     for (; p < end; p++) {
-        if (LIKELY(*p >= 0x20 && *p != '"' && *p != '\\')) continue;
+        if (LIKELY(!special(*p))) continue;
         buf_put(out, from, (size_t)(p - from));
         from = p + 1;
         char esc = *p == '"' || *p == '\\' ? (char)*p : *p == '\b' ? 'b' : *p == '\t' ? 't' : *p == '\n' ? 'n' :
@@ -32,23 +62,20 @@ static void put_string(buf_t *out, const char *s, size_t n) {
     buf_put_u8(out, '"');
 }
 
-static void put_quoted(buf_t *out, const char *p, size_t n) {
-    buf_put_u8(out, '"');
-    buf_put(out, p, n);
-    buf_put_u8(out, '"');
+static void put_string(buf_t *out, const char *s, size_t n) {
+    if (LIKELY(all_plain(s, n))) put_quoted(out, s, n);
+    else put_escaped(out, s, n);
 }
 
 static void put_f64(buf_t *out, double v) {
     char text[NUMBER_F64_MAX];
-    size_t n = f64_print(text, v);
-    if (isfinite(v)) buf_put(out, text, n);
-    else put_quoted(out, text, n);
+    if (!isfinite(v)) put_quoted(out, text, f64_print(text, v));
+    else if (buf_reserve(out, NUMBER_F64_MAX)) out->len += f64_print((char *)out->data + out->len, v);
 }
 static void put_f32(buf_t *out, float v) {
     char text[NUMBER_F64_MAX];
-    size_t n = f32_print(text, v);
-    if (isfinite(v)) buf_put(out, text, n);
-    else put_quoted(out, text, n);
+    if (!isfinite(v)) put_quoted(out, text, f32_print(text, v));
+    else if (buf_reserve(out, NUMBER_F64_MAX)) out->len += f32_print((char *)out->data + out->len, v);
 }
 /* A plain number keeps the zeros of its scale, as in Flink. */
 static void put_decimal(const json_encoder_t *j, buf_t *out, i128 v, int scale) {
@@ -57,8 +84,7 @@ static void put_decimal(const json_encoder_t *j, buf_t *out, i128 v, int scale) 
     else decimal_put_stripped(out, v, scale, false);
 }
 static void put_i64(buf_t *out, int64_t v) {
-    char text[NUMBER_I64_MAX + 1];
-    buf_put(out, text, i64_print(text, v));
+    if (buf_reserve(out, NUMBER_I64_MAX + 1)) out->len += i64_print((char *)out->data + out->len, v);
 }
 
 static err_t *put_value(const json_encoder_t *j, const column_t *c, uint32_t i, buf_t *out);
@@ -163,9 +189,8 @@ err_t *json_encode(encoder_t *e, const batch_t *b, uint32_t row, buf_t *out) {
     for (int k = 0; k < e->ncols; k++) {
         const column_t *c = &b->cols[e->cols[k]];
         if (j->skip_nulls && column_null(c, row)) continue;
-        if (!first) buf_put_u8(out, ',');
+        buf_put(out, j->names[k].data + first, j->names[k].len - first);
         first = false;
-        buf_put(out, j->names[k].data, j->names[k].len);
         err_t *err = put_value(j, c, row, out);
         if (err) return err_wrap(err, "column '%s'", e->fields->fields[e->cols[k]].name);
     }
@@ -180,6 +205,7 @@ err_t *json_encoder_open(encoder_t *e, const format_config_t *c) {
     for (int k = 0; k < e->ncols; k++) {
         const char *name = c->fields->fields[e->cols[k]].name;
         j->names[k] = buf_make(1 << 20);
+        buf_put_u8(&j->names[k], ',');
         put_string(&j->names[k], name, strlen(name));
         buf_put_u8(&j->names[k], ':');
     }
