@@ -208,7 +208,12 @@ def test_six_kills_in_a_minute():
                     text += f', outage {after.get("last_outage_ms", 0)} ms'
                 return text
             return run
-        plan = [(3, kill_worker(c, 1, replace=False)), (4, lambda: (worker_again(c, 1)({}), 'worker 1 is back')[1]),
+        def back():
+            before = c.job(job)['job']['restarts']
+            worker_again(c, 1)({})
+            wait_for('the job to spread over worker 1 again', lambda: c.job(job)['job']['restarts'] > before, 30)
+            return 'worker 1 is back'
+        plan = [(3, kill_worker(c, 1, replace=False)), (4, back),
                 (4, aimed(c, 'coordinator', lambda env: c.coordinator(env=env), 'manifest-durable:3')),
                 (3, aimed(c, 'w2', worker_again(c, 2), 'in-transaction:2')),
                 (3, aimed(c, 'w3', worker_again(c, 3), 'in-base')),

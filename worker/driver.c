@@ -269,6 +269,7 @@ static void handle(worker_t *w, note_t *n) {
         break;
     case NOTE_FREED:
         w->discarding--;
+        if (!w->runtimes && !w->discarding) memory_idle(); /* the last job has gone */
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt});
         break;
     case NOTE_LEAVE: worker_event(w, &(agent_event_t){.kind = AGENT_EV_LEAVE}); break;

@@ -174,6 +174,8 @@ static void moved(void *arg) {
     pthread_mutex_unlock(&m->lock);
 }
 
+void memory_idle(void) { malloc_trim(0); }
+
 void memory_add(memory_t *m, kstate_env_t *e) {
     pthread_mutex_lock(&m->lock);
     if (m->n == m->cap) {

@@ -43,3 +43,5 @@ err_t *memory_new(const memory_conf_t *conf, memory_t **ret);
 void memory_free(memory_t *m); /* joins */
 void memory_add(memory_t *m, kstate_env_t *e);
 void memory_remove(memory_t *m, kstate_env_t *e); /* e may be freed on return */
+/* No job is left: what the allocator keeps goes back to the system. Takes some ms for each GB. */
+void memory_idle(void);
