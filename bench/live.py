@@ -68,6 +68,7 @@ def places(o):
 
 
 FLOOR_TRIES = 4
+SATURATED_MS = 50  # a floor above this is a queue in front of the broker: equal floors of that kind agree on nothing
 
 
 def apart(a, b, ratio, ms):
@@ -76,7 +77,9 @@ def apart(a, b, ratio, ms):
 
 
 def steady(before, after):
-    """A floor that wanders says that the machine or the broker is what is measured."""
+    """A floor that wanders or is no floor says that the machine or the broker is what is measured."""
+    if max(before['p50'], after['p50']) > SATURATED_MS:
+        return False
     return not apart(before['p50'], after['p50'], 1.5, 1) and not apart(before['p99'], after['p99'], 2, 10)
 
 
