@@ -20,7 +20,7 @@ struct disk_model {
     sim_t *s;
     map_t *files;
     sfile_t *unlinked;
-    bool full;
+    bool full, met; /* met: somebody has wanted to write since it is full */
     disk_phase_t fail_phase;
     int fail_call; /* 0: none */
     err_code_t fail_code;
@@ -43,6 +43,7 @@ static err_t *trouble(view_t *v, bool write) {
     disk_model_t *d = v->d;
     if (v->p->dying) return dead();
     if (d->fail_call > 0 && v->phase == d->fail_phase && --d->fail_call == 0) {
+        d->s->faults++;
         sim_log(d->s, "%s: disk call fails (%s)", v->p->name, err_code_name(d->fail_code));
         if (v->phase == DISK_WRITE) sim_reach(d->s, ROW_WRITE_FAILED);
         if (v->phase == DISK_BASE) sim_reach(d->s, ROW_BASE_FAILED);
@@ -50,6 +51,8 @@ static err_t *trouble(view_t *v, bool write) {
         return err_new(d->fail_code, "injected");
     }
     if (write && d->full) {
+        if (!d->met) d->s->faults++;
+        d->met = true;
         if (v->phase == DISK_WRITE) sim_reach(d->s, ROW_DISK_FULL);
         return err_new(ERR_NO_SPACE, "no space left");
     }
@@ -205,7 +208,10 @@ void disk_fail_next(disk_model_t *d, disk_phase_t phase, int call, err_code_t co
     d->fail_call = call;
     d->fail_code = code;
 }
-void disk_full(disk_model_t *d, bool full) { d->full = full; }
+void disk_full(disk_model_t *d, bool full) {
+    d->full = full;
+    d->met = false;
+}
 
 void disk_crashed(disk_model_t *d, proc_t *p, bool machine) {
     size_t at = 0;

@@ -239,6 +239,7 @@ static void send(etcd_t *e, ask_t *a, etcd_fn fn, void *arg) {
     int64_t at = s->now + sim_latency(s) + (s->now < e->slow_until ? e->slow_us : 0);
     if (a->kind == ASK_PUT || a->kind == ASK_RAISE || a->kind == ASK_PUT_JOB) {
         a->loss = e->lose;
+        s->faults += e->lose != ETCD_FINE;
         e->lose = ETCD_FINE;
         if (a->loss == ETCD_LATE) at += e->late_us;
     }
@@ -304,6 +305,7 @@ void etcd_fault(etcd_t *e) {
     sim_t *s = e->s;
     int what = (int)sim_below(s, 5);
     sim_log(s, "fault: etcd %d", what);
+    s->faults += what <= 1; /* a loss counts when there is something to lose */
     if (what == 0) etcd_slow(e, s->now + sim_between(s, 100, 1500) * SIM_MS, sim_between(s, 20, 400) * SIM_MS);
     else if (what == 1) etcd_slow(e, s->now + sim_between(s, 100, 600) * SIM_MS, sim_between(s, 1000, 2500) * SIM_MS);
     else etcd_lose_next(e, (etcd_loss_t)(what - 1), sim_between(s, 500, 3000) * SIM_MS);

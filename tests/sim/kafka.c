@@ -333,6 +333,7 @@ static void send_commit(lane_handle_t *h) {
     q->pos = h->pos;
     if (h->k->lose >= KAFKA_LOSE_COMMIT && h->k->lose <= KAFKA_LATE_COMMIT) {
         q->loss = h->k->lose;
+        s->faults++;
         h->k->lose = KAFKA_FINE;
     }
     if (q->loss == KAFKA_LOSE_COMMIT) {
@@ -408,6 +409,7 @@ static void client_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t
         q->give_up = s->now + limit * SIM_MS;
         if (k->lose == KAFKA_LOSE_INIT_ANSWER) {
             q->loss = k->lose;
+            s->faults++;
             k->lose = KAFKA_FINE;
         }
         request(h, q);

@@ -104,6 +104,7 @@ bool sim_point(sim_t *s, proc_t *p, sim_row_t row) {
     if (s->aimed != (int)row || s->now > s->aimed_until) return false;
     if (s->aimed_skip-- > 0) return false;
     s->aimed = -1;
+    s->faults++;
     sim_reach(s, row);
     p->dying = true;
     p->machine_lost = sim_chance(s, 500);

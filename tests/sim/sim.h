@@ -66,6 +66,7 @@
     X(ROW_C_ACCEPT, "leader dies before it accepts a base")                                                               \
     X(ROW_C_DELETE, "leader dies before it deletes garbage")                                                              \
     X(ROW_ORPHANS, "leader removes files of dead attempts")                                                               \
+    X(ROW_LATE, "a row comes whose window has fired")                                                                     \
     X(ROW_ORPHANS_STALE, "files were listed, then the attempt or the leader changed")                                     \
     X(ROW_C_STOP, "leader dies while it stops an attempt")                                                                \
     X(ROW_C_SAVE, "leader dies inside the copy of a savepoint")                                                           \
@@ -303,7 +304,7 @@ void clink_free_all(sim_t *s);
 typedef struct xchan_key { job_id_t job; attempt_t attempt; int edge, from, to; } xchan_key_t;
 channel_out_t *xchan_open_out(sim_t *s, const xchan_key_t *k, proc_t *producer, proc_t *consumer, int stage, const schema_t *schema);
 channel_in_t *xchan_open_in(sim_t *s, const xchan_key_t *k, proc_t *producer, proc_t *consumer, int stage, const schema_t *schema);
-void xchan_break(sim_t *s, proc_t *a, proc_t *b); /* both ends hear of it */
+bool xchan_break(sim_t *s, proc_t *a, proc_t *b); /* both ends hear of it */
 void xchan_proc_died(sim_t *s, proc_t *p);
 
 /* ---- sim_worker.c */

@@ -150,13 +150,16 @@ static void tell(xchan_t *c, proc_t *p, uint32_t gen, proc_t *peer) {
     memcpy(x->peer, peer->name, sizeof x->peer);
     sim_at(c->s, c->s->now + sim_latency(c->s), p, failed, x, NULL);
 }
-void xchan_break(sim_t *s, proc_t *a, proc_t *b) {
+bool xchan_break(sim_t *s, proc_t *a, proc_t *b) {
+    bool any = false;
     for (xchan_t *c = s->chans; c; c = c->next) {
         if (c->broken || !((c->producer == a && c->consumer == b) || (c->producer == b && c->consumer == a))) continue;
         c->broken = true;
         tell(c, c->producer, c->pgen, c->consumer);
         tell(c, c->consumer, c->cgen, c->producer);
+        any = true;
     }
+    return any;
 }
 void xchan_proc_died(sim_t *s, proc_t *p) {
     for (xchan_t *c = s->chans; c; c = c->next) {

@@ -274,6 +274,7 @@ static void send(sim_coord_t *c, coord_action_t *a) {
 }
 static void delete_files(sim_coord_t *c, coord_action_t *a) {
     proc_t *p = c->p;
+    sim_log(p->s, "%s deletes %d files", p->name, a->files.n);
     for (int i = 0; i < a->files.n && !sim_point(p->s, p, ROW_C_DELETE); i++) err_free(p->disk->remove(p->disk, a->files.paths[i]));
 }
 /* Files are listed at once, the store is asked after that. */

@@ -1,7 +1,9 @@
 /* sim_job.c: the jobs of the simulator as SQL, their input, and what their output must be.
  *
  * Input: SIM_PARTITIONS partitions; row o of partition p has id o * SIM_PARTITIONS + p and values that follow from (seed, id) alone; it arrives at a
- * virtual time that follows from o. No row is later than the watermark allows, so the output does not depend on the order of arrival. */
+ * virtual time that follows from o. No row is later than the watermark allows, so the output does not depend on the order of arrival; but for the
+ * window job one in LATE_EVERY rows of a partition is far too late: it arrives when a complete epoch holds that its window has fired, and nothing may
+ * come of it, also when the attempt after a crash begins with it (hazards A9). */
 #include "tests/sim/sim.h"
 #include "coordinator/resolve.h"
 #include "engine/connector/connector.h"
@@ -13,17 +15,35 @@
 #define WINDOW_MS 1000
 #define DELAY_MS 900
 #define POLL_ROWS 24
+#define LATE_EVERY 50
+#define LATE_MS 4000
 
 /* ---------------------------------------------------------------- the rows */
 typedef struct row { int64_t id, v, ts_ms; int key; } row_t;
 /* The input is the same for every seed, but for its number of rows and keys: the faults differ. */
+static bool is_late(const sim_job_t *j, int64_t offset) { return j->kind == JOB_WINDOW && offset % LATE_EVERY == LATE_EVERY - 1; }
 static row_t row_of(const sim_job_t *j, int partition, int64_t offset) {
     row_t r = {.id = offset * SIM_PARTITIONS + partition};
     uint64_t h = hash_mix((uint64_t)r.id * 0x9e3779b97f4a7c15u + 1);
     r.key = (int)(h % (uint64_t)j->keys);
     r.v = (int64_t)(h >> 20 & 127);
-    r.ts_ms = 3600000 + offset * EVENT_STEP_MS - (int64_t)(h >> 40) % DELAY_MS;
+    r.ts_ms = 3600000 + offset * EVENT_STEP_MS - (int64_t)(h >> 40) % DELAY_MS - (is_late(j, offset) ? LATE_MS : 0);
     return r;
+}
+static int64_t event_time(const sim_t *s) { /* of the windows, in the last complete epoch */
+    const manifest_t *m = etcd_manifest(s->etcd);
+    return m && s->job.plan ? manifest_watermark(m, s->job.plan->nstages - 1) : WATERMARK_NONE;
+}
+static bool has_fired(int64_t time, int64_t ts_ms) { return time != WATERMARK_NONE && time >= ts_ms / WINDOW_MS * WINDOW_MS + WINDOW_MS - 1; }
+/* The rows from `from` that may be read: up to the next late one whose window has not fired for good. */
+static int64_t before_late(sim_t *s, int partition, int64_t from, int64_t to) {
+    for (int64_t o = from; o < to; o++) {
+        if (!is_late(&s->job, o)) continue;
+        if (!has_fired(event_time(s), row_of(&s->job, partition, o).ts_ms)) return o;
+        sim_reach(s, ROW_LATE);
+        return o + 1;
+    }
+    return to;
 }
 
 /* ---------------------------------------------------------------- the source: what a topic is to the task */
@@ -75,6 +95,8 @@ static src_status_t src_poll(source_t *s, batch_t **ret, int *ret_split, err_t *
         }
         all = false;
         int64_t arrived = rows_arrived(x->s, &next);
+        if (arrived <= sp->position) continue;
+        arrived = before_late(x->s, atoi(sp->id), sp->position, MIN(arrived, sp->position + POLL_ROWS));
         if (arrived <= sp->position) continue;
         uint32_t n = (uint32_t)MIN(arrived - sp->position, (int64_t)POLL_ROWS);
         batch_t *b = batch_new_schema(s->env.op->schema, n);
@@ -204,10 +226,12 @@ static void reference(sim_t *s, lines_t *l) {
     const sim_job_t *j = &s->job;
     int windows = j->kind == JOB_WINDOW ? (int)(j->rows * EVENT_STEP_MS / WINDOW_MS + 3) : 1;
     int64_t first = 3600000 - WINDOW_MS;
+    int64_t time = etcd_job_state(s->etcd) == JOB_STOPPED ? event_time(s) : WATERMARK_END; /* stopped: what has not fired is state of the savepoint */
     cell_t *cells = xcalloc((size_t)(windows * j->keys), sizeof *cells);
     for (int p = 0; p < SIM_PARTITIONS; p++)
         for (int64_t o = 0, n = rows_read(s, p); o < n; o++) {
             row_t r = row_of(j, p, o);
+            if (is_late(j, o) || (j->kind == JOB_WINDOW && !has_fired(time, r.ts_ms))) continue;
             if (j->kind == JOB_FILTER) {
                 if (r.v < 100) line_add(l, xprintf("{\"id\":%" PRId64 ",\"k\":\"k%d\",\"v2\":%" PRId64 "}", r.id, r.key, 2 * r.v));
                 continue;

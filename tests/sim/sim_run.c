@@ -58,6 +58,7 @@ static void comes_back(sim_t *s, void *arg) {
 }
 static void pause_or_cut(sim_t *s, proc_t *p, int64_t ms, bool cut) {
     if (!p->alive) return;
+    s->faults++;
     int64_t until = s->now + ms * SIM_MS;
     sim_log(s, "fault: %s is %s for %" PRId64 " ms", p->name, cut ? "cut off" : "paused", ms);
     if (cut) p->cut_until = MAX(p->cut_until, until);
@@ -70,6 +71,7 @@ static void full_over(sim_t *s, void *arg) { disk_full(s->disk, false); }
 
 static void crash(sim_t *s, proc_t *p) {
     if (!p->alive) return;
+    s->faults++;
     proc_kill(p, sim_chance(s, 400));
     proc_restart_later(p, sim_between(s, 20, sim_chance(s, 200) ? 2500 : 700));
 }
@@ -80,11 +82,11 @@ static bool of_start(sim_row_t r) {
 static bool is_rare(sim_row_t r) { /* once in hundreds of ms: it is waited for */
     return r == ROW_C_ACCEPT || r == ROW_C_DELETE || r == ROW_IN_BASE || r == ROW_BASE_STORED || r == ROW_C_STOP;
 }
+/* What is drawn may find nothing to hurt, and what is armed may never be met: a fault counts where it happens. */
 static void fault(sim_t *s) {
     const mix_t *m = &s->mix;
     int draw = (int)sim_below(s, 1000), sum = 0;
 #define CASE(weight) if (draw >= sum && draw < (sum += (weight)))
-    s->faults++;
     CASE(m->crash_worker) { crash(s, some_worker(s)); return; }
     CASE(m->crash_coord) { crash(s, some_coord(s)); return; }
     CASE(m->aim) {
@@ -100,15 +102,16 @@ static void fault(sim_t *s) {
     CASE(m->link) {
         clink_t *l = clink_random(s);
         if (!l) return;
+        s->faults++;
         sim_reach(s, ROW_LINK);
         clink_break(l);
         return;
     }
     CASE(m->data_link) {
         proc_t *a = some_worker(s), *b = some_worker(s);
-        if (a == b || !s->chans) return;
+        if (a == b || !xchan_break(s, a, b)) return;
+        s->faults++;
         sim_reach(s, ROW_DATA_LINK);
-        xchan_break(s, a, b);
         return;
     }
     CASE(m->pause_worker) { pause_or_cut(s, some_worker(s), sim_between(s, 100, 2500), false); return; }
@@ -127,14 +130,15 @@ static void fault(sim_t *s) {
     }
     CASE(m->etcd) { etcd_fault(s->etcd); return; }
     CASE(m->kafka) { kafka_fault(s->kafka); return; }
-    CASE(m->broker) { kafka_down(s->kafka, s->now + sim_between(s, 50, 1500) * SIM_MS); return; }
+    CASE(m->broker) { s->faults++; kafka_down(s->kafka, s->now + sim_between(s, 50, 1500) * SIM_MS); return; }
     CASE(m->drain) {
         proc_t *p = some_worker(s);
-        if (p->alive && p->paused_until <= s->now) sim_worker_leave(p);
+        if (!p->alive || p->paused_until > s->now) return;
+        s->faults++;
+        sim_worker_leave(p);
         return;
     }
 #undef CASE
-    s->faults--;
 }
 static void next_fault(sim_t *s, void *arg) {
     if (!s->faults_on) return;
@@ -213,7 +217,7 @@ sim_t *sim_draw(uint64_t seed) {
     s->job.interval_ms = (int)sim_between(s, 20, 60);
     int fierce = sim_chance(s, 400) ? 1 : 5;
     m->fault_every_ms = sim_between(s, fierce * s->job.interval_ms, 5 * fierce * s->job.interval_ms);
-    m->stop_after = s->job.kind != JOB_WINDOW && sim_chance(s, 150) ? (epoch_t)sim_between(s, 3, 35) : 0;
+    m->stop_after = sim_chance(s, 150) ? (epoch_t)sim_between(s, 3, 35) : 0;
     m->codec = sim_chance(s, 300);
     s->job.keys = (int)sim_between(s, 3, 60);
     s->job.parallelism = (int)sim_between(s, 2, 3);

@@ -461,22 +461,33 @@ START_TEST(a14_a_leader_that_wakes_up_deletes_nothing) {
 }
 END_TEST
 
+static int listed(sim_t *s) { /* files by the last listing */
+    const char *last = NULL;
+    for (const char *at = trace(s); (at = strstr(at, " lists ")) != NULL; at++) last = at;
+    return last ? atoi(last + 7) : 0;
+}
+
 /* The old leader lists, and is paused. When it wakes up, workers of the next leader's attempt have acked segments that no manifest names yet, and
- * the old one still acts upon an answer of the store from before: it removes what was dead then, and none of theirs. */
+ * what the old one had listed is for the next leader to remove. */
 START_TEST(a14_a_paused_leader_that_listed_files_removes_none_of_them) {
     sim_t *s = begin(JOB_UPSERT);
     sim_start(s);
     until_epoch(s, 5);
-    proc_kill(busy_worker(s), false); /* leaves files of attempt 1 */
-    proc_restart_later(worker(s, 0), 10);
+    sim_aim(s, ROW_BASE_STORED, 0); /* leaves files that no manifest names */
+    until(s, sim_row_names[ROW_BASE_STORED]);
+    for (int i = 0; i < 3; i++) proc_restart_later(worker(s, i), 10);
     until(s, "etcd: attempt 2");
-    until(s, "lists");
+    do until(s, " lists ");
+    while (listed(s) < 3); /* the changelogs of attempt 1, which the manifest names, and the files of that base */
     proc_t *old = leader(s);
     old->paused_until = s->now + 4000 * SIM_MS; /* between the listing and the store's answer */
     until(s, "etcd: c2 leads");
     sim_run_until(s, old->paused_until + 300 * SIM_MS);
     ends_well_(s, __FILE__, __LINE__); /* check_remove and check_manifest_durable look at every file */
     in_order(s, "etcd: attempt 2", "lists", "etcd: c2 leads", "etcd: attempt 3");
+    const char *after = strstr(trace(s), "etcd: c2 leads");
+    ck_assert(after && strstr(after, "c2 deletes")); /* there was something to remove */
+    ck_assert(!strstr(after, "c1 deletes"));         /* and who had listed it before did not */
     sim_free(s);
 }
 END_TEST
