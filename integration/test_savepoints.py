@@ -1,0 +1,96 @@
+"""Savepoints of running jobs, what may begin from them, and what `run` keeps, on real processes."""
+import collections, json, os, re, signal, time
+from harness import Cluster, Failure, TIDEGATE, wait_for
+from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish
+from test_kafka import check, contains
+
+FLOWING = ("CREATE TABLE src (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100', 'fields.n.kind' = 'sequence', 'fields.n.start' = '1', "
+           "'fields.n.end' = '1000000');\nCREATE TABLE snk (n BIGINT) WITH ('connector' = 'print');\nINSERT INTO snk SELECT n FROM src;")
+
+
+def refused(t, sql, name, args, *says):
+    path = t.path(name + '.sql')
+    with open(path, 'w') as f:
+        f.write(sql)
+    r = t.cli('submit', '--parallelism', 2, *args, path, ok=False)
+    if r.returncode == 0:
+        raise Failure(f'submit {" ".join(args)} is not refused: {r.stdout.decode()}')
+    contains('the refusal', r.stderr.decode(), *says)
+
+
+def suffix_of_each_partition(t, source, sink):
+    """Every id of sink once, and of each partition of source all behind some row; returns how many."""
+    seen = collections.Counter(json.loads(v)['id'] for _, _, _, v in t.dump(sink))
+    if max(seen.values(), default=0) > 1:
+        raise Failure(f'{sink}: twice: {[i for i, k in seen.items() if k > 1][:5]}')
+    by_partition = collections.defaultdict(list)
+    for p, offset, _, v in t.dump(source):
+        by_partition[p].append((offset, json.loads(v)['id'] in seen))
+    for p, rows in by_partition.items():
+        there = [x for _, x in sorted(rows)]
+        if there != sorted(there):
+            raise Failure(f'{sink}: a row of partition {p} is missing behind one that is there')
+    return len(seen)
+
+
+def test_a_savepoint_while_rows_flow_and_what_may_begin_from_it():
+    c = broker()
+    with Cluster('savepoints', broker=c) as t:
+        t.coordinator(etcd=False)
+        t.worker(1, slots=4)
+        t.workers_ready(1)
+        for x in 'in', 'out', 'other':
+            t.topic('sp-' + x, 2)
+        job = t.submit(copy_job(t, 'sp'), 'first', 2)
+        feed = Feeder(t, 'sp-in', rate=1000)
+        wait_for('rows', lambda: count(t, 'sp-out') > 500)
+        target = 'file://' + t.path('kept')
+        check('the savepoint', t.cli('savepoint', job, '--to', target).stdout.decode().strip(), target)
+        seen = count(t, 'sp-out')
+        wait_for('rows after the savepoint', lambda: count(t, 'sp-out') > seen + 500)
+        check('restarts', doc(t, job)['restarts'], 0)
+        for lane in t.json('ledger', 'show', job)['lanes']:
+            if lane['published'] > doc(t, job)['epoch']:
+                raise Failure(f'published beyond the last epoch: {lane}')
+        refused(t, copy_job(t, 'sp'), 'second', ['--from', target], 'both would publish the same output')
+        refused(t, copy_job(t, 'sp'), 'second', ['--from', target, '--new-ledger'], "goes to topic 'sp-out'")
+        other = copy_job(t, 'sp').replace("'sp-out'", "'sp-other'")
+        clone = t.submit(other, 'second', 2, ['--from', target, '--new-ledger'])
+        wait_for('rows of the second job', lambda: count(t, 'sp-other') > 500, 40)
+        n = feed.stop()
+        exactly_once(t, 'sp-out', n)
+        wait_for('the same rows of the second job', lambda: json.loads(max(t.dump('sp-other'), key=lambda r: json.loads(r[3])['id'])[3])['id'] == n - 1, 30, 0.5)
+        time.sleep(1)
+        behind = suffix_of_each_partition(t, 'sp-in', 'sp-other')
+        if not 0 < behind < n:
+            raise Failure(f'the second job published {behind} of {n} rows, it began in the middle')
+        wait_for('all to be published', lambda: not any(x['behind'] for x in t.json('ledger', 'show', job)['lanes']), 20)
+        for x in job, clone:
+            t.cli('cancel', x)
+            check('state', doc(t, x)['state'], 'CANCELLED')
+        print(f'  {n} rows once; the second job published the {behind} behind the savepoint')
+
+
+def interrupted(c, name, args):
+    """The first and the last number a run printed that Ctrl-C ended."""
+    with open(c.path('flow.sql'), 'w') as f:
+        f.write(FLOWING)
+    p = c.start(name, [TIDEGATE, 'run', '--quiet', *args, c.path('flow.sql')])
+    wait_for(f'rows of {name}', lambda: p.tail(10000).count('+I[') > 30)
+    check(f'exit of {name}', p.kill(signal.SIGINT), 0)
+    numbers = [int(n) for n in re.findall(r'\+I\[(\d+)\]', p.tail(10000))]
+    check(f'numbers of {name}', numbers, list(range(numbers[0], numbers[0] + len(numbers))))
+    return numbers[0], numbers[-1]
+
+
+def test_run_keeps_what_data_names_and_nothing_else():
+    with Cluster('run') as c:
+        os.mkdir(c.path('tmp'))
+        os.environ['TMPDIR'] = c.path('tmp')
+        check('a first run', interrupted(c, 'run1', [])[0], 1)
+        check('what it left', os.listdir(c.path('tmp')), [])
+        data = ['--data', c.path('data')]
+        first, last = interrupted(c, 'run2', data)
+        check('a run that keeps', first, 1)
+        check('a further run', interrupted(c, 'run3', data)[0], last + 1)
+        check('a fresh one', interrupted(c, 'run4', [*data, '--fresh'])[0], 1)
