@@ -16,6 +16,7 @@ typedef struct split {
     int64_t watermark; /* milliseconds */
     bool idle;
     bool ended; /* every row before `end` was emitted */
+    uint64_t mark;     /* of the record just before `position`, by which the source knows it again; 0: none was read, or it has none */
 } split_t;
 
 typedef struct split_list {

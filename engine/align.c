@@ -30,19 +30,20 @@ void align_free(align_t *a) { free(a); }
 
 bool align_blocked(const align_t *a, int input) { return a->in[input].blocked; }
 
-/* The minimum over inputs that hold time; WATERMARK_NONE when all are idle (time stands still). */
+/* The minimum over inputs that hold time; when all are idle the latest of them, so that it does not matter which became idle first. */
 static int64_t align_minimum(const align_t *a) {
-    int64_t min = WATERMARK_END;
+    int64_t min = WATERMARK_END, latest = WATERMARK_NONE;
     bool any = false, all_ended = true;
     for (int i = 0; i < a->n; i++) {
         if (a->in[i].ended) continue;
         all_ended = false;
+        latest = MAX(latest, a->in[i].watermark);
         if (a->in[i].idle) continue;
         any = true;
         min = MIN(min, a->in[i].watermark);
     }
     if (all_ended) return WATERMARK_END;
-    return any ? min : WATERMARK_NONE;
+    return any ? min : latest;
 }
 
 static bool align_advance(align_t *a) {

@@ -1,7 +1,7 @@
 /* align.h: what a node with several inputs has seen: minimum watermark, idleness, end, barrier alignment. Pure.
  *
  * Invariants: the combined watermark never decreases; it is the minimum over inputs that are neither idle nor ended (ended counts as
- * WATERMARK_END; all idle: it stands still). Input i is blocked from its barrier of epoch e until every input has
+ * WATERMARK_END; all idle: it goes to the latest of them and stands still there). Input i is blocked from its barrier of epoch e until every input has
  * delivered barrier e; barriers of an input come in ascending order, each epoch once; a barrier is due when all have it. */
 #pragma once
 #include "common/split.h"

@@ -2,11 +2,13 @@
  *
  *   kafka_tool topic NAME PARTITIONS [config=value ...]      create (no error when it exists)
  *   kafka_tool partitions NAME PARTITIONS                    grow to so many partitions
+ *   kafka_tool delete NAME                                   delete the topic
  *   kafka_tool config NAME config=value                      set one option of the topic
+ *   kafka_tool config NAME config                            print it
  *   kafka_tool gen NAME PARTITIONS RATE SECONDS KEYS SEED    JSON order events, RATE per second for SECONDS 
  *   kafka_tool flush NAME PARTITIONS MS                      one event per partition at MS, so that every window before can close
- *   kafka_tool put NAME PARTITION [commit|abort] < lines     each line a message (key<TAB>value when KEY=1; TIMESTAMP=ms of all); commit, abort:
- *                                                            in one transaction that ends so
+ *   kafka_tool put NAME PARTITION [commit|abort|open] < lines  each line a message (key<TAB>value when KEY=1; TIMESTAMP=ms of all); commit, abort:
+ *                                                            in one transaction (TRANSACTION=id) that ends so; open: says "open" and commits at SIGTERM
  *   kafka_tool dump NAME [read_uncommitted]                  all messages up to the end as of now: partition offset key value
  *   kafka_tool count NAME                                    number of committed messages
  *   kafka_tool trim NAME PARTITION OFFSET                    delete the records before OFFSET
@@ -26,6 +28,7 @@
  *
  * BOOTSTRAP names the broker (default 127.0.0.1:9092). Every wait has a limit; exit status 1 and a line on stderr otherwise. */
 #include "kafka_client.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +91,40 @@ static void config(const char *name, char *pair) {
     rd_kafka_destroy(rk);
 }
 
+static void print_config(const char *name, const char *key) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+    rd_kafka_DescribeConfigs(rk, &r, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 30000);
+    if (!ev || rd_kafka_event_error(ev)) die("%s: %s", name, ev ? rd_kafka_event_error_string(ev) : "no answer for 30 s");
+    size_t n, nconf;
+    const rd_kafka_ConfigResource_t **res = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(ev), &n);
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(res[0], &nconf);
+    for (size_t i = 0; i < nconf; i++)
+        if (!strcmp(rd_kafka_ConfigEntry_name(entries[i]), key)) puts(rd_kafka_ConfigEntry_value(entries[i]));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_ConfigResource_destroy(r);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+}
+
+static void delete(const char *name) {
+    rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopic_t *t = rd_kafka_DeleteTopic_new(name);
+    rd_kafka_DeleteTopics(rk, &t, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 30000);
+    if (!ev || rd_kafka_event_error(ev)) die("%s: %s", name, ev ? rd_kafka_event_error_string(ev) : "no answer for 30 s");
+    size_t n;
+    rd_kafka_resp_err_t e = rd_kafka_topic_result_error(rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(ev), &n)[0]);
+    if (e) die("%s: %s", name, rd_kafka_err2str(e));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_DeleteTopic_destroy(t);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+}
+
 static void order_event(rd_kafka_t *rk, rd_kafka_topic_t *t, int partition, const char *id, int key, uint64_t cents, int64_t ms) {
     char text[256], when[40];
     time_text(when, sizeof when, ms);
@@ -139,7 +176,11 @@ static void produce_at(rd_kafka_t *rk, const char *name, int partition, int64_t 
 }
 
 static void put(const char *name, int partition, const char *end) {
-    if (end) setenv("TRANSACTION", "kafka_tool", 1);
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    if (end && !strcmp(end, "open")) sigprocmask(SIG_BLOCK, &term, NULL);
+    if (end) setenv("TRANSACTION", "kafka_tool", 0);
     rd_kafka_t *rk = handle(RD_KAFKA_PRODUCER, NULL);
     rd_kafka_topic_t *t = rd_kafka_topic_new(rk, name, NULL);
     const char *stamp = getenv("TIMESTAMP");
@@ -159,6 +200,12 @@ static void put(const char *name, int partition, const char *end) {
     }
     free(line);
     if (end && rd_kafka_flush(rk, 60000)) die("the transaction was not delivered in 60 s");
+    if (end && !strcmp(end, "open")) {
+        int got;
+        puts("open");
+        fflush(stdout);
+        sigwait(&term, &got);
+    }
     if (end && !strcmp(end, "abort")) ok(rd_kafka_abort_transaction(rk, 30000), "abort");
     else if (end) ok(rd_kafka_commit_transaction(rk, 30000), "commit");
     finish(rk, t);
@@ -243,7 +290,9 @@ int main(int argc, char **v) {
     const char *cmd = argc > 2 ? v[1] : "";
     if (!strcmp(cmd, "topic") && argc >= 4) admin(v[2], atoi(v[3]), false, argc - 4, v + 4);
     else if (!strcmp(cmd, "partitions") && argc == 4) admin(v[2], atoi(v[3]), true, 0, NULL);
+    else if (!strcmp(cmd, "config") && argc == 4 && !strchr(v[3], '=')) print_config(v[2], v[3]);
     else if (!strcmp(cmd, "config") && argc == 4) config(v[2], v[3]);
+    else if (!strcmp(cmd, "delete") && argc == 3) delete(v[2]);
     else if (!strcmp(cmd, "gen") && argc == 8) gen(v[2], atoi(v[3]), atol(v[4]), atol(v[5]), atoi(v[6]), strtoull(v[7], NULL, 10));
     else if (!strcmp(cmd, "flush") && argc == 5) flush(v[2], atoi(v[3]), atoll(v[4]));
     else if (!strcmp(cmd, "put") && (argc == 4 || argc == 5)) put(v[2], atoi(v[3]), argc == 5 ? v[4] : NULL);
@@ -256,7 +305,7 @@ int main(int argc, char **v) {
     else {
         int status = load_command(argc, v);
         if (status < 0) status = latency_command(argc, v);
-        if (status < 0) die("usage: topic|partitions|config|gen|flush|put|dump|count|ends|trim|committed|commit|orders|nexmark|consume|latency|relay|txn NAME ..");
+        if (status < 0) die("usage: topic|partitions|delete|config|gen|flush|put|dump|count|ends|trim|committed|commit|orders|nexmark|consume|latency|relay|txn NAME ..");
         return status;
     }
     return 0;

@@ -32,6 +32,7 @@ static Tidegate__Split *split_pb(arena_t *a, const split_t *s) {
     p->watermark = s->watermark;
     p->idle = s->idle;
     p->ended = s->ended;
+    p->mark = s->mark;
     return p;
 }
 
@@ -273,7 +274,7 @@ void ctl_encode(buf_t *out, const ctl_msg_t *m) {
 
 static split_t read_split(const Tidegate__Split *p) {
     if (!p) return (split_t){.id = xstrdup("")};
-    return (split_t){pb_copy(p->id), p->position, p->end, p->watermark, p->idle, p->ended};
+    return (split_t){pb_copy(p->id), p->position, p->end, p->watermark, p->idle, p->ended, p->mark};
 }
 
 static ctl_split_t read_assigned(const Tidegate__AssignedSplit *p) {

@@ -34,6 +34,7 @@ static void print_sources(json_writer_t *w, const manifest_t *m) {
             jw_kv_i64(w, "watermark", s->watermark);
             jw_kv_bool(w, "idle", s->idle);
             jw_kv_bool(w, "ended", s->ended);
+            if (s->mark) kv_hex(w, "mark", s->mark);
             jw_end_object(w);
         }
         jw_end_array(w);
@@ -213,7 +214,8 @@ static void parse_sources(fields_t *f, const json_t *o, manifest_t *m) {
         for (int j = 0; j < s->n && !f->bad; j++) {
             const json_t *x = s->items[j];
             split_t split = {f_str(f, x, "id"),        f_i64(f, x, "position"), f_i64(f, x, "end"),
-                             f_i64(f, x, "watermark"), f_bool(f, x, "idle"),    f_bool(f, x, "ended")};
+                             f_i64(f, x, "watermark"), f_bool(f, x, "idle"),    f_bool(f, x, "ended"),
+                             json_get(x, "mark") ? f_hex(f, x, "mark") : 0};
             split_list_add(&list, &split);
             free(split.id);
         }

@@ -7,7 +7,9 @@
  *  1. A split's position is the offset after its last row that was EMITTED; rows decoded but not yet emitted lie behind it, so a barrier never
  *     covers a row that did not leave (hazards A23). The callback yields when a decoder is full.
  *  2. Offsets of a partition only grow; a message at or below the last one is dropped and counted: librdkafka can deliver stale ones after a seek (A24).
- *  3. An offset the broker does not have any more is an error by name, never a silent jump (A8): auto.offset.reset=error.
+ *  3. An offset the broker does not have any more is an error by name, never a silent jump (A8): auto.offset.reset=error. Nor is another record
+ *     taken for the next one: a restored source begins at the record before its position and compares it with what it read there (`mark`). If it
+ *     differs the topic was made anew. If retention or compaction took it there is nothing to compare.
  *  4. A bounded split has ended when its end offset was passed; behind trailing control records only PARTITION_EOF shows that.
  * Thread: the task's; librdkafka's threads only call env.wake. */
 #include "common/clock.h"
@@ -20,6 +22,7 @@
 #define POLL_MESSAGES 16384  /* at most so many in one poll, also where none makes a row */
 #define LAST_COMMIT_MS 1000  /* for the group's offsets when the source ends */
 #define LOOK_EVERY_MS 1000   /* whether the brokers still answer */
+#define OPEN_TXN_MS 2000     /* then it is worth a word */
 
 typedef struct meta_cols { /* arrays of the batch being decoded, grown together */
     uint32_t cap;
@@ -32,7 +35,11 @@ typedef struct part {
     int partition;
     decoder_t *value, *key;
     int64_t next;   /* offset after the last decoded message */
+    uint64_t mark;  /* of that message */
+    bool comparing; /* it was asked for once more, and has not come */
+    bool again;     /* it is not there any more: to be assigned at `next` */
     int64_t eof;    /* offset of the last PARTITION_EOF, -1 none since a message */
+    int64_t open_at, open_ms; /* more lies behind this end, but no reader may have it, since then; -1: no such thing */
     bool tombstones;
     uint8_t *deletes; /* upsert: 1 = tombstone, per row; cap as meta */
     meta_cols_t meta;
@@ -52,6 +59,7 @@ typedef struct kafka_source {
     int nvalue_scan, nkey_scan;
     const type_t *headers_type; /* NULL: nobody reads them */
     bool need_meta, filled; /* filled: some decoder is full */
+    bool assign_again; /* some part->again */
     source_t *source;
     kafka_idle_t *idle;
     uint64_t stale;
@@ -63,6 +71,7 @@ typedef struct kafka_source {
     rd_kafka_queue_t *commits;
     rd_kafka_topic_partition_list_t *to_commit; /* the last complete epoch's, while a commit is under way */
     bool committing;
+    int64_t looked_ms;
     err_t *error;
 } kafka_source_t;
 
@@ -175,7 +184,13 @@ static void on_error_message(kafka_source_t *k, part_t *p, rd_kafka_message_t *m
     err_code_t code = kafka_error_code(m->err);
     if (!m->rkt) kafka_client_error(k->client, m->err, rd_kafka_message_errstr(m));
     if (code == ERR_UNAVAILABLE || k->error) return; /* librdkafka reconnects by itself; the job waits and says so */
-    if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+    bool gone = m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+    if (gone && p && p->comparing) {
+        p->comparing = false;
+        p->again = k->assign_again = true;
+        return;
+    }
+    if (gone)
         k->error = err_hint(err_new(ERR_DATA, "%s/%d: offset %" PRId64 " does not exist any more (deleted by retention, or the topic was made anew)",
                                     p ? p->topic : "?", m->partition, p ? p->next : m->offset), "what was in between is lost: start a new job at earliest-offset");
     else k->error = kafka_error(k->client, m->err, "reading %s/%d", p ? p->topic : "?", m->partition);
@@ -195,6 +210,22 @@ static void on_bad_record(kafka_source_t *k, part_t *p, const rd_kafka_message_t
                         f->format, f->prefix, f->format);
 }
 
+/* Enough to tell a record from any other that may lie at its offset: its time, sizes and last bytes. Never 0. */
+static uint64_t mark_of(const rd_kafka_message_t *m) {
+    uint64_t last = 0, h = (uint64_t)rd_kafka_message_timestamp(m, NULL);
+    if (m->len >= sizeof last) memcpy(&last, (const char *)m->payload + m->len - sizeof last, sizeof last);
+    h = (h ^ (m->len << 32) ^ m->key_len ^ last) * 0x9e3779b97f4a7c15u;
+    return (h ^ h >> 29) | 1;
+}
+
+static void compare(kafka_source_t *k, part_t *p, const rd_kafka_message_t *m) {
+    p->comparing = false;
+    if (mark_of(m) == p->mark) return;
+    k->error = err_hint(err_new(ERR_DATA, "%s/%d: offset %" PRId64 " holds another record than the one that was read there: the topic was deleted and made anew",
+                                p->topic, p->partition, m->offset), "what it held is lost: start a new job at earliest-offset");
+    rd_kafka_yield(k->client->rk);
+}
+
 static void on_message(rd_kafka_message_t *m, void *opaque) {
     kafka_source_t *k = opaque;
     if (UNLIKELY(++k->polled >= POLL_MESSAGES)) rd_kafka_yield(k->client->rk);
@@ -206,11 +237,14 @@ static void on_message(rd_kafka_message_t *m, void *opaque) {
     }
     split_t *split = &k->source->splits.items[p - k->parts];
     if (UNLIKELY(m->offset < p->next)) {
-        k->stale++;
+        if (p->comparing && m->offset == p->next - 1) compare(k, p, m);
+        else k->stale++;
         return;
     }
+    p->comparing = false;
     if (UNLIKELY(split->end >= 0 && m->offset >= split->end)) {
         p->next = MAX(p->next, split->end);
+        p->mark = 0;
         return;
     }
     err_t *e = decode(k, p, m);
@@ -223,6 +257,7 @@ static void on_message(rd_kafka_message_t *m, void *opaque) {
     }
     k->heard = true;
     p->next = m->offset + 1;
+    p->mark = mark_of(m);
     p->eof = -1;
     k->source->bytes_in += m->len;
     if (UNLIKELY(decoder_rows(p->value) >= BATCH_ROWS_MAX || decoder_bytes(p->value) >= BATCH_STRING_BYTES ||
@@ -283,7 +318,7 @@ static err_t *plan_columns(kafka_source_t *k, source_t *s) {
 static err_t *add_part(kafka_source_t *k, const split_t *split) {
     if ((k->nparts & (k->nparts - 1)) == 0) k->parts = xrealloc(k->parts, sizeof *k->parts * (size_t)(k->nparts ? k->nparts * 2 : 1));
     part_t *p = &k->parts[k->nparts];
-    *p = (part_t){.next = split->position, .eof = -1};
+    *p = (part_t){.next = split->position, .mark = split->mark, .comparing = split->mark != 0 && split->position > 0, .eof = -1, .open_at = -1};
     int len = kafka_split_parse(split->id, &p->partition);
     if (p->partition < 0) return err_new(ERR_CORRUPT, "split '%s' names no partition", split->id);
     p->topic = xstrndup(split->id, (size_t)len);
@@ -294,8 +329,10 @@ static err_t *add_part(kafka_source_t *k, const split_t *split) {
 
 static rd_kafka_topic_partition_list_t *assignment(const kafka_source_t *k, const split_list_t *splits, int from) {
     rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(splits->n);
-    for (int i = from; i < splits->n; i++)
-        if (!splits->items[i].ended) rd_kafka_topic_partition_list_add(l, k->parts[i].topic, k->parts[i].partition)->offset = k->parts[i].next;
+    for (int i = from; i < splits->n; i++) {
+        const part_t *p = &k->parts[i];
+        if (!splits->items[i].ended) rd_kafka_topic_partition_list_add(l, p->topic, p->partition)->offset = p->next - p->comparing;
+    }
     return l;
 }
 
@@ -383,6 +420,7 @@ static batch_t *take(kafka_source_t *k, part_t *p) {
 /* Everything of the partition up to `next` has been emitted: rows by the caller, dead letters here. */
 static void advance(kafka_source_t *k, int at) {
     k->source->splits.items[at].position = k->parts[at].next;
+    k->source->splits.items[at].mark = k->parts[at].mark;
     dead_letters_move(&k->dead, &k->parts[at].dead);
 }
 
@@ -403,6 +441,7 @@ static bool note_ends(kafka_source_t *k) {
         if (!s->ended && s->end >= 0 && !decoder_rows(p->value) && (p->next >= s->end || p->eof >= s->end)) {
             s->ended = true;
             s->position = s->end;
+            s->mark = 0; /* nothing is read behind it */
             stop_fetching(k, p);
         }
         all &= s->ended;
@@ -411,27 +450,66 @@ static bool note_ends(kafka_source_t *k) {
     return all && k->nparts;
 }
 
+/* The record before the position has gone with those before it, as is its right: from here on without it. */
+static void assign_again(kafka_source_t *k) {
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    for (int i = 0; i < k->nparts; i++)
+        if (k->parts[i].again) rd_kafka_topic_partition_list_add(l, k->parts[i].topic, k->parts[i].partition)->offset = k->parts[i].next;
+    rd_kafka_error_t *e = rd_kafka_incremental_unassign(k->client->rk, l);
+    if (!e) e = rd_kafka_incremental_assign(k->client->rk, l);
+    if (e && !k->error) k->error = kafka_error(k->client, rd_kafka_error_code(e), "assigning %s again: %s", l->elems[0].topic, rd_kafka_error_string(e));
+    if (e) rd_kafka_error_destroy(e);
+    rd_kafka_topic_partition_list_destroy(l);
+    for (int i = 0; i < k->nparts; i++) k->parts[i].again = false;
+    k->assign_again = false;
+}
+
 static void serve(kafka_source_t *k) {
     int served;
     uint64_t before = k->source->bytes_in;
     do {
         served = rd_kafka_consume_callback_queue(k->queue, 0, on_message, k);
     } while (served > 0 && !k->filled && !k->error && k->polled < POLL_MESSAGES);
+    if (k->assign_again) assign_again(k);
     kafka_gate_polled(k->client->gate, k->polled, k->source->bytes_in - before);
     if (k->heard) kafka_client_alive(k->client);
     k->heard = false;
 }
 
+/* A transaction of somebody else is open: the partition's end for readers of what is committed, where we are, lies before its end (hazards A11). Where that
+ * is the last answer to a fetch tells; rows that have just come look the same for a moment. */
+static bool behind_a_transaction(kafka_source_t *k, int at, int64_t now) {
+    part_t *p = &k->parts[at];
+    int64_t low, high;
+    bool open = p->eof >= 0 && !k->source->splits.items[at].ended &&
+                rd_kafka_get_watermark_offsets(k->client->rk, p->topic, p->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR && high > p->eof;
+    if (!open) p->open_at = -1;
+    else if (p->open_at != p->eof) p->open_at = p->eof, p->open_ms = now;
+    return open && now - p->open_ms >= OPEN_TXN_MS;
+}
+
+static void note_transactions(kafka_source_t *k, int64_t now) {
+    source_t *s = k->source;
+    s->waits_for[0] = 0;
+    for (int i = 0; i < k->nparts; i++)
+        if (behind_a_transaction(k, i, now))
+            snprintf(s->waits_for, sizeof s->waits_for, "table %.40s: at offset %" PRId64 " of %.60s-%d behind an open transaction", s->env.op->table->name,
+                     k->parts[i].eof, k->parts[i].topic, k->parts[i].partition);
+}
+
 /* librdkafka connects again by itself; a person wants to know meanwhile. */
 static void note_outage(kafka_source_t *k) {
     source_t *s = k->source;
+    int64_t now = clock_mono_ms();
     char why[128] = "";
-    if (!k->client || !kafka_client_waits(k->client, why, sizeof why)) {
-        s->waits_for[0] = 0;
+    if (!k->client || now - k->looked_ms < LOOK_EVERY_MS / 4) return;
+    k->looked_ms = now;
+    if (!kafka_client_waits(k->client, why, sizeof why)) {
+        note_transactions(k, now);
         return;
     }
     snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %.40s: %.100s", s->env.op->table->name, why);
-    kafka_client_probe(k->client, k->parts[0].topic, clock_mono_ms());
+    kafka_client_probe(k->client, k->parts[0].topic, now);
 }
 
 static void count_skipped(kafka_source_t *k) {

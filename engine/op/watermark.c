@@ -5,7 +5,8 @@
  *  1. What it emits never decreases, also over a restore: splits come back with their watermark and idleness.
  *  2. A split counts as ended only from the in-band note behind its last rows (the source may know it earlier).
  *  3. A split is idle when for the whole of the time-out it had no rows, the source said "caught up" at every look, and no
- *     batch was on its way (watermark_op_busy). It is active again with its next rows. When all are idle, time stands still.
+ *     batch was on its way (watermark_op_busy). It is active again with its next rows. When all are idle, time
+ *     stands still at the latest that any of them has reached: which of them became idle last tells nothing. As in Flink.
  *  4. Not bound to a source (behind a union): one pseudo split, never idle. */
 #include "engine/op/op_int.h"
 #include "engine/datetime.h"
@@ -52,21 +53,20 @@ static err_t *watermark_open(op_t *op) {
 }
 
 static void emit(watermark_t *w, out_t *out) {
-    int64_t min = WATERMARK_END;
+    int64_t min = WATERMARK_END, latest = WATERMARK_NONE;
     bool any = false, open = false;
     for (int i = 0; i < w->n; i++) {
         if (w->splits[i].ended) continue;
         open = true;
+        latest = MAX(latest, w->splits[i].watermark);
         if (w->splits[i].idle) continue;
         any = true;
         min = MIN(min, w->splits[i].watermark);
     }
-    if (any) {
-        if (min > w->emitted) w->emitted = min;
-        if (w->emitted != WATERMARK_NONE) out_watermark(out, w->emitted);
-    } else if (open) {
-        out_idle(out);
-    }
+    if (!open) return;
+    w->emitted = MAX(w->emitted, any ? min : latest);
+    if (w->emitted != WATERMARK_NONE) out_watermark(out, w->emitted);
+    if (!any) out_idle(out);
     /* all ended: the end of input follows as WATERMARK_END */
 }
 

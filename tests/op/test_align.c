@@ -35,6 +35,20 @@ START_TEST(idle_inputs_hold_nothing_and_all_idle_stands_still) {
 }
 END_TEST
 
+START_TEST(when_all_are_idle_time_is_that_of_the_latest_whatever_the_order) {
+    for (int first = 0; first < 2; first++) {
+        align_t *a = align_new(2, WATERMARK_NONE);
+        align_watermark_in(a, 0, 50);
+        align_watermark_in(a, 1, 10);
+        align_idle_in(a, first);
+        align_idle_in(a, !first);
+        ck_assert_int_eq(align_watermark(a), 50);
+        ck_assert(align_all_idle(a));
+        align_free(a);
+    }
+}
+END_TEST
+
 START_TEST(ended_inputs_count_as_the_end_of_time) {
     align_t *a = align_new(2, WATERMARK_NONE);
     align_watermark_in(a, 0, 5);
@@ -87,4 +101,5 @@ START_TEST(epochs_come_once_and_in_order) {
 END_TEST
 
 TESTS("align", the_watermark_is_the_minimum_and_never_decreases, idle_inputs_hold_nothing_and_all_idle_stands_still,
+      when_all_are_idle_time_is_that_of_the_latest_whatever_the_order,
       ended_inputs_count_as_the_end_of_time, an_input_is_blocked_until_all_have_delivered_the_barrier, epochs_come_once_and_in_order)
