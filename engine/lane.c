@@ -23,6 +23,7 @@ struct lane {
     pending_t *queue; /* ascending epochs; head first */
     size_t n, cap;
     size_t bytes;
+    size_t most;        /* bytes of a transaction */
     size_t txn_bytes;   /* of the next transaction; less after one that did not go through in time */
     bool outstanding;   /* an action waits for its answer */
     bool need_start;    /* the ledger has no record of ours yet */
@@ -63,9 +64,11 @@ lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound) {
     l->incarnation = incarnation;
     l->bound = bound;
     l->has_bound = has_bound;
-    l->txn_bytes = LANE_TXN_BYTES;
+    l->most = l->txn_bytes = LANE_TXN_BYTES;
     return l;
 }
+
+void lane_limit(lane_t *l, size_t txn_bytes) { l->most = l->txn_bytes = txn_bytes; }
 
 void lane_origin(lane_t *l, uint64_t origin, epoch_t started, bool forced) {
     l->origin = origin;
@@ -279,7 +282,7 @@ void lane_open(lane_t *l) {
 void lane_committed(lane_t *l, const ledger_pos_t *pos) {
     l->outstanding = false;
     if (l->state != LANE_SENDING) return;
-    l->txn_bytes = MIN(l->txn_bytes * 2, (size_t)LANE_TXN_BYTES);
+    l->txn_bytes = MIN(l->txn_bytes * 2, l->most);
     ASSERT(pos->epoch == l->sent.ledger.epoch && pos->next_row == l->sent.ledger.next_row);
     l->need_start = false;
     l->has_bound = true;
@@ -305,7 +308,7 @@ void lane_committed(lane_t *l, const ledger_pos_t *pos) {
 void lane_doubt(lane_t *l) {
     l->outstanding = false;
     if (l->state == LANE_STOPPED || l->state == LANE_FRESH) return;
-    if (l->state == LANE_SENDING) l->txn_bytes = MAX(l->txn_bytes / 2, (size_t)LANE_TXN_BYTES_MIN);
+    if (l->state == LANE_SENDING) l->txn_bytes = MAX(l->txn_bytes / 2, MIN((size_t)LANE_TXN_BYTES_MIN, l->most));
     l->read_early = false;
     lane_set_state(l, LANE_FENCING);
 }

@@ -92,6 +92,7 @@ lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound);
  * accepted duplicates), which may have published them: as long as this incarnation has no record, the ledger's last one decides. It is
  * the origin's: what it covers is published. It is somebody else's: nobody knows; the lane stops, or with `forced` publishes. */
 void lane_origin(lane_t *l, uint64_t origin, epoch_t started, bool forced);
+void lane_limit(lane_t *l, size_t txn_bytes); /* instead of LANE_TXN_BYTES; > 0; before the first action */
 void lane_free(lane_t *l);
 void lane_fence(lane_t *l);                                        /* FRESH -> FENCING, invariant 7 */
 void lane_open(lane_t *l);                                         /* FRESH -> FENCING if it was not; goes on behind the ledger */

@@ -38,4 +38,5 @@ struct lane_driver {
     void (*start)(lane_driver_t *d, lane_handle_t *h, const lane_action_t *action); /* INIT, READ, SEND */
     /* Abandons an outstanding action as soon as it can (an open transaction is aborted or left to be fenced), then answers CLOSED. */
     void (*close)(lane_driver_t *d, lane_handle_t *h);
+    size_t txn_bytes; /* what a transaction carries at most; 0: LANE_TXN_BYTES */
 };

@@ -367,7 +367,7 @@ static void answered(sim_t *s, void *arg) {
     } else if (a->kind == REQ_PRODUCE) {
         if (a->last) send_commit(h);
         else send_chunk(h);
-    } else if (!sim_point(s, h->p, ROW_COMMITTED)) {
+    } else if (!sim_point(s, h->p, a->pos.epoch_done ? ROW_COMMITTED : ROW_BETWEEN_PARTS)) {
         finish(h, LANE_ANSWER_COMMITTED, &a->pos);
     }
     free(a);
@@ -458,7 +458,7 @@ static void client_close(lane_driver_t *d, lane_handle_t *h) {
 }
 lane_driver_t *kafka_driver(kafka_t *k, proc_t *p) {
     client_t *c = xcalloc(1, sizeof *c);
-    *c = (client_t){{client_open, client_start, client_close}, k, p, k->clients};
+    *c = (client_t){{client_open, client_start, client_close, k->s->mix.txn_bytes}, k, p, k->clients};
     k->clients = c;
     return &c->vt;
 }

@@ -42,6 +42,7 @@
     X(ROW_IN_TXN, "worker dies inside a transaction")                                                                     \
     X(ROW_COMMIT_SENT, "worker dies after it asked for the commit")                                                       \
     X(ROW_COMMITTED, "worker dies after the commit, before PUBLISHED")                                                    \
+    X(ROW_BETWEEN_PARTS, "worker dies between two parts of a large epoch")                                                \
     X(ROW_IN_BASE, "worker dies inside a base checkpoint")                                                                \
     X(ROW_BASE_STORED, "worker dies after a base is stored, before it is accepted")                                       \
     X(ROW_DEPLOY, "worker dies when it is told to build")                                                                 \
@@ -134,6 +135,7 @@ typedef struct mix {
     int64_t base_interval_ms;
     uint64_t file_bytes;      /* a changelog file is left when it is longer; 0: the default */
     size_t memory;            /* of keyed state; 0: no bound */
+    size_t txn_bytes;         /* a transaction carries at most so much: larger epochs go in parts; 0: as much as the real thing */
     int workers;
     epoch_t stop_after;       /* so many epochs; 0: the job runs to its end */
     bool codec;               /* control messages pass through protobuf */

@@ -34,7 +34,7 @@ void sim_start(sim_t *s) {
 /* ---------------------------------------------------------------- faults */
 static const sim_row_t aims[] = {
     ROW_BEFORE_SEAL, ROW_SEALED, ROW_TORN_APPEND, ROW_UNSYNCED, ROW_APPENDED, ROW_ACKED, ROW_COMPLETED, ROW_INIT, ROW_SEND, ROW_IN_TXN,
-    ROW_COMMIT_SENT, ROW_COMMITTED, ROW_IN_BASE, ROW_BASE_STORED, ROW_DEPLOY, ROW_RESTORE, ROW_BUILT, ROW_C_RAISE, ROW_C_DEPLOY, ROW_C_START,
+    ROW_COMMIT_SENT, ROW_COMMITTED, ROW_BETWEEN_PARTS, ROW_IN_BASE, ROW_BASE_STORED, ROW_DEPLOY, ROW_RESTORE, ROW_BUILT, ROW_C_RAISE, ROW_C_DEPLOY, ROW_C_START,
     ROW_C_INJECT, ROW_C_PUT, ROW_C_BODY, ROW_C_FLYING, ROW_C_STORED, ROW_C_COMPLETE, ROW_C_ACCEPT, ROW_C_DELETE, ROW_C_STOP,
 };
 
@@ -146,9 +146,10 @@ static void next_fault(sim_t *s, void *arg) {
     sim_at(s, s->now + sim_between(s, s->mix.fault_every_ms / 4, 2 * s->mix.fault_every_ms) * SIM_MS, NULL, next_fault, NULL, NULL);
 }
 /* Besides what it draws, each seed has a row of its own to die at: no row depends on luck alone. */
+static sim_row_t own_aim(const sim_t *s) { return aims[s->seed / JOB_KINDS % ARRAY_LEN(aims)]; }
 void sim_faults(sim_t *s) {
     s->faults_on = true;
-    sim_row_t own = aims[s->seed / JOB_KINDS % ARRAY_LEN(aims)];
+    sim_row_t own = own_aim(s);
     sim_aim(s, own, is_rare(own) || of_start(own) ? 0 : (int)sim_below(s, 12));
     s->aimed_until = s->now + 8000 * SIM_MS;
     s->aimed_own = true;
@@ -221,6 +222,7 @@ sim_t *sim_draw(uint64_t seed) {
     m->codec = sim_chance(s, 300);
     s->job.keys = (int)sim_between(s, 3, 60);
     s->job.parallelism = (int)sim_between(s, 2, 3);
+    if (sim_chance(s, 300) || own_aim(s) == ROW_BETWEEN_PARTS) m->txn_bytes = (size_t)sim_between(s, 100, 3000);
     return s;
 }
 

@@ -603,13 +603,14 @@ END_TEST
 START_TEST(a_death_at_every_effect_of_every_job) {
     static const sim_row_t rows[] = {
         ROW_BEFORE_SEAL, ROW_SEALED, ROW_TORN_APPEND, ROW_UNSYNCED, ROW_APPENDED, ROW_ACKED, ROW_COMPLETED, ROW_INIT, ROW_SEND, ROW_IN_TXN,
-        ROW_COMMIT_SENT, ROW_COMMITTED, ROW_IN_BASE, ROW_BASE_STORED, ROW_DEPLOY, ROW_RESTORE, ROW_BUILT, ROW_C_RAISE, ROW_C_DEPLOY, ROW_C_START,
+        ROW_COMMIT_SENT, ROW_COMMITTED, ROW_BETWEEN_PARTS, ROW_IN_BASE, ROW_BASE_STORED, ROW_DEPLOY, ROW_RESTORE, ROW_BUILT, ROW_C_RAISE, ROW_C_DEPLOY, ROW_C_START,
         ROW_C_INJECT, ROW_C_PUT, ROW_C_BODY, ROW_C_FLYING, ROW_C_STORED, ROW_C_COMPLETE, ROW_C_ACCEPT, ROW_C_STOP};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         for (int n = 0; n < 2 * JOB_KINDS; n++) {
             bool at_start = rows[i] == ROW_INIT || rows[i] == ROW_DEPLOY || rows[i] == ROW_RESTORE || rows[i] == ROW_BUILT ||
                             rows[i] == ROW_C_RAISE || rows[i] == ROW_C_DEPLOY || rows[i] == ROW_C_START || rows[i] == ROW_C_STOP;
             sim_t *s = begin((job_kind_t)(n / 2));
+            if (rows[i] == ROW_BETWEEN_PARTS) s->mix.txn_bytes = 100;
             sim_start(s);
             until_epoch(s, 5);
             sim_aim(s, rows[i], rows[i] == ROW_C_RAISE ? 0 : n % 2); /* that comes once */
