@@ -32,6 +32,7 @@ static const struct { const char *field, *name, *help; metric_type_t type; } tas
     {"bytes_in", "task_bytes_in_total", "Bytes a source task has read since the attempt began.", METRIC_COUNTER},
     {"late_rows", "task_late_rows_total", "Rows that came after their window was closed.", METRIC_COUNTER},
     {"dropped_rows", "task_dropped_rows_total", "Rows a sink dropped for a NULL in a NOT NULL column.", METRIC_COUNTER},
+    {"stale_records", "task_stale_records_total", "Records that came again behind their offset and were dropped.", METRIC_COUNTER},
     {"bad_records", "task_bad_records_total", "Records that could not be decoded.", METRIC_COUNTER},
     {"state_entries", "task_state_entries", "Keys in a task's state.", METRIC_GAUGE},
     {"state_bytes", "task_state_bytes", "Bytes of a task's state in memory.", METRIC_GAUGE},

@@ -43,6 +43,7 @@ static void job_detail(metrics_t *m, int64_t wall_ms, const json_t *j) {
     metrics_number(m, METRIC_COUNTER, "tidegate_job_rows_out_total", "Rows a job has put out.", j, "rows_out", 1, labels);
     metrics_number(m, METRIC_COUNTER, "tidegate_job_late_rows_total", "Rows that came after their window was closed.", j, "late_rows", 1, labels);
     metrics_number(m, METRIC_COUNTER, "tidegate_job_bad_records_total", "Records that could not be decoded.", j, "bad_records", 1, labels);
+    metrics_number(m, METRIC_COUNTER, "tidegate_job_stale_records_total", "Records that came again behind their offset and were dropped.", j, "stale_records", 1, labels);
     metrics_number(m, METRIC_COUNTER, "tidegate_job_dropped_rows_total", "Rows a sink dropped for a NULL in a NOT NULL column.", j, "dropped_rows", 1, labels);
     metrics_number(m, METRIC_GAUGE, "tidegate_job_last_outage_seconds", "How long the last restart took.", j, "last_outage_ms", 0.001, labels);
     metrics_number(m, METRIC_GAUGE, "tidegate_job_epochs_in_flight", "Epochs that are not complete yet.", j, "epochs_in_flight", 1, labels);

@@ -68,6 +68,7 @@ static void render_task(json_writer_t *w, const coord_t *c, const job_worker_t *
     jw_kv_u64(w, "bytes_in", t->bytes_in);
     jw_kv_u64(w, "late_rows", t->late_rows);
     jw_kv_u64(w, "bad_records", t->bad_records);
+    jw_kv_u64(w, "stale_records", t->stale_records);
     jw_kv_u64(w, "dropped_rows", t->dropped_rows);
     jw_kv_u64(w, "state_entries", t->state_entries);
     jw_kv_u64(w, "state_bytes", t->state_bytes);
@@ -188,6 +189,7 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "rows_out", j->totals.out);
     jw_kv_u64(w, "late_rows", j->totals.late);
     jw_kv_u64(w, "bad_records", j->totals.bad);
+    jw_kv_u64(w, "stale_records", j->totals.stale);
     jw_kv_u64(w, "dropped_rows", j->totals.dropped);
     jw_kv_i64(w, "watermark", j->totals.watermark);
     jw_name(w, "stages");

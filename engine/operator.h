@@ -90,6 +90,7 @@ typedef struct source {
     void *self;
     split_list_t splits; /* the vt's to update: position = of the first row not yet emitted */
     uint64_t rows_out, bytes_in, bad_records;
+    uint64_t stale_records; /* came again at or behind an offset that was read, and were dropped (hazards A24): something is wrong below us */
     /* set with SRC_WAIT: poll again at this processing time (eval->now_ms) though nothing wakes; 0 or INT64_MAX: only a
      * wake. A due time in the past means at once. */
     int64_t next_poll_ms;

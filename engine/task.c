@@ -496,6 +496,7 @@ static void node_stats(const node_t *n, task_stats_t *s) {
     s->dropped_rows += n->inst.dropped_rows;
     if (n->op->kind == OP_SOURCE) {
         s->bad_records += n->source.bad_records;
+        s->stale_records += n->source.stale_records;
         s->bytes_in += n->source.bytes_in;
         if (n->source.waits_for[0]) s->waits_for = n->source.waits_for;
     }

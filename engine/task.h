@@ -60,7 +60,7 @@ err_t *task_complete(task_t *t, epoch_t epoch);              /* cumulative */
 err_t *task_add_splits(task_t *t, uint64_t fingerprint, const split_list_t *more);
 
 typedef struct task_stats {
-    uint64_t rows_in, rows_out, late_rows, bad_records, dropped_rows, bytes_in;
+    uint64_t rows_in, rows_out, late_rows, bad_records, stale_records, dropped_rows, bytes_in;
     int64_t watermark;          /* ms */
     uint64_t blocked_ns;        /* time spent with a full output */
     int blocked_stage, blocked_subtask; /* the consumer that was lately waited for most, -1: none */

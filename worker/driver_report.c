@@ -36,6 +36,7 @@ static task_report_t report_task(runtime_task_t *t, int64_t span_ns) {
         .rows_out = s.task.rows_out,
         .late_rows = s.task.late_rows,
         .bad_records = s.task.bad_records,
+        .stale_records = s.task.stale_records,
         .dropped_rows = s.task.dropped_rows,
         .bytes_in = s.task.bytes_in,
         .state_entries = s.task.state_entries,
@@ -133,6 +134,7 @@ static void status_task(json_writer_t *j, const task_report_t *t) {
     jw_kv_u64(j, "rows_out", t->rows_out);
     jw_kv_u64(j, "late_rows", t->late_rows);
     jw_kv_u64(j, "bad_records", t->bad_records);
+    jw_kv_u64(j, "stale_records", t->stale_records);
     jw_kv_u64(j, "dropped_rows", t->dropped_rows);
     jw_kv_u64(j, "bytes_in", t->bytes_in);
     jw_kv_u64(j, "state_entries", t->state_entries);

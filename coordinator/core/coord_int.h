@@ -124,7 +124,7 @@ typedef struct job {
     int64_t restart_ms;    /* not before */
     uint64_t restarts;
     err_t *last_error;     /* of the last attempt that ended */
-    struct { uint64_t in, out, late, bad, dropped; int64_t watermark; } totals; /* of this attempt, as last reported; stay when it has ended */
+    struct { uint64_t in, out, late, bad, stale, dropped; int64_t watermark; } totals; /* of this attempt, as last reported; stay when it has ended */
     int64_t outage_began_ms, outage_ms; /* from the loss to RUNNING again */
 
     epochs_t ep;

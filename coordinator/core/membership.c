@@ -237,6 +237,7 @@ static void add_up(job_t *j) {
             j->totals.out += sink ? t->rows_out : 0;
             j->totals.late += t->late_rows;
             j->totals.bad += t->bad_records;
+            j->totals.stale += t->stale_records;
             j->totals.dropped += t->dropped_rows;
             if (t->watermark != WATERMARK_NONE && (j->totals.watermark == WATERMARK_NONE || t->watermark < j->totals.watermark))
                 j->totals.watermark = t->watermark;

@@ -62,7 +62,6 @@ typedef struct kafka_source {
     bool assign_again; /* some part->again */
     source_t *source;
     kafka_idle_t *idle;
-    uint64_t stale;
     uint64_t skipped; /* by the decoders so far, as it is in source->bad_records */
     uint32_t polled;       /* messages of the present poll */
     bool heard;            /* .. and at least one was the broker's */
@@ -238,7 +237,7 @@ static void on_message(rd_kafka_message_t *m, void *opaque) {
     split_t *split = &k->source->splits.items[p - k->parts];
     if (UNLIKELY(m->offset < p->next)) {
         if (p->comparing && m->offset == p->next - 1) compare(k, p, m);
-        else k->stale++;
+        else k->source->stale_records++;
         return;
     }
     p->comparing = false;

@@ -436,7 +436,7 @@ static const char job_text[] =
     "{\"job\":{\"id\":17,\"name\":\"or\\\"ders\",\"state\":\"RUNNING\",\"rows_in\":1000,\"rows_out\":10,\"late_rows\":1,\"bad_records\":2,"
     "\"last_outage_ms\":250,\"watermark\":1000000,\"epochs_in_flight\":1,"
     "\"stages\":[{\"id\":0,\"label\":\"source\",\"tasks\":[{\"subtask\":0,\"worker\":\"w1\",\"rows_in\":600,\"rows_out\":600,\"bytes_in\":7000,\"late_rows\":0,"
-    "\"bad_records\":2,\"state_entries\":0,\"state_bytes\":0,\"busy_permille\":500,\"blocked_permille\":100,\"watermark\":1000000},"
+    "\"bad_records\":2,\"stale_records\":3,\"state_entries\":0,\"state_bytes\":0,\"busy_permille\":500,\"blocked_permille\":100,\"watermark\":1000000},"
     "{\"subtask\":1,\"worker\":\"w2\",\"rows_in\":400,\"watermark\":null}]},"
     "{\"id\":1,\"tasks\":[{\"subtask\":0,\"worker\":\"w2\",\"rows_in\":1000,\"state_entries\":7,\"state_bytes\":4096,\"watermark\":\"end\"}]}],"
     "\"lanes\":[{\"sink\":\"results\",\"lane\":3,\"published\":99,\"pending_bytes\":12345,\"waits_for\":\"broker\"},{\"sink\":\"results\",\"lane\":4,\"published\":100}],"
@@ -470,6 +470,7 @@ START_TEST(coordinator_documents_become_metrics) {
     ck_assert_double_eq(value_of(&s, "tidegate_task_busy_permille" OF_TASK("0", "0", "w1")), 500);
     ck_assert_double_eq(value_of(&s, "tidegate_task_backpressured_permille" OF_TASK("0", "0", "w1")), 100);
     ck_assert_double_eq(value_of(&s, "tidegate_task_bad_records_total" OF_TASK("0", "0", "w1")), 2);
+    ck_assert_double_eq(value_of(&s, "tidegate_task_stale_records_total" OF_TASK("0", "0", "w1")), 3);
     ck_assert_double_eq(value_of(&s, "tidegate_task_state_bytes" OF_TASK("1", "0", "w2")), 4096);
     ck_assert_double_eq(value_of(&s, "tidegate_task_state_entries" OF_TASK("1", "0", "w2")), 7);
     ck_assert_double_eq(value_of(&s, "tidegate_task_watermark_lag_seconds" OF_TASK("0", "0", "w1")), 3.5);
