@@ -355,6 +355,46 @@ def test_passwords():
             raise Failure(f'a wrong password was noticed after {time.monotonic() - start:.0f} s')
 
 
+def test_certificates():
+    """SSL and SASL_SSL: the broker's self-signed certificate is trusted by whoever names it, and by nobody else."""
+    with Cluster('kafka-ssl') as c:
+        from harness import free_port
+        c.kafka_port = free_port(2)
+        ssl, both = free_port(), free_port()
+        store, pem = c.path('broker.p12'), c.path('broker.pem')
+        keytool = ['keytool', '-alias', 'broker', '-keystore', store, '-storepass', 'changeit', '-storetype', 'PKCS12']
+        subprocess.run([*keytool, '-genkeypair', '-keyalg', 'EC', '-dname', 'CN=localhost', '-ext', 'SAN=dns:localhost,ip:127.0.0.1', '-validity', '2'],
+                       check=True, capture_output=True)
+        with open(pem, 'wb') as f:
+            f.write(subprocess.run([*keytool, '-exportcert', '-rfc'], check=True, capture_output=True).stdout)
+        jaas = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_ann="secret";'
+        c.kafka(f'listeners=PLAINTEXT://127.0.0.1:{c.kafka_port},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{both},CONTROLLER://127.0.0.1:{c.kafka_port + 1}',
+                f'advertised.listeners=PLAINTEXT://127.0.0.1:{c.kafka_port},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{both}',
+                'listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL', f'ssl.keystore.location={store}',
+                'ssl.keystore.password=changeit', 'ssl.key.password=changeit', 'ssl.keystore.type=PKCS12',
+                'sasl.enabled.mechanisms=PLAIN', f'listener.name.sasl_ssl.plain.sasl.jaas.config={jaas}')
+        c.topic('t', 1)
+        c.topic('o', 1)
+        put(c, 't', 0, *ids(0, 3))
+
+        def job(port, **login):
+            sql = table(c, 'src', EVENTS, 't', **BOUNDED, **login) + table(c, 'snk', EVENTS, 'o', sink__delivery_guarantee='exactly-once', **login)
+            return (sql + 'INSERT INTO snk SELECT * FROM src;').replace(c.bootstrap, f'127.0.0.1:{port}')
+
+        trusted = dict(properties__security__protocol='SSL', properties__ssl__ca__location=pem)
+        login = dict(properties__security__protocol='SASL_SSL', properties__ssl__ca__location=pem, properties__sasl__mechanism='PLAIN', properties__sasl__username='ann')
+        run(c, job(ssl, **trusted))
+        run(c, job(both, **login, properties__sasl__password='secret'))
+        check('rows', sorted(v['id'] for v in values(c, 'o')), [0, 0, 1, 1, 2, 2])
+        for what, sql, part in (('nobody vouches for it', job(ssl, properties__security__protocol='SSL'), 'certificate verify failed'),
+                                ('wrong password', job(both, **login, properties__sasl__password='guess'), 'uthentication'),
+                                ('no such file', job(ssl, **{**trusted, 'properties__ssl__ca__location': pem + '.not'}), 'ssl.ca.location')):
+            start = time.monotonic()
+            contains(what, run(c, sql, ok=False), part)
+            if time.monotonic() - start > 15 * SLOW:
+                raise Failure(f'{what}: noticed after {time.monotonic() - start:.0f} s')
+
+
 # ---------------------------------------------------------------- while it runs
 
 def copy_job(c, guarantee='exactly-once', **options):

@@ -328,8 +328,9 @@ job_spec_t pb_read_spec(const Tidegate__JobSpec *p) {
 
 static task_report_t read_task_report(const Tidegate__TaskReport *p) {
     return (task_report_t){.stage = (int)p->stage, .subtask = (int)p->subtask, .rows_in = p->rows_in, .rows_out = p->rows_out,
-                           .late_rows = p->late_rows, .bad_records = p->bad_records, .stale_records = p->stale_records, .dropped_rows = p->dropped_rows, .bytes_in = p->bytes_in,
-                           .state_entries = p->state_entries, .state_bytes = p->state_bytes, .watermark = p->watermark,
+                           .late_rows = p->late_rows, .bad_records = p->bad_records, .stale_records = p->stale_records,
+                           .dropped_rows = p->dropped_rows, .bytes_in = p->bytes_in, .state_entries = p->state_entries,
+                           .state_bytes = p->state_bytes, .watermark = p->watermark,
                            .busy_permille = p->busy_permille, .blocked_permille = p->blocked_permille,
                            .holds_time = pb_copy_or_null(p->holds_time), .blocked_on = pb_copy_or_null(p->blocked_on)};
 }

@@ -160,6 +160,19 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
     return rd_kafka_interceptor_add_on_request_sent(rk, "tidegate", on_sent, arg);
 }
 
+/* librdkafka 2.0: rd_kafka_new that fails late (a certificate that cannot be read) has freed the interceptors of its configuration, and
+ * rd_kafka_conf_destroy would free them again. The rest of it, some kilobytes, is kept; reachable, so that no leak hides behind it. */
+static void bury(rd_kafka_conf_t *conf) {
+    typedef struct grave {
+        rd_kafka_conf_t *conf;
+        struct grave *next;
+    } grave_t;
+    static _Atomic(grave_t *) graves;
+    grave_t *g = xmalloc(sizeof *g);
+    *g = (grave_t){conf, atomic_load(&graves)};
+    while (!atomic_compare_exchange_weak(&graves, &g->next, g)) {}
+}
+
 err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_setting_t *defaults, const kafka_setting_t *ours, int events,
                         kafka_client_t **ret) {
     char text[512];
@@ -180,7 +193,8 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
     if (type == RD_KAFKA_CONSUMER) c->gate = kafka_gate_new(conf);
     c->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (!c->rk) {
-        rd_kafka_conf_destroy(conf);
+        if (kafka_watch_begun(c->watch)) bury(conf);
+        else rd_kafka_conf_destroy(conf);
         kafka_client_free(c);
         return err_new(ERR_INVALID, "table '%s': %s", t->name, text);
     }

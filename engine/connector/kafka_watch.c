@@ -17,6 +17,7 @@ typedef struct owed {
 struct kafka_watch {
     pthread_mutex_t lock;
     int limit_ms;
+    bool begun;
     owed_t *brokers;
     int n;
 };
@@ -62,6 +63,7 @@ static rd_kafka_resp_err_t on_state(rd_kafka_t *rk, int32_t id, const char *prot
 }
 
 static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t size) {
+    ((kafka_watch_t *)opaque)->begun = true;
     rd_kafka_interceptor_add_on_request_sent(rk, "watch", on_sent, opaque);
     rd_kafka_interceptor_add_on_response_received(rk, "watch", on_answer, opaque);
     return rd_kafka_interceptor_add_on_broker_state_change(rk, "watch", on_state, opaque);
@@ -77,6 +79,8 @@ kafka_watch_t *kafka_watch_new(rd_kafka_conf_t *conf) {
     rd_kafka_conf_interceptor_add_on_new(conf, "watch", on_new, w);
     return w;
 }
+
+bool kafka_watch_begun(const kafka_watch_t *w) { return w->begun; }
 
 void kafka_watch_free(kafka_watch_t *w) {
     if (!w) return;

@@ -12,6 +12,7 @@
 
 typedef struct kafka_watch kafka_watch_t;
 kafka_watch_t *kafka_watch_new(rd_kafka_conf_t *conf); /* conf: complete */
+bool kafka_watch_begun(const kafka_watch_t *w);         /* rd_kafka_new has called the interceptors */
 void kafka_watch_free(kafka_watch_t *w);               /* after the handle; NULL is legal */
 /* A broker has a request and has sent nothing for too long; why: which and how long, the longest. */
 bool kafka_watch_silent(kafka_watch_t *w, char *why, size_t size);
