@@ -343,6 +343,35 @@ def test_zombie_worker_is_fenced_and_comes_back():
             raise Failure('too late, or the zombie ended')
 
 
+def test_etcd_is_away_for_a_while():
+    """Hazards B14: etcd is killed and comes back after 5 s. No manifest can be written meanwhile, so nothing is published; the job waits in its
+    attempt, and what was sealed completes."""
+    c = broker()
+    with Cluster('etcd', broker=c) as t:
+        start(t, etcd=True)
+        for x in 'in', 'out':
+            t.topic('et-' + x, 2)
+        job = t.submit(copy_job(t, 'et'), 'etcd', 2)
+        feed = Feeder(t, 'et-in', rate=1000)
+        wait_for('rows', lambda: count(t, 'et-out') > 500)
+        t.procs['etcd'].kill()
+        away = time.monotonic()
+        time.sleep(2)
+        held = count(t, 'et-out')
+        time.sleep(3)
+        during = count(t, 'et-out')
+        t.etcd()
+        back = time.monotonic()
+        wait_for('rows again', lambda: count(t, 'et-out') > during, 30, 0.2)
+        resumed = time.monotonic() - back
+        n = feed.stop()
+        exactly_once(t, 'et-out', n)
+        now = doc(t, job)
+        if during != held or now['restarts'] or now['state'] != 'RUNNING':
+            raise Failure(f'{during - held} rows published without a manifest; {now["state"]}, {now["restarts"]} restarts: {now.get("last_error")}')
+        print(f'  {back - away:.1f} s without etcd, rows again {resumed:.1f} s after it was back; {n} rows once, no restart')
+
+
 def set_clock(path, ms):
     with open(path + '.new', 'w') as f:
         f.write(str(ms))
