@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #define MB ((uint64_t)1 << 20)
-#define FADE 256             /* the peak of what others need sinks by this part of the distance at each look: half in 4 s */
+#define FADE 512             /* the peak of what others need sinks by this part of the distance in 25 ms: half in 9 s, for what comes with
+                              * each base or each large epoch must still be remembered when the next one comes */
+#define UNSEEN_MAX (64 * MB)  /* what others are taken to need at first, at most: the first epoch's copies come before anybody has seen some */
 #define TRIM_EVERY_MS 500
 #define ARENAS 4               /* of the allocator: by default it makes eight per core, each with holes of its own */
 #define THRIFTY_BYTES (128 << 10) /* blocks from here on are mapped one by one and leave the process when they are freed; .. */
@@ -17,9 +19,9 @@ static uint64_t clamp(uint64_t x, uint64_t lo, uint64_t hi) { return x < lo ? lo
 memory_shares_t memory_shares(uint64_t budget) {
     if (!budget) budget = 512 * MB;
     return (memory_shares_t){
-        .base = clamp(budget / 4, 8 * MB, 1024 * MB),
-        .apply_round = clamp(budget / 16, MB, 64 * MB),
-        .unsealed = clamp(budget / 16, 2 * MB, 256 * MB),
+        .base = clamp(budget / 6, 8 * MB, 1024 * MB),
+        .apply_round = clamp(budget / 32, MB, 64 * MB),
+        .unsealed = clamp(budget / 32, 2 * MB, 256 * MB),
         .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
         .changelog_most = MAX(budget / 4, 4 * MB),
     };
@@ -80,7 +82,7 @@ static void allocator(memory_t *m, uint64_t rss) {
     int64_t now = clock_mono_ms();
     uint64_t budget = m->conf.budget;
     bool thrifty = rss > (m->thrifty ? budget / 3 : budget / 2);
-    bool trim = rss > budget - budget / 20 && now - m->trimmed_ms >= TRIM_EVERY_MS;
+    bool trim = rss > budget - budget / 8 && now - m->trimmed_ms >= TRIM_EVERY_MS;
     if (thrifty == m->thrifty && !trim) return;
     if (trim) m->trimmed_ms = now;
     bool turn = thrifty != m->thrifty;
@@ -133,6 +135,7 @@ static void *run(void *arg) {
 err_t *memory_new(const memory_conf_t *conf, memory_t **ret) {
     memory_t *m = xcalloc(1, sizeof *m);
     m->conf = *conf;
+    m->others = MIN(conf->budget / 2, UNSEEN_MAX);
     mallopt(M_ARENA_MAX, ARENAS);
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->wake, NULL);
