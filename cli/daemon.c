@@ -95,6 +95,7 @@ static err_t *start_coordinator(const config_t *c, disk_t *disk, coordinator_t *
     conf.core.heartbeat_ms = config_i64(c, "heartbeat");
     conf.core.orphan_age_ms = config_i64(c, "orphan-age");
     conf.core.heartbeat_timeout_ms = (int64_t)((double)config_i64(c, "worker-timeout") * slow_factor());
+    conf.core.stop_timeout_ms = (int64_t)((double)conf.core.stop_timeout_ms * slow_factor());
     TRY(open_meta(c, config_str(c, "storage"), &conf.meta));
     TRY(coord_driver_new(&conf, &co->driver));
     rpc_handler_t handler = {on_accept, on_call, co};

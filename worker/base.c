@@ -10,7 +10,7 @@
 
 #define FOLLOW_AGAIN_MS 1000 /* after a failure */
 
-typedef enum order_kind { ORD_ADD, ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
+typedef enum order_kind { ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
 typedef struct order {
     order_kind_t kind;
     base_job_t job;
@@ -35,8 +35,8 @@ struct base_worker {
     base_conf_t conf;
     mailbox_t *mail;
     pthread_t thread;
-    pthread_mutex_t lock; /* of jobs' `waiting` and of the list against base_waiting */
-    based_job_t *jobs;
+    pthread_mutex_t lock; /* of the list, and of all in it that `current` does not have */
+    based_job_t *jobs, *current; /* the one that is being applied or uploaded: only the base thread may touch it, and only then without the lock */
 };
 
 bool base_due(const base_need_t *n, int64_t interval_ms) {
@@ -64,7 +64,17 @@ static void ask(base_worker_t *b, order_t o) {
     bool ok = mailbox_send(b->mail, copy);
     ASSERT(ok); /* bounded by epochs in flight; a thread that does not return ends the process long before */
 }
-void base_add(base_worker_t *b, const base_job_t *j) { ask(b, (order_t){.kind = ORD_ADD, .job = *j}); }
+void base_add(base_worker_t *b, const base_job_t *job) {
+    based_job_t *j = xcalloc(1, sizeof *j);
+    j->j = *job;
+    j->tried_ms = clock_mono_ms();
+    j->complete = job->restored;
+    j->bytes = job->replayed;
+    pthread_mutex_lock(&b->lock);
+    j->next = b->jobs;
+    b->jobs = j;
+    pthread_mutex_unlock(&b->lock);
+}
 void base_extent(base_worker_t *b, job_id_t job, attempt_t attempt, const extent_t *x, uint64_t bytes) {
     order_t o = {.kind = ORD_EXTENT, .job = {.job = job, .attempt = attempt}, .extent = *x, .bytes = bytes};
     o.extent.path = xstrdup(x->path);
@@ -76,9 +86,6 @@ void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t ep
 void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch) {
     ask(b, (order_t){.kind = ORD_ACCEPTED, .job = {.job = job, .attempt = attempt}, .epoch = epoch});
 }
-void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt) {
-    ask(b, (order_t){.kind = ORD_DROP, .job = {.job = job, .attempt = attempt}});
-}
 void base_look(base_worker_t *b) { mailbox_wake(b->mail); }
 void base_forget(base_worker_t *b, job_id_t job) { ask(b, (order_t){.kind = ORD_FORGET, .job = {.job = job}}); }
 
@@ -86,6 +93,26 @@ static based_job_t **find(base_worker_t *b, job_id_t job, attempt_t attempt) {
     based_job_t **at = &b->jobs;
     while (*at && ((*at)->j.job != job || (*at)->j.attempt != attempt)) at = &(*at)->next;
     return at;
+}
+
+static void job_free(based_job_t *j) {
+    free(j->waiting);
+    free(j);
+}
+
+/* Its own upload has been cancelled; that of another job may take minutes and is not waited for. What was ordered for it finds it no more. */
+void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt) {
+    pthread_mutex_lock(&b->lock);
+    based_job_t **at = find(b, job, attempt), *j = *at;
+    bool now = j && j != b->current;
+    if (now) *at = j->next;
+    pthread_mutex_unlock(&b->lock);
+    if (!now) {
+        ask(b, (order_t){.kind = ORD_DROP, .job = {.job = job, .attempt = attempt}});
+        return;
+    }
+    job_free(j);
+    b->conf.gone(b->conf.arg, job, attempt);
 }
 
 char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt) {
@@ -143,23 +170,6 @@ static void on_complete(based_job_t *j, const order_t *o) {
     applier_complete(j->j.applier, o->epoch);
 }
 
-static void on_add(base_worker_t *b, const order_t *o) {
-    based_job_t *j = xcalloc(1, sizeof *j);
-    j->j = o->job;
-    j->tried_ms = clock_mono_ms();
-    j->complete = o->job.restored;
-    j->bytes = o->job.replayed;
-    pthread_mutex_lock(&b->lock);
-    j->next = b->jobs;
-    b->jobs = j;
-    pthread_mutex_unlock(&b->lock);
-}
-
-static void job_free(based_job_t *j) {
-    free(j->waiting);
-    free(j);
-}
-
 static void on_drop(base_worker_t *b, const order_t *o) {
     pthread_mutex_lock(&b->lock);
     based_job_t **at = find(b, o->job.job, o->job.attempt), *j = *at;
@@ -182,41 +192,60 @@ static void forget(base_worker_t *b, job_id_t job) {
     base_remove_tree(kept);
 }
 
-static void obey(base_worker_t *b, order_t *o) {
-    based_job_t *j = *find(b, o->job.job, o->job.attempt);
-    switch (o->kind) {
-    case ORD_ADD: on_add(b, o); break;
-    case ORD_EXTENT:
-        if (!j) break;
+/* What is current is the base thread's: base_drop does not take it away meanwhile. */
+static void set_current(base_worker_t *b, based_job_t *j) {
+    pthread_mutex_lock(&b->lock);
+    b->current = j;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void note(base_worker_t *b, const order_t *o) {
+    pthread_mutex_lock(&b->lock);
+    based_job_t *j = b->current = *find(b, o->job.job, o->job.attempt);
+    pthread_mutex_unlock(&b->lock);
+    if (j && o->kind == ORD_EXTENT) {
         applier_add_extent(j->j.applier, &o->extent);
         j->bytes += o->bytes;
         kept_job_extent(j->j.kept, o->extent.path, o->extent.last);
-        break;
+    } else if (j && o->kind == ORD_COMPLETE) {
+        on_complete(j, o);
+    } else if (j && j->unaccepted && o->epoch >= j->unaccepted) {
+        j->unaccepted = 0;
+        kept_job_accepted(j->j.kept, o->epoch);
+    }
+    set_current(b, NULL);
+}
+
+static void obey(base_worker_t *b, order_t *o) {
+    switch (o->kind) {
+    case ORD_EXTENT:
     case ORD_COMPLETE:
-        if (j) on_complete(j, o);
-        break;
-    case ORD_ACCEPTED:
-        if (j && j->unaccepted && o->epoch >= j->unaccepted) {
-            j->unaccepted = 0;
-            kept_job_accepted(j->j.kept, o->epoch);
-        }
-        break;
+    case ORD_ACCEPTED: note(b, o); break;
     case ORD_DROP: on_drop(b, o); break;
     case ORD_FORGET: forget(b, o->job.job); break;
     case ORD_QUIT: break;
     }
 }
 
+static void make_if_due(base_worker_t *b, based_job_t *j) {
+    follow(b, j);
+    if (j->complete <= j->based || j->complete <= j->j.restored) return;
+    uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env));
+    base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, clock_mono_ms() - j->tried_ms};
+    bool again = j->waiting && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
+    if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
+}
+
 static void make_what_is_due(base_worker_t *b) {
-    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&b->lock);
     for (based_job_t *j = b->jobs; j; j = j->next) {
-        follow(b, j);
-        if (j->complete <= j->based || j->complete <= j->j.restored) continue;
-        uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env));
-        base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, now - j->tried_ms};
-        bool again = j->waiting && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
-        if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
+        b->current = j;
+        pthread_mutex_unlock(&b->lock);
+        make_if_due(b, j);
+        pthread_mutex_lock(&b->lock);
+        b->current = NULL;
     }
+    pthread_mutex_unlock(&b->lock);
 }
 
 static void *base_run(void *arg) {

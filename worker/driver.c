@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SLOT_STUCK_MS 30000 /* a step that lasts longer than this will not return (hazards B5) */
+#define WATCH_MS 250
+#define SAY_MS 2000 /* so long the end of an attempt may take before it is said what it waits for */
 #define LOOP_MS_MAX 1000
 #define WIND_UP_MS 20000
-#define WIND_UP_STUCK_MS 1000 /* a thread is known not to come back */
+#define WIND_UP_HUNG_MS 1000
 #define NOTES_PER_TURN 256 /* then the clock is looked at: no flood of notes may hold heartbeats back */
 
 void note_free(void *note) {
@@ -98,8 +99,7 @@ static void on_link_closed(worker_t *w, note_t *n) {
         free(s);
         break;
     }
-    for (runtime_t *rt = w->runtimes; rt; rt = rt->next)
-        if (rt->lanes && !rt->building && !rt->tearing) lanes_unconfirm(rt->lanes);
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) runtime_unconfirm(rt);
     if (n->error) log_line(LOG_INFO, "coordinator lost", "worker=%s error=\"%s\"", w->conf.name, err_text(n->error));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_UNLINKED, .link = n->link, .error = TAKE(n->error)});
 }
@@ -137,6 +137,19 @@ static void do_exit(worker_t *w, err_t *why) {
     w->conf.exited(w->conf.arg, why);
 }
 
+/* Told to go for an attempt that does not end: the reason says what of it, and it is not waited for again. */
+static void told_to_exit(worker_t *w, err_t *why) {
+    for (runtime_t *rt = w->runtimes; rt && why && !w->exited; rt = rt->next) {
+        if (!rt->tearing || clock_mono_ms() - rt->tearing_since_ms < SAY_MS) continue;
+        AUTO(auto_free) char *what = runtime_hangs(rt);
+        w->hung = true;
+        why = err_wrap(why, "job %" PRIu64 " waits for %s", rt->job, what);
+        log_line(LOG_ERROR, "worker ends", "worker=%s error=\"%s\"", w->conf.name, err_text(why));
+        break;
+    }
+    do_exit(w, why);
+}
+
 static void do_teardown(worker_t *w, runtime_t *rt, const agent_action_t *x) {
     if (rt) runtime_teardown(rt);
     else worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = x->job, .attempt = x->attempt});
@@ -154,7 +167,7 @@ static void perform(worker_t *w, agent_action_t *x) {
     case AGENT_DO_FORGET: base_forget(w->base, x->job); return;
     case AGENT_DO_EXIT:
         if (x->n) log_line(LOG_WARN, "worker goes without handing over", "worker=%s: no coordinator answers", w->conf.name);
-        do_exit(w, TAKE(x->error));
+        told_to_exit(w, TAKE(x->error));
         return;
     default: break;
     }
@@ -166,9 +179,7 @@ static void perform(worker_t *w, agent_action_t *x) {
     case AGENT_DO_WRITE_AGAIN: checkpoint_again(w->checkpoint, rt->job, rt->attempt, x->epoch); break;
     case AGENT_DO_COMPLETE: runtime_complete(rt, x->epoch); break;
     case AGENT_DO_BASE_ACCEPTED: base_accepted(w->base, rt->job, rt->attempt, x->epoch); break;
-    case AGENT_DO_CONFIRM:
-        if (rt->lanes && !rt->building && !rt->tearing) lanes_confirm(rt->lanes);
-        break;
+    case AGENT_DO_CONFIRM: runtime_confirm(rt); break;
     case AGENT_DO_ADD_SPLITS: runtime_add_splits(rt, x->msg); break;
     default: UNREACHABLE();
     }
@@ -203,6 +214,8 @@ static void on_built(worker_t *w, note_t *n) {
 }
 
 static void on_failed(worker_t *w, note_t *n) {
+    const runtime_t *rt = worker_runtime(w, n->job, n->attempt);
+    if (!rt || rt->tearing) return; /* that it was stopped is no news */
     log_line(LOG_WARN, "attempt failed", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " stage=%d subtask=%d error=\"%s\"", w->conf.name,
              n->job, n->attempt, n->stage, n->subtask, err_text(n->error));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_FAILED, .job = n->job, .attempt = n->attempt, .stage = n->stage,
@@ -219,9 +232,21 @@ static void on_written(worker_t *w, note_t *n) {
     worker_event(w, &ev);
 }
 
-static void on_answered(worker_t *w, const note_t *n) {
+static void on_let_go(worker_t *w, const note_t *n) {
     runtime_t *rt = worker_runtime(w, n->job, n->attempt);
-    if (rt) runtime_answered(rt);
+    if (rt) runtime_answered(rt, n->kind == NOTE_DROPPED ? &rt->awaits.writer : &rt->awaits.base);
+}
+
+static void on_freed(worker_t *w, const note_t *n) {
+    for (discard_t **at = &w->discards; *at; at = &(*at)->next) {
+        discard_t *d = *at;
+        if (d->job != n->job || d->attempt != n->attempt) continue;
+        *at = d->next;
+        free(d);
+        break;
+    }
+    if (!w->runtimes && !w->discards) memory_idle(); /* the last job has gone */
+    worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt});
 }
 
 /* A heartbeat out of turn, which the coordinator may as well have. */
@@ -256,10 +281,10 @@ static void handle(worker_t *w, note_t *n) {
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_ENDED, .job = n->rt->job, .attempt = n->rt->attempt, .stage = n->stage,
                                          .subtask = n->subtask});
         break;
-    case NOTE_REMOVED: runtime_answered(n->rt); break;
+    case NOTE_REMOVED: runtime_removed(n->rt, n->stage, n->subtask); break;
     case NOTE_WRITTEN: on_written(w, n); break;
     case NOTE_DROPPED:
-    case NOTE_BASE_GONE: on_answered(w, n); break;
+    case NOTE_BASE_GONE: on_let_go(w, n); break;
     case NOTE_LANE:
         lanes_answer(n->rt->lanes, n->entry, n->answer);
         n->answer.error = NULL;
@@ -267,11 +292,7 @@ static void handle(worker_t *w, note_t *n) {
     case NOTE_BASED:
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_BASED, .job = n->job, .attempt = n->attempt, .epoch = n->epoch, .base = TAKE(n->base)});
         break;
-    case NOTE_FREED:
-        w->discarding--;
-        if (!w->runtimes && !w->discarding) memory_idle(); /* the last job has gone */
-        worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt});
-        break;
+    case NOTE_FREED: on_freed(w, n); break;
     case NOTE_LEAVE: worker_event(w, &(agent_event_t){.kind = AGENT_EV_LEAVE}); break;
     case NOTE_STATUS: render(w); break;
     case NOTE_QUIT: w->quit = true; break;
@@ -292,22 +313,58 @@ static void reap(worker_t *w) {
         }
         *at = rt->next;
         for (int i = 0; i < rt->ntasks; i++) worker_slot_release(w, &rt->tasks[i]);
-        w->discarding++;
+        discard_t *d = xcalloc(1, sizeof *d);
+        *d = (discard_t){w->discards, rt->job, rt->attempt, clock_mono_ms(), false};
+        w->discards = d;
         builder_ask(w, rt);
     }
 }
 
-/* A slot that does not return cannot be taken back: the process has to go. */
+/* ---------------------------------------------------------------- what does not end
+ * A thread that does not return cannot be taken back: the process has to go, and says for what (hazards B5). */
+static void hung(worker_t *w, err_t *why) {
+    if (!w->exited) log_line(LOG_ERROR, "worker goes", "worker=%s error=\"%s: it cannot be taken back\"", w->conf.name, err_text(why)); /* nobody may live to print it */
+    w->hung = true;
+    do_exit(w, why);
+}
+
 static void watch_slots(worker_t *w) {
     for (int i = 0; i < w->nslots; i++) {
-        int stage, subtask;
-        int64_t ms = slot_stuck_ms(w->slots[i], &stage, &subtask);
-        if (ms < stall_limit_ms(SLOT_STUCK_MS) || w->exited) continue;
-        w->stuck = true;
-        err_t *e = err_new(ERR_INTERNAL, "slot %d has been in one step of task %d of stage %d for %" PRId64 " s", i, subtask, stage, ms / 1000);
-        log_line(LOG_ERROR, "worker goes", "worker=%s error=\"%s: it cannot be taken back\"", w->conf.name, err_text(e)); /* nobody may live to print it */
-        do_exit(w, e);
+        const slot_task_t *in = NULL;
+        int64_t ms = slot_stuck_ms(w->slots[i], &in);
+        if (ms < w->conf.stuck_ms) continue;
+        AUTO(auto_free) char *who = NULL;
+        for (runtime_t *rt = w->runtimes; rt && !who; rt = rt->next)
+            for (int k = 0; k < rt->ntasks && !rt->building && !who; k++) {
+                const runtime_task_t *t = &rt->tasks[k];
+                if (t->slot == in)
+                    who = xprintf(" of task %d of stage %d for %" PRId64 " s: %s, job %" PRIu64, t->subtask, t->stage, ms / 1000,
+                                  rt->plan->stages[t->stage]->label, rt->job);
+            }
+        hung(w, err_new(ERR_INTERNAL, "slot %d has been in one step%s", i, who ? who : " for too long"));
     }
+}
+
+/* What hangs of an attempt that ends; NULL: it has time. */
+static void watch_end(worker_t *w, job_id_t job, attempt_t attempt, int64_t ms, bool *said, const char *what) {
+    if (!*said) log_line(LOG_WARN, "attempt does not end yet", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " ms=%" PRId64 " waits=\"%s\"", w->conf.name, job, attempt, ms, what);
+    *said = true;
+    if (ms >= w->conf.stuck_ms)
+        hung(w, err_new(ERR_INTERNAL, "attempt %" PRIu64 " of job %" PRIu64 " has not ended within %" PRId64 " s: %s", attempt, job, ms / 1000, what));
+}
+
+static void watch(worker_t *w) {
+    int64_t now = clock_mono_ms();
+    if (now - w->watched_ms < WATCH_MS) return;
+    w->watched_ms = now;
+    watch_slots(w);
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
+        if (!rt->tearing || now - rt->tearing_since_ms < SAY_MS) continue;
+        AUTO(auto_free) char *what = runtime_hangs(rt);
+        watch_end(w, rt->job, rt->attempt, now - rt->tearing_since_ms, &rt->said, what);
+    }
+    for (discard_t *d = w->discards; d; d = d->next)
+        if (now - d->since_ms >= SAY_MS) watch_end(w, d->job, d->attempt, now - d->since_ms, &d->said, "its local base is being closed");
 }
 
 /* A job that was quiet and has work now says so at once: the coordinator injects no epoch into quiet jobs (hazards B15). Its slots wake this
@@ -350,12 +407,13 @@ static void wind_up(worker_t *w) {
     for (link_slot_t *s = w->links; s; s = s->next) s->link->close(s->link);
     w->link = NULL;
     w->exited = true;
-    int64_t until = clock_mono_ms() + (w->stuck ? WIND_UP_STUCK_MS : WIND_UP_MS);
-    while (w->runtimes || w->links || w->discarding) {
+    int64_t until = clock_mono_ms() + (w->hung ? WIND_UP_HUNG_MS : WIND_UP_MS);
+    while (w->runtimes || w->links || w->discards) {
         turn(w);
-        if (w->runtimes || w->links || w->discarding) mailbox_wait(w->mail, 100);
+        if (w->runtimes || w->links || w->discards) mailbox_wait(w->mail, 100);
         if (clock_mono_ms() < until) continue;
-        log_line(LOG_ERROR, "worker does not end", "worker=%s: a thread does not return, the process gives up", w->conf.name);
+        AUTO(auto_free) char *what = w->runtimes ? runtime_hangs(w->runtimes) : xstrdup(w->discards ? "a local base is being closed" : "a connection");
+        log_line(LOG_ERROR, "worker does not end", "worker=%s waits=\"%s\": a thread does not return, the process gives up", w->conf.name, what);
         _exit(70); /* its threads cannot be taken back, and their memory must not be freed under them (hazards B5) */
     }
 }
@@ -363,10 +421,8 @@ static void wind_up(worker_t *w) {
 void *worker_control(void *arg) {
     worker_t *w = arg;
     while (!w->quit) {
-        if (clock_mono_ms() >= agent_next_tick_ms(w->agent)) {
-            worker_event(w, &(agent_event_t){.kind = AGENT_EV_TICK});
-            watch_slots(w);
-        }
+        if (clock_mono_ms() >= agent_next_tick_ms(w->agent)) worker_event(w, &(agent_event_t){.kind = AGENT_EV_TICK});
+        watch(w);
         turn(w);
         if (!w->quit) mailbox_wait(w->mail, loop_wait_ms(w));
     }

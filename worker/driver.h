@@ -2,7 +2,7 @@
  * in one process if need be: there are no globals.
  *
  * Threads: one control thread owns agent, runtimes and lanes and performs the agent's actions; it never waits, so heartbeats go on
- * whatever happens. Beside it: slots (tasks), a builder (compile, build, restore), the checkpoint writer, the base thread, the data
+ * whatever happens. Beside it: slots (tasks), a builder (compile, build, restore; free), the checkpoint writer, the base thread, the data
  * port. They all answer by messages into the control thread's mailbox. */
 #pragma once
 #include "engine/operator.h"
@@ -23,6 +23,7 @@ typedef struct worker_conf {
     const char *advertise;     /* HOST peers reach it by; NULL: that of listen */
     bool compress_frames;      /* lz4 between machines */
     int64_t base_interval_ms;  /* 0: 30 s */
+    int64_t stuck_ms;          /* what does not end in this time (a step, the end of an attempt) ends the process; 0: 30 s */
     /* Opens a link to a coordinator; `try` counts from 0 since the last success: for choosing among several. Must not wait; a coordinator
      * that cannot be reached is told by on_closed. Control thread. */
     bool several; /* `connect` has more than one coordinator to try */
@@ -36,7 +37,7 @@ typedef struct worker_conf {
     /* A coordinator took us in and named its checkpoint storage (NULL: it did not): the chance to open it. An error ends the session (`exited`).
      * Control thread; NULL: nothing to do. */
     err_t *(*welcomed)(void *arg, const char *storage_uri);
-    /* The session is over: drained (NULL), refused, or a slot is stuck (ERR_INTERNAL: the process should exit). Takes why. Control thread;
+    /* The session is over: drained (NULL), refused, or something does not end (ERR_INTERNAL: the process should exit). Takes why. Control thread;
      * must not call worker_free. */
     void (*exited)(void *arg, err_t *why);
     void *arg;

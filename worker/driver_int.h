@@ -24,7 +24,7 @@ typedef enum note_kind {
     NOTE_SEALED,    /* slot -> : rt, seal */
     NOTE_FAILED,    /* slot, data port, lanes, base -> : job, attempt, stage, subtask, where, error */
     NOTE_ENDED,     /* slot -> : rt, stage, subtask */
-    NOTE_REMOVED,   /* slot -> : rt */
+    NOTE_REMOVED,   /* slot -> : rt, stage, subtask */
     NOTE_WRITTEN,   /* checkpoint -> : done */
     NOTE_DROPPED,   /* checkpoint -> : job, attempt */
     NOTE_LANE,      /* lane driver -> : rt, entry, answer */
@@ -60,6 +60,7 @@ typedef struct runtime_task {
     runtime_t *rt;
     int stage, subtask;
     slot_task_t *slot;
+    bool removed;          /* the slot has let go of it */
     int slot_index;
     task_t *task;          /* built and not yet given to the slot */
     bool added, source;
@@ -87,7 +88,7 @@ struct runtime {
     job_id_t job;
     attempt_t attempt;
     uint64_t incarnation, leader;
-    /* the builder's until NOTE_BUILT, then the control thread's */
+    /* the builder's threads', one after the other, until NOTE_BUILT, then the control thread's */
     plan_t *plan;
     int ntasks;
     runtime_task_t *tasks;
@@ -105,8 +106,13 @@ struct runtime {
 
     atomic_bool cancel;    /* the builder may give up */
     atomic_int_fast64_t clock_ms; /* processing time, never decreasing (hazards A9); any thread */
+    _Atomic(const char *) doing;  /* what the builder does to it, for people */
+    runtime_t *queued;     /* the builder's */
     bool building, started, tearing, torn; /* torn: given to the builder to be freed */
-    int waiting;           /* answers a teardown still waits for */
+    bool fenced;           /* NOTE_FENCE came: the lanes are ours */
+    bool unconfirmed;      /* the coordinator was lost since it named this attempt: no lane may take a producer anew (hazards B9) */
+    struct { bool begun, writer, base, lanes; int tasks; } awaits; /* what a teardown still waits for, once begun */
+    bool lanes_closing;
     atomic_bool busy_reported; /* by the last heartbeat; else slots wake the control thread when something happens */
     uint64_t progress_injected; /* runtime_progress as of the last INJECT */
     int64_t owed_ms;       /* since when something happened that no INJECT has cut off; 0: nothing */
@@ -114,18 +120,19 @@ struct runtime {
     atomic_bool held;      /* sources wait; set by the control thread, any thread reads */
     epoch_t base_asked;    /* BARRIER_BASE came with this epoch; 0: not */
     int64_t tearing_since_ms;
+    bool said;             /* that it does not end */
 };
 
-/* runtime.c: builder's thread, except where it says otherwise */
+/* runtime.c: builder's threads, except where it says otherwise */
 runtime_t *runtime_new(worker_t *w, ctl_msg_t *deploy);   /* control thread; takes deploy */
-err_t *runtime_build(runtime_t *rt);
+err_t *runtime_prepare(runtime_t *rt); /* compiles; tasks and lanes are known */
 err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t);
 /* runtime_channels.c */
 err_t *runtime_open_channels(runtime_t *rt, runtime_task_t *t, task_env_t *env);
 void runtime_rings_free(runtime_t *rt);
 const ctl_task_t *runtime_placed(const runtime_t *rt, int stage, int subtask); /* any thread; NULL: no such task */
 void runtime_failed(runtime_t *rt, err_t *e); /* of no task; takes e; any thread */
-/* runtime_restore.c: state and lanes out of the manifest */
+/* runtime_restore.c: builds the tasks; state and lanes out of the manifest */
 err_t *runtime_restore(runtime_t *rt);
 /* runtime_life.c: control thread */
 void runtime_fence(runtime_t *rt);    /* lanes take their producers */
@@ -138,16 +145,33 @@ void runtime_written(runtime_t *rt, checkpoint_done_t *d); /* takes the seals; f
 void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m);
 void runtime_teardown(runtime_t *rt);
 void runtime_built(runtime_t *rt);     /* the builder is done with it */
-void runtime_answered(runtime_t *rt);  /* one of what the teardown waits for came */
+void runtime_answered(runtime_t *rt, bool *awaited);         /* one of rt->awaits came */
+void runtime_removed(runtime_t *rt, int stage, int subtask); /* a slot has let go of a task */
+void runtime_unconfirm(runtime_t *rt); /* the coordinator is lost */
+void runtime_confirm(runtime_t *rt);   /* it named this attempt */
+char *runtime_hangs(const runtime_t *rt); /* tearing: what does not end, by name; malloc'ed */
 void runtime_free(runtime_t *rt);      /* torn; the builder's thread: closing a base takes time */
 int64_t runtime_now_ms(runtime_t *rt); /* any thread */
 
 /* ---- the worker */
-typedef struct builder { /* a thread that runs runtime_build, one after the other */
-    pthread_t thread;
-    mailbox_t *mail;
-    atomic_bool quit;
+typedef enum build_step { BUILD_PREPARE, BUILD_RESTORE, BUILD_FREE, BUILD_STEPS } build_step_t;
+typedef struct builder { /* a thread per step, each with a queue */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    runtime_t *queue[BUILD_STEPS]; /* guarded; linked by `queued`, the oldest first */
+    bool quit;                     /* guarded */
+    bool started;
+    int nthreads;
+    pthread_t threads[BUILD_STEPS];
 } builder_t;
+
+typedef struct discard { /* a runtime that is being freed: its memory is not ours any more */
+    struct discard *next;
+    job_id_t job;
+    attempt_t attempt;
+    int64_t since_ms;
+    bool said;
+} discard_t;
 
 typedef struct link_slot { /* a link of ours until its on_closed was handled */
     struct link_slot *next;
@@ -175,12 +199,13 @@ struct worker {
     memory_t *memory;
     atomic_int bases;      /* local bases open; any thread */
     runtime_t *runtimes;
-    int discarding;        /* runtimes the builder still has to free */
+    discard_t *discards;   /* runtimes the builder still has to free */
+    int64_t watched_ms;
+    bool hung;             /* something did not end in its time: it is not waited for again */
     link_slot_t *links;
     link_t *link;          /* of the current generation; NULL: none */
     uint32_t link_generation;
     bool quit, exited;
-    bool stuck;            /* a slot does not return from a step */
     int64_t heartbeat_ns;  /* when the last one was made */
     pthread_mutex_t status_lock;
     pthread_cond_t status_there;
@@ -191,7 +216,8 @@ runtime_t *worker_runtime(worker_t *w, job_id_t job, attempt_t attempt);
 void worker_event(worker_t *w, agent_event_t *ev); /* stamps the time, steps the agent */
 err_t *builder_start(worker_t *w);
 void builder_stop(worker_t *w);
-void builder_ask(worker_t *w, runtime_t *rt);
+void builder_ask(worker_t *w, runtime_t *rt);      /* to build it, or to free it once it is torn */
+void builder_withdraw(worker_t *w, runtime_t *rt); /* after `cancel` was set: what no thread has begun is answered at once */
 
 void *worker_control(void *arg);      /* the control thread */
 void worker_slot_release(worker_t *w, const runtime_task_t *t);

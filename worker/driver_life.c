@@ -1,5 +1,6 @@
 /* driver_life.c: starting and stopping a worker. */
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "worker/driver_int.h"
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STUCK_MS 30000
 #define NOTES_MAX ((size_t)1 << 20)
 
 /* ---------------------------------------------------------------- the directory */
@@ -128,6 +130,7 @@ err_t *worker_start(const worker_conf_t *conf, worker_t **ret) {
     w->conf.data_dir = xstrdup(conf->data_dir);
     if (!w->conf.compile) w->conf.compile = worker_compile;
     if (!w->conf.memory) w->conf.memory = (uint64_t)512 << 20;
+    if (!w->conf.stuck_ms) w->conf.stuck_ms = stall_limit_ms(STUCK_MS);
     if (!w->conf.base_interval_ms) w->conf.base_interval_ms = BASE_INTERVAL_MS;
     w->lock_fd = -1;
     w->mail = mailbox_new(NOTES_MAX, note_free);

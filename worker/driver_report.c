@@ -232,6 +232,7 @@ ctl_msg_t *worker_heartbeat(worker_t *w) {
     m->heartbeat.jobs = xcalloc((size_t)n + 1, sizeof *m->heartbeat.jobs);
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
         if (reported(rt)) m->heartbeat.jobs[m->heartbeat.njobs++] = report_job(w, rt, span);
+        else if (rt->said) m->heartbeat.jobs[m->heartbeat.njobs++] = (job_report_t){.job = rt->job, .attempt = rt->attempt, .waiting = runtime_hangs(rt)};
     }
     for (int i = 0; i < w->nslots; i++) m->heartbeat.slots_used += atomic_load(&w->slot_load[i]); /* rt->ntasks is the builder's while it builds */
     m->heartbeat.slots_used = MIN(m->heartbeat.slots_used, w->nslots);

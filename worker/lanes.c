@@ -222,6 +222,13 @@ void lanes_close(lanes_t *l) {
     if (!any) l->h.closed(l->h.arg);
 }
 
+void lanes_hang(const lanes_t *l, buf_t *out) {
+    for (int i = 0; i < l->n; i++) {
+        const lanes_entry_t *x = l->entries[i];
+        if (x->handle) buf_printf(out, "%slane %d of sink %s (%s)", out->len ? ", " : "", x->spec.lane, x->spec.op->label, lane_state_name(lane_state(x->lane)));
+    }
+}
+
 size_t lanes_unpublished(const lanes_t *l) {
     size_t n = 0;
     for (int i = 0; i < l->n; i++) n += lane_unpublished_bytes(l->entries[i]->lane);

@@ -1,4 +1,4 @@
-/* runtime.c: building an attempt on this worker: compile, tasks, channels, restore. The builder's thread. */
+/* runtime.c: building an attempt on this worker: compile, tasks, lanes. The builder's threads. */
 #include "common/clock.h"
 #include "common/log.h"
 #include "worker/driver_int.h"
@@ -30,7 +30,7 @@ static void slot_ended(void *arg, slot_task_t *s) {
 }
 static void slot_removed(void *arg, slot_task_t *s) {
     runtime_task_t *t = arg;
-    worker_post(t->rt->w, (note_t){.kind = NOTE_REMOVED, .rt = t->rt});
+    worker_post(t->rt->w, (note_t){.kind = NOTE_REMOVED, .rt = t->rt, .stage = t->stage, .subtask = t->subtask});
 }
 
 /* The control thread sleeps while the job is quiet. It raises the flag and then looks at statistics, the slot copies these out and then looks at the
@@ -241,9 +241,12 @@ void runtime_failed(runtime_t *rt, err_t *e) {
 static void lane_stopped_for(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e) {
     runtime_failed(arg, err_wrap(e, "lane %d of sink %s", lane, label));
 }
-static void lanes_all_closed(void *arg) { runtime_answered(arg); }
+static void lanes_all_closed(void *arg) {
+    runtime_t *rt = arg;
+    runtime_answered(rt, &rt->awaits.lanes);
+}
 
-err_t *runtime_build(runtime_t *rt) {
+err_t *runtime_prepare(runtime_t *rt) {
     TRY(compile(rt));
     make_slot_tasks(rt);
     rt->dir = base_directory(rt->w->conf.data_dir, rt->job, rt->attempt);
@@ -252,7 +255,5 @@ err_t *runtime_build(runtime_t *rt) {
     memory_add(rt->w->memory, rt->state);
     lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
     rt->lanes = lanes_new(rt->w->conf.lane_driver, &h);
-    TRY(make_lanes(rt));
-    worker_post(rt->w, (note_t){.kind = NOTE_FENCE, .rt = rt});
-    return runtime_restore(rt);
+    return make_lanes(rt);
 }

@@ -9,9 +9,22 @@
 
 /* Before the state is restored: a dead owner's open transaction holds the readers of its partitions until its lane is fenced (B7). */
 void runtime_fence(runtime_t *rt) {
+    rt->fenced = true;
     if (rt->tearing) return;
+    if (rt->unconfirmed) lanes_unconfirm(rt->lanes);
     err_t *e = lanes_fence(rt->lanes);
     if (e) runtime_failed(rt, e);
+}
+
+/* Also while it is being built: whoever takes our place may own the lanes already. */
+void runtime_unconfirm(runtime_t *rt) {
+    rt->unconfirmed = true;
+    if (rt->fenced && !rt->tearing) lanes_unconfirm(rt->lanes);
+}
+
+void runtime_confirm(runtime_t *rt) {
+    rt->unconfirmed = false;
+    if (rt->fenced && !rt->tearing) lanes_confirm(rt->lanes);
 }
 
 static void feed_restored(runtime_t *rt) {
@@ -113,26 +126,30 @@ void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m) {
 
 /* ---------------------------------------------------------------- the end
  * 1. The data port forgets the attempt: nothing more comes in, sends go nowhere. 2. Slots free the tasks. 3. The writer, the base thread and
- * the lanes let go. When all have answered nothing refers to the attempt and it is freed. A build under way is waited for first. */
+ * the lanes let go. When all have answered nothing refers to the attempt and it is freed. A build under way is waited for first; it is told to
+ * give up, and lanes that were fenced meanwhile are closed at once. Who does not answer is named, and ends the process (driver.c). */
+static void close_lanes(runtime_t *rt) {
+    if (!rt->lanes || rt->lanes_closing) return;
+    rt->lanes_closing = rt->awaits.lanes = true;
+    lanes_close(rt->lanes);
+}
+
 static void teardown_begin(runtime_t *rt) {
     endpoint_drop(rt->w->endpoint, rt->job, rt->attempt);
-    rt->waiting = 2; /* the writer, and one for ourselves */
+    rt->awaits.writer = true;
+    rt->awaits.begun = true;
     for (int i = 0; i < rt->ntasks; i++) {
         if (!rt->tasks[i].added) continue;
-        rt->waiting++;
+        rt->awaits.tasks++;
         slot_remove(rt->tasks[i].slot);
     }
-    checkpoint_drop(rt->w->checkpoint, rt->job, rt->attempt);
     if (rt->base_open) {
-        rt->waiting++;
+        rt->awaits.base = true;
         applier_cancel(rt->applier); /* an upload under way must not hold the teardown */
         base_drop(rt->w->base, rt->job, rt->attempt);
     }
-    if (rt->lanes) {
-        rt->waiting++;
-        lanes_close(rt->lanes);
-    }
-    runtime_answered(rt);
+    close_lanes(rt);
+    checkpoint_drop(rt->w->checkpoint, rt->job, rt->attempt);
 }
 
 void runtime_teardown(runtime_t *rt) {
@@ -140,7 +157,12 @@ void runtime_teardown(runtime_t *rt) {
     rt->tearing = true;
     rt->tearing_since_ms = clock_mono_ms();
     atomic_store(&rt->cancel, true);
-    if (!rt->building) teardown_begin(rt);
+    if (!rt->building) {
+        teardown_begin(rt);
+        return;
+    }
+    if (rt->fenced) close_lanes(rt);
+    builder_withdraw(rt->w, rt);
 }
 
 void runtime_built(runtime_t *rt) {
@@ -148,9 +170,37 @@ void runtime_built(runtime_t *rt) {
     if (rt->tearing) teardown_begin(rt);
 }
 
-void runtime_answered(runtime_t *rt) {
-    ASSERT(rt->waiting > 0);
-    if (--rt->waiting == 0) rt->torn = true; /* the loop frees it: we may be inside one of its calls */
+static void maybe_torn(runtime_t *rt) {
+    if (rt->awaits.begun && !rt->awaits.tasks && !rt->awaits.writer && !rt->awaits.base && !rt->awaits.lanes)
+        rt->torn = true; /* the loop frees it: we may be inside one of its calls */
+}
+
+void runtime_answered(runtime_t *rt, bool *awaited) {
+    ASSERT(*awaited);
+    *awaited = false;
+    maybe_torn(rt);
+}
+
+void runtime_removed(runtime_t *rt, int stage, int subtask) {
+    for (int i = 0; i < rt->ntasks; i++)
+        if (rt->tasks[i].stage == stage && rt->tasks[i].subtask == subtask) rt->tasks[i].removed = true;
+    rt->awaits.tasks--;
+    maybe_torn(rt);
+}
+
+char *runtime_hangs(const runtime_t *rt) {
+    buf_t b = buf_make(4096);
+    if (rt->building) buf_printf(&b, "it is still being %s", atomic_load(&rt->doing));
+    for (int i = 0; i < rt->ntasks && !rt->building; i++) {
+        const runtime_task_t *t = &rt->tasks[i];
+        if (t->added && !t->removed) buf_printf(&b, "%stask %d of stage %d (%s)", b.len ? ", " : "", t->subtask, t->stage, rt->plan->stages[t->stage]->label);
+    }
+    if (rt->awaits.lanes) lanes_hang(rt->lanes, &b);
+    if (rt->awaits.writer) buf_printf(&b, "%sthe writer of its epochs", b.len ? ", " : "");
+    if (rt->awaits.base) buf_printf(&b, "%sits base checkpoint", b.len ? ", " : "");
+    char *text = xstrdup(b.len ? buf_cstr(&b) : "nothing that is known");
+    buf_free(&b);
+    return text;
 }
 
 void runtime_free(runtime_t *rt) {

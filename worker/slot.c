@@ -46,8 +46,8 @@ struct slot {
     pthread_t thread;
     mailbox_t *mail;
     atomic_bool parked, mailed;
-    atomic_int_fast64_t step_began_ns; /* 0: not in a step */
-    atomic_uint_fast64_t step_of;      /* stage in the upper half, subtask in the lower */
+    atomic_int_fast64_t step_began_ns; /* 0: not in a step, nor with a message */
+    _Atomic(slot_task_t *) step_of;    /* whose */
     bool quit;
     int ntasks, cap;
     slot_task_t **tasks;
@@ -99,12 +99,9 @@ uint64_t slot_task_progress(const slot_task_stats_t *s) {
     return s->task.watermark == WATERMARK_NONE ? n : n + (uint64_t)s->task.watermark;
 }
 
-int64_t slot_stuck_ms(const slot_t *s, int *ret_stage, int *ret_subtask) {
-    slot_t *mine = (slot_t *)s;
-    int64_t began = atomic_load_explicit(&mine->step_began_ns, memory_order_acquire);
-    uint64_t whose = atomic_load_explicit(&mine->step_of, memory_order_relaxed);
-    *ret_stage = (int)(whose >> 32);
-    *ret_subtask = (int)(uint32_t)whose;
+int64_t slot_stuck_ms(slot_t *s, const slot_task_t **ret) {
+    int64_t began = atomic_load_explicit(&s->step_began_ns, memory_order_acquire);
+    *ret = atomic_load_explicit(&s->step_of, memory_order_relaxed);
     return began ? (clock_mono_ns() - began) / 1000000 : 0;
 }
 
@@ -182,27 +179,35 @@ static void handle_remove(slot_t *s, slot_task_t *t) {
     t->h.removed(t->h.arg, t); /* the owner may free t from now on */
 }
 
+static int64_t busy_begin(slot_t *s, slot_task_t *t) {
+    int64_t now = clock_mono_ns();
+    atomic_store_explicit(&s->step_of, t, memory_order_relaxed);
+    atomic_store_explicit(&s->step_began_ns, now, memory_order_release);
+    return now;
+}
+static void busy_end(slot_t *s) { atomic_store_explicit(&s->step_began_ns, 0, memory_order_relaxed); }
+
 static void drain_mail(slot_t *s) {
     if (!atomic_exchange(&s->mailed, false)) return;
     for (slot_msg_t *m; (m = mailbox_receive(s->mail)) != NULL;) {
+        busy_begin(s, m->task);
         if (m->kind == MSG_QUIT) s->quit = true;
         else if (m->kind == MSG_ADD) handle_add(s, m);
         else if (m->kind == MSG_REMOVE) handle_remove(s, m->task);
         else handle_task(s, m);
+        busy_end(s);
         split_list_free(&m->splits);
         free(m);
     }
 }
 
 static void step(slot_t *s, slot_task_t *t) {
-    int64_t began = clock_mono_ns();
-    atomic_store_explicit(&s->step_of, (uint64_t)t->stage << 32 | (uint32_t)t->subtask, memory_order_relaxed);
-    atomic_store_explicit(&s->step_began_ns, began, memory_order_release);
+    int64_t began = busy_begin(s, t);
     stall_point("step");
     err_t *e = NULL;
     task_status_t st = t->vt->step(t->work, STEP_BUDGET, &e);
     int64_t now = clock_mono_ns();
-    atomic_store_explicit(&s->step_began_ns, 0, memory_order_relaxed);
+    busy_end(s);
     t->busy_ns += (uint64_t)(now - began);
     t->runnable = st == TASK_RUNNABLE;
     if (st == TASK_FAILED) {

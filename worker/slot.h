@@ -7,7 +7,7 @@
  *     look at parked" against "set parked, then look at the flags" (both sequentially consistent) loses no wake.
  *  3. A slot_task_t outlives everything that may wake it (channels, sources): its owner frees it after the attempt is gone, not when
  *     the slot lets go of it.
- *  4. Nothing a task calls waits, so a message is answered within one round; slot_stuck_ms tells how long the present step has lasted.
+ *  4. Nothing a task calls waits, so a message is answered within one round; slot_stuck_ms tells how long it has been busy with one.
  *
  * Events are called on the slot's thread; they must not wait. */
 #pragma once
@@ -71,5 +71,5 @@ typedef struct slot_task_stats {
 } slot_task_stats_t;
 void slot_task_stats(slot_task_t *t, slot_task_stats_t *ret);
 uint64_t slot_task_progress(const slot_task_stats_t *s); /* changes when rows, bad records, event time or the end came */
-/* How long the present step has been running, and whose it is; 0: none. Any thread. */
-int64_t slot_stuck_ms(const slot_t *s, int *ret_stage, int *ret_subtask);
+/* How long the present step, or a message to a task (its start, its end), has been running; 0: none. *ret: whose; to compare only. Any thread. */
+int64_t slot_stuck_ms(slot_t *s, const slot_task_t **ret);

@@ -98,6 +98,8 @@ typedef struct topic {
     uint64_t records;
     int inits, reads, sends; /* asked for */
     bool hold;               /* SEND is answered with doubt, the INIT after it with silence: the broker is away */
+    bool mute_reads, mute_closes; /* the last that was asked for has its answer from the test (topic_say) */
+    lane_handle_t *muted;
 } topic_t;
 struct lane_handle { void (*answer)(void *arg, lane_answer_t a); void *arg; int lane; bool silent; /* the broker went away while it sent */ };
 
@@ -130,7 +132,9 @@ static void topic_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t 
     t->reads += a->kind == LANE_DO_READ;
     t->sends += a->kind == LANE_DO_SEND;
     lane_answer_t x = {.kind = LANE_ANSWER_INITIALISED};
-    if (a->kind == LANE_DO_INIT && t->hold && h->silent) {
+    bool mute = a->kind == LANE_DO_READ && t->mute_reads;
+    if (mute) t->muted = h;
+    if (mute || (a->kind == LANE_DO_INIT && t->hold && h->silent)) {
         pthread_mutex_unlock(&t->lock);
         return;
     }
@@ -140,8 +144,22 @@ static void topic_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t 
     h->answer(h->arg, x);
 }
 static void topic_close(lane_driver_t *d, lane_handle_t *h) {
+    topic_t *t = CONTAINER_OF(d, topic_t, driver);
+    if (t->mute_closes) {
+        t->muted = h;
+        return;
+    }
     h->answer(h->arg, (lane_answer_t){.kind = LANE_ANSWER_CLOSED});
     free(h);
+}
+/* The answer that was kept back. */
+__attribute__((unused)) static void topic_say(topic_t *t, lane_answer_t a) {
+    pthread_mutex_lock(&t->lock);
+    lane_handle_t *h = TAKE(t->muted);
+    pthread_mutex_unlock(&t->lock);
+    ck_assert_ptr_nonnull(h);
+    h->answer(h->arg, a);
+    if (a.kind == LANE_ANSWER_CLOSED) free(h);
 }
 static void topic_init(topic_t *t) {
     memset(t, 0, sizeof *t);
@@ -157,7 +175,10 @@ static uint64_t topic_records(topic_t *t) {
 
 /* ---------------------------------------------------------------- a disk that may be full, or let reads wait */
 typedef struct full_disk { disk_t disk; disk_t *real; } full_disk_t;
-static atomic_bool disk_full, disk_slow;
+static atomic_bool disk_full, disk_slow, puts_slow, compiler_slow;
+static void while_set(atomic_bool *flag) {
+    for (int i = 0; i < 10000 && atomic_load(flag); i++) usleep(2000);
+}
 static disk_t *real_disk(disk_t *d) { return ((full_disk_t *)d)->real; }
 static err_t *full_create(disk_t *d, const char *path, disk_file_t **ret) {
     if (atomic_load(&disk_full)) return err_new(ERR_NO_SPACE, "%s: no space left", path);
@@ -173,10 +194,13 @@ static err_t *full_append(disk_t *d, disk_file_t *f, slice_t b) {
 static err_t *full_sync(disk_t *d, disk_file_t *f) { return real_disk(d)->sync(real_disk(d), f); }
 static void full_close(disk_t *d, disk_file_t *f) { real_disk(d)->close(real_disk(d), f); }
 static err_t *full_read(disk_t *d, const char *p, uint64_t from, uint64_t len, buf_t *ret) {
-    for (int i = 0; i < 10000 && atomic_load(&disk_slow); i++) usleep(2000);
+    while_set(&disk_slow);
     return real_disk(d)->read(real_disk(d), p, from, len, ret);
 }
-static err_t *full_put(disk_t *d, const char *p, slice_t b) { return real_disk(d)->put(real_disk(d), p, b); }
+static err_t *full_put(disk_t *d, const char *p, slice_t b) {
+    while_set(&puts_slow);
+    return real_disk(d)->put(real_disk(d), p, b);
+}
 static err_t *full_remove(disk_t *d, const char *p) { return real_disk(d)->remove(real_disk(d), p); }
 static err_t *full_list(disk_t *d, const char *dir, disk_found_fn fn, void *arg) {
     return real_disk(d)->list(real_disk(d), dir, fn, arg);
@@ -233,6 +257,7 @@ static plan_t *test_plan(int parallelism) {
     return p;
 }
 static err_t *test_compile(void *arg, const job_spec_t *spec, plan_t **ret) {
+    while_set(&compiler_slow);
     *ret = test_plan(spec->parallelism);
     return NULL;
 }
@@ -261,6 +286,8 @@ struct cluster {
     int n, parallelism;
     member_t m[3];
     uint64_t leader;
+    int64_t stuck_ms;       /* of workers that are started from now on */
+    job_id_t job;
     attempt_t attempt;
     epoch_t epoch, complete;
     manifest_t *manifest;
@@ -305,7 +332,7 @@ static void member_tell(member_t *m, ctl_msg_t *msg) {
 static ctl_msg_t *order_for(cluster_t *c, ctl_kind_t kind, epoch_t epoch) {
     ctl_msg_t *m = ctl_new(kind);
     m->leader = c->leader;
-    m->job = 77;
+    m->job = c->job;
     m->incarnation = 5;
     m->attempt = c->attempt;
     m->epoch = epoch;
@@ -341,10 +368,27 @@ static void await_ended(cluster_t *c) {
         if (c->m[i].ended != c->attempt) ctl_free(await(&c->m[i], CTL_ENDED));
 }
 
+/* A second job on the same workers: what belongs to the present one and to the other change places. */
+typedef struct other_job { job_id_t job; attempt_t attempt; epoch_t epoch; manifest_t *manifest; } other_job_t;
+__attribute__((unused)) static other_job_t other_job(job_id_t job) {
+    other_job_t o = {.job = job, .manifest = manifest_new()};
+    o.manifest->job = job;
+    o.manifest->incarnation = 5;
+    return o;
+}
+__attribute__((unused)) static void cluster_switch(cluster_t *c, other_job_t *o) {
+    other_job_t was = {c->job, c->attempt, c->epoch, c->manifest};
+    c->job = o->job;
+    c->attempt = o->attempt;
+    c->epoch = o->epoch;
+    c->manifest = o->manifest;
+    *o = was;
+}
+
 static void free_message(void *m) { ctl_free(m); }
 static worker_conf_t member_conf(cluster_t *c, member_t *m) {
     return (worker_conf_t){.name = m->name, .data_dir = m->dir, .slots = 2, .memory = 256 << 20, 
-                           .base_interval_ms = 5, .storage = c->storage, .listen = "127.0.0.1:0",
+                           .base_interval_ms = 5, .stuck_ms = c->stuck_ms, .storage = c->storage, .listen = "127.0.0.1:0",
                            .connect = test_connect, .compile = test_compile, .find_source = test_find_source, .find_sink = test_find_sink,
                            .lane_driver = &c->topic.driver, .exited = test_exited, .arg = m};
 }
@@ -373,8 +417,9 @@ static void member_stop(member_t *m) {
     free(m->address);
     m->w = NULL;
 }
-static void cluster_start(cluster_t *c, int workers, int parallelism, int64_t end) {
+static void cluster_start_with(cluster_t *c, int workers, int parallelism, int64_t end, int64_t stuck_ms) {
     memset(c, 0, sizeof *c);
+    c->stuck_ms = stuck_ms;
     pthread_mutex_init(&c->lock, NULL);
     snprintf(c->root, sizeof c->root, "/tmp/tidegate-test-XXXXXX");
     ck_assert(mkdtemp(c->root) != NULL);
@@ -385,12 +430,14 @@ static void cluster_start(cluster_t *c, int workers, int parallelism, int64_t en
     c->n = workers;
     c->parallelism = parallelism;
     c->leader = 3;
+    c->job = 77;
     c->end = end;
     c->manifest = manifest_new();
     c->manifest->job = 77;
     c->manifest->incarnation = 5;
     for (int i = 0; i < workers; i++) member_start(c, i);
 }
+static void cluster_start(cluster_t *c, int workers, int parallelism, int64_t end) { cluster_start_with(c, workers, parallelism, end, 0); }
 static void cluster_stop(cluster_t *c) {
     for (int i = 0; i < c->n; i++)
         if (c->m[i].w) member_stop(&c->m[i]);

@@ -85,6 +85,13 @@ static int topic_count(topic_t *t, const int *n) {
     return got;
 }
 
+/* What the workers wrote themselves they would restore from their own copies: storage, where it is read, lets reads wait. */
+static void let_restores_wait(cluster_t *c) {
+    AUTO(auto_free) char *rm = xprintf("rm -rf '%s'/w*/kept/jobs", c->root);
+    ck_assert_int_eq(system(rm), 0);
+    atomic_store(&disk_slow, true);
+}
+
 /* B7: the lanes of a dead worker are fenced and their ledgers read while storage still makes the restore wait; B9: nothing is sent before START. */
 START_TEST(lanes_are_fenced_while_the_state_is_restored_and_publish_after_start) {
     cluster_t c;
@@ -98,7 +105,7 @@ START_TEST(lanes_are_fenced_while_the_state_is_restored_and_publish_after_start)
     c.topic.hold = false;
     c.topic.inits = c.topic.reads = c.topic.sends = 0;
     pthread_mutex_unlock(&c.topic.lock);
-    atomic_store(&disk_slow, true);
+    let_restores_wait(&c);
     cluster_order(&c);
     for (int i = 0; i < 5000 && topic_count(&c.topic, &c.topic.reads) < 2; i++) usleep(2000);
     ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 2);
@@ -171,6 +178,20 @@ START_TEST(a_dead_peer_fails_the_attempt_with_its_name) {
 }
 END_TEST
 
+static void unlink_worker(cluster_t *c) {
+    pthread_mutex_lock(&c->lock);
+    link_t *l = &c->m[0].link->link;
+    pthread_mutex_unlock(&c->lock);
+    l->handler.on_closed(l->handler.arg, l, err_new(ERR_UNAVAILABLE, "killed"));
+}
+static void welcome_worker(cluster_t *c) {
+    ctl_free(await(&c->m[0], CTL_REGISTER));
+    c->leader++;
+    ctl_msg_t *welcome = ctl_new(CTL_WELCOME);
+    welcome->leader = c->leader;
+    member_tell(&c->m[0], welcome);
+}
+
 START_TEST(a_lost_coordinator_leaves_the_job_running) {
     cluster_t c;
     cluster_start(&c, 1, 2, -1);
@@ -179,15 +200,8 @@ START_TEST(a_lost_coordinator_leaves_the_job_running) {
     c.epoch++;
     tell_all(&c, CTL_INJECT, c.epoch, 0);
     ctl_free(await(&c.m[0], CTL_ACK));
-    pthread_mutex_lock(&c.lock);
-    link_t *l = &c.m[0].link->link;
-    pthread_mutex_unlock(&c.lock);
-    l->handler.on_closed(l->handler.arg, l, err_new(ERR_UNAVAILABLE, "killed"));
-    ctl_free(await(&c.m[0], CTL_REGISTER));
-    c.leader++;
-    ctl_msg_t *welcome = ctl_new(CTL_WELCOME);
-    welcome->leader = c.leader;
-    member_tell(&c.m[0], welcome);
+    unlink_worker(&c);
+    welcome_worker(&c);
     cluster_gather(&c, c.epoch); /* the ack the old coordinator may never have seen */
     tell_all(&c, CTL_COMPLETE, c.epoch, 0);
     cluster_epoch(&c, 0);
@@ -374,8 +388,170 @@ START_TEST(a_full_disk_makes_the_epoch_wait) {
 }
 END_TEST
 
-TESTS("worker/driver", a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait, one_worker_runs_a_job_to_its_end,
-    sinks_are_restored_after_the_final_epoch_and_nothing_runs, two_workers_exchange_rows_and_agree_on_epochs,
+/* One job with an epoch to restore, and storage that makes its restore wait. */
+static void restore_slowly(cluster_t *c) {
+    cluster_start(c, 1, 1, 10000);
+    cluster_deploy(c);
+    await_ended(c);
+    cluster_epoch(c, 0);
+    cluster_end(c);
+    c->topic.inits = c->topic.reads = 0;
+    let_restores_wait(c);
+    cluster_order(c);
+    for (int i = 0; i < 5000 && topic_count(&c->topic, &c->topic.reads) < 1; i++) usleep(2000);
+    ck_assert_int_eq(topic_count(&c->topic, &c->topic.reads), 1);
+}
+
+/* B7: what another job restores must hold back neither the fencing of this one's lanes nor its end. */
+START_TEST(B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped) {
+    cluster_t c;
+    restore_slowly(&c);
+    other_job_t other = other_job(78);
+    cluster_switch(&c, &other);
+    cluster_order(&c);
+    for (int i = 0; i < 5000 && topic_count(&c.topic, &c.topic.reads) < 2; i++) usleep(2000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.reads), 2); /* fenced, and its ledger read */
+    tell_all(&c, CTL_STOP, 0, 0);
+    ctl_msg_t *stopped = await(&c.m[0], CTL_STOPPED);
+    ck_assert_uint_eq(stopped->job, 78);
+    ck_assert(atomic_load(&disk_slow));
+    ctl_free(stopped);
+    cluster_order(&c); /* and once more, before anything of it was begun */
+    tell_all(&c, CTL_STOP, 0, 0);
+    ctl_free(await(&c.m[0], CTL_STOPPED));
+    ck_assert(atomic_load(&disk_slow));
+    cluster_switch(&c, &other);
+    atomic_store(&disk_slow, false);
+    ctl_free(await(&c.m[0], CTL_DEPLOYED));
+    tell_all(&c, CTL_START, 0, 0);
+    cluster_end(&c);
+    manifest_free(other.manifest);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* B9: without a coordinator nobody knows who owns a lane. One that is in doubt while its job is still being restored takes no producer anew .. */
+START_TEST(B9_a_lane_in_doubt_during_a_restore_waits_for_the_coordinator) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, 10000);
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    c.topic.inits = c.topic.reads = 0;
+    c.topic.mute_reads = true;
+    let_restores_wait(&c);
+    cluster_order(&c);
+    for (int i = 0; i < 5000 && topic_count(&c.topic, &c.topic.reads) < 1; i++) usleep(2000);
+    unlink_worker(&c);
+    welcome_worker(&c); /* it speaks to a coordinator again, which has not said that this attempt is its job's */
+    topic_say(&c.topic, (lane_answer_t){.kind = LANE_ANSWER_DOUBT, .error = err_new(ERR_TIMEOUT, "no answer")});
+    usleep(200000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 1);
+    c.topic.mute_reads = false;
+    atomic_store(&disk_slow, false);
+    ctl_free(await(&c.m[0], CTL_DEPLOYED));
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 1);
+    tell_all(&c, CTL_START, 0, 0);
+    expect_once(&c, 10000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 2);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* .. and one whose coordinator was lost while the job was compiled takes none at all. */
+START_TEST(B9_a_lane_whose_coordinator_was_lost_before_it_was_known_is_not_fenced) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, 10000);
+    atomic_store(&compiler_slow, true);
+    cluster_order(&c);
+    usleep(50000);
+    unlink_worker(&c);
+    welcome_worker(&c);
+    atomic_store(&compiler_slow, false);
+    ctl_free(await(&c.m[0], CTL_DEPLOYED));
+    usleep(100000);
+    ck_assert_int_eq(topic_count(&c.topic, &c.topic.inits), 0);
+    tell_all(&c, CTL_START, 0, 0);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 10000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* The base of one job is uploaded for minutes: another's end does not wait for it. */
+START_TEST(no_job_waits_for_the_base_of_another_to_be_stopped) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, -1);
+    cluster_deploy(&c);
+    other_job_t other = other_job(78);
+    cluster_switch(&c, &other);
+    cluster_deploy(&c);
+    cluster_switch(&c, &other);
+    cluster_epoch(&c, 0);
+    usleep(150000); /* small bases wait for some intervals */
+    atomic_store(&puts_slow, true);
+    cluster_epoch(&c, BARRIER_BASE);
+    usleep(200000);
+    cluster_switch(&c, &other);
+    tell_all(&c, CTL_STOP, 0, 0);
+    ctl_msg_t *stopped = await(&c.m[0], CTL_STOPPED);
+    ck_assert_uint_eq(stopped->job, 78);
+    ck_assert(atomic_load(&puts_slow));
+    ctl_free(stopped);
+    cluster_switch(&c, &other);
+    atomic_store(&puts_slow, false);
+    ctl_free(await(&c.m[0], CTL_BASE_DONE)); /* it was under way all the time */
+    cluster_end(&c);
+    manifest_free(other.manifest);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* B5 outside of slots: a lane that does not close. The worker says so; when the coordinator sends it away, or at the latest when its own time is
+ * over, the process goes and the reason names the lane. */
+START_TEST(B5_an_end_that_hangs_is_named_and_ends_the_process) {
+    for (int told = 0; told < 2; told++) {
+        cluster_t c;
+        cluster_start_with(&c, 1, 1, -1, 3000);
+        cluster_deploy(&c);
+        cluster_epoch(&c, 0);
+        c.topic.mute_closes = true;
+        tell_all(&c, CTL_STOP, 0, 0);
+        bool said = false;
+        for (int i = 0; i < 200 && !said; i++) {
+            ctl_msg_t *h = await(&c.m[0], CTL_HEARTBEAT);
+            for (int k = 0; k < h->heartbeat.njobs; k++)
+                said = said || (h->heartbeat.jobs[k].waiting && strstr(h->heartbeat.jobs[k].waiting, "lane 0 of sink results (") == h->heartbeat.jobs[k].waiting);
+            ctl_free(h);
+        }
+        ck_assert(said);
+        ck_assert(!atomic_load(&c.m[0].exited));
+        if (told) {
+            ctl_msg_t *bye = ctl_new(CTL_GOODBYE);
+            bye->flags = GOODBYE_EXIT;
+            bye->error = err_new(ERR_TIMEOUT, "worker w1 did not stop job 77 within 5000 ms");
+            member_tell(&c.m[0], bye);
+        }
+        for (int i = 0; i < 5000 && !atomic_load(&c.m[0].exited); i++) usleep(1000);
+        ck_assert(atomic_load(&c.m[0].exited));
+        ck_assert_msg(strstr(err_text(c.m[0].why), "lane 0 of sink results (") != NULL, "%s", err_text(c.m[0].why));
+        const char *why = told ? "did not stop job 77" : "attempt 1 of job 77 has not ended within 3 s";
+        ck_assert_msg(strstr(err_text(c.m[0].why), why) != NULL, "%s", err_text(c.m[0].why));
+        topic_say(&c.topic, (lane_answer_t){.kind = LANE_ANSWER_CLOSED}); /* or this process would go, too */
+        cluster_stop(&c);
+    }
+}
+END_TEST
+
+TESTS("worker/driver", B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
+      B9_a_lane_in_doubt_during_a_restore_waits_for_the_coordinator,
+      B9_a_lane_whose_coordinator_was_lost_before_it_was_known_is_not_fenced, no_job_waits_for_the_base_of_another_to_be_stopped,
+      B5_an_end_that_hangs_is_named_and_ends_the_process, a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait,
+      one_worker_runs_a_job_to_its_end, sinks_are_restored_after_the_final_epoch_and_nothing_runs, two_workers_exchange_rows_and_agree_on_epochs,
       a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice, output_of_a_complete_epoch_is_published_by_the_next_attempt,
       lanes_are_fenced_while_the_state_is_restored_and_publish_after_start,
       a_dead_peer_fails_the_attempt_with_its_name, a_lost_coordinator_leaves_the_job_running, another_plan_is_refused,
