@@ -210,7 +210,7 @@ void epoch_begin_attempt(coord_t *c, job_t *j, epoch_t floor);
 void epoch_end_attempt(job_t *j);
 void epoch_start(coord_t *c, job_t *j);
 void epoch_ack(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m);
-void epoch_published(job_t *j, const ctl_msg_t *m);
+void epoch_published(coord_t *c, job_t *j, const ctl_msg_t *m);
 void epoch_base_done(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m);
 void epoch_serve(coord_t *c, job_t *j);
 void epoch_put(coord_t *c, job_t *j, manifest_t *m); /* takes m */

@@ -115,11 +115,23 @@ static void lane_learn(job_t *j, const lane_pos_t *p) {
     l->rows[l->nrows++] = p->last_rows;
 }
 
+static bool plan_has_lane(const job_t *j, uint64_t fingerprint, int lane) {
+    for (int i = 0; j->shape && i < j->shape->nsinks; i++)
+        if (j->shape->sinks[i].fingerprint == fingerprint && lane >= 0 && lane < j->shape->sinks[i].lanes) return true;
+    return false;
+}
+
 /* A lane says that all up to an epoch is published. Its bound moves to the last of these epochs in which it had rows, for only that
  * one is in the ledger; and never beyond what is complete, whatever a worker says. */
-void epoch_published(job_t *j, const ctl_msg_t *m) {
+void epoch_published(coord_t *c, job_t *j, const ctl_msg_t *m) {
     lane_known_t *l = lane_find(j, m->published.fingerprint, m->published.lane);
-    if (!j->ep.last || !l) return;
+    if (!j->ep.last) return;
+    if (!l && !plan_has_lane(j, m->published.fingerprint, m->published.lane)) {
+        coord_log(c, COORD_WARN, "job %" PRIu64 ": a worker says that lane %d of sink %016" PRIx64 " published epoch %" PRIu64 "; the job has no such lane", j->id,
+                  m->published.lane, m->published.fingerprint, m->epoch);
+        return;
+    }
+    if (!l) l = lane_of(j, m->published.fingerprint, m->published.lane); /* the next manifest has it */
     if (m->published.started && !l->started) { /* a manifest must say so soon: who restores the lane without it would take the ledger back (A27) */
         l->started = true;
         j->ep.worth = true;

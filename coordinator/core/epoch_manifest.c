@@ -2,12 +2,11 @@
 #include "coordinator/core/coord_int.h"
 #include <stdlib.h>
 
+/* Every lane that a worker will have, also where a savepoint knows fewer: of a lane that is in no manifest nobody would remember that it started,
+ * and its next owner would take the ledger back from whoever took it over (A27). */
 static void add_lanes(manifest_t *m, const job_shape_t *s) {
-    for (int i = 0; i < s->nsinks; i++) {
-        bool known = false; /* the number of lanes is fixed at the first start */
-        for (int k = 0; k < m->nlanes; k++) known |= m->lanes[k].fingerprint == s->sinks[i].fingerprint;
-        for (int l = 0; !known && l < s->sinks[i].lanes; l++) manifest_lane(m, s->sinks[i].fingerprint, l, true);
-    }
+    for (int i = 0; i < s->nsinks; i++)
+        for (int l = 0; l < s->sinks[i].lanes; l++) manifest_lane(m, s->sinks[i].fingerprint, l, true);
 }
 
 /* A savepoint becomes the first manifest of a new incarnation: the same bytes and positions, nothing published yet by this incarnation. Output
@@ -145,6 +144,7 @@ manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leade
     m->final = (run->flags & BARRIER_FINAL) != 0;
     for (int w = 0; w < j->nworkers; w++) merge_ack(m, &run->acks[w].ack);
     merge_stages(m, j, run);
+    add_lanes(m, j->shape);
     for (int i = 0; i < m->nlanes; i++) {
         lane_pos_t *l = &m->lanes[i];
         l->published = MAX(l->published, lane_published_known(j, l->fingerprint, l->lane));

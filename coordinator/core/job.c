@@ -320,7 +320,7 @@ void job_message(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m) {
         return;
     }
     if (m->kind == CTL_PUBLISHED) { /* true in any phase */
-        epoch_published(j, m);
+        epoch_published(c, j, m);
         return;
     }
     if (!active) return;

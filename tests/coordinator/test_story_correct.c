@@ -199,6 +199,33 @@ START_TEST(A27_a_lane_that_only_started_is_restored_with_that_bound) {
 }
 END_TEST
 
+/* A27: a savepoint of two lanes is restored with four. The new lanes start and have no rows yet: a manifest must say so, or whoever restores them would
+ * take the ledger back. What is no lane of the job is said, not believed. */
+START_TEST(A27_lanes_that_a_savepoint_did_not_have_are_in_the_manifest) {
+    story_t *s = story_running();
+    pass(s, 200);
+    ask(s, CLIENT_STOP, NULL);
+    pass(s, 100);
+    s->from_manifest = manifest_copy(s->stored);
+    manifest_free(TAKE(s->stored));
+    s->attempt = s->floor = 0;
+    s->lanes = 4;
+    ask(s, CLIENT_SUBMIT, "savepoints/1");
+    expect_state(s, JOB_RUNNING);
+    pass(s, 500);
+    lane_started_said(s, &s->w[1], 3);
+    forget_trace(s);
+    lane_started_said(s, &s->w[1], 4);
+    expect(s, "a worker says that lane 4 of sink 0000000000000051 published epoch");
+    pass(s, 500);
+    ck_assert_ptr_nonnull(manifest_lane(s->stored, FP_SINK, 3, false));
+    ck_assert(manifest_lane(s->stored, FP_SINK, 3, false)->started);
+    ck_assert(!manifest_lane(s->stored, FP_SINK, 2, false)->started);
+    ck_assert_ptr_null(manifest_lane(s->stored, FP_SINK, 4, false));
+    story_free(s);
+}
+END_TEST
+
 static call_id_t resume(story_t *s, bool accept_duplicates) {
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = CLIENT_RESUME;
@@ -753,6 +780,7 @@ TESTS("coordinator/story_correct", A1_no_epoch_is_skipped, A1_a_new_leader_uses_
       A3_recovery_believes_only_the_transaction, A3_an_unknown_outcome_is_asked_again_with_the_same_bytes,
       A3_a_refused_manifest_ends_the_attempt, A4_every_submit_and_restore_draws_an_incarnation,
       A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once, A27_a_lane_that_only_started_is_restored_with_that_bound,
+      A27_lanes_that_a_savepoint_did_not_have_are_in_the_manifest,
       A4_accepted_duplicates_are_a_new_incarnation_of_the_same_state, A7_stop_is_a_final_epoch_and_waits_for_publication,
       A7_after_the_final_epoch_only_lanes_come_back, A7_a_savepoint_pins_its_files_while_they_are_copied,
       A7_a_savepoint_is_answered_when_a_durable_record_names_it, A7_a_savepoint_outlives_the_end_of_its_job,
