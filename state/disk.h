@@ -18,7 +18,7 @@ struct disk {
      * machine that crashes may come up with the new file, unless it is ERR_NO_SPACE or ERR_DENIED */
     err_t *(*put)(disk_t *d, const char *path, slice_t bytes);
     err_t *(*remove)(disk_t *d, const char *path); /* absent is no error */
-    /* names (relative to dir) of files below it, recursive, sorted; calls fn for each */
+    /* names (relative to dir) of files below it, recursive, sorted; calls fn for each. Removes what a put that died left aside */
     err_t *(*list)(disk_t *d, const char *dir, disk_found_fn fn, void *arg);
     /* brings a local file (absolute path) into the store under `path`: hard link or copy, durable on return */
     err_t *(*import)(disk_t *d, const char *local_path, const char *path);

@@ -4,10 +4,13 @@
  *  - a new name is durable only after fsync of its directory, and each directory after fsync of its parent. A directory that is there
  *    may have been made by a process that died before it synced: it is trusted once this process has synced its parent itself;
  *  - put() writes aside under a name that list() hides, so a crash leaves the old file or the new one; when the directory cannot be
- *    synced the old file comes back, so that nobody builds on what a crash may take away;
+ *    synced the old file comes back, so that nobody builds on what a crash may take away. What a crash leaves aside is removed when the
+ *    directory is opened as a root or listed, an hour after it was written or linked: whoever wrote it may be another host's process;
  *  - a failed fdatasync may have dropped the pages it was asked to keep, so the second call's success means nothing:
  *    after an error the file refuses everything but close (fsyncgate). */
 #include "state/disk.h"
+#include "common/clock.h"
+#include "common/log.h"
 #include "common/map.h"
 #include <dirent.h>
 #include <errno.h>
@@ -20,6 +23,7 @@
 
 #define ASIDE_PREFIX ".aside-"
 #define PATH_DEPTH_MAX 16
+#define ASIDE_MS ((int64_t)3600 * 1000)
 
 typedef struct posix_disk {
     disk_t vt;
@@ -82,13 +86,22 @@ static void set_durable(posix_disk_t *d, const char *dir) {
     pthread_mutex_unlock(&d->lock);
 }
 
-/* Who may not read a directory, or finds it read-only, has not made the one in it, and nobody else is making it now. */
-static err_t *sync_found(const posix_disk_t *d, const char *dir) {
-    AUTO(auto_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES) return NULL;
-    if (fd < 0) return err_from_errno(errno, "%s: cannot open directory", dir);
-    if (flush(d, fd) == 0 || errno == EROFS || errno == EINVAL) return NULL;
-    return err_from_errno(errno, "%s: cannot sync directory", dir);
+static bool refuses_to_sync(int no) {
+    return no == EROFS || no == EINVAL || no == ENOSYS || no == EOPNOTSUPP || no == EPERM || no == EACCES || no == EBADF;
+}
+
+/* Of a directory that was there before us, which its maker may have left unsynced. Where that is not possible (no right to read it, a file system
+ * that is read-only or has no such call) it is not refused for it: such a parent is the system's, mostly, and as old. It is said, once. A mount
+ * point has its name from the system, which makes it anew at each start. */
+static err_t *sync_found(const posix_disk_t *d, const char *parent, const struct stat *st) {
+    struct stat up;
+    if (stat(parent, &up) == 0 && up.st_dev != st->st_dev) return NULL;
+    AUTO(auto_close) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flush(d, fd) == 0) return NULL;
+    int no = errno;
+    if (!refuses_to_sync(no)) return err_from_errno(no, fd < 0 ? "%s: cannot open directory" : "%s: cannot sync directory", parent);
+    log_line(LOG_INFO, "directory not synced", "dir=%s reason=\"%s\": what is in it is taken to be durable", parent, strerrordesc_np(no));
+    return NULL;
 }
 
 /* Makes `dir` and its parents, each durable. */
@@ -103,7 +116,7 @@ static err_t *make_dirs(posix_disk_t *d, const char *dir, int depth) {
     if (strcmp(parent, dir) != 0) {
         TRY(make_dirs(d, parent, depth + 1));
         if (!there && mkdir(dir, 0777) != 0 && errno != EEXIST) return err_from_errno(errno, "%s: cannot make directory", dir);
-        TRY(there ? sync_found(d, parent) : sync_dir(d, parent));
+        TRY(there ? sync_found(d, parent, &st) : sync_dir(d, parent));
     }
     set_durable(d, dir);
     return NULL;
@@ -268,13 +281,31 @@ static int listed_cmp(const void *a, const void *b) {
 
 static err_t *list_into(listing_t *l, const char *full, const char *rel, int depth);
 
+static bool is_aside(const char *name) { return strncmp(name, ASIDE_PREFIX, sizeof ASIDE_PREFIX - 1) == 0; }
+
+/* By the time of its last change, which a link sets, too: the content of a second name may be old. Whether it worked does not matter. */
+static void sweep_aside(const char *path, const struct stat *st) {
+    if (clock_wall_ms() - ((int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000) > ASIDE_MS) unlink(path);
+}
+
+static void sweep_root(const char *root) {
+    DIR *dir = opendir(root);
+    for (struct dirent *de; dir && (de = readdir(dir));) {
+        AUTO(auto_free) char *path = is_aside(de->d_name) ? xprintf("%s/%s", root, de->d_name) : NULL;
+        struct stat st;
+        if (path && lstat(path, &st) == 0 && S_ISREG(st.st_mode)) sweep_aside(path, &st);
+    }
+    if (dir) closedir(dir);
+}
+
 static err_t *list_one(listing_t *l, const char *full, const char *rel, const char *name, int depth) {
     AUTO(auto_free) char *path = xprintf("%s/%s", full, name);
     AUTO(auto_free) char *sub = rel[0] ? xprintf("%s/%s", rel, name) : xstrdup(name);
     struct stat st;
     if (lstat(path, &st) != 0) return errno == ENOENT ? NULL : err_from_errno(errno, "%s: cannot look up", path);
     if (S_ISDIR(st.st_mode)) return list_into(l, path, sub, depth + 1);
-    if (!S_ISREG(st.st_mode) || strncmp(name, ASIDE_PREFIX, sizeof ASIDE_PREFIX - 1) == 0) return NULL;
+    if (!S_ISREG(st.st_mode)) return NULL;
+    if (is_aside(name)) return sweep_aside(path, &st), NULL;
     if (l->n == l->cap) l->items = xrealloc(l->items, (l->cap = l->cap ? 2 * l->cap : 64) * sizeof *l->items);
     l->items[l->n++] = (listed_t){TAKE(sub), (uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000};
     return NULL;
@@ -377,7 +408,9 @@ static err_t *open_root(posix_disk_t *d, bool create) {
     if (create) TRY(make_dirs(d, d->root, 0));
     struct stat st;
     if (stat(d->root, &st) != 0) return err_from_errno(errno, "%s: cannot open storage directory", d->root);
-    return S_ISDIR(st.st_mode) ? NULL : err_new(ERR_INVALID, "%s: storage is not a directory", d->root);
+    if (!S_ISDIR(st.st_mode)) return err_new(ERR_INVALID, "%s: storage is not a directory", d->root);
+    sweep_root(d->root);
+    return NULL;
 }
 
 static err_t *open_posix(const char *root, bool create, bool forgets, disk_t **ret) {

@@ -96,6 +96,8 @@ struct kstate {
     uint32_t partial[KSTATE_CLASSES]; /* index + 1 */
     uint32_t next_entries[KSTATE_CLASSES]; /* entries of the next chunk */
     uint32_t free_chunk; /* index + 1 */
+    struct { uint8_t *mem; size_t bytes; } *kept; /* addresses that the system did not take back; no pages */
+    uint32_t nkept, kept_cap;
     uint32_t hand;       /* eviction goes on at this chunk */
     uint64_t live, evicted;
     int64_t first; /* no namespace before this holds entries: thousands of fired timers are not walked over again */
@@ -115,8 +117,8 @@ struct kstate {
 /* kstate_mem.c */
 entry_t *ks_entry_alloc(kstate_t *ks, slice_t key);
 void ks_entry_free(kstate_t *ks, entry_t *e); /* clears the value, too */
-void *ks_map(size_t bytes); /* NULL: the system has no more mappings */
-void ks_unmap(void *p, size_t bytes);
+void *ks_map(kstate_t *ks, size_t bytes); /* NULL: the system has no more mappings */
+void ks_unmap(kstate_t *ks, void *p, size_t bytes);
 void ks_mem_free(kstate_t *ks);               /* all chunks; values were cleared */
 void ks_account(kstate_t *ks, int64_t delta);
 void ks_report(kstate_t *ks);

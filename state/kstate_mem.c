@@ -63,9 +63,30 @@ static void partial_remove(kstate_t *ks, uint32_t i) {
     c->partial = false;
 }
 
+static void keep(kstate_t *ks, uint8_t *mem, size_t bytes) {
+    if (ks->nkept == ks->kept_cap) {
+        ks->kept_cap = ks->kept_cap ? 2 * ks->kept_cap : 16;
+        ks->kept = xrealloc(ks->kept, ks->kept_cap * sizeof *ks->kept);
+    }
+    ks->kept[ks->nkept].mem = mem;
+    ks->kept[ks->nkept++].bytes = bytes;
+}
+
+static uint8_t *kept_take(kstate_t *ks, size_t bytes) {
+    for (uint32_t i = ks->nkept; i-- > 0;) {
+        if (ks->kept[i].bytes != bytes) continue;
+        uint8_t *mem = ks->kept[i].mem;
+        ks->kept[i] = ks->kept[--ks->nkept];
+        return mem;
+    }
+    return NULL;
+}
+
 /* Memory of the system, zeroed; from 2 MB on in large pages: with small ones nearly every entry of a large state that is met costs a walk
  * through the page tables besides. */
-void *ks_map(size_t bytes) {
+void *ks_map(kstate_t *ks, size_t bytes) {
+    void *again = ks->nkept ? kept_take(ks, bytes) : NULL;
+    if (again) return again;
     size_t more = bytes >= LARGE_PAGE ? LARGE_PAGE : 0;
     uint8_t *p = mmap(NULL, bytes + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
@@ -77,7 +98,13 @@ void *ks_map(size_t bytes) {
     return p + before;
 }
 
-void ks_unmap(void *p, size_t bytes) { munmap(p, bytes); }
+/* Where a hole would make one mapping more than there may be, the pages leave the process and the addresses stay for the next of this size. */
+void ks_unmap(kstate_t *ks, void *p, size_t bytes) {
+    if (munmap(p, bytes) == 0) return;
+    int rc = madvise(p, bytes, MADV_DONTNEED);
+    ASSERT(rc == 0); /* it fails for wrong arguments only */
+    keep(ks, p, bytes);
+}
 
 static size_t chunk_bytes(const chunk_t *c) {
     size_t bytes = (size_t)c->entry_size * c->cap;
@@ -87,7 +114,7 @@ static size_t chunk_bytes(const chunk_t *c) {
 static void chunk_alloc(kstate_t *ks, chunk_t *c) {
     size_t bytes = chunk_bytes(c);
     if (bytes >= CHUNK_BYTES_MAPPED) {
-        c->mem = ks_map(bytes);
+        c->mem = ks_map(ks, bytes);
         c->mapped = c->mem; /* else: too many mappings */
     }
     if (!c->mem) c->mem = xmalloc(bytes);
@@ -95,9 +122,10 @@ static void chunk_alloc(kstate_t *ks, chunk_t *c) {
 }
 
 static void chunk_release(kstate_t *ks, chunk_t *c) {
-    ks_account(ks, -(int64_t)chunk_bytes(c));
-    if (c->mapped) ks_unmap(c->mem, chunk_bytes(c));
-    else free(c->mem);
+    size_t bytes = chunk_bytes(c);
+    ks_account(ks, -(int64_t)bytes);
+    if (!c->mapped) free(c->mem);
+    else ks_unmap(ks, c->mem, bytes);
 }
 
 static uint32_t chunk_new(kstate_t *ks, int cls, size_t key_len) {
@@ -213,4 +241,8 @@ void ks_mem_free(kstate_t *ks) {
     ks->nchunks = ks->chunks_cap = ks->free_chunk = ks->hand = 0;
     memset(ks->partial, 0, sizeof ks->partial);
     memset(ks->next_entries, 0, sizeof ks->next_entries);
+    for (uint32_t i = 0; i < ks->nkept; i++) munmap(ks->kept[i].mem, ks->kept[i].bytes); /* once more; what stays has no pages */
+    free(ks->kept);
+    ks->kept = NULL;
+    ks->nkept = ks->kept_cap = 0;
 }

@@ -109,21 +109,21 @@ ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
     return n;
 }
 
-static slot_t *slots_new(uint64_t cap) {
-    void *p = cap >= SLOTS_MAPPED ? ks_map(cap * sizeof(slot_t)) : xcalloc(cap, sizeof(slot_t));
+static slot_t *slots_new(kstate_t *ks, uint64_t cap) {
+    void *p = cap >= SLOTS_MAPPED ? ks_map(ks, cap * sizeof(slot_t)) : xcalloc(cap, sizeof(slot_t));
     ASSERT(p); /* out of memory, as xcalloc has it */
     return p;
 }
 
-static void slots_free(slot_t *slots, uint64_t cap) {
-    if (cap >= SLOTS_MAPPED) ks_unmap(slots, cap * sizeof *slots);
+static void slots_free(kstate_t *ks, slot_t *slots, uint64_t cap) {
+    if (cap >= SLOTS_MAPPED) ks_unmap(ks, slots, cap * sizeof *slots);
     else free(slots);
 }
 
 static void ns_free(kstate_t *ks, ks_ns_t *n) {
     ks_account(ks, -(int64_t)(sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty +
                               n->touched_cap * sizeof *n->touched));
-    slots_free(n->slots, n->cap);
+    slots_free(ks, n->slots, n->cap);
     free(n->touched);
     free(n->dirty);
     free(n);
@@ -201,12 +201,12 @@ static void slots_put(ks_ns_t *n, uint64_t hash, entry_t *e) {
 static void slots_resize(kstate_t *ks, ks_ns_t *n, uint64_t cap) {
     slot_t *old = n->slots;
     uint64_t old_cap = n->cap;
-    n->slots = slots_new(cap);
+    n->slots = slots_new(ks, cap);
     n->cap = cap;
     n->shift = (uint32_t)(64 - __builtin_ctzll(cap));
     for (uint64_t i = 0; i < old_cap; i++)
         if (old[i].e) slots_put(n, old[i].hash, old[i].e);
-    slots_free(old, old_cap);
+    slots_free(ks, old, old_cap);
     ks_account(ks, ((int64_t)cap - (int64_t)old_cap) * (int64_t)sizeof *n->slots);
 }
 
