@@ -170,7 +170,7 @@ class Cluster:
     def tool(self, *args, stdin=None, timeout=180, background=False, env=None):
         e = dict(os.environ, BOOTSTRAP=self.bootstrap, **(env or {}))
         if background:
-            return subprocess.Popen([TOOL, *map(str, args)], env=e, stderr=subprocess.PIPE)
+            return subprocess.Popen([TOOL, *map(str, args)], env=e, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         r = subprocess.run([TOOL, *map(str, args)], input=stdin, env=e, capture_output=True, timeout=timeout * SLOW)
         if r.returncode:
             raise Failure(f'kafka_tool {args[0]}: {r.stderr.decode(errors="replace").strip()}')

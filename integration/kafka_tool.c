@@ -14,6 +14,8 @@
  *   kafka_tool trim NAME PARTITION OFFSET                    delete the records before OFFSET
  *   kafka_tool committed NAME PARTITION GROUP                the offset a group has committed, -1001 none
  *   kafka_tool commit NAME PARTITION GROUP OFFSET            commit it for the group
+ *   kafka_tool gaps NAME                                     until stdin ends: the longest wait of a committed reader for a partition's next
+ *                                                            message, in ms, and how many it read
  *   kafka_tool ends NAME                                     number of offsets between the first and the last of all partitions, without reading
  *
  * Loads and measurements (one JSON object on stdout; see bench/README.md):
@@ -29,6 +31,7 @@
  * BOOTSTRAP names the broker (default 127.0.0.1:9092). Every wait has a limit; exit status 1 and a line on stderr otherwise. */
 #include "kafka_client.h"
 #include <signal.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,6 +245,29 @@ static long dump(const char *name, const char *isolation, bool print) {
     return count;
 }
 
+/* How long a read_committed reader waits for the next row of a partition, at most, from its first row on: an open transaction in front of rows holds
+ * them back. Until stdin ends. */
+static void gaps(const char *name) {
+    rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, "read_committed");
+    int64_t last[256] = {0}, longest = 0;
+    long rows = 0;
+    assign_all(rk, name, RD_KAFKA_OFFSET_END);
+    for (struct pollfd in = {.fd = 0, .events = POLLIN}; poll(&in, 1, 0) == 0;) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 20);
+        if (!m) continue;
+        if (!m->err && m->partition < 256) {
+            int64_t now = now_ms(), *at = &last[m->partition];
+            if (*at && now - *at > longest) longest = now - *at;
+            *at = now;
+            rows++;
+        }
+        rd_kafka_message_destroy(m);
+    }
+    printf("%ld %ld\n", (long)longest, rows);
+    fflush(stdout);
+    _exit(0);
+}
+
 static void ends(const char *name) {
     rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, "read_uncommitted");
     int64_t sum = 0;
@@ -300,12 +326,13 @@ int main(int argc, char **v) {
     else if (!strcmp(cmd, "committed") && argc == 5) group_offset(v[2], atoi(v[3]), v[4], NULL);
     else if (!strcmp(cmd, "commit") && argc == 6) group_offset(v[2], atoi(v[3]), v[4], v[5]);
     else if (!strcmp(cmd, "ends") && argc == 3) ends(v[2]);
+    else if (!strcmp(cmd, "gaps") && argc == 3) gaps(v[2]);
     else if (!strcmp(cmd, "dump")) dump(v[2], argc > 3 ? v[3] : "read_committed", true);
     else if (!strcmp(cmd, "count")) printf("%ld\n", dump(v[2], "read_committed", false));
     else {
         int status = load_command(argc, v);
         if (status < 0) status = latency_command(argc, v);
-        if (status < 0) die("usage: topic|partitions|delete|config|gen|flush|put|dump|count|ends|trim|committed|commit|orders|nexmark|consume|latency|relay|txn NAME ..");
+        if (status < 0) die("usage: topic|partitions|delete|config|gen|flush|put|dump|count|ends|gaps|trim|committed|commit|orders|nexmark|consume|latency|relay|txn NAME ..");
         return status;
     }
     return 0;

@@ -232,6 +232,78 @@ def test_six_kills_in_a_minute():
 test_six_kills_in_a_minute.limit = 600
 
 
+STATELESS_HEAD = """
+CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3))
+WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '%s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
+CREATE TABLE big (id STRING, cents BIGINT)
+WITH ('connector' = 'kafka', 'topic' = 'big', 'properties.bootstrap.servers' = '%s', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+"""
+EACH_ROW = STATELESS_HEAD + "INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events;"
+
+
+def test_a_kill_inside_a_transaction_costs_no_more_than_another():
+    """A worker dies with its lane's transaction open: a read_committed reader of these partitions waits until the lane is fenced, which must not
+    be the 15 s after which the broker would give up. Prints the outage of the job and the longest wait of such a reader for a partition's next row."""
+    with Cluster('in-transaction') as c:
+        c.kafka()
+        c.etcd()
+        c.coordinator()
+        for i in (1, 2, 3):
+            c.worker(i, slots=1)
+        c.workers_ready(3)
+        c.topic('events', 4)
+        c.topic('big', 4)
+        job = c.submit(EACH_ROW % (c.bootstrap, c.bootstrap), 'big', parallelism=3)
+        gen = c.tool('gen', 'events', 4, 1000, 120, 20, 7, background=True)
+        wait_for('rows', lambda: int(c.tool('count', 'big')) > 1000, 30)
+        figures = {'inside a transaction': [], 'at any time': []}
+
+        def settled(restarts):
+            doc = c.job(job)['job']
+            return doc['state'] == 'RUNNING' and doc['restarts'] > restarts and doc
+
+        for what in ('at any time', 'inside a transaction') * 3:
+            if c.procs['w2'].alive():
+                before = c.job(job)['job']['restarts']
+                c.procs['w2'].kill()
+                wait_for('the job without the worker', lambda: settled(before), 30)
+            before = c.job(job)['job']['restarts']
+            w = c.worker(2, slots=1, env={'TIDEGATE_CRASH': 'in-transaction:40'} if what.startswith('inside') else {})
+            w.expected_death = True
+            before = wait_for('the job with the worker again', lambda: settled(before), 30)['restarts']
+            reader = c.tool('gaps', 'big', background=True)
+            if what.startswith('inside'):
+                wait_for('its death', lambda: not w.alive(), 30, 0.01)
+            else:
+                time.sleep(2)
+                w.kill()
+            doc = wait_for('RUNNING again', lambda: settled(before), 30, 0.02)
+            time.sleep(2)
+            said, complaint = reader.communicate(b'', timeout=20)
+            if reader.returncode:
+                raise Failure(f'kafka_tool gaps: {complaint.decode()}')
+            longest, rows = map(int, said.split())
+            if rows < 1000:
+                raise Failure(f'the reader saw {rows} rows')
+            figures[what].append((doc['last_outage_ms'], longest))
+        if gen.wait(240):
+            raise Failure('the generator failed: ' + gen.stderr.read().decode())
+        for what, pairs in figures.items():
+            print(f'  killed {what}: outages {[o for o, _ in pairs]} ms, longest waits of a read_committed reader {[g for _, g in pairs]} ms')
+        for outage, gap in figures['inside a transaction']:
+            if outage > 5000 * SLOW or gap > 7500 * SLOW:
+                raise Failure(f'an outage of {outage} ms, a reader that waited {gap} ms: half of what the broker would let it wait')
+        rows = {json.loads(v)['id'] for _, _, _, v in c.dump('events')}
+        wait_rows(c, 'big', len(rows))
+        got = [json.loads(v)['id'] for _, _, _, v in c.dump('big')]
+        if len(got) != len(rows) or set(got) != rows:
+            raise Failure(f'{len(rows)} rows expected, {len(got)} there')
+
+
+test_a_kill_inside_a_transaction_costs_no_more_than_another.alone = True
+test_a_kill_inside_a_transaction_costs_no_more_than_another.limit = 400
+
+
 def test_job_runs_on_with_the_workers_that_are_left():
     with Cluster('left') as c:
         start_cluster(c)
@@ -298,11 +370,7 @@ def test_standby_takes_over_from_a_stopped_leader_and_the_workers_follow():
             raise Failure('the leader that was stopped leads again, or ended')
 
 
-STATELESS = """
-CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3))
-WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '%s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
-CREATE TABLE big (id STRING, cents BIGINT)
-WITH ('connector' = 'kafka', 'topic' = 'big', 'properties.bootstrap.servers' = '%s', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+STATELESS = STATELESS_HEAD + """
 INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events WHERE amount >= 900;
 """
 UPSERT = """

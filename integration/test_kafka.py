@@ -605,6 +605,57 @@ def test_a_ledger_ahead_stops_the_job_until_duplicates_are_accepted():
         check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter([*range(25), *range(5, 10)]))
 
 
+def test_duplicates_are_accepted_for_an_emptied_ledger_and_to_take_a_ledger_back():
+    """The other two ways into it that the documentation names. What the manifest knows as published is not sent again."""
+    with Cluster('kafka-accept') as c:
+        c.kafka()
+        c.coordinator(etcd=False)
+        c.worker(1, slots=2)
+        c.workers_ready(1)
+        for topic in ('t', 'other', 'o'):
+            c.topic(topic, 1)
+        first = c.submit(copy_job(c), 'first', parallelism=1)
+
+        def rows(topic, lo, hi):
+            put(c, topic, 0, *ids(lo, hi))
+            wait_for(f'row {hi - 1}', lambda: hi - 1 in {v['id'] for v in values(c, 'o')}, 40)
+
+        def failed(*says):
+            wait_for('the end of the job', lambda: c.job(first)['job']['state'] == 'FAILED', 40)
+            contains('its error', json.dumps(c.job(first)), '--accept-duplicates', *says)
+
+        def known():
+            return all(x['published'] and x['published'] == x['last_rows'] for x in c.json('manifest', 'show', first)['lanes'])
+
+        rows('t', 0, 5)
+        wait_for('the bound in a manifest', known)
+        ledger = 'tidegate-ledger.copy.snk'
+        c.procs['w1'].kill()
+        c.tool('config', ledger, 'cleanup.policy=delete')
+        c.tool('trim', ledger, 0, -1)
+        c.tool('config', ledger, 'cleanup.policy=compact')
+        c.worker(1, slots=2)
+        failed('the ledger is empty although epoch')
+        c.cli('resume', first, ok=False)
+        failed('the ledger is empty although epoch')
+        contains('what is accepted', c.cli('resume', '--accept-duplicates', first).stderr.decode(), 'had stopped: ', 'the ledger is empty')
+        rows('t', 5, 10)
+        expect_once('rows', [v['id'] for v in values(c, 'o')], range(10))
+        wait_for('the bound in a manifest', known)
+
+        second = c.submit(copy_job(c).replace("'topic' = 't'", "'topic' = 'other'"), 'second', parallelism=1)
+        rows('other', 10, 15)
+        put(c, 't', 0, *ids(15, 20))  # the first learns it when it wants to publish
+        failed('taken over by incarnation')
+        c.cli('cancel', second)
+        contains('what is accepted', c.cli('resume', '--accept-duplicates', first).stderr.decode(), 'taken over by incarnation')
+        wait_for('row 19', lambda: 19 in {v['id'] for v in values(c, 'o')}, 40)
+        c.procs['w1'].kill()  # the new incarnation is as good as any
+        c.worker(1, slots=2)
+        rows('t', 20, 25)
+        expect_once('rows', [v['id'] for v in values(c, 'o')], range(25))
+
+
 def test_a_broker_outage_is_waited_for_and_said():
     with Cluster('kafka-outage') as c:
         c.kafka()
