@@ -2,6 +2,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "coordinator/service.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MAILBOX_MAX (1u << 20)
@@ -257,7 +258,8 @@ err_t *coord_driver_new(const coord_driver_conf_t *conf, coord_driver_t **ret) {
     if (!d->conf.log) d->conf.log = default_log;
     d->address = xstrdup(conf->address ? conf->address : "");
     d->resolver = (resolver_t){conf->compile, conf->compile_arg, conf->resolve_timeout_ms ? conf->resolve_timeout_ms : 10000, d->conf.core.cluster};
-    d->core = coord_new(&conf->core);
+    snprintf(d->conf.core.address, sizeof d->conf.core.address, "%s", d->address);
+    d->core = coord_new(&d->conf.core);
     d->box = mailbox_new(MAILBOX_MAX, post_free);
     atomic_store(&d->next_id, 1);
     d->io = work_queue_new("coord-io");

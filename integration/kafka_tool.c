@@ -214,7 +214,25 @@ static void put(const char *name, int partition, const char *end) {
     finish(rk, t);
 }
 
+/* The broker answers a commit before its markers are in the partitions: until then a reader of what is committed does not see it. Waits for that,
+ * at most 3 s: a transaction may be open on purpose. */
+static void await_markers(const char *name) {
+    rd_kafka_t *committed = handle(RD_KAFKA_CONSUMER, "read_committed"), *all = handle(RD_KAFKA_CONSUMER, "read_uncommitted");
+    int n = partitions_of(committed, name);
+    int64_t until = now_ms() + 3000;
+    for (int i = 0; i < n && now_ms() < until;) {
+        int64_t low, stable, end;
+        if (rd_kafka_query_watermark_offsets(all, name, i, &low, &end, 30000)) die("%s: no %s", name, "end");
+        if (rd_kafka_query_watermark_offsets(committed, name, i, &low, &stable, 30000)) die("%s: no %s", name, "stable end");
+        if (stable >= end) i++;
+        else usleep(20000);
+    }
+    rd_kafka_destroy(all);
+    rd_kafka_destroy(committed);
+}
+
 static long dump(const char *name, const char *isolation, bool print) {
+    if (print && !strcmp(isolation, "read_committed")) await_markers(name);
     rd_kafka_t *rk = handle(RD_KAFKA_CONSUMER, isolation);
     int n = partitions_of(rk, name), open = n;
     assign_all(rk, name, RD_KAFKA_OFFSET_BEGINNING);

@@ -306,6 +306,8 @@ def test_garbage_on_every_port():
         wanted = 'tidegate_job_rows_in_total' if name == 'coordinator' else 'task_rows_in_total'
         if status != 200 or wanted not in metrics:
             raise Failure(f'/metrics of {name} answers {status} and has no {wanted}: {metrics[:2000]}')
+        if name != 'coordinator' and not re.search(r'^tidegate_worker_connected\S* 1$', metrics, re.M):
+            raise Failure(f'{name} says that it is not connected: {metrics[:2000]}')
     health, status = c.get('/health', 'w1'), c.get('/api/status', 'w1')
     if health[0] != 200 or status[0] != 200 or 'tasks' not in json.dumps(json.loads(status[1])):
         raise Failure(f'the worker says {health}, {status}')

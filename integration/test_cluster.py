@@ -198,34 +198,29 @@ def test_six_kills_in_a_minute():
         c.topic('results', 4)
         job = c.submit(events_job(c), 'orders', parallelism=3, args=['--set', 'checkpoint.base.interval=1s'])
         outages = []
-        def watch(action):
+        def outage(action):
+            """Each of these costs an attempt: the coordinator has seen it when it counts one more."""
             def run():
                 before = c.job(job)['job']['restarts']
                 text = action()
-                after = wait_for('RUNNING again', lambda: (lambda d: d['state'] == 'RUNNING' and d)(c.job(job)['job']), 60)
-                if after['restarts'] > before:
-                    outages.append(after.get('last_outage_ms', 0))
-                    text += f', outage {after.get("last_outage_ms", 0)} ms'
-                return text
+                after = wait_for('one more restart, and RUNNING', lambda: (lambda d: d['state'] == 'RUNNING' and d['restarts'] > before and d)(c.job(job)['job']), 60)
+                outages.append(after['last_outage_ms'])
+                return f'{text}, outage {after["last_outage_ms"]} ms'
             return run
-        def back():
-            before = c.job(job)['job']['restarts']
-            worker_again(c, 1)({})
-            wait_for('the job to spread over worker 1 again', lambda: c.job(job)['job']['restarts'] > before, 30)
-            return 'worker 1 is back'
-        plan = [(3, kill_worker(c, 1, replace=False)), (4, back),
-                (4, aimed(c, 'coordinator', lambda env: c.coordinator(env=env), 'manifest-durable:3')),
-                (3, aimed(c, 'w2', worker_again(c, 2), 'in-transaction:2')),
-                (3, aimed(c, 'w3', worker_again(c, 3), 'in-base')),
-                (3, kill_broker(c)),
-                (3, aimed(c, 'w1', worker_again(c, 1), 'sealed:5'))]
-        run_with_kills(c, 60, [(pause, watch(action)) for pause, action in plan])
+        back = lambda: (worker_again(c, 1)({}), 'worker 1 is back')[1]
+        run_with_kills(c, 60, [
+            (3, outage(kill_worker(c, 1, replace=False))), (4, outage(back)),
+            (4, aimed(c, 'coordinator', lambda env: c.coordinator(env=env), 'manifest-durable:3')),
+            (3, outage(aimed(c, 'w2', worker_again(c, 2), 'in-transaction:2'))),
+            (3, outage(aimed(c, 'w3', worker_again(c, 3), 'in-base'))),
+            (3, kill_broker(c)),
+            (3, outage(aimed(c, 'w1', worker_again(c, 1), 'sealed:5')))])
         stale = finish_and_compare(c, job, 180)['stale_records']
         if stale:
             raise Failure(f'{stale} records came again behind their offset (A24)')
         rows = int(c.tool('count', 'events'))
-        if rows < 60 * 20000 or len(outages) < 5:
-            raise Failure(f'{rows} rows went in, {len(outages)} outages were seen')
+        if rows < 60 * 20000:
+            raise Failure(f'only {rows} rows went in')
         print(f'  {rows} rows; outages as the coordinator saw them, from the fault to all tasks RUNNING: {outages} ms')
 
 

@@ -523,29 +523,38 @@ def test_a_second_run_takes_over():
 
 
 def test_a_job_taken_over_does_not_take_its_ledger_back_when_restarted():
-    """Hazards A27: two jobs with one prefix, the first quiet: it has written its start record only. The second takes over; then the worker of
-    both is killed. The first must stop, whatever comes first."""
-    with Cluster('kafka-prefix') as c:
+    """Hazards A27: jobs of two clusters with one prefix, the first quiet: it has written its start record only. The second takes over; then
+    the workers of both are killed. The first must stop, whatever comes first. Within one cluster the second is refused."""
+    with Cluster('kafka-prefix') as c, Cluster('kafka-prefix-2', broker=c) as c2:
         c.kafka()
-        c.coordinator(etcd=False)
-        c.worker(1, slots=2)
-        c.workers_ready(1)
+        c2.kafka_port = c.kafka_port
+        for each in (c, c2):
+            each.coordinator(etcd=False)
+            each.worker(1, slots=2)
+            each.workers_ready(1)
         for topic in ('quiet', 't'):
             c.topic(topic, 1)
         c.topic('o', 1)
         first = c.submit(copy_job(c).replace("'topic' = 't'", "'topic' = 'quiet'"), 'first', parallelism=1)
         wait_for('the start of its lane in a manifest', lambda: all(x.get('started') for x in c.json('manifest', 'show', first)['lanes']))
-        second = c.submit(copy_job(c), 'second', parallelism=1)
+        path = c.path('copy.sql')
+        with open(path, 'w') as f:
+            f.write(copy_job(c))
+        r = c.cli('submit', '--parallelism', 1, path, ok=False)
+        contains('the refusal', r.stderr.decode(), f'job {first} (first), which is RUNNING', "the same ledger 'copy/snk'", 'sink.transactional-id-prefix')
+        check('its status', r.returncode, 3)
+        second = c2.submit(copy_job(c), 'second', parallelism=1)
         put(c, 't', 0, *ids(0, 10))
         wait_for('rows of the second', lambda: len(c.dump('o')) == 10)
         check('the quiet one', c.job(first)['job']['state'], 'RUNNING')
-        c.procs['w1'].kill()
-        c.worker(1, slots=2)
+        for each in (c, c2):
+            each.procs['w1'].kill()
+            each.worker(1, slots=2)
         wait_for('the end of the first', lambda: c.job(first)['job']['state'] == 'FAILED', 40)
         contains('its error', json.dumps(c.job(first)), 'taken over by incarnation')
         put(c, 't', 0, *ids(10, 20))
         wait_for('rows of the second', lambda: len(c.dump('o')) >= 20, 40)
-        check('the second', c.job(second)['job']['state'], 'RUNNING')
+        check('the second', c2.job(second)['job']['state'], 'RUNNING')
         expect_once('rows', [v['id'] for v in values(c, 'o')], range(20))
 
 

@@ -15,7 +15,7 @@ static const struct {
     const char *choices[4]; /* VALUE_CHOICE */
 } known[] = {
     {"pipeline.name", VALUE_TEXT, 0, 0, "the file's name", "name of the job"},
-    {"parallelism.default", VALUE_INT, 1, KEY_GROUPS, "1", "tasks per stage"},
+    {"parallelism.default", VALUE_INT, 1, KEY_GROUPS, "as --parallelism", "tasks per stage"},
     {"execution.runtime-mode", VALUE_MODE, 0, 0, "automatic",
      "streaming, batch (aggregates emit once, at the end), automatic (streaming unless all inputs end and a sink takes no updates)"},
     {"execution.checkpointing.interval", VALUE_DURATION, 1, 86400000, "100 ms", "time between epochs"},

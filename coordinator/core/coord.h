@@ -18,6 +18,7 @@
 
 typedef struct coord_conf {
     char cluster[64];
+    char address[128];         /* where clients and workers find us, told to workers */
     char storage[512];         /* URI of checkpoint storage, told to workers; "" when they know it */
     int64_t heartbeat_ms, heartbeat_timeout_ms;
     int64_t deploy_timeout_ms, stop_timeout_ms;

@@ -271,12 +271,29 @@ static err_t *clone_refused(const coord_t *c, const job_t *j, const job_shape_t 
                          : "stop that job first, or rename the sinks' outputs and use --new-ledger");
 }
 
+/* One ledger has one owner: a live job's lanes would be fenced by the new one's, and a start from the beginning or from a savepoint would publish
+ * again what that job has published. Taking over from a job of another cluster, which nobody here knows of, is the lanes' affair (A27). */
+static err_t *ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape) {
+    for (int n = 0; n < c->njobs; n++) {
+        const job_t *other = c->jobs[n];
+        if (other == j || !other->shape || job_state_terminal(other->state)) continue;
+        for (int i = 0; i < shape->nsinks; i++)
+            for (int k = 0; k < other->shape->nsinks; k++)
+                if (same(shape->sinks[i].ledger, other->shape->sinks[k].ledger))
+                    return err_hint(err_new(ERR_EXISTS, "sink %s: job %" PRIu64 " (%s), which is %s, publishes with the same ledger '%s'",
+                                            shape->sinks[i].label, other->id, other->shape->name, job_state_name(other->state), shape->sinks[i].ledger),
+                                    "stop that job first, or name another 'sink.transactional-id-prefix'");
+    }
+    return NULL;
+}
+
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     j->resolving = false;
     if (job_state_terminal(j->state) || j->closing) return;
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
     if (!e->error && !j->persisted && e->resolved.from) e->error = clone_refused(c, j, e->resolved.shape, e->resolved.from);
+    if (!e->error && !j->persisted) e->error = ledger_taken(c, j, e->resolved.shape);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {

@@ -191,6 +191,7 @@ static void registered(coord_t *c, session_id_t session, ctl_msg_t *r) {
     ctl_msg_t *w = ctl_new(CTL_WELCOME);
     w->welcome.heartbeat_ms = (int)c->conf.heartbeat_ms;
     w->welcome.timeout_ms = (int)c->conf.heartbeat_timeout_ms;
+    w->welcome.coordinator = *c->conf.address ? xstrdup(c->conf.address) : NULL;
     w->welcome.storage = *c->conf.storage ? xstrdup(c->conf.storage) : NULL;
     membership_send(c, session, w);
 }
