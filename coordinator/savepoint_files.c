@@ -58,13 +58,15 @@ static bool same_bytes(disk_t *from, const char *a, disk_t *to, const char *b, u
     return same;
 }
 
-/* Under `b` lies nothing, or what an earlier try of ours left: whole, it is kept, else written anew. */
-static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len) {
+/* Under `b` lies nothing, or what an earlier try of ours left. It is written anew: equal bytes may come from a cache, behind a sync that failed or
+ * never was, and what they were copied from goes when the savepoint is there. `keep`: whole, it stays, for what it is copied from stays, too,
+ * and a successor may rely on it already. */
+static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len, bool keep) {
     disk_file_t *f = NULL;
     err_t *e = to->create(to, b, &f);
     if (err_code(e) == ERR_EXISTS) {
         err_free(e);
-        if (same_bytes(from, a, to, b, len)) return NULL;
+        if (keep && same_bytes(from, a, to, b, len)) return NULL;
         AUTO(buf_free) buf_t first = buf_make(CHUNK);
         TRY(from->read(from, a, 0, MIN(CHUNK, len), &first)); /* nothing goes before we know that there is something to copy */
         TRY(to->remove(to, b));
@@ -73,6 +75,7 @@ static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, 
     if (e) return e;
     e = copy_chunks(from, a, to, f, len);
     to->close(to, f);
+    if (e) err_free(to->remove(to, b)); /* what could not be synced must not be found */
     return e;
 }
 
@@ -111,7 +114,7 @@ static err_t *copy_one(void *arg, const char *path, uint64_t len) {
     if (!name) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", path);
     TRY(c->guard.look(c->guard.arg));
     AUTO(auto_free) char *there = xprintf("%s%s", c->place->prefix, c->in ? path : name);
-    return c->in ? copy_file(c->place->disk, there, c->storage, name, len) : copy_file(c->storage, path, c->place->disk, there, len);
+    return c->in ? copy_file(c->place->disk, there, c->storage, name, len, true) : copy_file(c->storage, path, c->place->disk, there, len, false);
 }
 
 static void rename_all(manifest_t *m, uint64_t owner) {

@@ -616,11 +616,13 @@ def test_a_ledger_ahead_stops_the_job_until_duplicates_are_accepted():
 
 def test_duplicates_are_accepted_for_an_emptied_ledger_and_to_take_a_ledger_back():
     """The other two ways into it that the documentation names. What the manifest knows as published is not sent again."""
-    with Cluster('kafka-accept') as c:
+    with Cluster('kafka-accept') as c, Cluster('kafka-accept-2', broker=c) as c2:
         c.kafka()
-        c.coordinator(etcd=False)
-        c.worker(1, slots=2)
-        c.workers_ready(1)
+        c2.kafka_port = c.kafka_port
+        for each in (c, c2):
+            each.coordinator(etcd=False)
+            each.worker(1, slots=2)
+            each.workers_ready(1)
         for topic in ('t', 'other', 'o'):
             c.topic(topic, 1)
         first = c.submit(copy_job(c), 'first', parallelism=1)
@@ -652,11 +654,11 @@ def test_duplicates_are_accepted_for_an_emptied_ledger_and_to_take_a_ledger_back
         expect_once('rows', [v['id'] for v in values(c, 'o')], range(10))
         wait_for('the bound in a manifest', known)
 
-        second = c.submit(copy_job(c).replace("'topic' = 't'", "'topic' = 'other'"), 'second', parallelism=1)
+        second = c2.submit(copy_job(c).replace("'topic' = 't'", "'topic' = 'other'"), 'second', parallelism=1)
         rows('other', 10, 15)
         put(c, 't', 0, *ids(15, 20))  # the first learns it when it wants to publish
         failed('taken over by incarnation')
-        c.cli('cancel', second)
+        c2.cli('cancel', second)
         contains('what is accepted', c.cli('resume', '--accept-duplicates', first).stderr.decode(), 'taken over by incarnation')
         wait_for('row 19', lambda: 19 in {v['id'] for v in values(c, 'o')}, 40)
         c.procs['w1'].kill()  # the new incarnation is as good as any

@@ -19,6 +19,10 @@ static void layer_add(filter_t *f, uint64_t nblocks) {
     f->bytes += nblocks * sizeof(block_t);
 }
 
+size_t filter_least(void) { return sizeof(filter_t) + BLOCKS_MIN * sizeof(block_t); }
+
+uint64_t filter_keys(size_t bytes) { return bytes / sizeof(block_t) * KEYS_PER_BLOCK; }
+
 filter_t *filter_new(uint64_t expected) {
     filter_t *f = xcalloc(1, sizeof *f);
     f->bytes = sizeof *f;
@@ -65,7 +69,7 @@ void filter_add(filter_t *f, uint64_t hash, size_t most) {
     layer_t *l = &f->layers[f->nlayers - 1];
     if (l->room == 0 && f->nlayers < LAYERS_MAX) {
         uint64_t left = most > f->bytes ? (most - f->bytes) / sizeof(block_t) : 0, next = MIN(MIN(2 * l->nblocks, left), BLOCKS_MAX);
-        if (next >= l->nblocks / 2) layer_add(f, next); /* a smaller one is not worth its look */
+        if (next && next >= l->nblocks / 2) layer_add(f, next); /* a smaller one is not worth its look */
         l = &f->layers[f->nlayers - 1];
     }
     if (l->room) l->room--;

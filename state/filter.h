@@ -13,6 +13,8 @@
 
 typedef struct filter filter_t;
 filter_t *filter_new(uint64_t expected); /* keys that come soon: the measure of the first layer */
+size_t filter_least(void);            /* bytes of the smallest */
+uint64_t filter_keys(size_t bytes);   /* what so many bytes of blocks are made for */
 void filter_free(filter_t *f);
 void filter_add(filter_t *f, uint64_t hash, size_t most /* bytes it may take in all */);
 bool filter_has(const filter_t *f, uint64_t hash); /* f may be NULL: nothing was added */

@@ -51,7 +51,7 @@ struct ks_ns {
     uint32_t shift;     /* home slot = hash >> shift */
     uint32_t key_at;    /* offset of a key from its entry: the same in all of a kstate */
     uint64_t live, evicted;
-    filter_t *filter;   /* of the evicted ones, and of some that were: without it, none */
+    filter_t *filter;   /* of the evicted ones, and of some that were; without it, any may be */
     entry_t **dirty;
     size_t ndirty, dirty_cap;
     uint32_t *touched;  /* places in dirty of those whose heap memory may have grown since it was accounted (ENTRY_TOUCHED) */

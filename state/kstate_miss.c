@@ -17,14 +17,22 @@ static size_t filters_most(const kstate_t *ks) {
     return (size_t)((double)kstate_env_memory(ks->env) * MIN((double)ks->bytes / used, 1.0) / 4);
 }
 
+/* A namespace of few keys (a session's end, a small window) gets none: its filter would cost more than evicting it gives back, and a read of the
+ * base each for its few misses is bearable. The main one (0) is large, and is counted before its keys are there when it is restored. */
+#define FILTER_LIVE_MIN 64
+
 void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash) {
     n->evicted++;
     ks->evicted++;
     n->keep_dead = true;
     size_t before = filter_bytes(n->filter);
-    if (!n->filter) n->filter = filter_new(n->live * 2);
-    size_t others = (size_t)ks->filters - before, most = filters_most(ks);
-    filter_add(n->filter, hash, most > others ? most - others : 0);
+    size_t others = (size_t)ks->filters - before, most = filters_most(ks), room = most > others ? most - others : 0;
+    if (!n->filter) {
+        /* only with the first evicted key: a filter made later would not have those before it */
+        if (n->evicted > 1 || (n->ns != 0 && n->live < FILTER_LIVE_MIN) || room < filter_least()) return;
+        n->filter = filter_new(MIN(n->live * 2, filter_keys(room - filter_least())));
+    }
+    filter_add(n->filter, hash, room);
     size_t now = filter_bytes(n->filter);
     if (UNLIKELY(now != before)) filter_account(ks, before, now);
 }
@@ -38,7 +46,7 @@ void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count) {
     filter_free(TAKE(n->filter));
 }
 
-static bool maybe_evicted(const ks_ns_t *n, uint64_t hash) { return n->evicted && filter_has(n->filter, hash); }
+static bool maybe_evicted(const ks_ns_t *n, uint64_t hash) { return n->evicted && (!n->filter || filter_has(n->filter, hash)); }
 
 /* ---------------------------------------------------------------- reads */
 err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret) {

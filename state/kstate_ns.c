@@ -231,7 +231,7 @@ void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e) {
 }
 
 void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
-    if (n->cap <= 64 || n->used * 8 > n->cap) return;
+    if (n->scanning || n->cap <= 64 || n->used * 8 > n->cap) return;
     uint64_t cap = SLOTS_MIN;
     while (cap * 3 < n->used * 8) cap *= 2;
     if (cap < n->cap) slots_resize(ks, n, cap);

@@ -150,7 +150,8 @@ static err_t *resume_refused(const coord_t *c, const job_t *j, const client_requ
     if (j->state == JOB_STOPPED && r->accept_duplicates)
         return err_hint(err_new(ERR_INVALID, "job %" PRIu64 " is STOPPED: all it had is published, there is nothing to accept", j->id), "resume it without --accept-duplicates");
     if (j->forgetting) return err_new(ERR_NOT_FOUND, "job %" PRIu64 " is being forgotten", j->id);
-    return client_name_taken(c, j->record->spec.name, j);
+    err_t *e = j->shape ? job_ledger_taken(c, j, j->shape) : NULL;
+    return e ? e : client_name_taken(c, j->record->spec.name, j);
 }
 
 /* A new incarnation of the same state; restart.c makes its first manifest. */
@@ -172,9 +173,9 @@ static void resume(coord_t *c, job_t *j, call_id_t call, const client_request_t 
     err_free(j->last_error);
     j->last_error = TAKE(record->error);
     if (r->accept_duplicates) reborn(c, j, true);
+    record->reopened = j->state == JOB_STOPPED;
     if (j->state == JOB_STOPPED) {
         reborn(c, j, false);
-        record->reopened = true;
         set_text(&record->stop_target, NULL);
         record->wanted = WANTED_RUN;
     }

@@ -267,6 +267,8 @@ void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is g
 void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */
 
 /* ended.c */
+/* A live job publishes with a ledger of this one's; NULL: none does. */
+err_t *job_ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape);
 bool ended_holds_state(const job_t *j); /* it is over, and its own files are the only copy of a state that somebody may still want */
 void ended_serve(coord_t *c, job_t *j);
 void ended_raised(coord_t *c, job_t *j, coord_event_t *e);

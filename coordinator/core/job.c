@@ -96,6 +96,7 @@ void job_changed(job_t *j) { j->version++; }
 bool job_stored(const job_t *j) { return j->stored_version == j->version; }
 
 static void store_record(coord_t *c, job_t *j) {
+    if (j->forgetting) return; /* it would come back behind the FORGET */
     if (job_stored(j) || j->flying_version || c->now_ms < j->store_retry_ms) return;
     j->flying_version = j->version;
     coord_action_t *a = coord_actions_add(c->out, ACT_PUT_JOB);
@@ -214,7 +215,7 @@ static void close_serve(coord_t *c, job_t *j) {
     j->record->ended_ms = c->wall_ms;
     job_changed(j);
     job_set_state(c, j, j->target);
-    if (j->target != JOB_FAILED) job_send_all(c, j, CTL_RELEASE, 0, 0);
+    if (!ended_holds_state(j)) job_send_all(c, j, CTL_RELEASE, 0, 0);
     epoch_end_attempt(j);
     job_workers_clear(j);
 }
@@ -273,7 +274,7 @@ static err_t *clone_refused(const coord_t *c, const job_t *j, const job_shape_t 
 
 /* One ledger has one owner: a live job's lanes would be fenced by the new one's, and a start from the beginning or from a savepoint would publish
  * again what that job has published. Taking over from a job of another cluster, which nobody here knows of, is the lanes' affair (A27). */
-static err_t *ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape) {
+err_t *job_ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape) {
     for (int n = 0; n < c->njobs; n++) {
         const job_t *other = c->jobs[n];
         if (other == j || !other->shape || job_state_terminal(other->state)) continue;
@@ -293,7 +294,7 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
     if (!e->error && !j->persisted && e->resolved.from) e->error = clone_refused(c, j, e->resolved.shape, e->resolved.from);
-    if (!e->error && !j->persisted) e->error = ledger_taken(c, j, e->resolved.shape);
+    if (!e->error && !j->persisted) e->error = job_ledger_taken(c, j, e->resolved.shape);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {

@@ -53,5 +53,17 @@ START_TEST(a_filter_without_room_is_wrong_more_often_and_never_says_no_falsely) 
 }
 END_TEST
 
+START_TEST(room_that_comes_in_crumbs_makes_no_layer_without_blocks) {
+    for (size_t most = 900; most < 4096; most += 16) {
+        filter_t *f = filter_new(0);
+        for (uint64_t i = 0; i < 500; i++) filter_add(f, hash_of(i), i < 48 ? 0 : most);
+        for (uint64_t i = 0; i < 500; i++) ck_assert(filter_has(f, hash_of(i)));
+        ck_assert_uint_le(filter_bytes(f), MAX(most, filter_least()));
+        filter_free(f);
+    }
+}
+END_TEST
+
 TESTS("filter", a_key_that_was_added_is_found_in_whatever_layer_it_lies, the_keys_of_one_task_differ_in_few_low_bits_and_spread_all_the_same,
-          what_is_evicted_again_takes_no_more_room, a_filter_without_room_is_wrong_more_often_and_never_says_no_falsely)
+      what_is_evicted_again_takes_no_more_room, a_filter_without_room_is_wrong_more_often_and_never_says_no_falsely,
+      room_that_comes_in_crumbs_makes_no_layer_without_blocks)
