@@ -54,7 +54,9 @@ def run_within_budget(sql, expected):
     if found != expected:
         raise Failure(f'the result is {found}, expected {expected}')
     print(f'    peak RSS {peak / 2**20:.0f} MB of {BUDGET >> 20} MB, {time.time() - began:.1f} s')
-    if peak > 1.2 * BUDGET:
+    with open(TIDEGATE, 'rb') as f:
+        measured = b'__asan_init' not in f.read()  # shadow and quarantine are no memory of ours: there only the result counts
+    if measured and peak > 1.2 * BUDGET:
         raise Failure(f'peak RSS {peak >> 20} MB is more than 1.2 times the budget of {BUDGET >> 20} MB')
 
 

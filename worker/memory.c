@@ -9,6 +9,7 @@
 #define FADE 512             /* the peak of what others need sinks by this part of the distance in 25 ms: half in 9 s, for what comes with
                               * each base or each large epoch must still be remembered when the next one comes */
 #define UNSEEN_MAX (64 * MB)  /* what others are taken to need at first, at most: the first epoch's copies come before anybody has seen some */
+#define SUDDEN_MAX (12 * MB)  /* what comes and goes between two looks, kept free beside an eighth: it does not grow with the budget */
 #define TRIM_EVERY_MS 500
 #define ARENAS 4               /* of the allocator: by default it makes eight per core, each with holes of its own */
 #define THRIFTY_BYTES (128 << 10) /* blocks from here on are mapped one by one and leave the process when they are freed; .. */
@@ -30,7 +31,7 @@ memory_shares_t memory_shares(uint64_t budget) {
 size_t memory_hot(uint64_t budget, uint64_t rss, size_t hot, uint64_t *others) {
     uint64_t now = rss > hot ? rss - hot : 0;
     *others = now >= *others ? now : *others - (*others - now) / FADE;
-    uint64_t reserved = budget / 8 + *others, least = budget / 8;
+    uint64_t reserved = budget / 8 + MIN(budget / 8, SUDDEN_MAX) + *others, least = budget / 8;
     return (size_t)(budget > reserved + least ? budget - reserved : least);
 }
 

@@ -127,7 +127,7 @@ void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_
     for (; g->index[at].at; at = (at + 1) & g->mask) {
         if (g->index[at].tag != tag) continue;
         gentry_t *e = g->entries[g->index[at].at - 1];
-        if (e->hash == h && e->ns == ns && e->key_len == key.len && memcmp(entry_key(g, e), key.p, key.len) == 0) {
+        if (e->hash == h && e->ns == ns && e->key_len == key.len && (!key.len || memcmp(entry_key(g, e), key.p, key.len) == 0)) {
             *ret_created = false;
             return entry_block(e);
         }
