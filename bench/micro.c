@@ -1,27 +1,13 @@
 /* micro.c: one part of the data plane by itself, in one thread, without a broker: nanoseconds of CPU per event.
  *   micro [NAME]      all, or those whose name begins with NAME
  * Each number is the least of fifteen rounds: on a shared machine the rest is what others did to the caches. */
+#include "bench/micro.h"
 #include "common/clock.h"
 #include "engine/connector/format.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #define ROUNDS 15
 #define EVENTS 4000 /* in the second-level cache, as what was just fetched */
 #define ROUND 100000
-
-static void check(err_t *e) {
-    if (!e) return;
-    fprintf(stderr, "%s\n", err_text(e));
-    exit(1);
-}
-
-static double cpu_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 /* ------------------------------------------------------------------ JSON: messages in one buffer, decoded in turn */
 typedef struct messages {

@@ -2,25 +2,11 @@
  *   micro_agg
  * keys: encoded and hashed. exchange: the same and split among four. combine: the combiner's table. distinct: a COUNT(DISTINCT) and one with
  * a filter, over as many values in 10 groups. Each number is the least of five rounds over 2^20 rows. */
+#include "bench/micro.h"
 #include "common/clock.h"
 #include "engine/op/op_int.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 enum { ROUNDS = 5, BATCH = 4096, BATCHES = 256 };
-
-static void check(err_t *e) {
-    if (!e) return;
-    fprintf(stderr, "%s\n", err_text(e));
-    exit(1);
-}
-
-static double cpu_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 typedef struct load {
     batch_t *b[BATCHES]; /* key, value, group of 10, filter */

@@ -1,6 +1,7 @@
 """The Kafka connectors on a real broker. Most jobs are bounded and run by `tidegate run`, which ends by itself; what they read and wrote is
 compared row by row. One broker serves a story's cases, each with topics of its own."""
 import base64, collections, json, os, re, shutil, signal, subprocess, time
+from contextlib import contextmanager
 from harness import Cluster, Failure, wait_for, SLOW, TIDEGATE
 
 EVENTS = 'id BIGINT, name STRING'
@@ -522,16 +523,23 @@ def test_a_second_run_takes_over():
         check('exit status of the second', interrupt(second), 0)
 
 
-def test_a_job_taken_over_does_not_take_its_ledger_back_when_restarted():
-    """Hazards A27: jobs of two clusters with one prefix, the first quiet: it has written its start record only. The second takes over; then
-    the workers of both are killed. The first must stop, whatever comes first. Within one cluster the second is refused."""
-    with Cluster('kafka-prefix') as c, Cluster('kafka-prefix-2', broker=c) as c2:
+@contextmanager
+def two_clusters(name):
+    """Of one worker each, on one broker: they know nothing of each other's jobs."""
+    with Cluster(name) as c, Cluster(name + '-2') as c2:
         c.kafka()
         c2.kafka_port = c.kafka_port
         for each in (c, c2):
             each.coordinator(etcd=False)
             each.worker(1, slots=2)
             each.workers_ready(1)
+        yield c, c2
+
+
+def test_a_job_taken_over_does_not_take_its_ledger_back_when_restarted():
+    """Hazards A27: jobs of two clusters with one prefix, the first quiet: it has written its start record only. The second takes over; then
+    the workers of both are killed. The first must stop, whatever comes first. Within one cluster the second is refused."""
+    with two_clusters('kafka-prefix') as (c, c2):
         for topic in ('quiet', 't'):
             c.topic(topic, 1)
         c.topic('o', 1)
@@ -616,13 +624,7 @@ def test_a_ledger_ahead_stops_the_job_until_duplicates_are_accepted():
 
 def test_duplicates_are_accepted_for_an_emptied_ledger_and_to_take_a_ledger_back():
     """The other two ways into it that the documentation names. What the manifest knows as published is not sent again."""
-    with Cluster('kafka-accept') as c, Cluster('kafka-accept-2', broker=c) as c2:
-        c.kafka()
-        c2.kafka_port = c.kafka_port
-        for each in (c, c2):
-            each.coordinator(etcd=False)
-            each.worker(1, slots=2)
-            each.workers_ready(1)
+    with two_clusters('kafka-accept') as (c, c2):
         for topic in ('t', 'other', 'o'):
             c.topic(topic, 1)
         first = c.submit(copy_job(c), 'first', parallelism=1)
