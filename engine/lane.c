@@ -20,6 +20,7 @@ struct lane {
     epoch_t begun;   /* what the start record says: the origin published up to here */
     lane_state_t state;
     epoch_t completed;
+    epoch_t sent_upto; /* no ledger of ours may be ahead of it: what was complete when the lane was opened, then what was handed out to be sent */
     pending_t *queue; /* ascending epochs; head first */
     size_t n, cap;
     size_t bytes;
@@ -159,6 +160,7 @@ void lane_next(lane_t *l, lane_action_t *ret) {
     case LANE_READY:
         if (!plan_send(l, ret)) break;
         ret->kind = LANE_DO_SEND;
+        l->sent_upto = MAX(l->sent_upto, ret->ledger.epoch);
         l->sent = *ret;
         lane_set_state(l, LANE_SENDING);
         break;
@@ -207,9 +209,9 @@ static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
     if (l->has_bound && pos->epoch < l->bound)
         return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but epoch %" PRIu64 " was published", pos->epoch, l->bound),
                         "did the broker lose records? " ACCEPT);
-    if (pos->epoch > l->completed)
+    if (pos->epoch > l->sent_upto)
         return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but the last complete epoch is %" PRIu64, pos->epoch,
-                                l->completed),
+                                l->sent_upto),
                         "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT);
     return NULL;
 }
@@ -273,6 +275,7 @@ void lane_fence(lane_t *l) {
 void lane_open(lane_t *l) {
     if (l->state == LANE_FRESH) lane_set_state(l, LANE_FENCING);
     l->held = false;
+    l->sent_upto = MAX(l->sent_upto, l->completed);
     if (l->state != LANE_READING || !l->read_early) return;
     ledger_pos_t pos = l->early; /* nobody has written since: who does must fence us first, and then our send fails */
     l->read_early = false;

@@ -20,7 +20,8 @@
  *  3. After any doubt the producer is destroyed, a new one initialised (which fences), and only then the ledger is read.
  *  4. A segment is released only after a positive commit or a ledger record that covers it.
  *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
- *     behind its bound stops the lane loudly.
+ *     behind its bound stops the lane loudly. The manifest is the one that was restored: epochs that complete while the lane still waits for
+ *     its producer bear numbers that the ledger may have from a future that was taken back, with other rows.
  *  6. A lane without rows in an epoch opens no transaction. The one exception: a new incarnation's first transaction holds only a start record
  *     (epoch 0, or what its origin has published), so that an older incarnation that still runs sees in the ledger that it was taken over.
  *  7. A fenced lane (lane_fence) asks for its producer and its ledger while the attempt is still being restored, but judges nothing and sends

@@ -219,6 +219,30 @@ START_TEST(an_impossible_ledger_stops_the_lane) {
 }
 END_TEST
 
+/* Storage was put back to epoch 5, the ledger knows epoch 6 of the future that was taken back. While the broker lets the lane wait for its
+ * producer the sources read on, and an epoch 6 completes that has other rows: they are not what the ledger says is published. */
+START_TEST(a_ledger_ahead_stops_the_lane_also_when_its_epochs_complete_while_it_waits) {
+    for (int early = 0; early < 2; early++) {
+        lane_t *l = lane_new(INC, 5, true);
+        lane_action_t a;
+        lane_complete(l, 5);
+        if (early) lane_fence(l);
+        else lane_open(l);
+        lane_next(l, &a);
+        ck_assert_int_eq(a.kind, LANE_DO_INIT);
+        if (early) lane_open(l);
+        add_segment(l, 6, 1, "other ");
+        lane_complete(l, 6);
+        lane_doubt(l); /* the time-out of its first init */
+        model_t m = {.ledger = {.present = true, .incarnation = INC, .epoch = 6, .next_row = 1, .epoch_done = true}};
+        ck_assert(!drive(l, &m));
+        ck_assert_int_eq(m.txns, 0);
+        ck_assert_ptr_nonnull(strstr(err_text(lane_error(l)), "the ledger says epoch 6, but the last complete epoch is 5"));
+        lane_free(l);
+    }
+}
+END_TEST
+
 START_TEST(a_new_incarnation_takes_the_ledger_over) {
     model_t m = {.ledger = {.present = true, .incarnation = INC + 1, .epoch = 40, .epoch_done = true}};
     lane_t *l = lane_new(INC, 0, false);
@@ -536,6 +560,7 @@ END_TEST
 
 TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_a_group, a_large_epoch_goes_in_parts_and_resumes_at_the_row,
       a_lost_answer_is_settled_by_the_ledger, only_segments_named_by_the_manifest_are_published, an_impossible_ledger_stops_the_lane,
+      a_ledger_ahead_stops_the_lane_also_when_its_epochs_complete_while_it_waits,
       a_new_incarnation_takes_the_ledger_over,
       output_of_a_savepoint_is_published_behind_its_origins_ledger, output_of_a_savepoint_is_not_guessed_about,
       a_slow_broker_gets_smaller_transactions, a_lane_stopped_while_it_waits_for_an_answer_says_so,
