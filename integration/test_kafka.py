@@ -660,6 +660,9 @@ def test_duplicates_are_accepted_for_an_emptied_ledger_and_to_take_a_ledger_back
         rows('other', 10, 15)
         put(c, 't', 0, *ids(15, 20))  # the first learns it when it wants to publish
         failed('taken over by incarnation')
+        r = c.cli('resume', first, ok=False)
+        contains('the refusal', r.stderr.decode(), 'would stop again at once', 'taken over by incarnation', 'resume --accept-duplicates')
+        check('its status', r.returncode, 2)
         c2.cli('cancel', second)
         contains('what is accepted', c.cli('resume', '--accept-duplicates', first).stderr.decode(), 'taken over by incarnation')
         wait_for('row 19', lambda: 19 in {v['id'] for v in values(c, 'o')}, 40)
