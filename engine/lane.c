@@ -254,7 +254,7 @@ static void judge(lane_t *l, const ledger_pos_t *pos) {
     /* Duplicates are accepted, loss is not: without proof that the origin's last rows are ours nothing of what is owed counts as published. */
     if (origins && l->forced && (pos->epoch > l->started || !same_history(l, pos, true))) origins = false;
     bool covers = ours || (origins && pos->epoch <= l->started); /* what came after the savepoint is another epoch of the same number */
-    if (covers && !same_history(l, pos, ours)) {
+    if (covers && !same_history(l, pos, /* proof: */ ours && pos->epoch > l->started)) { /* owed ones may be published, and gone */
         stop(l, other_history(pos));
         return;
     }

@@ -288,6 +288,12 @@ START_TEST(accepted_duplicates_do_not_lose_the_rows_of_another_history) {
             ck_assert_str_eq(m.rows, cases[i].rows);
             lane_free(l);
         }
+        lane_t *l = lane_new(INC + 1, 0, true); /* and when the manifest has heard of it: what was owed is gone from the checkpoint */
+        lane_origin(l, INC, cases[i].started, true);
+        lane_complete(l, 23);
+        lane_open(l);
+        ck_assert(m.ledger.epoch > cases[i].started || drive(l, &m));
+        lane_free(l);
     }
 }
 END_TEST
