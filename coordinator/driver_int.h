@@ -7,7 +7,9 @@
 
 typedef struct session { coord_driver_t *d; session_id_t id; link_t *link; bool closing; } session_t;
 typedef struct call { call_id_t id; client_op_t op; coord_reply_fn fn; void *arg; } call_t;
-typedef struct body { job_id_t job; char *path; } body_t; /* manifest body that the store points to; io thread only */
+/* Bodies of the manifest that the store points to and of those it keeps; io thread only. */
+typedef struct bodies { job_id_t job; int n; char **paths; } bodies_t;
+void bodies_done(bodies_t *b); /* content */
 
 struct coord_driver {
     coord_driver_conf_t conf;
@@ -17,14 +19,13 @@ struct coord_driver {
     mailbox_t *box;
     pthread_t thread;
     work_queue_t *io, *resolve, *files;
-    work_crowd_t *aside; /* what touches a directory that somebody named */
     atomic_ullong next_id; /* sessions and calls */
     atomic_ullong leader; /* the epoch of our leadership; 0: we do not lead */
     atomic_bool ending;   /* what takes long is given up */
     bool stopping;
     int nsessions; session_t **sessions; /* driver's thread */
     int ncalls; call_t *calls;           /* driver's thread */
-    int nbodies; body_t *bodies;         /* io thread */
+    int nbodies; bodies_t *bodies;       /* io thread */
 };
 
 typedef enum post_kind { POST_EVENT, POST_OPEN, POST_CLOSED, POST_CALL, POST_STOP } post_kind_t;

@@ -46,16 +46,16 @@ static void render_summary(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "id", j->id);
     jw_kv_str(w, "name", r->spec.name);
     jw_kv_str(w, "state", job_state_name(j->state));
-    /* of one that is over also behind a new leader, who has known it for as long as it leads */
-    jw_kv_i64(w, "since_ms", r->ended_ms && job_state_terminal(j->state) ? MAX(c->wall_ms - r->ended_ms, 0) : c->now_ms - j->since_ms);
+    jw_kv_i64(w, "since_ms", c->now_ms - j->since_ms);
     jw_kv_i64(w, "created_ms", r->created_ms);
     if (r->ended_ms) jw_kv_i64(w, "ended_ms", r->ended_ms);
     render_waiting(w, c, j);
     if (ended_holds_state(j)) jw_kv_bool(w, "holds_state", true);
     if (j->shape) jw_kv_i64(w, "parallelism", j->shape->parallelism);
-    jw_kv_u64(w, "restarts", r->restarts);
+    jw_kv_u64(w, "restarts", j->restarts);
     jw_kv_u64(w, "attempt", j->attempt);
     jw_kv_u64(w, "epoch", j->ep.last ? j->ep.last->epoch : 0);
+    jw_kv_u64(w, "fallbacks", j->ep.last ? j->ep.last->fell.times : 0);
     render_error(w, "error", r->error);
 }
 
@@ -176,6 +176,21 @@ static void render_holders(json_writer_t *w, const job_t *j) {
     jw_end_array(w);
 }
 
+static void render_older(json_writer_t *w, const job_t *j) {
+    const manifest_t *m = j->ep.last;
+    if (m && m->fell.times) {
+        jw_name(w, "fell_back");
+        jw_object(w);
+        jw_kv_u64(w, "from", m->fell.from);
+        jw_kv_u64(w, "to", m->fell.to);
+        jw_end_object(w);
+    }
+    jw_name(w, "older_epochs");
+    jw_array(w);
+    for (int i = 0; i < j->ep.nolder; i++) jw_u64(w, j->ep.older[i]->epoch);
+    jw_end_array(w);
+}
+
 static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     render_summary(w, c, j);
     jw_kv_u64(w, "incarnation", j->record->incarnation);
@@ -184,6 +199,7 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     render_error(w, "savepoint_error", j->stop_error);
     if (j->unpublished) jw_kv_str(w, "unpublished", j->unpublished);
     render_error(w, "last_error", j->last_error);
+    render_older(w, j);
     if (j->outage_ms) jw_kv_i64(w, "last_outage_ms", j->outage_ms);
     if (j->squeezed) jw_kv_bool(w, "short_of_slots", true);
     jw_kv_u64(w, "rows_in", j->totals.in);
@@ -192,7 +208,7 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "bad_records", j->totals.bad);
     jw_kv_u64(w, "stale_records", j->totals.stale);
     jw_kv_u64(w, "dropped_rows", j->totals.dropped);
-    render_time(w, "watermark", j->totals.watermark);
+    jw_kv_i64(w, "watermark", j->totals.watermark);
     jw_name(w, "stages");
     jw_array(w);
     for (int i = 0; j->shape && i < j->shape->nstages; i++) render_stage(w, c, j, i);

@@ -246,7 +246,8 @@ def files_named(node, pattern):
 
 
 def corrupted(name, choose, base):
-    """Kills a whole cluster with state, damages the file that `choose` picks from the manifest's, starts it again."""
+    """Kills a whole cluster with state, damages the files that `choose` picks from the manifest's and all others of that kind, which an older epoch
+    may need, starts it again."""
     c = broker()
     with Cluster(name, broker=c) as t:
         args = ['--set', f'checkpoint.base.interval={"1s" if base else "1h"}']
@@ -271,11 +272,12 @@ def corrupted(name, choose, base):
         for p in ('coordinator', 'w1', 'w2'):
             t.procs[p].kill()
         before = sorted(t.dump(f'{name}-out'), key=str)  # partitions come in any order
-        hit = {os.stat(path).st_ino: path for f in named for path in glob.glob(os.path.join(t.dir, '**', os.path.basename(f)), recursive=True)}
+        kind = os.path.splitext(named[0])[1]
+        hit = {os.stat(path).st_ino: path for path in glob.glob(os.path.join(t.dir, '**', 'jobs', '**', '*' + kind), recursive=True)}
         for path in hit.values():  # local and stored names of one file are hard links
             corrupt(path)
-        if not hit:
-            raise Failure(f'none of {named[:3]} is on the disk')
+        if not {os.path.basename(f) for f in named} <= {os.path.basename(f) for f in hit.values()}:
+            raise Failure(f'some of {named[:3]} are not on the disk')
         t.coordinator(etcd=False)
         t.worker(1)
         t.worker(2)

@@ -20,6 +20,8 @@ static const struct {
      "streaming, batch (aggregates emit once, at the end), automatic (streaming unless all inputs end and a sink takes no updates)"},
     {"execution.checkpointing.interval", VALUE_DURATION, 1, 86400000, "100 ms", "time between epochs"},
     {"execution.checkpointing.timeout", VALUE_DURATION, 1, 86400000, "10 min", "an epoch that takes longer ends the attempt"},
+    {"execution.checkpointing.num-retained", VALUE_INT, 1, 10, "3",
+     "epochs that are kept restorable for the case that a file of the last is damaged, the last among them: 1 keeps no older one"},
     {"table.local-time-zone", VALUE_ZONE, 0, 0, "UTC", "session time zone"},
     {"table.exec.state.ttl", VALUE_DURATION, 0, INT64_MAX, "0 (for ever)", "state of a key that did not change for so long is dropped"},
     {"table.exec.source.idle-timeout", VALUE_DURATION, 0, INT64_MAX, "0 (off)", "a partition without rows for so long holds no time back"},

@@ -190,7 +190,7 @@ static err_t *collect(round_t *r, const item_t *i) {
     TRY(go_on(a));
     segment_visitor_t v = {.arg = r, .state = collect_state};
     if (i->changes) return collect_changes(r, i->fingerprint, i->slot, buf_slice(&i->bytes));
-    if (i->extent.path) return changelog_read_kept(a->conf.disk, a->conf.kept, &i->extent, a->conf.id.job, &v);
+    if (i->extent.path) return changelog_read_kept(a->conf.disk, a->conf.kept, &i->extent, a->conf.id.job, &v, NULL);
     return err_wrap(segment_visit(buf_slice(&i->bytes), a->conf.id.job, &v, NULL), "segment of epoch %" PRIu64, i->epoch);
 }
 

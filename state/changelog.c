@@ -92,7 +92,7 @@ job_id_t storage_path_job(const char *path, job_id_t job) {
     job_id_t origin = strtoull(path + 5, &at, 16);
     if (at != path + 21 || *at != '@' || !isxdigit((unsigned char)at[1])) return job;
     job_id_t owner = strtoull(at + 1, &end, 16);
-    return end == at + 17 && (*end == '.' || *end == '/') && owner == job ? origin : job; /* ".<leader>" */
+    return end == at + 17 && *end == '/' && owner == job ? origin : job;
 }
 
 static err_t *open_next(changelog_t *c) {
@@ -141,6 +141,7 @@ void changelog_set_file_bytes(changelog_t *c, uint64_t bytes) { c->file_bytes = 
 /* ---------------------------------------------------------------- read */
 typedef struct reading {
     disk_t *disk, *kept;
+    bool *own_wrong;   /* set when an own copy is there and not whole */
     const extent_t *extent;
     uint64_t at;       /* byte of the file */
     epoch_t last;      /* epoch read last */
@@ -178,6 +179,7 @@ static bool read_own(reading_t *r, job_id_t job, const segment_visitor_t *v, seg
     bool wanted = !e && (!v->want || v->want(v->arg, h->attempt, h->epoch));
     if (wanted) e = read_exactly(r, r->kept, r->at + SEGMENT_HEADER, h->stored_len);
     bool whole = !e && (!wanted || crc32c(0, r->buf.data, r->buf.len) == h->crc);
+    if (r->own_wrong && !whole && err_code(e) != ERR_NOT_FOUND) *r->own_wrong = true;
     err_free(e);
     return whole;
 }
@@ -198,13 +200,13 @@ static err_t *read_segment(reading_t *r, job_id_t job, const segment_visitor_t *
 }
 
 err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v) {
-    return changelog_read_kept(disk, NULL, extent, job, v);
+    return changelog_read_kept(disk, NULL, extent, job, v, NULL);
 }
 
-err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, job_id_t job, const segment_visitor_t *v) {
+err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, job_id_t job, const segment_visitor_t *v, bool *own_wrong) {
     if (extent->to < extent->from)
         return err_new(ERR_CORRUPT, "%s: extent from byte %" PRIu64 " to %" PRIu64, extent->path, extent->from, extent->to);
-    reading_t r = {.disk = disk, .kept = kept, .extent = extent, .at = extent->from, .buf = buf_make(SEGMENT_RAW_MAX + SEGMENT_HEADER)};
+    reading_t r = {.disk = disk, .kept = kept, .own_wrong = own_wrong, .extent = extent, .at = extent->from, .buf = buf_make(SEGMENT_RAW_MAX + SEGMENT_HEADER)};
     err_t *e = NULL;
     job = storage_path_job(extent->path, job);
     while (!e && r.at < extent->to) e = read_segment(&r, job, v);

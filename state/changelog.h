@@ -44,7 +44,7 @@ void changelog_set_file_bytes(changelog_t *c, uint64_t bytes); /* tests */
 char *storage_prefix(const changelog_id_t *id, const char *kind); /* malloc'ed */
 typedef struct storage_origin { uint64_t incarnation, leader; attempt_t attempt; slice_t worker; /* escaped, into the path */ } storage_origin_t;
 bool storage_path_parse(const char *path, storage_origin_t *ret); /* false: not such a path */
-/* The job whose id stands inside the file: `job`, but in a file that came with a savepoint, "jobs/<origin>@<job>[.<leader>]/..", the origin. */
+/* The job whose id stands inside the file: `job`, but in a file that came with a savepoint, "jobs/<origin>@<job>/..", the origin. */
 job_id_t storage_path_job(const char *path, job_id_t job);
 
 /* Reading. The visitor is called per record; an error from it stops. `crc` and lengths are verified: ERR_CORRUPT names file and byte. */
@@ -57,8 +57,9 @@ typedef struct segment_visitor {
     err_t *(*sink)(void *arg, uint64_t fingerprint, int op, int lane, uint64_t rows, slice_t segment);
 } segment_visitor_t;
 err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v);
-/* The same from the worker's own copy, segment by segment, where that is whole (state/kept.h; NULL: there is none). */
-err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, job_id_t job, const segment_visitor_t *v);
+/* The same from the worker's own copy, segment by segment, where that is whole (state/kept.h; NULL: there is none); sets *own_wrong when it is there
+ * and not whole. */
+err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, job_id_t job, const segment_visitor_t *v, bool *own_wrong);
 err_t *segment_visit(slice_t bytes, job_id_t job, const segment_visitor_t *v, size_t *ret_used); /* pure: one segment, for tests and fuzz */
 
 /* Writer's half of the kstate change format (state/kstate.c and tests). */

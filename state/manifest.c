@@ -39,6 +39,7 @@ void manifest_free(manifest_t *m) {
     free(m->lanes);
     free(m->extents);
     free(m->bases);
+    free(m->older);
     free(m->name);
     free(m);
 }
@@ -56,6 +57,7 @@ manifest_t *manifest_copy(const manifest_t *m) {
     c->name = m->name ? xstrdup(m->name) : NULL;
     c->stages = copy_array(m->stages, m->nstages, sizeof *m->stages);
     c->lanes = copy_array(m->lanes, m->nlanes, sizeof *m->lanes);
+    c->older = copy_array(m->older, m->nolder, sizeof *m->older);
     c->extents = copy_array(m->extents, m->nextents, sizeof *m->extents);
     for (int i = 0; i < m->nextents; i++) c->extents[i].path = xstrdup(m->extents[i].path);
     c->bases = m->nbases ? xcalloc((size_t)m->nbases, sizeof *c->bases) : NULL;
@@ -112,6 +114,20 @@ void manifest_set_base(manifest_t *m, const base_t *b) {
     }
     GROW(m->bases, m->nbases);
     base_copy(&m->bases[m->nbases++], b);
+}
+
+/* ---------------------------------------------------------------- older epochs */
+void manifest_add_older(manifest_t *m, const manifest_t *kept) {
+    GROW(m->older, m->nolder);
+    m->older[m->nolder++] = (older_t){kept->leader, kept->attempt, kept->epoch};
+}
+
+bool older_is(const older_t *o, const manifest_t *m) { return o->leader == m->leader && o->attempt == m->attempt && o->epoch == m->epoch; }
+
+void manifest_alone(manifest_t *m) {
+    free(TAKE(m->older));
+    m->nolder = 0;
+    m->fell.times = m->fell.from = m->fell.to = 0;
 }
 
 /* ---------------------------------------------------------------- trim */
@@ -259,7 +275,8 @@ void manifest_garbage(const manifest_t *old, const manifest_t *now, void (*fn)(v
     map_free(g.seen, NULL);
 }
 
-char *manifest_body_path(const manifest_t *m) {
-    return xprintf("jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job, m->incarnation, m->leader,
-                   m->attempt, m->epoch);
+static char *body_path(const manifest_t *m, uint64_t leader, attempt_t attempt, epoch_t epoch) {
+    return xprintf("jobs/%016" PRIx64 "/manifest/i%" PRIx64 ".l%" PRIx64 ".a%" PRIu64 ".e%" PRIu64 ".json", m->job, m->incarnation, leader, attempt, epoch);
 }
+char *manifest_body_path(const manifest_t *m) { return body_path(m, m->leader, m->attempt, m->epoch); }
+char *manifest_older_path(const manifest_t *m, int i) { return body_path(m, m->older[i].leader, m->older[i].attempt, m->older[i].epoch); }

@@ -46,6 +46,10 @@ typedef struct lane_pos {
     bool started;      /* the ledger is known to hold a record of this incarnation, its start record at least */
 } lane_pos_t;
 
+/* An epoch before this one, of the same incarnation, that is kept restorable: its manifest lies where manifest_body_path says, and what that
+ * names is not garbage. Which are kept, and when one is restored instead of this: coordinator/core/older.c. */
+typedef struct older { uint64_t leader; attempt_t attempt; epoch_t epoch; } older_t;
+
 typedef struct manifest {
     job_id_t job;
     char *name;
@@ -56,7 +60,6 @@ typedef struct manifest {
                               * lower bound (lane_new) only if lane_pos.published > started, and else only the start record's if
                               * lane_pos.started: without either the ledger rightly has no record of this incarnation */
     uint64_t origin;         /* incarnation that published up to `started`, or 0; what its ledger shows is not published again */
-    job_id_t family;         /* the job that the first savepoint was taken of, of all that led here; 0: it began from none */
     bool forced;             /* output up to `started` is published even where the ledger does not say that it was not: the operator's word */
     uint64_t plan_hash;
     int parallelism;
@@ -67,6 +70,8 @@ typedef struct manifest {
     int nlanes; lane_pos_t *lanes;
     int nextents; extent_t *extents; /* in replay order: attempts ascending, epochs ascending per file */
     int nbases; base_t *bases;
+    int nolder; older_t *older; /* newest first */
+    struct { uint64_t times; epoch_t from, to; } fell; /* how often a damaged file made the job go back; last from which epoch to which older one */
 } manifest_t;
 
 manifest_t *manifest_new(void);
@@ -75,6 +80,9 @@ void manifest_free(manifest_t *m);
 void manifest_print(buf_t *out, const manifest_t *m);           /* canonical JSON with checksum */
 err_t *manifest_parse(slice_t text, manifest_t **ret);          /* ERR_CORRUPT, ERR_VERSION */
 void manifest_add_extent(manifest_t *m, const extent_t *e);     /* coalesces */
+void manifest_add_older(manifest_t *m, const manifest_t *kept);
+bool older_is(const older_t *o, const manifest_t *m);
+void manifest_alone(manifest_t *m); /* forgets which older epochs are kept and how often it fell back: nobody's but the coordinator's affair */
 /* Replaces the base of the same maker (worker and attempt), or adds; an older one than is there is ignored. Copies. */
 void manifest_set_base(manifest_t *m, const base_t *b);
 void base_copy(base_t *to, const base_t *b);
@@ -95,5 +103,6 @@ lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool cr
 int64_t manifest_watermark(const manifest_t *m, int stage);
 /* "jobs/<job>/manifest/i<incarnation>.l<leader>.a<attempt>.e<epoch>.json": where its text lies in storage; malloc'ed. */
 char *manifest_body_path(const manifest_t *m);
+char *manifest_older_path(const manifest_t *m, int i);
 /* Paths that `old` names and `now` does not: what may be deleted once `now` is durable (hazards A14). */
 void manifest_garbage(const manifest_t *old, const manifest_t *now, void (*fn)(void *arg, const char *path), void *arg);

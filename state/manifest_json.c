@@ -106,6 +106,29 @@ static void print_files(json_writer_t *w, const manifest_t *m) {
     jw_end_array(w);
 }
 
+/* Told only when there is something to tell: so a manifest that keeps none is what earlier builds wrote and read. */
+static void print_older(json_writer_t *w, const manifest_t *m) {
+    if (m->nolder) {
+        jw_name(w, "older");
+        jw_array(w);
+        for (int i = 0; i < m->nolder; i++) {
+            jw_object(w);
+            jw_kv_u64(w, "leader", m->older[i].leader);
+            jw_kv_u64(w, "attempt", m->older[i].attempt);
+            jw_kv_u64(w, "epoch", m->older[i].epoch);
+            jw_end_object(w);
+        }
+        jw_end_array(w);
+    }
+    if (!m->fell.times) return;
+    jw_name(w, "fell_back");
+    jw_object(w);
+    jw_kv_u64(w, "times", m->fell.times);
+    jw_kv_u64(w, "from", m->fell.from);
+    jw_kv_u64(w, "to", m->fell.to);
+    jw_end_object(w);
+}
+
 void manifest_print(buf_t *out, const manifest_t *m) {
     size_t begin = out->len;
     json_writer_t w = json_writer(out);
@@ -120,7 +143,6 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     jw_kv_u64(&w, "previous", m->previous);
     jw_kv_u64(&w, "started", m->started);
     if (m->origin) kv_hex(&w, "origin", m->origin);
-    if (m->family) kv_hex(&w, "family", m->family);
     if (m->forced) jw_kv_bool(&w, "forced", true);
     kv_hex(&w, "plan_hash", m->plan_hash);
     jw_kv_i64(&w, "parallelism", m->parallelism);
@@ -129,6 +151,7 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     print_sources(&w, m);
     print_stages_lanes(&w, m);
     print_files(&w, m);
+    print_older(&w, m);
     uint32_t crc = out->overflow ? 0 : crc32c(0, out->data + begin, out->len - begin);
     char text[9];
     snprintf(text, sizeof text, "%08" PRIx32, crc);
@@ -271,6 +294,20 @@ static void parse_bases(fields_t *f, const json_t *o, manifest_t *m) {
     }
 }
 
+static void parse_older(fields_t *f, const json_t *o, manifest_t *m) {
+    const json_t *a = json_get(o, "older") ? f_array(f, o, "older") : NULL;
+    if (a) m->older = xcalloc((size_t)a->n + 1, sizeof *m->older);
+    for (; a && m->nolder < a->n && !f->bad; m->nolder++) {
+        const json_t *x = a->items[m->nolder];
+        m->older[m->nolder] = (older_t){f_u64(f, x, "leader"), f_u64(f, x, "attempt"), f_u64(f, x, "epoch")};
+    }
+    const json_t *fell = json_get(o, "fell_back");
+    if (!fell) return;
+    m->fell.times = f_u64(f, fell, "times");
+    m->fell.from = f_u64(f, fell, "from");
+    m->fell.to = f_u64(f, fell, "to");
+}
+
 static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     m->job = f_hex(f, o, "job");
     m->name = f_str(f, o, "name");
@@ -281,7 +318,6 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     m->previous = f_u64(f, o, "previous");
     m->started = f_u64(f, o, "started");
     m->origin = json_get(o, "origin") ? f_hex(f, o, "origin") : 0;
-    m->family = json_get(o, "family") ? f_hex(f, o, "family") : 0;
     m->forced = json_get(o, "forced") && f_bool(f, o, "forced");
     m->plan_hash = f_hex(f, o, "plan_hash");
     m->parallelism = f_int(f, o, "parallelism");
@@ -291,6 +327,7 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     parse_stages_lanes(f, o, m);
     parse_extents(f, o, m);
     parse_bases(f, o, m);
+    parse_older(f, o, m);
 }
 
 static err_t *check_canonical(const manifest_t *m, slice_t text) {

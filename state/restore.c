@@ -29,6 +29,8 @@ struct restore {
     op_bytes_t *ops;
     int nops;
     uint64_t bytes, fetched;
+    bool damaged, theirs; /* a file was not what the manifest says; an error came from whom its records went to */
+    char *own_wrong;      /* the first own copy that was not whole */
     /* while replaying */
     applier_t *applier;
     const restore_sink_t *sink;
@@ -72,11 +74,28 @@ void restore_free(restore_t *r) {
     free(r->ops);
     free(r->wanted);
     buf_free(&r->filtered);
+    free(r->own_wrong);
     free(r);
 }
 
 uint64_t restore_bytes(const restore_t *r) { return r->bytes; }
 uint64_t restore_fetched(const restore_t *r) { return r->fetched; }
+bool restore_damaged(const restore_t *r) { return r->damaged; }
+const char *restore_own_wrong(const restore_t *r) { return r->own_wrong; }
+
+/* What came of reading something the manifest names. */
+static err_t *was_read(restore_t *r, err_t *e) {
+    err_code_t code = err_code(e);
+    if (!r->theirs && (code == ERR_CORRUPT || code == ERR_NOT_FOUND)) r->damaged = true;
+    return e;
+}
+static err_t *theirs(restore_t *r, err_t *e) {
+    if (e) r->theirs = true;
+    return e;
+}
+static void own_is_wrong(restore_t *r, const char *path) {
+    if (!r->own_wrong) r->own_wrong = xstrdup(path);
+}
 
 static err_t *go_on(const restore_t *r) {
     bool stop = r->conf.cancel && atomic_load(r->conf.cancel);
@@ -93,8 +112,9 @@ static err_t *choose(restore_t *r, int at) {
     base_meta_t m;
     err_t *own = r->conf.kept ? base_meta_read(r->conf.kept, r->conf.manifest->job, b, &m) : NULL;
     bool ask = own || !r->conf.kept;
+    if (own && err_code(own) != ERR_NOT_FOUND) own_is_wrong(r, b->nfiles ? b->files[0].path : b->worker);
     err_free(own);
-    if (ask) TRY(base_meta_read(r->conf.disk, r->conf.manifest->job, b, &m));
+    if (ask) TRY(was_read(r, base_meta_read(r->conf.disk, r->conf.manifest->job, b, &m)));
     for (int i = 0; i < m.nranges; i++) {
         wanted_t *w = find_wanted(r, m.ranges[i].fingerprint);
         for (int kg = m.ranges[i].kg_lo; w && kg < m.ranges[i].kg_hi; kg++) {
@@ -127,6 +147,7 @@ static err_t *fetch(restore_t *r, base_db_t *db, const base_file_t *f, const cha
     if (!r->conf.kept) return db->fetch(db, r->conf.disk, f, dir);
     err_t *e = db->fetch(db, r->conf.kept, f, dir);
     if (!e) return NULL;
+    if (err_code(e) != ERR_NOT_FOUND) own_is_wrong(r, f->path);
     err_free(e);
     TRY(db->fetch(db, r->conf.disk, f, dir));
     AUTO(auto_free) char *local = xprintf("%s/%s", dir, f->name);
@@ -150,7 +171,7 @@ static err_t *load_base(restore_t *r, int at) {
         if (strcmp(b->files[i].name, BASE_META_NAME) != 0) e = fetch(r, db, &b->files[i], dir);
     if (!e) e = load_runs(r, db, at, dir);
     db->discard(db, dir);
-    return err_wrap(e, "base of worker '%s', epoch %" PRIu64, b->worker, b->epoch);
+    return err_wrap(was_read(r, e), "base of worker '%s', epoch %" PRIu64, b->worker, b->epoch);
 }
 
 err_t *restore_bases(restore_t *r) {
@@ -277,9 +298,9 @@ static err_t *replay_state(void *arg, uint64_t fingerprint, int op, int slot, sl
     TRY(filter(r, w, bytes));
     if (r->filtered.len == 0) return NULL;
     if (r->sink->state) TRY(tell_task(r, r->stage, r->subtask));
-    if (r->sink->state && !r->spilled) TRY(r->sink->state(r->sink->arg, fingerprint, op, slot, buf_slice(&r->filtered)));
+    if (r->sink->state && !r->spilled) TRY(theirs(r, r->sink->state(r->sink->arg, fingerprint, op, slot, buf_slice(&r->filtered))));
     if (r->applier) applier_add_changes(r->applier, r->epoch, fingerprint, slot, buf_slice(&r->filtered));
-    return make_room(r);
+    return theirs(r, make_room(r));
 }
 
 static epoch_t lane_published_epoch(const manifest_t *m, uint64_t fingerprint, int lane) {
@@ -292,7 +313,7 @@ static err_t *replay_sink(void *arg, uint64_t fingerprint, int op, int lane, uin
     restore_t *r = arg;
     if (!r->sink->sink || r->epoch <= lane_published_epoch(r->conf.manifest, fingerprint, lane)) return NULL;
     TRY(tell_task(r, r->stage, r->subtask));
-    return r->sink->sink(r->sink->arg, fingerprint, op, lane, r->epoch, rows, segment);
+    return theirs(r, r->sink->sink(r->sink->arg, fingerprint, op, lane, r->epoch, rows, segment));
 }
 
 /* No extent of the same file name's writer reaches further. */
@@ -324,7 +345,10 @@ static err_t *replay_extent(restore_t *r, const extent_t *x) {
     segment_visitor_t v = {.arg = r, .want = replay_want, .begin = replay_begin, .task = replay_task, .state = replay_state,
                            .sink = replay_sink};
     r->bytes += x->to - x->from;
-    return changelog_read_kept(r->conf.disk, r->conf.kept, x, m->job, &v);
+    bool own_wrong = false;
+    err_t *e = was_read(r, changelog_read_kept(r->conf.disk, r->conf.kept, x, m->job, &v, &own_wrong));
+    if (own_wrong) own_is_wrong(r, x->path);
+    return e;
 }
 
 err_t *restore_replay(restore_t *r, applier_t *applier, const restore_sink_t *sink) {

@@ -35,6 +35,7 @@ typedef struct run { /* a job's attempt on this worker */
     int64_t retry_delay_ms;
     char *waiting;
     ctl_msg_t *failed;     /* FAILED as sent */
+    bool damaged;          /* it says that a file is damaged */
     ctl_msg_t *next;       /* a newer DEPLOY that waits for the teardown */
     bool stop_asked, forget;
     attempt_t stop_attempt;
@@ -161,6 +162,7 @@ static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int s
     run_set_state(r, RUN_FAILED);
     r->retry_at_ms = INT64_MAX; /* nothing is tried again: a time in the past would wake the loop for ever */
     r->failed = message(a, CTL_FAILED, r);
+    r->failed->flags = r->damaged ? FAILED_DAMAGED : 0;
     r->failed->error = e;
     r->failed->failed.stage = stage;
     r->failed->failed.subtask = subtask;
@@ -564,6 +566,7 @@ static void on_based(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *o
 static void on_built(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *out) {
     if (r->state != RUN_BUILDING) return;
     if (ev->error) {
+        r->damaged = ev->damaged;
         run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where);
         return;
     }

@@ -39,6 +39,7 @@ typedef struct agent_event {
     base_t *base;        /* BASED */
     int stage, subtask;  /* FAILED, ENDED; stage -1: no task */
     const char *where;   /* FAILED: culprit or NULL; borrowed */
+    bool damaged;        /* BUILT with an error: a file that the manifest names is missing, torn or wrong */
     uint64_t fingerprint;
     int lane;
     bool started;

@@ -120,6 +120,9 @@ err_t *runtime_restore(runtime_t *rt) {
     }
     if (!e) log_line(LOG_INFO, "attempt restored", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " epoch=%" PRIu64 " changelog_bytes=%" PRIu64
                      " fetched_bytes=%" PRIu64, w->conf.name, rt->job, rt->attempt, rt->deploy->deploy.manifest->epoch, restore_bytes(r), restore_fetched(r));
+    if (restore_own_wrong(r)) log_line(LOG_WARN, "an own copy is damaged, storage was read", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " file=%s", w->conf.name, rt->job,
+                                       rt->attempt, restore_own_wrong(r));
+    rt->damaged = e && restore_damaged(r);
     restore_free(r);
     return e;
 }

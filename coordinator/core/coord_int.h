@@ -5,6 +5,7 @@
 #include "engine/channel.h"
 
 #define EPOCHS_IN_FLIGHT_MAX 4
+#define OLDER_MAX 9 /* execution.checkpointing.num-retained is at most one more */
 #define EPOCHS_KEPT 16 /* finished epochs remembered for people */
 
 /* ---- workers */
@@ -51,6 +52,11 @@ typedef struct epochs {
     bool final_injected;   /* nothing may be injected any more in this incarnation */
     int64_t base_ms;       /* last base requested */
     manifest_t *last;      /* durable; NULL before the first */
+    int nolder; manifest_t *older[OLDER_MAX]; /* kept restorable: those `last` names and that could be read; older.c */
+    bool going_back;       /* the next attempt restores `back_to`, chosen when `back_from` was the last; no longer than that: else `last` is tried first */
+    epoch_t back_to, back_from;
+    err_t *damage;         /* what of `last` is damaged, while older ones are tried */
+    manifest_t *back;      /* of this attempt: restored instead of `last`, not durable yet */
     manifest_t *pending;   /* of the put under way */
     put_state_t put;
     int64_t put_retry_ms, put_delay_ms;
@@ -122,6 +128,7 @@ typedef struct job {
     int failures;          /* attempts in a row without a complete epoch */
     int64_t running_ms;    /* since when this attempt runs; 0 not yet */
     int64_t restart_ms;    /* not before */
+    uint64_t restarts;
     err_t *last_error;     /* of the last attempt that ended */
     struct { uint64_t in, out, late, bad, stale, dropped; int64_t watermark; } totals; /* of this attempt, as last reported; stay when it has ended */
     int64_t outage_began_ms, outage_ms; /* from the loss to RUNNING again */
@@ -233,6 +240,19 @@ bool manifest_names(const manifest_t *m, const char *path); /* m may be NULL */
 void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now);
 void garbage_unpin(coord_t *c, job_t *j);
 
+/* older.c */
+void older_next(const job_t *j, manifest_t *m); /* m: the next manifest, all but which older ones are kept */
+/* `now` (taken; or NULL) is the last durable one, and what it and the older ones it keeps name no more is deleted. given: older ones as the
+ * store has them; taken, the array is the caller's. */
+void older_advance(coord_t *c, job_t *j, manifest_t *now, int ngiven, manifest_t **given);
+void older_forget(coord_t *c, job_t *j, const manifest_t *now); /* c NULL: frees only */
+bool older_names(const job_t *j, const char *path);
+const manifest_t *older_restored(const job_t *j);            /* what this attempt begins from */
+err_t *older_damaged(coord_t *c, job_t *j, err_t *why);      /* takes why; NULL: the attempt ends, and the next tries an older epoch */
+void older_calm(job_t *j);                                   /* nothing is known to be damaged any more */
+void older_prepare(coord_t *c, job_t *j);                    /* raised: what is restored is settled */
+bool older_put(coord_t *c, job_t *j);                        /* all restored; true: wait for its manifest */
+
 /* orphans.c */
 void orphans_serve(coord_t *c, job_t *j);
 void orphans_found(coord_t *c, job_t *j, coord_event_t *e);
@@ -258,10 +278,6 @@ void client_serve(coord_t *c, job_t *j);
 job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **reterr);
 err_t *client_name_taken(const coord_t *c, const char *name, const job_t *except);
 
-/* owner.c */
-void owner_take(job_t *j, const job_shape_t *shape, const manifest_t *from /* or NULL */); /* where it publishes, into the record */
-err_t *owner_refused(const coord_t *c, const job_t *j, const manifest_t *from); /* a live job publishes what it would; NULL: none does */
-
 /* savepoint.c */
 void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
 void savepoint_serve(coord_t *c, job_t *j);
@@ -270,8 +286,9 @@ void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is g
 void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */
 
 /* ended.c */
+/* A live job publishes with a ledger of this one's; NULL: none does. */
+err_t *job_ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape);
 bool ended_holds_state(const job_t *j); /* it is over, and its own files are the only copy of a state that somebody may still want */
-void ended_release(coord_t *c, const job_t *j); /* workers forget it: nothing of it begins again */
 void ended_serve(coord_t *c, job_t *j);
 void ended_raised(coord_t *c, job_t *j, coord_event_t *e);
 void ended_forget(coord_t *c, job_t *j, call_id_t call, int64_t wait_ms);

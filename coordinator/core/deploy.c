@@ -108,7 +108,7 @@ static void places_clear(split_place_t *p, int n) {
 }
 
 static void deploy_splits(job_t *j, ctl_deploy_t *d) {
-    const manifest_t *m = j->ep.last;
+    const manifest_t *m = older_restored(j);
     int total = 0;
     for (int i = 0; i < m->nsources; i++) total += m->sources[i].splits.n;
     d->splits = xcalloc((size_t)total + 1, sizeof *d->splits);
@@ -161,8 +161,9 @@ void deploy_send(coord_t *c, job_t *j) {
     d->spec = job_spec_copy(&j->record->spec);
     d->plan_hash = j->shape->plan_hash;
     d->parallelism = j->shape->parallelism;
-    d->manifest = manifest_copy(j->ep.last);
-    d->lanes_only = j->lanes_only = j->ep.last->final;
+    d->manifest = manifest_copy(older_restored(j));
+    manifest_alone(d->manifest);
+    d->lanes_only = j->lanes_only = d->manifest->final;
     d->workers = xcalloc((size_t)j->nworkers, sizeof *d->workers);
     for (int i = 0; i < j->nworkers; i++) {
         const member_t *member = member_by_id(c, j->workers[i].member);
@@ -170,7 +171,7 @@ void deploy_send(coord_t *c, job_t *j) {
     }
     deploy_tasks(j, d);
     deploy_splits(j, d);
-    m->epoch = j->ep.last->epoch;
+    m->epoch = d->manifest->epoch;
     for (int i = 0; i < j->nworkers; i++) job_send(c, j, &j->workers[i], ctl_copy(m));
     ctl_free(m);
     j->deploy_ms = c->now_ms;

@@ -12,8 +12,8 @@
  *   7. Nothing is injected while nothing happened (B15), nor while more than `unpublished_max` bytes wait for lanes (B1).
  *   8. BASE_ACCEPTED(e) is sent only after a durable manifest names that base; an extent is dropped only by manifest_trim, when
  *      the bases cover it and every lane has published it.
- *   9. A file is deleted only because a durable manifest named it and the next durable one does not (A14), and not while
- *      a savepoint's copy has it pinned (A7).
+ *   9. A file is deleted only because a durable manifest named it and the next durable one does not (A14), nor an older one that is kept
+ *      (older.c), and not while a savepoint's copy has it pinned (A7).
  *  10. What an attempt did not complete is forgotten with it; the truth is what the next attempt's transaction returns (A3).
  *
  * An epoch:    inject -> acks gather -> all in -> (it is the oldest) PUT -> durable -> COMPLETE
@@ -42,6 +42,9 @@ void epoch_free(job_t *j) {
     epochs_t *ep = &j->ep;
     runs_clear(j);
     manifest_free(ep->last);
+    older_forget(NULL, j, NULL);
+    manifest_free(ep->back);
+    older_calm(j);
     manifest_free(ep->pending);
     for (int i = 0; i < ep->nlanes; i++) free(ep->lanes[i].rows);
     free(ep->lanes);
@@ -55,6 +58,8 @@ void epoch_end_attempt(job_t *j) {
         ep->put = PUT_NONE;
         manifest_free(TAKE(ep->pending));
     }
+    manifest_free(TAKE(ep->back));
+    ep->going_back = false;
     ep->base_epoch = 0;
     set_text(&ep->held, NULL);
 }
@@ -260,13 +265,10 @@ static void remember(coord_t *c, job_t *j, const epoch_run_t *r) {
 /* The epoch happened. */
 static void complete(coord_t *c, job_t *j) {
     epochs_t *ep = &j->ep;
-    manifest_t *old = TAKE(ep->last);
-    epoch_set_last(j, TAKE(ep->pending));
+    older_advance(c, j, TAKE(ep->pending), 0, NULL);
     set_text(&j->waiting, NULL);
     ep->put_delay_ms = PUT_RETRY_MS;
-    if (old) garbage_between(c, j, old, ep->last);
-    manifest_free(old);
-    if (ep->n == 0) { /* the first manifest: nobody runs yet; that of a savepoint has an epoch of its own */
+    if (ep->n == 0) { /* the first manifest, or an older epoch's: nobody runs yet; that of a savepoint has an epoch of its own */
         ep->next = MAX(ep->next, ep->last->epoch + 1);
         ep->final_injected = ep->last->final;
         return;
@@ -290,7 +292,7 @@ void epoch_manifest_stored(coord_t *c, job_t *j, coord_event_t *e) {
         ep->pending->attempt != e->manifest_stored.attempt)
         return;
     bool first = !epoch_of_us(j) && (j->state == JOB_RESOLVING || j->state == JOB_RESTARTING) && j->raised;
-    bool live = !j->closing && (first || j->state == JOB_RUNNING || j->state == JOB_STOPPING);
+    bool live = !j->closing && (first || j->state == JOB_DEPLOYING || j->state == JOB_RUNNING || j->state == JOB_STOPPING);
     ep->put = PUT_NONE;
     if (!live) { /* the attempt has ended: the next one's transaction tells what happened (invariant 10) */
         manifest_free(TAKE(ep->pending));

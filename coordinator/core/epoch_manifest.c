@@ -14,6 +14,7 @@ static void add_lanes(manifest_t *m, const job_shape_t *s) {
  * another one (`--new-ledger`) it is published here. */
 static manifest_t *from_savepoint(const job_t *j) {
     manifest_t *m = manifest_copy(j->from);
+    manifest_alone(m);
     m->final = false;
     m->previous = m->epoch;
     m->started = m->epoch;
@@ -27,6 +28,7 @@ static manifest_t *from_savepoint(const job_t *j) {
  * STOPPED and is resumed: nothing is owed, and the end was none. An epoch of its own, without content: what is durable is never written twice. */
 manifest_t *manifest_reborn(job_t *j, uint64_t leader) {
     manifest_t *m = manifest_copy(j->ep.last);
+    manifest_alone(m);
     m->origin = m->incarnation;
     m->forced = j->record->forced;
     m->final &= !j->record->reopened;
@@ -56,7 +58,6 @@ manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr) {
     m->job = j->id;
     free(m->name);
     m->name = xstrdup(j->record->spec.name);
-    m->family = j->from ? j->record->family : 0;
     m->incarnation = j->record->incarnation;
     m->leader = leader;
     m->attempt = j->attempt;
@@ -154,6 +155,7 @@ manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leade
     for (int w = 0; w < j->nworkers; w++)
         if (j->workers[w].base_offered) manifest_set_base(m, &j->workers[w].base);
     manifest_trim(m);
+    older_next(j, m);
     return m;
 }
 
@@ -180,6 +182,7 @@ static void delete_path(garbage_t *g, char *path) {
 
 static void garbage_found(void *arg, const char *path) {
     garbage_t *g = arg;
+    if (older_names(g->j, path)) return;
     if (manifest_names(g->pin, path)) {
         g->j->deferred = xrealloc(g->j->deferred, (size_t)(g->j->ndeferred + 1) * sizeof(char *));
         g->j->deferred[g->j->ndeferred++] = xstrdup(path);
@@ -197,7 +200,7 @@ void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest
 void garbage_unpin(coord_t *c, job_t *j) {
     garbage_t g = {c, j, NULL, NULL};
     for (int i = 0; i < j->ndeferred; i++) {
-        if (!j->swept && manifest_names(j->ep.last, j->deferred[i])) free(j->deferred[i]);
+        if (!j->swept && (manifest_names(j->ep.last, j->deferred[i]) || older_names(j, j->deferred[i]))) free(j->deferred[i]);
         else delete_path(&g, j->deferred[i]);
     }
     j->ndeferred = 0;

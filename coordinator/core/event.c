@@ -4,7 +4,7 @@
 /* ---- shape */
 job_settings_t job_settings_default(void) {
     return (job_settings_t){.interval_ms = 100, .epoch_timeout_ms = 600000, .base_interval_ms = 30000, .discovery_interval_ms = 30000,
-                            .restart_delay_ms = 1000, .restart_delay_max_ms = 60000, .restart_max = 10,
+                            .restart_delay_ms = 1000, .restart_delay_max_ms = 60000, .restart_max = 10, .retained = 3,
                             .unpublished_max = (uint64_t)1 << 30};
 }
 
@@ -72,7 +72,11 @@ void coord_event_done(coord_event_t *e) {
         job_shape_free(e->resolved.shape);
         manifest_free(e->resolved.from);
         break;
-    case EV_RAISED: manifest_free(e->raised.last); break;
+    case EV_RAISED:
+        manifest_free(e->raised.last);
+        for (int i = 0; i < e->raised.nolder; i++) manifest_free(e->raised.older[i]);
+        free(e->raised.older);
+        break;
     case EV_SPLITS_FOUND:
         for (int i = 0; i < e->splits_found.n; i++) free(e->splits_found.items[i].split.id);
         free(e->splits_found.items);

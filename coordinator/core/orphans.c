@@ -4,7 +4,7 @@
  *   1. its name says an attempt lower than ours, and the store, asked after the listing, says that ours is still the job's attempt and we lead.
  *      An attempt that was raised ends those before it: manifests of theirs are refused (A3), so what the last manifest does not name of them
  *      now, none will. Files of our own attempt may be acked in an epoch under way; those of a later leader's attempt too.
- *   2. the last durable manifest does not name it, nor is it that manifest's body,
+ *   2. the last durable manifest does not name it, nor an older one that is kept, nor is it their body,
  *   3. nor does a savepoint that is being copied (A7),
  *   4. it has not been written to for `orphan_age_ms`: a worker that was given up but not fenced yet may be writing; whatever else we
  *      have overlooked has that long to come to light.
@@ -28,7 +28,7 @@ void orphans_forget(job_t *j) {
 static bool is_orphan(const job_t *j, const char *path) {
     storage_origin_t o;
     if (!storage_path_parse(path, &o) || o.attempt >= j->attempt) return false;
-    if (manifest_names(j->ep.last, path) || manifest_names(j->saving, path)) return false;
+    if (manifest_names(j->ep.last, path) || older_names(j, path) || manifest_names(j->saving, path)) return false;
     AUTO(auto_free) char *body = manifest_body_path(j->ep.last);
     return strcmp(path, body) != 0 && (!j->old_last || strcmp(path, j->old_last) != 0);
 }

@@ -5,7 +5,7 @@
  *   2. The outcome of a manifest that was under way becomes known, or at least its transaction is over (A3).
  *   3. The transaction that raises the attempt returns the last manifest. Recovery believes this answer only, never
  *      memory: a manifest that landed after we looked is in it, and one that has not landed yet can not land any more.
- *   4. Placement, DEPLOY, START.
+ *   4. Placement, DEPLOY, START. (A damaged file of the last epoch: older.c.)
  *
  * Delay: none after the first failure, then doubling; forgotten after a complete epoch or a quiet minute. An error that
  * is deterministic ends the job at once, too many attempts without a complete epoch end it too (B13). */
@@ -64,7 +64,7 @@ void restart_begin(coord_t *c, job_t *j, err_t *cause) {
     }
     err_free(j->last_error);
     j->last_error = cause;
-    j->record->restarts++;
+    j->restarts++;
     j->restart_ms = c->now_ms + delay_ms(j);
     if (!j->outage_began_ms) j->outage_began_ms = MAX(c->now_ms, 1);
     job_set_state(c, j, JOB_RESTARTING);
@@ -79,7 +79,6 @@ void restart_completed(coord_t *c, job_t *j) { j->failures = 0; }
 void restart_running(coord_t *c, job_t *j) {
     j->running_ms = MAX(c->now_ms, 1);
     if (j->outage_began_ms) j->outage_ms = c->now_ms - j->outage_began_ms;
-    if (j->attempt > 1) job_changed(j); /* so many restarts */
     j->outage_began_ms = 0;
 }
 
@@ -109,13 +108,10 @@ void restart_raised(coord_t *c, job_t *j, coord_event_t *e) {
         return;
     }
     ASSERT(e->raised.attempt > j->attempt);
-    manifest_t *known = j->ep.last ? manifest_copy(j->ep.last) : NULL;
     j->raised = true;
     j->attempt = e->raised.attempt;
-    epoch_set_last(j, TAKE(e->raised.last));
+    older_advance(c, j, TAKE(e->raised.last), e->raised.nolder, e->raised.older);
     epoch_begin_attempt(c, j, e->raised.floor);
-    if (known && j->ep.last && known->epoch < j->ep.last->epoch) garbage_between(c, j, known, j->ep.last);
-    manifest_free(known);
 }
 
 static void resolve(coord_t *c, job_t *j, bool enumerate) {
@@ -125,7 +121,6 @@ static void resolve(coord_t *c, job_t *j, bool enumerate) {
     a->job = j->id;
     a->resolve.spec = job_spec_copy(&j->record->spec);
     a->resolve.from = enumerate && j->record->from ? xstrdup(j->record->from) : NULL;
-    if (a->resolve.from) set_text(&j->waiting, xprintf("savepoint %s to be copied into checkpoint storage", a->resolve.from));
     a->resolve.enumerate = enumerate;
 }
 
@@ -178,6 +173,7 @@ void restart_serve(coord_t *c, job_t *j) {
         job_workers_clear(j);
     }
     if (restart_prepare(c, j)) {
+        older_prepare(c, j);
         j->stop_ms = 0;
         job_set_state(c, j, JOB_WAITING);
     }

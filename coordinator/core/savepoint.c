@@ -20,6 +20,7 @@ void savepoint_begin(coord_t *c, job_t *j) {
     ASSERT(!j->saving && j->ep.last);
     j->ep.want_savepoint = false;
     j->saving = manifest_copy(j->ep.last);
+    manifest_alone(j->saving);
     j->saving_ms = c->now_ms;
     j->save_sent = false;
     j->saving_stop = j->closing;

@@ -23,8 +23,6 @@ typedef struct story_worker {
     bool busy, ended;
     uint64_t rows;        /* per epoch */
     uint64_t pending_bytes;
-    const int64_t *watermarks; /* what its tasks report, one each */
-    int nwatermarks;
     bool lanes;           /* reports lanes */
     bool publishes;       /* answers COMPLETE with PUBLISHED for lane 0 and 1 */
     job_id_t job;         /* as deployed */
@@ -55,6 +53,7 @@ typedef struct story {
     attempt_t attempt;
     epoch_t floor;
     manifest_t *stored;
+    int nbodies; manifest_t *bodies[256]; /* all that were stored before, as the storage would have them */
     bool hold_put, hold_raise, hold_job, hold_resolve, hold_save;
     store_outcome_t put_outcome; /* of the next puts; STORE_OK by default */
     manifest_t *held_put;
@@ -162,6 +161,14 @@ __attribute__((unused)) static void failed(story_t *s, story_worker_t *w, err_t 
     m->failed.where = where ? xstrdup(where) : NULL;
     say(s, w, m);
 }
+/* A file of what was deployed is not whole here. */
+__attribute__((unused)) static void damaged(story_t *s, story_worker_t *w, const char *file) {
+    ctl_msg_t *m = of_job(w, CTL_FAILED, 0);
+    m->flags = FAILED_DAMAGED;
+    m->error = err_new(ERR_CORRUPT, "%s: wrong checksum", file);
+    m->failed.stage = -1;
+    say(s, w, m);
+}
 __attribute__((unused)) static void ended(story_t *s, story_worker_t *w) {
     w->ended = true;
     say(s, w, of_job(w, CTL_ENDED, 0));
@@ -173,9 +180,6 @@ static void beat(story_t *s, story_worker_t *w) {
         m->heartbeat.jobs = xcalloc(1, sizeof(job_report_t));
         job_report_t *r = m->heartbeat.jobs;
         *r = (job_report_t){.job = w->job, .attempt = w->attempt, .busy = w->busy};
-        r->ntasks = w->nwatermarks;
-        r->tasks = xcalloc((size_t)w->nwatermarks + 1, sizeof *r->tasks);
-        for (int i = 0; i < w->nwatermarks; i++) r->tasks[i] = (task_report_t){.subtask = i, .watermark = w->watermarks[i]};
         if (w->lanes) {
             r->nlanes = 1;
             r->lanes = xcalloc(1, sizeof(lane_report_t));
@@ -233,6 +237,11 @@ static void answer_put(story_t *s, manifest_t *m, store_outcome_t outcome) {
     story_line(s, "store > manifest %" PRIu64 " %s", m->epoch,
                outcome == STORE_OK ? "durable" : outcome == STORE_UNKNOWN ? "unknown" : outcome == STORE_FAILED ? "failed" : "refused");
     if (outcome == STORE_OK) {
+        if (s->nbodies == (int)ARRAY_LEN(s->bodies)) {
+            manifest_free(s->bodies[0]);
+            memmove(s->bodies, s->bodies + 1, sizeof s->bodies[0] * (size_t)--s->nbodies);
+        }
+        s->bodies[s->nbodies++] = manifest_copy(m);
         manifest_free(s->stored);
         s->stored = m;
     } else {
@@ -258,6 +267,13 @@ static void answer_raise(story_t *s, job_id_t job, attempt_t above) {
     e.raised.attempt = s->attempt;
     e.raised.floor = s->floor;
     e.raised.last = s->stored ? manifest_copy(s->stored) : NULL;
+    e.raised.older = xcalloc(16, sizeof(manifest_t *));
+    for (int i = 0; s->stored && i < s->stored->nolder; i++)
+        for (int k = 0; k < s->nbodies; k++)
+            if (older_is(&s->stored->older[i], s->bodies[k])) {
+                e.raised.older[e.raised.nolder++] = manifest_copy(s->bodies[k]);
+                break;
+            }
     if (s->stored) story_line(s, "store > attempt %" PRIu64 " last %" PRIu64, s->attempt, s->stored->epoch);
     else story_line(s, "store > attempt %" PRIu64 " last none", s->attempt);
     story_step(s, &e);
@@ -498,6 +514,7 @@ static void story_free(story_t *s) {
     err_free(s->check_error);
     job_record_free(s->record);
     manifest_free(s->stored);
+    for (int i = 0; i < s->nbodies; i++) manifest_free(s->bodies[i]);
     manifest_free(s->held_put);
     manifest_free(s->from_manifest);
     manifest_free(s->saved);

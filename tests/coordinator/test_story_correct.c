@@ -689,6 +689,7 @@ END_TEST
 START_TEST(A14_files_go_by_the_difference_of_two_durable_manifests) {
     story_t *s = story_running();
     s->settings.base_interval_ms = 0;
+    s->settings.retained = the_job(s)->shape->settings.retained = 1; /* what older epochs need beside that: test_story_older.c */
     s->w[0].rows = s->w[1].rows = 5;
     pass(s, 200);
     die(s, &s->w[0]);

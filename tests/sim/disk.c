@@ -239,3 +239,13 @@ void disk_damage(disk_model_t *d, const char *path) {
     sfile_t *f = map_get_str(d->files, path);
     if (f && f->bytes.len) f->bytes.data[f->bytes.len / 2] ^= 0x55;
 }
+void disk_damage_at(disk_model_t *d, const damage_t *what) {
+    sfile_t *f = map_get_str(d->files, what->path);
+    if (!f) return;
+    if (what->how == DAMAGE_BIT && what->at < f->bytes.len) f->bytes.data[what->at] ^= 0x55;
+    if (what->how == DAMAGE_TORN) f->bytes.len = f->synced = MIN(f->bytes.len, (size_t)what->at);
+    if (what->how != DAMAGE_GONE) return;
+    map_del(d->files, slice_str(what->path));
+    f->unlinked = d->unlinked;
+    d->unlinked = f;
+}

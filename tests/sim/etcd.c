@@ -38,6 +38,7 @@ struct etcd {
     manifest_key_t last;
     char *last_path;
     manifest_t *manifest;
+    int nolder; manifest_t *older[16]; /* that it keeps */
     int64_t ready[SIM_COORDS]; /* requests of a process keep their order */
     int64_t slow_until, slow_us;
     etcd_loss_t lose;
@@ -113,6 +114,28 @@ static bool manifest_key_eq(const manifest_key_t *a, const manifest_key_t *b) {
     return a->leader == b->leader && a->attempt == b->attempt && a->epoch == b->epoch;
 }
 
+/* The older ones that the durable manifest keeps: their bodies must be there. */
+static void set_older(etcd_t *e) {
+    const manifest_t *m = e->manifest;
+    manifest_t *was[16] = {0};
+    int nwas = e->nolder;
+    for (int i = 0; i < nwas; i++) was[i] = e->older[i];
+    e->nolder = 0;
+    for (int i = 0; i < m->nolder; i++) {
+        manifest_t *found = NULL;
+        for (int k = 0; k < nwas && !found; k++)
+            if (was[k] && older_is(&m->older[i], was[k])) found = TAKE(was[k]);
+        AUTO(auto_free) char *path = manifest_older_path(m, i);
+        AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
+        err_t *err = disk_read_all(e->s->disk, path, &text);
+        if (!err && !found) err = manifest_parse(buf_slice(&text), &found);
+        if (err) sim_broken(e->s, "manifest %" PRIu64 " keeps one without a body: %s", m->epoch, err_text(err));
+        err_free(err);
+        if (found) e->older[e->nolder++] = found;
+    }
+    for (int k = 0; k < nwas; k++) manifest_free(was[k]);
+}
+
 static void set_manifest(etcd_t *e, ask_t *a) {
     sim_t *s = e->s;
     if (e->has_last && a->now.epoch <= e->last.epoch) sim_broken(s, "manifest %" PRIu64 " after %" PRIu64, a->now.epoch, e->last.epoch);
@@ -133,6 +156,7 @@ static void set_manifest(etcd_t *e, ask_t *a) {
     e->manifest = m;
     s->epochs += old != NULL;
     sim_log(s, "etcd: manifest %" PRIu64 " of attempt %" PRIu64 " is durable", m->epoch, m->attempt);
+    set_older(e);
     check_manifest_durable(s, old, m);
     manifest_free(old);
 }
@@ -290,6 +314,7 @@ void etcd_free(etcd_t *e) {
     }
     job_record_free(e->record);
     manifest_free(e->manifest);
+    for (int i = 0; i < e->nolder; i++) manifest_free(e->older[i]);
     free(e->last_path);
     free(e);
 }
@@ -317,6 +342,8 @@ void etcd_heal(etcd_t *e) {
 uint64_t etcd_leader(const etcd_t *e) { return e->s->now < e->lease_until ? e->leader : 0; }
 int etcd_leader_proc(const etcd_t *e) { return etcd_leader(e) ? e->leader_proc : -1; }
 const manifest_t *etcd_manifest(const etcd_t *e) { return e->manifest; }
+int etcd_nolder(const etcd_t *e) { return e->nolder; }
+const manifest_t *etcd_older(const etcd_t *e, int i) { return e->older[i]; }
 const char *etcd_manifest_path(const etcd_t *e) { return e->last_path; }
 const job_record_t *etcd_record(const etcd_t *e) { return e->record; }
 job_state_t etcd_job_state(const etcd_t *e) { return e->record ? e->record->state : JOB_SUBMITTED; }

@@ -225,6 +225,7 @@ void sim_free(sim_t *s) {
     etcd_free(s->etcd);
     disk_model_free(s->disk);
     sim_job_done(&s->job);
+    free(s->loose);
     buf_free(&s->text);
     free(s->broken);
     free(s);

@@ -88,6 +88,10 @@
     X(ROW_DISK_FULL, "disk full in an epoch")                                                                             \
     X(ROW_BASE_FAILED, "a base fails and is made again")                                                                  \
     X(ROW_LOST_WRITES, "machine dies: unsynced bytes are lost")                                                           \
+    X(ROW_FELL_BACK, "a damaged file: the job goes back to an older epoch")                                                \
+    X(ROW_LANES_BACK, "the same, of a job whose lanes had no rows since")                                                  \
+    X(ROW_C_BACK, "leader dies before the older epoch's manifest is durable")                                              \
+    X(ROW_DAMAGE_STOPS, "a damaged file: no older epoch may be restored")                                                  \
     X(ROW_DRAIN, "a worker drains and goes")                                                                              \
     X(ROW_STOP, "a client stops the job")                                                                                 \
     X(ROW_BASES_USED, "an attempt is restored from a base")
@@ -138,10 +142,15 @@ typedef struct mix {
     size_t txn_bytes;         /* a transaction carries at most so much: larger epochs go in parts; 0: as much as the real thing */
     int workers;
     epoch_t stop_after;       /* so many epochs; 0: the job runs to its end */
+    epoch_t damage_after;     /* so many epochs a file is damaged; 0: none */
     bool codec;               /* control messages pass through protobuf */
 } mix_t;
 
-typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_TWINS, JOB_KINDS } job_kind_t;
+/* The last one's output is at least once: it comes after those of which every story about lanes is true. */
+typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_TWINS, JOB_KINDS, JOB_LOOSE = JOB_KINDS } job_kind_t;
+typedef struct loose_row { int key; int64_t cnt, total; } loose_row_t;
+typedef enum damage_how { DAMAGE_BIT, DAMAGE_TORN, DAMAGE_GONE } damage_how_t;
+typedef struct damage { char path[256]; uint64_t at; damage_how_t how; } damage_t;
 typedef struct sim_job {
     job_kind_t kind;
     int64_t rows;         /* per partition */
@@ -181,6 +190,8 @@ struct sim {
     xchan_t *chans;
     uint64_t serial;
     sim_job_t job;
+    damage_t damage;
+    int nloose; loose_row_t *loose; /* what a JOB_LOOSE put out, in any order */
     /* what was seen */
     job_id_t job_id;
     uint64_t epochs;      /* manifests that became durable, but the first */
@@ -229,6 +240,7 @@ void sim_job_done(sim_job_t *j);
 job_spec_t sim_job_spec(const sim_job_t *j);
 err_t *sim_job_shape(sim_t *s, bool enumerate, job_shape_t **ret);
 extern const source_vtable_t *sim_find_source(const char *connector);
+extern const sink_vtable_t *sim_find_sink(const char *connector);
 char *sim_verify(sim_t *s); /* NULL, or what is wrong with the output; malloc'ed */
 
 /* ---- disk.c */
@@ -243,6 +255,7 @@ void disk_crashed(disk_model_t *d, proc_t *p, bool machine);
 bool disk_has(disk_model_t *d, const char *path, uint64_t bytes); /* exists with so many durable bytes */
 err_t *disk_read_all(disk_model_t *d, const char *path, buf_t *ret);
 void disk_damage(disk_model_t *d, const char *path); /* one byte of it turns */
+void disk_damage_at(disk_model_t *d, const damage_t *what);
 
 /* ---- etcd.c: leader key under a lease, job records, attempts, manifest pointers. Answers come as events of the asking process. */
 typedef struct etcd_answer {
@@ -269,6 +282,8 @@ void etcd_resign(etcd_t *e, proc_t *p, uint64_t leader);
 uint64_t etcd_leader(const etcd_t *e);
 int etcd_leader_proc(const etcd_t *e);
 const manifest_t *etcd_manifest(const etcd_t *e); /* the durable one, parsed; NULL none */
+int etcd_nolder(const etcd_t *e); /* older ones that it keeps */
+const manifest_t *etcd_older(const etcd_t *e, int i);
 const char *etcd_manifest_path(const etcd_t *e);
 job_state_t etcd_job_state(const etcd_t *e);
 const job_record_t *etcd_record(const etcd_t *e);
@@ -329,6 +344,12 @@ void sim_coord_closed(proc_t *p, session_id_t session);
 void sim_coord_submit(proc_t *p);
 void sim_coord_stop_job(proc_t *p);
 bool sim_coord_leading(const proc_t *p);
+
+/* ---- sim_damage.c */
+bool sim_damage(sim_t *s, bool any); /* false: there is nothing to damage that an older epoch does without, or (any) nothing at all */
+void sim_crash_workers(sim_t *s);
+void check_fell_back(sim_t *s, const manifest_t *old, const manifest_t *now);
+const char *sim_damage_stops(sim_t *s);
 
 /* ---- sim_check.c: invariants, looked at when they could break */
 void check_manifest_durable(sim_t *s, const manifest_t *old, const manifest_t *now);

@@ -99,7 +99,7 @@ static err_t *build_task(srt_t *rt, stask_t *t) {
     task_env_t env = {.plan = rt->plan, .stage = t->stage, .subtask = t->subtask, .parallelism = stage_parallelism(rt->plan, st),
                       .job = rt->plan->job_name, .incarnation = rt->deploy->incarnation, .state = rt->state, .splits = lists,
                       .restored_watermark = manifest_watermark(d->manifest, t->stage), .now_ms = task_now, .sealed = task_sealed,
-                      .wake = {wake_task, t}, .arg = t, .find_source = sim_find_source, .find_sink = sink_find,
+                      .wake = {wake_task, t}, .arg = t, .find_source = sim_find_source, .find_sink = sim_find_sink,
                       .time_zone = "UTC"};
     open_channels(rt, t, &env);
     err_t *e = task_new(&env, &t->task);
@@ -183,6 +183,7 @@ static err_t *restore_all(srt_t *rt) {
     if (!e) e = restore_replay(r, rt->applier, &sink);
     if (!e && m->nbases) sim_reach(rt->w->p->s, ROW_BASES_USED);
     rt->bytes = restore_bytes(r);
+    rt->damaged = e && restore_damaged(r);
     restore_free(r);
     return e;
 }

@@ -17,7 +17,8 @@ struct sim_coord {
     uint64_t term;          /* of answers: older ones are dropped */
     int64_t lease_ms;       /* of the last keep-alive that was answered */
     int64_t tick_at;
-    char body[256];         /* path of the body whose pointer is known to be the last */
+    manifest_t *putting;    /* the last that was tried to be written */
+    manifest_t *bodies;     /* the manifest whose pointer is known to be the last: its body and those of the older ones it keeps are needed */
     uint64_t calls;
     coord_event_t listed;   /* old files; the store is being asked */
 };
@@ -45,6 +46,22 @@ static carried_t *carry(sim_coord_t *c, job_id_t job) {
     x->leader = c->leader;
     x->sent_ms = sim_now_ms(c->p->s);
     return x;
+}
+
+/* As in driver_io.c: what is needed no more is an orphan of a few kB. Takes m. */
+static void bodies_are(sim_coord_t *c, manifest_t *m) {
+    manifest_t *was = c->bodies;
+    for (int i = -1; was && i < was->nolder; i++) {
+        AUTO(auto_free) char *path = i < 0 ? manifest_body_path(was) : manifest_older_path(was, i);
+        bool needed = false;
+        for (int k = -1; m && k < m->nolder; k++) {
+            AUTO(auto_free) char *other = k < 0 ? manifest_body_path(m) : manifest_older_path(m, k);
+            needed |= strcmp(path, other) == 0;
+        }
+        if (m && !needed) err_free(c->p->disk->remove(c->p->disk, path));
+    }
+    manifest_free(was);
+    c->bodies = m;
 }
 
 /* ---------------------------------------------------------------- leadership */
@@ -100,7 +117,7 @@ static void on_won(proc_t *p, void *arg, etcd_answer_t *a) {
         c->leader = a->leader;
         c->term++;
         c->lease_ms = x->sent_ms;
-        c->body[0] = 0;
+        bodies_are(c, NULL);
         etcd_load(p->s->etcd, p, c->leader, on_loaded, carry(c, 0));
         at(p, KEEPALIVE_MS, keep);
     } else if (!c->leader) {
@@ -124,6 +141,19 @@ static void on_record(proc_t *p, void *arg, etcd_answer_t *a) {
     if (mine) step(c, &e);
     else coord_event_done(&e);
 }
+static void read_older(sim_coord_t *c, coord_event_t *e) {
+    const manifest_t *m = e->raised.last;
+    e->raised.older = xcalloc((size_t)m->nolder + 1, sizeof(manifest_t *));
+    for (int i = 0; i < m->nolder; i++) {
+        AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
+        AUTO(auto_free) char *path = manifest_older_path(m, i);
+        err_t *err = c->p->disk->read(c->p->disk, path, 0, UINT64_MAX, &text);
+        if (!err) err = manifest_parse(buf_slice(&text), &e->raised.older[e->raised.nolder]);
+        e->raised.nolder += err == NULL;
+        if (err) sim_log(c->p->s, "%s: an older epoch is lost: %s", c->p->name, err_text(err));
+        err_free(err);
+    }
+}
 static void on_raised(proc_t *p, void *arg, etcd_answer_t *a) {
     carried_t *x = arg;
     sim_coord_t *c = p->coord;
@@ -140,7 +170,8 @@ static void on_raised(proc_t *p, void *arg, etcd_answer_t *a) {
         disk_phase(p->disk, DISK_OTHER);
         if (!e.error) e.error = manifest_parse(buf_slice(&text), &e.raised.last);
         if (e.error) e.outcome = STORE_FAILED;
-        snprintf(c->body, sizeof c->body, "%s", a->last);
+        else bodies_are(c, manifest_copy(e.raised.last));
+        if (!e.error) read_older(c, &e);
     } else if (a->outcome != STORE_OK) {
         e.error = err_new(ERR_UNAVAILABLE, "etcd");
     }
@@ -162,8 +193,8 @@ static void on_put(proc_t *p, void *arg, etcd_answer_t *a) {
             free(x);
             return;
         }
-        if (c->body[0] && strcmp(c->body, x->path) != 0) err_free(p->disk->remove(p->disk, c->body)); /* an orphan of a few kB */
-        snprintf(c->body, sizeof c->body, "%s", x->path);
+        AUTO(auto_free) char *path = c->putting ? manifest_body_path(c->putting) : NULL;
+        if (path && strcmp(path, x->path) == 0) bodies_are(c, TAKE(c->putting));
     }
     manifest_answer(c, x, a->outcome, "etcd");
     free(x);
@@ -184,6 +215,8 @@ static void put_manifest(sim_coord_t *c, coord_action_t *a) {
     proc_t *p = c->p;
     const manifest_t *m = a->put.manifest;
     if (sim_point(p->s, p, ROW_C_PUT)) return;
+    const manifest_t *durable = etcd_manifest(p->s->etcd);
+    if (durable && m->fell.times > durable->fell.times && sim_point(p->s, p, ROW_C_BACK)) return;
     carried_t *x = carry(c, a->job);
     x->attempt = m->attempt;
     x->epoch = m->epoch;
@@ -191,6 +224,8 @@ static void put_manifest(sim_coord_t *c, coord_action_t *a) {
     x->previous = (manifest_key_t){a->put.previous_leader, a->put.previous_attempt, a->put.previous_epoch};
     AUTO(auto_free) char *path = manifest_body_path(m);
     snprintf(x->path, sizeof x->path, "%s", path);
+    manifest_free(c->putting);
+    c->putting = manifest_copy(m);
     AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
     manifest_print(&text, m);
     disk_phase(p->disk, DISK_BODY);
@@ -448,5 +483,7 @@ sim_coord_t *sim_coord_new(proc_t *p) {
 void sim_coord_free(sim_coord_t *c) {
     coord_free(c->core);
     if (c->listed.kind) coord_event_done(&c->listed);
+    manifest_free(c->putting);
+    manifest_free(c->bodies);
     free(c);
 }

@@ -181,6 +181,11 @@ bool sim_finish(sim_t *s, int64_t within_ms) {
                    etcd_manifest(s->etcd) ? etcd_manifest(s->etcd)->epoch : 0);
         return false;
     }
+    if (etcd_job_state(s->etcd) == JOB_FAILED && s->damage.path[0]) {
+        const char *wrong = sim_damage_stops(s);
+        if (wrong) sim_broken(s, "the job FAILED: %s: %s", err_text(etcd_record(s->etcd)->error), wrong);
+        return !wrong;
+    }
     if (etcd_job_state(s->etcd) == JOB_FAILED) {
         sim_broken(s, "the job FAILED: %s", err_text(etcd_record(s->etcd)->error));
         return false;
@@ -189,6 +194,7 @@ bool sim_finish(sim_t *s, int64_t within_ms) {
     return !s->broken;
 }
 void sim_check_output(sim_t *s) {
+    if (etcd_job_state(s->etcd) == JOB_FAILED) return; /* rightly, as sim_finish saw */
     check_stopped(s);
     AUTO(auto_free) char *why = sim_verify(s);
     if (why) sim_broken(s, "%s", why);
@@ -196,7 +202,7 @@ void sim_check_output(sim_t *s) {
 
 /* ---------------------------------------------------------------- a seed */
 sim_t *sim_draw(uint64_t seed) {
-    sim_t *s = sim_new(seed, (job_kind_t)(seed % JOB_KINDS));
+    sim_t *s = sim_new(seed, seed % 8 == 5 ? JOB_LOOSE : (job_kind_t)(seed % JOB_KINDS));
     mix_t *m = &s->mix;
     int *weights[] = {&m->crash_worker, &m->crash_coord, &m->aim, &m->link, &m->data_link, &m->pause_worker, &m->pause_coord, &m->cut,
                       &m->disk, &m->disk_full, &m->etcd, &m->kafka, &m->broker, &m->drain};
@@ -222,6 +228,8 @@ sim_t *sim_draw(uint64_t seed) {
     m->codec = sim_chance(s, 300);
     s->job.keys = (int)sim_between(s, 3, 60);
     s->job.parallelism = (int)sim_between(s, 2, 3);
+    if (s->job.kind == JOB_LOOSE) m->damage_after = (epoch_t)sim_between(s, 2, 34);
+    else if (sim_chance(s, s->job.kind == JOB_WINDOW ? 500 : 150)) m->damage_after = 30;
     if (sim_chance(s, 300) || own_aim(s) == ROW_BETWEEN_PARTS) m->txn_bytes = (size_t)sim_between(s, 100, 3000);
     return s;
 }
@@ -240,19 +248,34 @@ static void ask_to_stop(sim_t *s, void *arg) {
     sim_coord_stop_job(p);
 }
 
+/* A job that may end by it has had its epochs and faults before. */
+static void do_damage(sim_t *s, void *arg) {
+    if (!s->faults_on || s->damage.path[0] || job_state_terminal(etcd_job_state(s->etcd))) return;
+    bool due = s->epochs >= s->mix.damage_after && (s->job.kind == JOB_LOOSE || s->faults + 1 >= 5);
+    if (!due || !sim_damage(s, s->epochs >= 30 && sim_chance(s, 250))) {
+        sim_at(s, s->now + 10 * SIM_MS, NULL, do_damage, NULL, NULL);
+        return;
+    }
+    sim_crash_workers(s);
+    if (sim_chance(s, 400)) sim_aim(s, ROW_C_BACK, 0);
+}
+
 sim_result_t sim_seed(uint64_t seed, bool verbose, uint64_t *reached) {
     sim_t *s = sim_draw(seed);
     s->verbose = verbose;
     sim_start(s);
     sim_faults(s);
     if (s->mix.stop_after) sim_at(s, s->now + 100 * SIM_MS, NULL, ask_to_stop, NULL, NULL);
+    if (s->mix.damage_after) sim_at(s, s->now + 100 * SIM_MS, NULL, do_damage, NULL, NULL);
     int64_t until = s->now + FAULTS_MS * SIM_MS;
     while (!s->broken && s->now < until && (s->epochs < 32 || s->faults < SIM_FAULTS) && !job_state_terminal(etcd_job_state(s->etcd)))
         if (!sim_step(s)) break;
     sim_heal(s);
     if (sim_finish(s, LIVE_MS)) sim_check_output(s);
     for (int i = 0; reached && i < ROWS; i++) reached[i] += s->reached[i];
-    sim_result_t r = {.ok = !s->broken, .stopped = s->mix.stop_after != 0, .hash = s->hash, .epochs = s->epochs, .faults = s->faults, .attempts = s->attempts,
+    bool failed = etcd_job_state(s->etcd) == JOB_FAILED; /* rightly, if it is not broken */
+    sim_result_t r = {.ok = !s->broken, .stopped = s->mix.stop_after != 0 || failed, .hash = s->hash,
+                      .epochs = s->epochs, .faults = s->faults, .attempts = s->attempts,
                       .virtual_ms = sim_now_ms(s), .why = s->broken ? xstrdup(s->broken) : NULL};
     sim_free(s);
     return r;

@@ -187,7 +187,8 @@ static void on_built(sim_t *s, void *arg) {
         note_drop(n);
         return;
     }
-    agent_event_t ev = {.kind = AGENT_EV_BUILT, .job = n->job, .attempt = n->attempt, .error = TAKE(n->error), .stage = -1, .subtask = -1};
+    agent_event_t ev = {.kind = AGENT_EV_BUILT, .job = n->job, .attempt = n->attempt, .error = TAKE(n->error), .stage = -1, .subtask = -1,
+                        .damaged = rt->damaged};
     agent_event(w, &ev);
     if (torn) {
         agent_action_t again = {.job = n->job, .attempt = n->attempt};

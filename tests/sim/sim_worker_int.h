@@ -33,7 +33,7 @@ struct srt { /* an attempt here: worker/driver_int.h's runtime_t */
     lanes_t *lanes;
     char *dir;
     int64_t clock_ms;
-    bool building, started, tearing, closed;
+    bool building, started, tearing, closed, damaged;
     /* the writer */
     changelog_id_t id;
     changelog_t *log;

@@ -260,6 +260,47 @@ START_TEST(a4_a_damaged_changelog_stops_the_job_by_its_name) {
 }
 END_TEST
 
+/* What is put out at once comes again; counts are those of rows that were each read once. Now and then what was damaged was not needed: a base
+ * covers it. */
+START_TEST(a4_a_damaged_file_takes_a_job_without_exactly_once_output_back) {
+    int went = 0;
+    for (int n = 0; n < 12; n++) {
+        sim_t *s = begin(JOB_LOOSE);
+        rng_seed(&s->rng, (uint64_t)n + 1);
+        sim_start(s);
+        until_epoch(s, (epoch_t)(3 + 2 * n));
+        ck_assert(sim_damage(s, false));
+        sim_crash_workers(s);
+        if (n % 3 == 1) sim_aim(s, ROW_C_BACK, 0);
+        ends_well_(s, __FILE__, __LINE__);
+        ck_assert_int_eq(etcd_job_state(s->etcd), JOB_FINISHED);
+        bool back = etcd_manifest(s->etcd)->fell.times == 1;
+        if (back) in_order(s, "is damaged at byte", "is tried instead of", "> START");
+        went += back;
+        sim_free(s);
+    }
+    ck_assert_int_ge(went, 8);
+}
+END_TEST
+
+/* One worker was given up and sleeps: when it wakes up the job has gone back, and what it writes and acks is nothing. */
+START_TEST(a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing) {
+    sim_t *s = begin(JOB_LOOSE);
+    s->job.span_ms = 8000;
+    sim_start(s);
+    until_epoch(s, 12);
+    worker(s, 1)->paused_until = s->now + 4000 * SIM_MS;
+    ck_assert(sim_damage(s, false));
+    proc_kill(worker(s, 0), false);
+    proc_restart_later(worker(s, 0), 20);
+    until(s, "goes on from epoch");
+    ck_assert_int_gt(worker(s, 1)->paused_until, s->now);
+    ends_well_(s, __FILE__, __LINE__);
+    ck_assert_int_lt(worker(s, 1)->paused_until, s->now);
+    sim_free(s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- A5, A13 */
 START_TEST(a5_bases_hold_complete_epochs_only_though_memory_is_short) {
     sim_t *s = begin(JOB_UPSERT);
@@ -629,6 +670,7 @@ TESTS("sim/story", a_quiet_day, a_death_at_every_effect_of_every_job, a1_an_epoc
       a2_epochs_of_a_dead_attempt_are_never_published, a3_a_manifest_lands_while_the_attempt_is_given_up,
       a3_a_manifest_of_a_dead_leader_lands_before_the_next_one_looks, a3_a_manifest_of_a_leader_without_lease_is_refused,
       a3_an_unknown_outcome_is_asked_again_until_it_is_known, a4_a_damaged_changelog_stops_the_job_by_its_name,
+      a4_a_damaged_file_takes_a_job_without_exactly_once_output_back, a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing,
       a5_bases_hold_complete_epochs_only_though_memory_is_short, a5_a_base_that_was_stored_but_not_accepted_is_nothing,
       a5_a_worker_dies_inside_a_base, a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,
       a6_a_worker_that_wakes_up_in_a_later_attempt_changes_nothing, a24_after_a_re_seek_in_place_each_row_comes_once,

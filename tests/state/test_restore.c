@@ -77,6 +77,7 @@ static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t
 }
 
 static atomic_bool cancelled; /* the attempt of every worker_start */
+static bool damaged_seen, own_wrong_seen; /* what the last one's restore said */
 
 static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool rocks, const char *name, int subtask,
                            attempt_t attempt, int lo, int hi, const manifest_t *m) {
@@ -102,6 +103,8 @@ static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool roc
     if (!e) e = kstate_open(w->env, FP, 0, lo, hi, &val_codec, &w->ks);
     restore_sink_t sink = {w, on_task, on_state, on_sink, on_spill, on_reload};
     if (!e && m) e = restore_replay(r, w->applier, &sink);
+    damaged_seen = e && restore_damaged(r);
+    own_wrong_seen = r && restore_own_wrong(r);
     restore_free(r);
     return e;
 }
@@ -412,13 +415,12 @@ START_TEST(a_long_life_with_crashes_equals_the_model) {
 }
 END_TEST
 
-static char *moved(const char *path, const char *origin, const char *leader) {
-    return xprintf("jobs/%s@%016d%s/%s", origin, 2, leader, strchr(path + 5, '/') + 1);
+static char *moved(const char *path, const char *origin) {
+    return xprintf("jobs/%s@%016d/%s", origin, 2, strchr(path + 5, '/') + 1);
 }
 
-/* A savepoint's files come under "jobs/<origin>@<new job>.<leader>/", of an earlier build without the leader: the new job reads them although
- * another's id stands in them. */
-static void read_by_the_new_job(const char *leader) {
+/* A savepoint's files come under "jobs/<origin>@<new job>/": the new job reads them although another's id stands in them. */
+START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
     tmp_t t = tmp_new();
     disk_t *d;
     ck_ok(disk_open_posix(t.path, false, &d));
@@ -437,17 +439,17 @@ static void read_by_the_new_job(const char *leader) {
     ck_assert_int_eq(err_code(e), ERR_CORRUPT);
     err_free(e);
     worker_die(&w);
-    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d%s", t.path, JOB, t.path, JOB, 2, leader);
+    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d", t.path, JOB, t.path, JOB, 2);
     ck_assert_int_eq(system(mv), 0);
     char origin[17];
     snprintf(origin, sizeof origin, "%016d", JOB);
     for (int i = 0; i < back->nextents; i++) {
-        char *p = moved(back->extents[i].path, origin, leader);
+        char *p = moved(back->extents[i].path, origin);
         free(back->extents[i].path);
         back->extents[i].path = p;
     }
     for (int i = 0; i < back->bases[0].nfiles; i++) {
-        char *p = moved(back->bases[0].files[i].path, origin, leader);
+        char *p = moved(back->bases[0].files[i].path, origin);
         free(back->bases[0].files[i].path);
         back->bases[0].files[i].path = p;
     }
@@ -458,10 +460,6 @@ static void read_by_the_new_job(const char *leader) {
     manifest_free(m);
     d->free(d);
     tmp_free(&t);
-}
-START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
-    read_by_the_new_job("");
-    read_by_the_new_job(".0000000000000005");
 }
 END_TEST
 
@@ -502,6 +500,7 @@ START_TEST(damage_is_named) {
         err_t *e = worker_start(&w, d, t.path, true, "w", 0, 2, 0, 1024, back);
         ck_assert_ptr_nonnull(e);
         ck_assert_int_eq(err_code(e), what < 3 ? ERR_CORRUPT : ERR_NOT_FOUND);
+        ck_assert(damaged_seen);
         ck_assert_msg(strstr(err_text(e), bad), "%s does not name %s", err_text(e), bad);
         err_free(e);
         worker_die(&w);
@@ -642,17 +641,20 @@ START_TEST(a_worker_restores_from_its_own_copies) {
         AUTO(auto_free) char *found = xprintf("mv %s/away %s/storage/jobs", l.t.path, l.t.path);
         ck_assert_int_eq(system(lost), 0);
         ck_ok(begin_again(&l, 2));
+        ck_assert(!own_wrong_seen);
         ck_assert_int_eq(system(found), 0);
         const char *const paths[] = {l.log, l.table};
         for (int i = 0; i < 2; i++) {
             damage(kept, paths[i]);
             ck_ok(begin_again(&l, (attempt_t)(3 + i))); /* from storage */
+            ck_assert(own_wrong_seen && !damaged_seen);
         }
         damage(l.d, l.table);
         ck_ok(begin_again(&l, 5)); /* its copy was replaced by what storage had */
         damage(kept, l.table);
         err_t *e = begin_again(&l, 6);
         ck_fails(e, ERR_CORRUPT, "storage/jobs");
+        ck_assert(own_wrong_seen && damaged_seen);
         kept_life_end(&l);
     }
 }

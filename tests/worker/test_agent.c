@@ -452,6 +452,30 @@ START_TEST(the_first_failure_is_reported_once_and_again_to_a_new_coordinator) {
 }
 END_TEST
 
+/* A file that is not whole may be answered with an older epoch: told apart from what only sounds alike, also when it is told again. */
+START_TEST(a_damaged_file_is_told_as_such) {
+    for (int damaged = 0; damaged < 2; damaged++) {
+        world_t w;
+        world_new(&w);
+        link_now = 1;
+        connect_now(&w);
+        receive(&w, deploy(&w, 1, 1, 0, 0));
+        buf_clear(&w.trace);
+        step(&w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1, .damaged = damaged, .error = err_new(ERR_CORRUPT, "bad")});
+        const char *said = damaged ? "send FAILED job=7 attempt=1 damaged error=bad\n" : "send FAILED job=7 attempt=1 error=bad\n";
+        expect(&w, said);
+        step(&w, (agent_event_t){.kind = AGENT_EV_UNLINKED, .link = 1});
+        tick(&w, 200);
+        link_now = 2;
+        step(&w, (agent_event_t){.kind = AGENT_EV_LINKED, .link = 2});
+        buf_clear(&w.trace);
+        receive(&w, msg(&w, CTL_WELCOME, 0, 0));
+        ck_assert_ptr_nonnull(strstr(buf_cstr(&w.trace), said));
+        world_free(&w);
+    }
+}
+END_TEST
+
 START_TEST(a_build_that_fails_is_a_failed_attempt) {
     world_t w;
     world_new(&w);
@@ -627,6 +651,7 @@ TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, ev
       a_coordinator_that_answers_no_heartbeat_is_left_after_twice_its_timeout, a_worker_that_stood_still_itself_blames_nobody,
       an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch,
       the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
-      a_build_that_fails_is_a_failed_attempt, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
+      a_build_that_fails_is_a_failed_attempt,
+      a_damaged_file_is_told_as_such, stop_during_the_build_wins, a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
       drain_asks_and_leaves_when_told, 
       B16_a_worker_whose_coordinator_is_gone_leaves_within_five_seconds, goodbyes_differ, B5_a_worker_told_to_exit_exits, an_ack_says_what_the_seals_say)
