@@ -39,13 +39,26 @@ static void ago(char *out, size_t n, int64_t ms) {
     else snprintf(out, n, "%.1f h", (double)ms / 3600000);
 }
 
+static void print_time(int64_t ms) {
+    char text[40];
+    time_t sec = ms / 1000;
+    struct tm tm;
+    if (ms == INT64_MAX) snprintf(text, sizeof text, "end");
+    else if (ms == INT64_MIN || !gmtime_r(&sec, &tm)) snprintf(text, sizeof text, "-");
+    else strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    printf("%-20s", text);
+}
+
 static void print_jobs(const json_t *doc) {
     const json_t *jobs = json_get(doc, "jobs");
-    printf("%-12s %-24s %-11s %10s %9s  %s\n", "ID", "NAME", "STATE", "EPOCH", "RESTARTS", "WAITS FOR");
+    printf("%-12s %-24s %-11s %-10s %-20s %10s %9s  %s\n", "ID", "NAME", "STATE", "FOR", "SUBMITTED (UTC)", "EPOCH", "RESTARTS", "WAITS FOR");
     for (int i = 0; jobs && i < jobs->n; i++) {
         const json_t *j = jobs->items[i];
-        printf("%-12" PRId64 " %-24s %-11s %10" PRId64 " %9" PRId64 "  %s\n", json_i64(j, "id", 0), json_str(j, "name", ""), json_str(j, "state", ""),
-               json_i64(j, "epoch", 0), json_i64(j, "restarts", 0), json_str(j, "waiting", ""));
+        char since[32];
+        ago(since, sizeof since, json_i64(j, "since_ms", 0));
+        printf("%-12" PRId64 " %-24s %-11s %-10s ", json_i64(j, "id", 0), json_str(j, "name", ""), json_str(j, "state", ""), since);
+        print_time(json_i64(j, "created_ms", INT64_MIN));
+        printf(" %10" PRId64 " %9" PRId64 "  %s\n", json_i64(j, "epoch", 0), json_i64(j, "restarts", 0), json_str(j, "waiting", ""));
     }
 }
 
@@ -59,16 +72,6 @@ static void print_workers(const json_t *doc) {
         printf("%-20s %-22s %-10s %6" PRId64 " %6" PRId64 " %7" PRId64 " M %7" PRId64 " M %8s\n", json_str(w, "name", ""), json_str(w, "address", ""),
                json_str(w, "state", ""), json_i64(w, "slots", 0), json_i64(w, "slots_free", 0), json_i64(w, "memory", 0) >> 20, json_i64(w, "rss", 0) >> 20, heard);
     }
-}
-
-static void print_time(int64_t ms) {
-    char text[40];
-    time_t sec = ms / 1000;
-    struct tm tm;
-    if (ms == INT64_MAX) snprintf(text, sizeof text, "end");
-    else if (ms == INT64_MIN || !gmtime_r(&sec, &tm)) snprintf(text, sizeof text, "-");
-    else strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
-    printf("%-20s", text);
 }
 
 static void print_error(const json_t *e, const char *what) {
@@ -86,7 +89,7 @@ static void print_tasks(const json_t *stages) {
             printf("%-6" PRId64 " %-8" PRId64 " %-12s %12" PRId64 " %12" PRId64 " %8" PRId64 " %5.1f%% %7.1f%% %8" PRId64 "kB  ", json_i64(stages->items[i], "id", 0),
                    json_i64(t, "subtask", 0), json_str(t, "worker", ""), json_i64(t, "rows_in", 0), json_i64(t, "rows_out", 0), json_i64(t, "late_rows", 0),
                    (double)json_i64(t, "busy_permille", 0) / 10, (double)json_i64(t, "blocked_permille", 0) / 10, json_i64(t, "state_bytes", 0) >> 10);
-            print_time(json_i64(t, "watermark", INT64_MIN));
+            print_time(strcmp(json_str(t, "watermark", ""), "end") ? json_i64(t, "watermark", INT64_MIN) : INT64_MAX);
             if (json_str(t, "holds_time", NULL)) printf(" held by %s", json_str(t, "holds_time", ""));
             if (json_str(t, "blocked_on", NULL)) printf(" blocked on %s", json_str(t, "blocked_on", ""));
             putchar('\n');

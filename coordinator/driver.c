@@ -4,11 +4,13 @@
 #include "coordinator/service.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MAILBOX_MAX (1u << 20)
 #define CLOSE_WAIT_MS 5000
 #define CAMPAIGN_AGAIN_MS 1000
 #define POSTS_PER_TURN 256
+#define ASIDE_WAIT_MS 10000
 
 static void default_log(void *arg, coord_log_level_t level, const char *text) {
     log_line(level == COORD_INFO ? LOG_INFO : level == COORD_WARN ? LOG_WARN : LOG_ERROR, text, "%s", "");
@@ -265,6 +267,7 @@ err_t *coord_driver_new(const coord_driver_conf_t *conf, coord_driver_t **ret) {
     d->io = work_queue_new("coord-io");
     d->resolve = work_queue_new("coord-resolve");
     d->files = work_queue_new("coord-files");
+    d->aside = work_crowd_new();
     int rc = pthread_create(&d->thread, NULL, driver_loop, d);
     ASSERT(rc == 0);
     pthread_setname_np(d->thread, "coord");
@@ -273,6 +276,17 @@ err_t *coord_driver_new(const coord_driver_conf_t *conf, coord_driver_t **ret) {
 }
 
 bool coord_driver_leading(const coord_driver_t *d) { return atomic_load(&((coord_driver_t *)d)->leader) != 0; }
+
+/* A thread that hangs in a file system cannot be taken back, and its memory must not be freed under it: the process goes, and says for what (B5). */
+static void end_aside(coord_driver_t *d) {
+    AUTO(auto_free) char *what = work_crowd_end(d->aside, ASIDE_WAIT_MS);
+    if (!what) return;
+    AUTO(auto_free) char *text = xprintf("the coordinator goes without waiting for what does not end: %s", what);
+    d->conf.log(d->conf.log_arg, COORD_ERROR, text);
+    work_queue_end(d->io);
+    d->conf.meta->resign(d->conf.meta); /* a standby need not wait for the lease */
+    _exit(70);
+}
 
 void coord_driver_free(coord_driver_t *d) {
     if (!d) return;
@@ -285,6 +299,7 @@ void coord_driver_free(coord_driver_t *d) {
     for (post_t *p; (p = mailbox_receive(d->box)) != NULL; post_free(p))
         if (p->kind == POST_CALL) answer(d, &p->call, 0, err_new(ERR_CANCELLED, "the coordinator ends"));
     work_queue_end(d->resolve);
+    end_aside(d); /* behind what adds to it */
     work_queue_end(d->files); /* before io, which it may wait for */
     work_queue_end(d->io);
     d->conf.meta->resign(d->conf.meta);
@@ -292,6 +307,7 @@ void coord_driver_free(coord_driver_t *d) {
     work_queue_free(d->resolve);
     work_queue_free(d->files);
     work_queue_free(d->io);
+    work_crowd_free(d->aside);
     mailbox_free(d->box);
     coord_free(d->core);
     for (int i = 0; i < d->nbodies; i++) bodies_done(&d->bodies[i]);

@@ -19,6 +19,7 @@ struct coord_driver {
     mailbox_t *box;
     pthread_t thread;
     work_queue_t *io, *resolve, *files;
+    work_crowd_t *aside; /* what touches a directory that somebody named */
     atomic_ullong next_id; /* sessions and calls */
     atomic_ullong leader; /* the epoch of our leadership; 0: we do not lead */
     atomic_bool ending;   /* what takes long is given up */

@@ -17,6 +17,7 @@ typedef struct task {
     meta_attempt_t attempt;
     uint64_t leader;        /* who we were when it began */
     int nold; char **old; /* FIND_ORPHANS */
+    job_shape_t *shape;   /* RESOLVE */
 } task_t;
 
 static void task_free(task_t *t) {
@@ -24,6 +25,7 @@ static void task_free(task_t *t) {
     meta_pointer_done(&t->pointer);
     for (int i = 0; i < t->nold; i++) free(t->old[i]);
     free(t->old);
+    job_shape_free(t->shape);
     free(t);
 }
 static void task_drop(work_task_t *w) { task_free(CONTAINER_OF(w, task_t, work)); }
@@ -167,23 +169,39 @@ static err_t *still_leading(void *arg) {
 }
 static savepoint_guard_t guard_of(leader_guard_t *g) { return (savepoint_guard_t){still_leading, g}; }
 
+/* ---- aside: a directory that a client named may lie on anything, also on what never answers. Nothing else waits for it. */
+#define ASIDE_FULL "too many directories that were named before do not answer: %s is not looked at"
+static bool named_outside(const char *where) { return where[0] == '/' || strstr(where, "://") != NULL; }
+
+static bool go_aside(task_t *t, const char *verb, const char *where) {
+    AUTO(auto_free) char *what = xprintf("%s %s", verb, where);
+    return work_crowd_add(t->d->aside, &t->work, what);
+}
+
 /* ---- resolve */
-static void resolve_run(work_task_t *w) {
-    task_t *t = task_of(w);
-    coord_event_t ev = {.kind = EV_RESOLVED, .job = t->a.job};
-    job_shape_t *shape = NULL;
-    manifest_t *from = NULL;
-    ev.error = resolve_job(&t->d->resolver, &t->a.resolve.spec, t->a.resolve.enumerate, &shape);
-    leader_guard_t g = {t->d, t->a.job, t->leader};
-    if (!ev.error && t->a.resolve.from) ev.error = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, guard_of(&g), &from);
-    if (ev.error) {
-        job_shape_free(shape);
-    } else {
-        ev.resolved.shape = shape;
+static void resolved(task_t *t, manifest_t *from, err_t *e) {
+    coord_event_t ev = {.kind = EV_RESOLVED, .job = t->a.job, .error = e};
+    if (!e) {
+        ev.resolved.shape = TAKE(t->shape);
         ev.resolved.from = from;
     }
     driver_post_event(t->d, ev);
     task_free(t);
+}
+static void restore_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    manifest_t *from = NULL;
+    leader_guard_t g = {t->d, t->a.job, t->leader};
+    err_t *e = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, t->leader, guard_of(&g), &from);
+    resolved(t, from, e);
+}
+static void resolve_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    const char *from = t->a.resolve.from;
+    err_t *e = resolve_job(&t->d->resolver, &t->a.resolve.spec, t->a.resolve.enumerate, &t->shape);
+    t->work.run = restore_run;
+    if (e || !from) resolved(t, NULL, e);
+    else if (!go_aside(t, "reading savepoint", from)) resolved(t, NULL, err_new(ERR_UNAVAILABLE, ASIDE_FULL, from));
 }
 void io_resolve(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->resolve, &task_new(d, a, resolve_run)->work); }
 
@@ -227,12 +245,13 @@ static void add_path(void *arg, const char *name, uint64_t size, int64_t modifie
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
 }
-/* "jobs/<origin>@<job>/..": what it began from. */
+/* "jobs/<origin>@<job>[.<leader>]/..": what it began from. */
 static void add_restored(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     task_t *t = arg;
     char owner[24];
-    snprintf(owner, sizeof owner, "@%016" PRIx64 "/", t->a.job);
-    if (strncmp(name + strcspn(name, "@/"), owner, strlen(owner)) != 0) return;
+    int n = snprintf(owner, sizeof owner, "@%016" PRIx64, t->a.job);
+    const char *at = name + strcspn(name, "@/");
+    if (strncmp(at, owner, (size_t)n) != 0 || (at[n] != '/' && at[n] != '.')) return;
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%s", name);
 }
@@ -451,15 +470,32 @@ static void save_run(work_task_t *w) {
     driver_post_event(t->d, ev);
     task_free(t);
 }
-void io_save(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, save_run)->work); }
-
-/* Not behind the copies of others: whoever asks waits for it. */
-static void check_target_run(work_task_t *w) {
-    task_t *t = task_of(w);
-    coord_event_t ev = {.kind = EV_TARGET_CHECKED, .job = t->a.job};
-    ev.checked.call = t->a.check.call;
-    ev.error = savepoint_check(t->d->conf.storage, t->a.check.target);
+static void not_saved(task_t *t) {
+    coord_event_t ev = {.kind = EV_SAVED, .job = t->a.job, .outcome = STORE_FAILED, .error = err_new(ERR_UNAVAILABLE, ASIDE_FULL, t->a.save.target)};
+    ev.saved.epoch = t->a.save.manifest->epoch;
+    ev.saved.leader = t->a.save.leader;
+    ev.saved.target = TAKE(t->a.save.target);
     driver_post_event(t->d, ev);
     task_free(t);
 }
-void io_check_target(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->resolve, &task_new(d, a, check_target_run)->work); }
+void io_save(coord_driver_t *d, coord_action_t *a) {
+    task_t *t = task_new(d, a, save_run);
+    if (!named_outside(t->a.save.target)) work_queue_add(d->files, &t->work);
+    else if (!go_aside(t, "writing savepoint", t->a.save.target)) not_saved(t);
+}
+
+static void target_checked(task_t *t, err_t *e) {
+    coord_event_t ev = {.kind = EV_TARGET_CHECKED, .job = t->a.job, .error = e};
+    ev.checked.call = t->a.check.call;
+    driver_post_event(t->d, ev);
+    task_free(t);
+}
+/* Not behind the copies of others: whoever asks waits for it. */
+static void check_target_run(work_task_t *w) {
+    task_t *t = task_of(w);
+    target_checked(t, savepoint_check(t->d->conf.storage, t->a.check.target));
+}
+void io_check_target(coord_driver_t *d, coord_action_t *a) {
+    task_t *t = task_new(d, a, check_target_run);
+    if (!go_aside(t, "looking at", t->a.check.target)) target_checked(t, err_new(ERR_UNAVAILABLE, ASIDE_FULL, t->a.check.target));
+}

@@ -1,4 +1,5 @@
 #include "coordinator/resolve.h"
+#include "engine/connector/kafka_ledger.h"
 #include "engine/operator.h"
 #include "sql/sql.h"
 #include <stdlib.h>
@@ -63,11 +64,13 @@ static void add_source(job_shape_t *s, const plan_op_t *op, int stage) {
     s->sources[s->nsources++] = (shape_source_t){.fingerprint = op->fingerprint, .stage = stage, .label = xstrdup(op->label ? op->label : "source")};
 }
 
-static void add_sink(job_shape_t *s, const plan_op_t *op, int stage) {
+static const char *cluster_of(const resolver_t *r) { return r->cluster ? r->cluster : "tidegate"; }
+
+static void add_sink(const resolver_t *r, const plan_t *p, job_shape_t *s, const plan_op_t *op, int stage) {
     s->sinks = xrealloc(s->sinks, (size_t)(s->nsinks + 1) * sizeof *s->sinks);
     const options_t *o = &op->table->options;
     const sink_vtable_t *v = sink_find(op->table->connector);
-    const char *topic = options_get(o, "topic"), *path = options_get(o, "path"), *prefix = options_get(o, "sink.transactional-id-prefix");
+    const char *topic = options_get(o, "topic"), *path = options_get(o, "path");
     s->sinks[s->nsinks++] = (shape_sink_t){
         .fingerprint = op->fingerprint,
         .stage = stage,
@@ -75,11 +78,11 @@ static void add_sink(job_shape_t *s, const plan_op_t *op, int stage) {
         .commits = v && v->restore,
         .label = xstrdup(op->label ? op->label : "sink"),
         .output = topic ? xprintf("topic '%s'", topic) : path ? xprintf("path '%s'", path) : NULL,
-        .ledger = op->lanes_max && prefix ? xprintf("%s/%s", prefix, op->table->name) : NULL,
+        .ledger = op->lanes_max ? kafka_lane_base(op->table, cluster_of(r), p->job_name ? p->job_name : "") : NULL,
     };
 }
 
-static job_shape_t *shape_of(const plan_t *p) {
+static job_shape_t *shape_of(const resolver_t *r, const plan_t *p) {
     job_shape_t *s = xcalloc(1, sizeof *s);
     s->name = xstrdup(p->job_name ? p->job_name : "job");
     s->plan_hash = p->hash;
@@ -90,7 +93,7 @@ static job_shape_t *shape_of(const plan_t *p) {
         s->stages[s->nstages++] = (shape_stage_t){i, stage_parallelism(p, st), xstrdup(st->label ? st->label : "stage")};
         for (int k = 0; k < st->nops; k++) {
             if (st->ops[k]->kind == OP_SOURCE) add_source(s, st->ops[k], i);
-            if (st->ops[k]->kind == OP_SINK) add_sink(s, st->ops[k], i);
+            if (st->ops[k]->kind == OP_SINK) add_sink(r, p, s, st->ops[k], i);
         }
     }
     return s;
@@ -106,7 +109,7 @@ static err_t *prepare_sink(const resolver_t *r, const plan_t *p, const plan_op_t
     const sink_vtable_t *v = sink_find(op->table->connector);
     if (v && v->prepare) TRY(of_table(v->prepare(op->table, &p->set, r->timeout_ms), op->table));
     if (!v || !v->prepare_lanes || !op->lanes_max) return NULL;
-    return of_table(v->prepare_lanes(op->table, r->cluster ? r->cluster : "tidegate", p->job_name, op->lanes_max, r->timeout_ms), op->table);
+    return of_table(v->prepare_lanes(op->table, cluster_of(r), p->job_name, op->lanes_max, r->timeout_ms), op->table);
 }
 
 static err_t *enumerate_op(const resolver_t *r, const plan_t *p, const plan_op_t *op, job_shape_t *s) {
@@ -132,7 +135,7 @@ static err_t *fill(const resolver_t *r, const plan_t *p, bool enumerate, job_sha
 err_t *resolve_job(const resolver_t *r, const job_spec_t *spec, bool enumerate, job_shape_t **ret) {
     plan_t *p = NULL;
     TRY(compile(r, spec, &p));
-    job_shape_t *s = shape_of(p);
+    job_shape_t *s = shape_of(r, p);
     err_t *e = fill(r, p, enumerate, s);
     plan_free(p);
     if (e) job_shape_free(s);

@@ -18,7 +18,7 @@ static void job_summary(metrics_t *m, const json_t *j) {
         METRIC(m, METRIC_GAUGE, "tidegate_job_state", "1 for the state a job is in, 0 for the others.", strcmp(each, state) == 0,
                "job", id, "name", name, "state", each);
     }
-    metrics_number(m, METRIC_COUNTER, "tidegate_job_restarts_total", "Restarts of a job, as this coordinator counts.", j, "restarts", 1, labels);
+    metrics_number(m, METRIC_COUNTER, "tidegate_job_restarts_total", "Restarts of a job.", j, "restarts", 1, labels);
     metrics_number(m, METRIC_COUNTER, "tidegate_job_fallbacks_total", "How often a damaged file made a job go back to an older epoch.", j, "fallbacks", 1, labels);
     metrics_number(m, METRIC_GAUGE, "tidegate_job_attempt", "The attempt a job is in.", j, "attempt", 1, labels);
     metrics_number(m, METRIC_GAUGE, "tidegate_job_epoch", "The last complete epoch.", j, "epoch", 1, labels);

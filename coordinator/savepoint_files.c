@@ -1,4 +1,6 @@
 #include "coordinator/savepoint_files.h"
+#include "common/clock.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -41,32 +43,13 @@ static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *
     return to->sync(to, f);
 }
 
-/* True: `b` holds exactly what is to be copied. Any doubt is a no. */
-static bool same_bytes(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len) {
-    AUTO(buf_free) buf_t x = buf_make(CHUNK), y = buf_make(CHUNK);
-    err_t *e = to->read(to, b, len, UINT64_MAX, &y); /* nothing behind it */
-    bool same = !e && y.len == 0;
-    for (uint64_t at = 0; same && at < len; at += CHUNK) {
-        buf_clear(&x);
-        buf_clear(&y);
-        uint64_t n = MIN(CHUNK, len - at);
-        e = from->read(from, a, at, n, &x);
-        if (!e) e = to->read(to, b, at, n, &y);
-        same = !e && slice_eq(buf_slice(&x), buf_slice(&y));
-    }
-    err_free(e);
-    return same;
-}
-
-/* Under `b` lies nothing, or what an earlier try of ours left. It is written anew: equal bytes may come from a cache, behind a sync that failed or
- * never was, and what they were copied from goes when the savepoint is there. `keep`: whole, it stays, for what it is copied from stays, too,
- * and a successor may rely on it already. */
-static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len, bool keep) {
+/* Under `b`, a name that only this leader writes, lies nothing, or what an earlier try of ours left. It is written anew: equal bytes may come from a
+ * cache, behind a sync that failed or never was, and what they were copied from goes when the savepoint is there. */
+static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len) {
     disk_file_t *f = NULL;
     err_t *e = to->create(to, b, &f);
     if (err_code(e) == ERR_EXISTS) {
         err_free(e);
-        if (keep && same_bytes(from, a, to, b, len)) return NULL;
         AUTO(buf_free) buf_t first = buf_make(CHUNK);
         TRY(from->read(from, a, 0, MIN(CHUNK, len), &first)); /* nothing goes before we know that there is something to copy */
         TRY(to->remove(to, b));
@@ -98,14 +81,14 @@ static err_t *each_file(const manifest_t *m, file_fn fn, void *arg) {
 }
 
 /* "jobs/<origin>[@<other>]/rest" -> "jobs/<origin>@<owner>/rest" */
-static char *renamed(const char *path, uint64_t owner) {
+static char *renamed(const char *path, const char *owner) {
     const char *rest = strncmp(path, "jobs/", 5) == 0 ? strchr(path + 5, '/') : NULL;
     if (!rest || strstr(path, "..")) return NULL;
     int origin = (int)strcspn(path + 5, "@/");
-    return xprintf("jobs/%.*s@%016" PRIx64 "%s", origin, path + 5, owner, rest);
+    return xprintf("jobs/%.*s@%s%s", origin, path + 5, owner, rest);
 }
 
-typedef struct copying { disk_t *storage; place_t *place; bool in; uint64_t owner; savepoint_guard_t guard; } copying_t;
+typedef struct copying { disk_t *storage; place_t *place; bool in; const char *owner; savepoint_guard_t guard; } copying_t;
 
 /* Of a savepoint the manifest's own names are in the place, their renamed ones in the storage; of one that is made it is the other way round. */
 static err_t *copy_one(void *arg, const char *path, uint64_t len) {
@@ -114,10 +97,18 @@ static err_t *copy_one(void *arg, const char *path, uint64_t len) {
     if (!name) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", path);
     TRY(c->guard.look(c->guard.arg));
     AUTO(auto_free) char *there = xprintf("%s%s", c->place->prefix, c->in ? path : name);
-    return c->in ? copy_file(c->place->disk, there, c->storage, name, len, true) : copy_file(c->storage, path, c->place->disk, there, len, false);
+    return c->in ? copy_file(c->place->disk, there, c->storage, name, len) : copy_file(c->storage, path, c->place->disk, there, len);
 }
 
-static void rename_all(manifest_t *m, uint64_t owner) {
+/* What was copied of a savepoint from which nothing begins: no other leader or job has these names. */
+static err_t *remove_copy(void *arg, const char *path, uint64_t len) {
+    const copying_t *c = arg;
+    AUTO(auto_free) char *name = renamed(path, c->owner);
+    if (name) err_free(c->storage->remove(c->storage, name));
+    return NULL;
+}
+
+static void rename_all(manifest_t *m, const char *owner) {
     for (int i = 0; i < m->nextents; i++) {
         char *path = renamed(m->extents[i].path, owner);
         free(m->extents[i].path);
@@ -147,12 +138,29 @@ static err_t *put_there(const place_t *p, const char *name, slice_t text) {
     return p->disk->put(p->disk, path, text);
 }
 
+/* Created exclusively: of two that begin at once, in whatever process, one is refused. One that is torn says nothing and is taken for another's. */
+static err_t *write_begun(const place_t *p, slice_t ours) {
+    AUTO(auto_free) char *path = xprintf("%s" BEGUN_NAME, p->prefix);
+    disk_file_t *f = NULL;
+    TRY(p->disk->create(p->disk, path, &f));
+    err_t *e = p->disk->append(p->disk, f, ours);
+    if (!e) e = p->disk->sync(p->disk, f);
+    p->disk->close(p->disk, f);
+    if (e) err_free(p->disk->remove(p->disk, path));
+    return e;
+}
+
 static err_t *begin(const place_t *p, const manifest_t *m) {
     AUTO(buf_free) buf_t there = buf_make(1 << 20), ours = buf_make(1 << 10);
     bool begun = false;
     buf_printf(&ours, "{\"tidegate_savepoint\":1,\"job\":%" PRIu64 ",\"incarnation\":\"%016" PRIx64 "\",\"epoch\":%" PRIu64 "}\n", m->job, m->incarnation, m->epoch);
     TRY(read_if_there(p, BEGUN_NAME, &there, &begun));
-    if (!begun) return put_there(p, BEGUN_NAME, buf_slice(&ours));
+    if (!begun) {
+        err_t *e = write_begun(p, buf_slice(&ours));
+        if (err_code(e) != ERR_EXISTS) return e;
+        err_free(e);
+        TRY(read_if_there(p, BEGUN_NAME, &there, &begun));
+    }
     return slice_eq(buf_slice(&there), buf_slice(&ours)) ? NULL : in_use("another savepoint was begun there");
 }
 
@@ -189,7 +197,9 @@ err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, con
     place_t p;
     err_t *e = place_open(storage, target, true, &p);
     if (e) return err_wrap(e, "savepoint %s", target);
-    copying_t c = {storage, &p, false, leader, guard};
+    char owner[24];
+    snprintf(owner, sizeof owner, "%016" PRIx64, leader);
+    copying_t c = {storage, &p, false, owner, guard};
     e = copy_all(&c, m);
     place_done(&p);
     return err_wrap(e, "savepoint %s", target);
@@ -202,7 +212,7 @@ static err_t *check_place(const place_t *p) {
     if (any) return in_use("another savepoint lies there");
     TRY(read_if_there(p, BEGUN_NAME, &there, &any));
     if (any) return in_use("another savepoint was begun there");
-    AUTO(auto_free) char *probe = xprintf("probe-%d", (int)getpid());
+    AUTO(auto_free) char *probe = xprintf("probe-%d-%016" PRIx64, (int)getpid(), clock_random()); /* several may look at once */
     TRY(put_there(p, probe, slice_str("tidegate")));
     AUTO(auto_free) char *path = xprintf("%s%s", p->prefix, probe);
     return p->disk->remove(p->disk, path);
@@ -226,6 +236,7 @@ static err_t *restore_all(copying_t *c, manifest_t **ret) {
     TRY(manifest_parse(buf_slice(&text), &m));
     err_t *e = each_file(m, copy_one, c);
     if (e) {
+        err_free(each_file(m, remove_copy, c));
         manifest_free(m);
         return e;
     }
@@ -234,10 +245,12 @@ static err_t *restore_all(copying_t *c, manifest_t **ret) {
     return NULL;
 }
 
-err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, savepoint_guard_t guard, manifest_t **ret) {
+err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, uint64_t leader, savepoint_guard_t guard, manifest_t **ret) {
     place_t p;
     TRY(err_wrap(place_open(storage, from, false, &p), "savepoint %s", from));
-    copying_t c = {storage, &p, true, job, guard};
+    char owner[40];
+    snprintf(owner, sizeof owner, "%016" PRIx64 ".%016" PRIx64, job, leader);
+    copying_t c = {storage, &p, true, owner, guard};
     err_t *e = restore_all(&c, ret);
     place_done(&p);
     return err_wrap(e, "savepoint %s", from);

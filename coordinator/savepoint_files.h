@@ -1,6 +1,6 @@
 /* savepoint_files.h: a savepoint as a directory.
  *
- *   BEGUN.json     written first: whose it is (job, incarnation, epoch)
+ *   BEGUN.json     created first, exclusively: whose it is (job, incarnation, epoch)
  *   jobs/<origin>@<leader>/..   the files, under names that only this leader writes
  *   MANIFEST.json  written last, and names them: a directory without it is not a savepoint
  *
@@ -8,7 +8,7 @@
  * deposed and wakes up in the middle of a copy spoils nothing, neither its successor's copy of the same epoch nor a savepoint of another one.
  * For that `look` asks, after BEGUN.json is written, before each file and before MANIFEST.json, whether we still lead. Who leads next finds the
  * BEGUN.json of any copy that may still get a manifest, and refuses the directory for another epoch; a BEGUN.json written later than that
- * is followed by a `look` that says no. (Of a disk it takes create, append, sync, read, and a put that is atomic: no rename.)
+ * is followed by a `look` that says no. (Of a disk it takes a create that is exclusive, append, sync, read, and a put that is atomic: no rename.)
  *
  * May take long; any thread. */
 #pragma once
@@ -22,6 +22,7 @@ typedef struct savepoint_guard { err_t *(*look)(void *arg); void *arg; } savepoi
 err_t *savepoint_check(disk_t *storage, const char *target);
 /* `leader`: ours. One that holds the savepoint of another epoch, or the beginning of one, is refused. The same epoch may be copied again. */
 err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, const char *target, savepoint_guard_t guard);
-/* Brings the files into the storage as the new job's own and names them so in *ret: "jobs/<origin>@<job>/..": an own copy, so that neither
- * job's garbage is the other's. May be repeated. */
-err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, savepoint_guard_t guard, manifest_t **ret);
+/* Brings the files into the storage as the new job's own and names them so in *ret: "jobs/<origin>@<job>.<leader>/..": an own copy, so that neither
+ * job's garbage is the other's, and of this leader, so that one that was deposed in the middle neither removes nor goes on writing what its
+ * successor's manifests name. May be repeated; after an error nothing of it is left. */
+err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, uint64_t leader, savepoint_guard_t guard, manifest_t **ret);

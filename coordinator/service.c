@@ -46,13 +46,14 @@ static void render_summary(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "id", j->id);
     jw_kv_str(w, "name", r->spec.name);
     jw_kv_str(w, "state", job_state_name(j->state));
-    jw_kv_i64(w, "since_ms", c->now_ms - j->since_ms);
+    /* of one that is over also behind a new leader, who has known it for as long as it leads */
+    jw_kv_i64(w, "since_ms", r->ended_ms && job_state_terminal(j->state) ? MAX(c->wall_ms - r->ended_ms, 0) : c->now_ms - j->since_ms);
     jw_kv_i64(w, "created_ms", r->created_ms);
     if (r->ended_ms) jw_kv_i64(w, "ended_ms", r->ended_ms);
     render_waiting(w, c, j);
     if (ended_holds_state(j)) jw_kv_bool(w, "holds_state", true);
     if (j->shape) jw_kv_i64(w, "parallelism", j->shape->parallelism);
-    jw_kv_u64(w, "restarts", j->restarts);
+    jw_kv_u64(w, "restarts", r->restarts);
     jw_kv_u64(w, "attempt", j->attempt);
     jw_kv_u64(w, "epoch", j->ep.last ? j->ep.last->epoch : 0);
     jw_kv_u64(w, "fallbacks", j->ep.last ? j->ep.last->fell.times : 0);
@@ -208,7 +209,7 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "bad_records", j->totals.bad);
     jw_kv_u64(w, "stale_records", j->totals.stale);
     jw_kv_u64(w, "dropped_rows", j->totals.dropped);
-    jw_kv_i64(w, "watermark", j->totals.watermark);
+    render_time(w, "watermark", j->totals.watermark);
     jw_name(w, "stages");
     jw_array(w);
     for (int i = 0; j->shape && i < j->shape->nstages; i++) render_stage(w, c, j, i);

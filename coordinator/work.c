@@ -1,9 +1,11 @@
 #include "coordinator/work.h"
+#include "common/clock.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #define QUEUE_MAX 65536
+#define CROWD_MAX 64
 
 struct work_queue {
     mailbox_t *box;
@@ -51,4 +53,82 @@ void work_queue_free(work_queue_t *q) {
     if (!atomic_load(&q->ending)) work_queue_end(q);
     mailbox_free(q->box);
     free(q);
+}
+
+/* ---------------------------------------------------------------- a crowd */
+typedef struct member { struct member *next; work_crowd_t *crowd; work_task_t *task; char *what; } member_t;
+struct work_crowd {
+    pthread_mutex_t lock;
+    pthread_cond_t left;
+    int n;
+    member_t *members; /* the oldest last */
+};
+
+work_crowd_t *work_crowd_new(void) {
+    work_crowd_t *c = xcalloc(1, sizeof *c);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->left, NULL);
+    return c;
+}
+
+static void leave(member_t *m) {
+    work_crowd_t *c = m->crowd;
+    pthread_mutex_lock(&c->lock);
+    member_t **at = &c->members;
+    while (*at != m) at = &(*at)->next;
+    *at = m->next;
+    c->n--;
+    pthread_cond_signal(&c->left);
+    pthread_mutex_unlock(&c->lock);
+    free(m->what);
+    free(m);
+}
+
+static void *member_run(void *arg) {
+    member_t *m = arg;
+    m->task->run(m->task);
+    leave(m);
+    return NULL;
+}
+
+bool work_crowd_add(work_crowd_t *c, work_task_t *t, const char *what) {
+    member_t *m = xcalloc(1, sizeof *m);
+    *m = (member_t){.crowd = c, .task = t, .what = xstrdup(what)};
+    pthread_t thread;
+    pthread_mutex_lock(&c->lock);
+    bool ok = c->n < CROWD_MAX && pthread_create(&thread, NULL, member_run, m) == 0;
+    if (ok) {
+        m->next = c->members;
+        c->members = m;
+        c->n++;
+        pthread_setname_np(thread, "coord-aside");
+        pthread_detach(thread);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (ok) return true;
+    free(m->what);
+    free(m);
+    return false;
+}
+
+char *work_crowd_end(work_crowd_t *c, int64_t wait_ms) {
+    int64_t until = clock_mono_ns() + wait_ms * 1000000;
+    pthread_mutex_lock(&c->lock);
+    while (c->n && clock_wait_until(&c->left, &c->lock, until)) {}
+    char *what = c->n ? xstrdup("") : NULL;
+    for (member_t *m = c->members; m; m = m->next) {
+        char *more = xprintf("%s%s%s", what, *what ? ", " : "", m->what);
+        free(what);
+        what = more;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return what;
+}
+
+void work_crowd_free(work_crowd_t *c) {
+    if (!c) return;
+    ASSERT(c->n == 0);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->left);
+    free(c);
 }

@@ -359,8 +359,18 @@ static agg_rows_t filtered(agg_set_t *s, const agg_rows_t *r, int filter) {
 }
 
 static err_t *update_failed(const agg_slot_t *s) {
-    if (s->why) return err_new(ERR_DATA, "%s: %s", s->call->fn->name, s->why);
-    return err_new(ERR_LIMIT, "%s holds too many values in one group", s->call->fn->name);
+    const char *name = s->call->fn->name, *how = strstr(name, "AGG_"); /* JSON_ARRAYAGG_NULL_ON_NULL: the name is what was written */
+    int len = how ? (int)(how - name) + 3 : (int)strlen(name);
+    if (s->why) return err_new(ERR_DATA, "%.*s: %s", len, name, s->why);
+    return err_hint(err_new(ERR_LIMIT, "%.*s: one group has more values than it can hold, or a longer result", len, name),
+                    "group by more columns or over shorter windows, or take fewer rows by FILTER (WHERE ..)");
+}
+
+void agg_set_most(agg_set_t *s, uint64_t bytes) {
+    for (int i = 0; i < s->n; i++) {
+        s->slots[i].most = bytes;
+        if (s->slots[i].inner) s->slots[i].inner->most = bytes;
+    }
 }
 
 static err_t *update_rows(agg_set_t *s, const agg_rows_t *r, bool retract) {
@@ -428,14 +438,17 @@ err_t *agg_set_merge_partial(agg_set_t *s, const batch_t *in, int first_col, con
 err_t *agg_set_merge(agg_set_t *s, void *into, const void *from) {
     for (int i = 0; i < s->n; i++) {
         s->slots[i].impl->merge(&s->slots[i], slot_acc(&s->slots[i], into), slot_acc_const(&s->slots[i], from));
-        if (s->slots[i].why) return update_failed(&s->slots[i]);
+        if (s->slots[i].why || s->slots[i].full) return update_failed(&s->slots[i]);
     }
     return NULL;
 }
 
 /* ---------------------------------------------------------------- results */
 err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
-    for (int i = 0; i < s->n; i++) s->slots[i].impl->emit(&s->slots[i], accs, n, m, &out[i]);
+    for (int i = 0; i < s->n; i++) {
+        s->slots[i].impl->emit(&s->slots[i], accs, n, m, &out[i]);
+        if (s->slots[i].full) return update_failed(&s->slots[i]);
+    }
     return NULL;
 }
 
@@ -451,7 +464,7 @@ bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b) {
         buf_clear(&y);
         value_encode(&x, &col, 0);
         value_encode(&y, &col, 1);
-        equal = slice_eq(buf_slice(&x), buf_slice(&y));
+        equal = !s->slots[i].full && !x.overflow && !y.overflow && slice_eq(buf_slice(&x), buf_slice(&y)); /* else agg_set_emit has the error */
     }
     buf_free(&x);
     buf_free(&y);

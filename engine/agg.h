@@ -46,8 +46,9 @@ err_t *agg_set_merge_partial(agg_set_t *s, const batch_t *in, int first_col, con
                              void **accs);
 err_t *agg_set_merge(agg_set_t *s, void *into, const void *from); /* same layout: panes, sessions */
 err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* result columns */
-bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? */
+bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? false, too, when there is an error to meet */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out); /* for the changelog; versioned */
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false: malformed */
 bool agg_set_owns(const agg_set_t *s);                  /* may accs hold anything outside the block? Else clear does nothing */
 size_t agg_set_heap(const agg_set_t *s, const void *accs); /* bytes held outside the block */
+void agg_set_most(agg_set_t *s, uint64_t bytes); /* tests: a bound of what a group may hold and of a result, below the own ones of the functions */

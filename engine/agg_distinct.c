@@ -12,6 +12,13 @@ static void *inner_acc(const void *acc) { return (uint8_t *)(uintptr_t)acc + siz
 /* The inner slot works on blocks: give it pointers so that its own offset lands on the inner accumulator. */
 static void *inner_block(const agg_slot_t *s, void *block) { return (uint8_t *)block + s->off; }
 
+/* What the function behind the set met is this call's. */
+static bool inner_failed(agg_slot_t *s) {
+    s->why = s->inner->why;
+    s->full = s->inner->full;
+    return false;
+}
+
 static bool distinct_rows(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
     const column_t *c = &r->in->cols[s->call->args[0]];
     agg_slot_t *inner = s->inner;
@@ -23,8 +30,8 @@ static bool distinct_rows(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
         distinct_acc_t *a = slot_acc(s, r->accs[k]);
         bool edge = true;
         if (!column_null(c, row)) {
-            int64_t count = vset_add(&a->values, raw_of(s, c, row, &s->bytes, tmp), delta);
-            if (count == VSET_FULL) return false;
+            int64_t count = vset_add(s, &a->values, raw_of(s, c, row, &s->bytes, tmp), delta);
+            if (count == VSET_FULL) return slot_full(s);
             edge = delta > 0 ? count == 1 : count == 0;
         }
         if (!edge) continue;
@@ -32,8 +39,8 @@ static bool distinct_rows(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
         s->accs[pass.n++] = inner_block(s, r->accs[k]);
     }
     if (pass.n == 0) return true;
-    if (delta > 0) return inner->impl->update(inner, &pass);
-    return inner->impl->retract && inner->impl->retract(inner, &pass);
+    bool (*fn)(agg_slot_t *, const agg_rows_t *) = delta > 0 ? inner->impl->update : inner->impl->retract;
+    return (fn && fn(inner, &pass)) || inner_failed(s);
 }
 
 static bool distinct_update(agg_slot_t *s, const agg_rows_t *r) { return distinct_rows(s, r, 1); }
@@ -58,7 +65,7 @@ static void feed(agg_slot_t *s, void *block, const slice_t *values, uint32_t n) 
     void **accs = mem_alloc(m, sizeof *accs * n);
     for (uint32_t i = 0; i < n; i++) accs[i] = block;
     agg_rows_t rows = {&b, NULL, n, accs};
-    s->inner->impl->update(s->inner, &rows);
+    if (!s->inner->impl->update(s->inner, &rows)) inner_failed(s);
     mem_unref(m);
 }
 
@@ -69,8 +76,10 @@ static void distinct_merge(agg_slot_t *s, void *into, const void *from) {
     int64_t count;
     uint32_t n = 0;
     /* the inner slot adds its own offset to a block: `into` is that of the outer accumulator */
-    for (uint32_t at = 0; vset_next(b->values, &at, &v, &count);) {
-        if (vset_add(&a->values, v, count) != count) continue; /* was there */
+    for (uint32_t at = 0; vset_next(b->values, &at, &v, &count) && !s->full;) {
+        int64_t now = vset_add(s, &a->values, v, count);
+        if (now == VSET_FULL) slot_full(s);
+        if (now != count) continue; /* was there */
         values[n++] = v;
         if (n == ARRAY_LEN(values)) {
             feed(s, into, values, n);
@@ -84,6 +93,7 @@ static void distinct_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, colu
     void **inner = mem_alloc(m, sizeof *inner * n);
     for (uint32_t i = 0; i < n; i++) inner[i] = inner_block(s, accs[i]);
     s->inner->impl->emit(s->inner, inner, n, m, out);
+    if (s->inner->full) inner_failed(s);
 }
 
 static void distinct_clear(const agg_slot_t *s, void *acc) {
@@ -97,7 +107,7 @@ static void distinct_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
 }
 
 static bool distinct_decode(const agg_slot_t *s, reader_t *r, void *acc) {
-    return vset_decode(r, &((distinct_acc_t *)acc)->values) && s->inner->impl->decode(s->inner, r, inner_acc(acc));
+    return vset_decode(s, r, &((distinct_acc_t *)acc)->values) && s->inner->impl->decode(s->inner, r, inner_acc(acc));
 }
 
 static size_t distinct_heap(const agg_slot_t *s, const void *acc) {

@@ -33,14 +33,14 @@ static inline uint32_t agg_row(const agg_rows_t *r, uint32_t k) { return r->sel 
 
 typedef struct agg_impl {
     uint32_t size;
-    bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: overflow or limit, or s->why */
+    bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: s->full, or s->why */
     bool (*retract)(agg_slot_t *s, const agg_rows_t *r); /* NULL: cannot */
-    void (*merge)(agg_slot_t *s, void *into, const void *from);
+    void (*merge)(agg_slot_t *s, void *into, const void *from); /* what does not fit: s->full; what is wrong: s->why */
     void (*clear)(const agg_slot_t *s, void *acc); /* NULL: owns nothing */
     int npartial;                                  /* 0: no combiner */
     void (*partial)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
     bool (*merge_partial)(agg_slot_t *s, const column_t *cols, const agg_rows_t *r);
-    void (*emit)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
+    void (*emit)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* s->full: a result is too long, and NULL */
     void (*encode)(const agg_slot_t *s, const void *acc, buf_t *out);
     bool (*decode)(const agg_slot_t *s, reader_t *r, void *acc);
     size_t (*heap)(const agg_slot_t *s, const void *acc);
@@ -64,6 +64,8 @@ struct agg_slot {
     void **accs;
     uint32_t cap;
     const char *why;   /* what is wrong with the data, when an update said false or a merge met it */
+    bool full;         /* a group holds more than its bound, or its result is longer */
+    uint64_t most;     /* bytes: a bound for tests below the own one of an implementation; 0 none */
     bool flag;         /* LISTAGG: the separator is known */
     char *separator;
     uint32_t separator_len;
@@ -71,6 +73,12 @@ struct agg_slot {
 static inline void *slot_acc(const agg_slot_t *s, void *block) { return (uint8_t *)block + s->off; }
 static inline const void *slot_acc_const(const agg_slot_t *s, const void *block) { return (const uint8_t *)block + s->off; }
 void slot_scratch(agg_slot_t *s, uint32_t n);
+static inline uint64_t slot_most(const agg_slot_t *s, uint64_t own) { return s->most ? MIN(s->most, own) : own; }
+/* Says false, so that an update may return it. */
+static inline bool slot_full(agg_slot_t *s) {
+    s->full = true;
+    return false;
+}
 
 struct agg_fn {
     const char *name;
@@ -96,6 +104,10 @@ extern const agg_impl_t agg_impl_count, agg_impl_sum_int, agg_impl_sum_float, ag
 /* What a set of its own per call left in a checkpoint (version 1 of accumulators). */
 bool agg_mask_decode_1(const agg_slot_t *s, reader_t *r, void *block);
 
+/* ---- agg_list.c: text as a result */
+#define AGG_TEXT_MAX ((uint64_t)512 << 20)
+void agg_put_text(agg_slot_t *s, colbuilder_t *b, const buf_t *text); /* NULL and s->full when it did not fit */
+
 /* kinds */
 enum { SUM_SUM, SUM_AVG };
 enum { VAR_POP, VAR_SAMP, STDDEV_POP, STDDEV_SAMP };
@@ -112,11 +124,12 @@ void int_store(column_t *c, int width, uint32_t i, int64_t v);
 /* ---- vset: a set of raw values with a count each; compact, iterates in order of insertion */
 typedef struct vset vset_t;
 #define VSET_FULL INT64_MIN
-int64_t vset_add(vset_t **set, slice_t v, int64_t delta); /* returns the new count, entries at 0 are gone; VSET_FULL at 4 GB */
+int64_t vset_add(const agg_slot_t *s, vset_t **set, slice_t v, int64_t delta); /* returns the new count, entries at 0 are gone; VSET_FULL at 4 GB */
+bool vset_merge(agg_slot_t *s, vset_t **into, const vset_t *from);             /* false: what does not fit is left out, and s->full */
 int64_t vset_get(const vset_t *set, slice_t v);
 uint32_t vset_len(const vset_t *set);                  /* values with a count other than 0 */
 bool vset_next(const vset_t *set, uint32_t *at, slice_t *ret, int64_t *ret_count);
 void vset_free(vset_t *set);
 size_t vset_heap(const vset_t *set);
 void vset_encode(const vset_t *set, buf_t *out);
-bool vset_decode(reader_t *r, vset_t **ret);
+bool vset_decode(const agg_slot_t *s, reader_t *r, vset_t **ret);

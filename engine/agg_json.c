@@ -29,8 +29,8 @@ static bool object_rows(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
         buf_clear(&s->bytes);
         buf_put_bytes(&s->bytes, key);
         if (!null) buf_put(&s->bytes, values->str[row].p, values->str[row].len);
-        int64_t count = vset_add(&a->keys, key, delta);
-        if (count == VSET_FULL || vset_add(&a->pairs, buf_slice(&s->bytes), delta) == VSET_FULL) return false;
+        int64_t count = vset_add(s, &a->keys, key, delta);
+        if (count == VSET_FULL || s->bytes.overflow || vset_add(s, &a->pairs, buf_slice(&s->bytes), delta) == VSET_FULL) return slot_full(s);
         if (count > 1) return refuse_key(s, "a key is there twice");
     }
     return true;
@@ -44,9 +44,12 @@ static void object_merge(agg_slot_t *s, void *into, const void *from) {
     const object_acc_t *b = from;
     slice_t v;
     int64_t count;
-    for (uint32_t at = 0; vset_next(b->keys, &at, &v, &count);)
-        if (vset_add(&a->keys, v, count) > 1) s->why = "a key is there twice";
-    for (uint32_t at = 0; vset_next(b->pairs, &at, &v, &count);) vset_add(&a->pairs, v, count);
+    for (uint32_t at = 0; vset_next(b->keys, &at, &v, &count) && !s->full;) {
+        int64_t now = vset_add(s, &a->keys, v, count);
+        if (now == VSET_FULL) slot_full(s);
+        else if (now > 1) s->why = "a key is there twice";
+    }
+    vset_merge(s, &a->pairs, b->pairs);
 }
 
 typedef struct pair {
@@ -86,11 +89,11 @@ static void put_object(const object_acc_t *a, buf_t *out) {
 
 static void object_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
     colbuilder_t *b = colbuilder_new(s->call->type, m);
-    buf_t text = buf_make((size_t)512 << 20);
+    buf_t text = buf_make(slot_most(s, AGG_TEXT_MAX));
     for (uint32_t i = 0; i < n; i++) {
         buf_clear(&text);
         put_object(slot_acc(s, accs[i]), &text);
-        colbuilder_str(b, (const char *)text.data, text.len);
+        agg_put_text(s, b, &text);
     }
     buf_free(&text);
     colbuilder_finish(b, out);
@@ -107,7 +110,7 @@ static void object_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
 }
 static bool object_decode(const agg_slot_t *s, reader_t *r, void *acc) {
     object_acc_t *a = acc;
-    return vset_decode(r, &a->keys) && vset_decode(r, &a->pairs);
+    return vset_decode(s, r, &a->keys) && vset_decode(s, r, &a->pairs);
 }
 static size_t object_heap(const agg_slot_t *s, const void *acc) {
     const object_acc_t *a = acc;

@@ -24,9 +24,9 @@ static size_t put_record(uint8_t *p, bool null, slice_t v) {
     return n + v.len;
 }
 
-static bool list_append(list_acc_t *a, bool null, slice_t v) {
+static bool list_append(const agg_slot_t *s, list_acc_t *a, bool null, slice_t v) {
     uint64_t need = a->used + v.len + 11;
-    if (need > LIST_BYTES_MAX) return false;
+    if (need > slot_most(s, LIST_BYTES_MAX)) return false;
     if (need > a->room) {
         a->room = MAX(a->room * 2, MAX(need, (uint64_t)32));
         a->data = xrealloc(a->data, a->room);
@@ -70,7 +70,7 @@ static bool list_rows(agg_slot_t *s, const agg_rows_t *r, bool add) {
         if (null && s->kind != LIST_ARRAY && s->kind != LIST_JSON_NULLS) continue;
         slice_t v = null ? (slice_t){0} : raw_of(s, c, row, &s->bytes, tmp);
         if (!add) list_remove(slot_acc(s, r->accs[k]), null, v);
-        else if (!list_append(slot_acc(s, r->accs[k]), null, v)) return false;
+        else if (!list_append(s, slot_acc(s, r->accs[k]), null, v)) return slot_full(s);
     }
     return true;
 }
@@ -93,8 +93,13 @@ static void list_merge(agg_slot_t *s, void *into, const void *from) {
     reader_t r = list_reader(from);
     bool null;
     slice_t v;
-    while (list_next(&r, &null, &v))
-        if (!list_append(into, null, v)) return;
+    while (list_next(&r, &null, &v) && !s->full)
+        if (!list_append(s, into, null, v)) slot_full(s);
+}
+
+void agg_put_text(agg_slot_t *s, colbuilder_t *b, const buf_t *text) {
+    if (!text->overflow) colbuilder_str(b, (const char *)text->data, text->len);
+    else if (!slot_full(s)) colbuilder_null(b);
 }
 
 static void emit_text(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t *text) {
@@ -108,11 +113,11 @@ static void emit_text(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t
         first = false;
         buf_put(text, v.p, v.len);
     }
-    colbuilder_str(b, (const char *)text->data, text->len);
+    agg_put_text(s, b, text);
 }
 
 /* The elements are JSON already; no elements are an array too. */
-static void emit_json(const list_acc_t *a, colbuilder_t *b, buf_t *text) {
+static void emit_json(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t *text) {
     reader_t r = list_reader(a);
     bool null;
     slice_t v;
@@ -124,7 +129,7 @@ static void emit_json(const list_acc_t *a, colbuilder_t *b, buf_t *text) {
         else buf_put(text, v.p, v.len);
     }
     buf_put_u8(text, ']');
-    colbuilder_str(b, (const char *)text->data, text->len);
+    agg_put_text(s, b, text);
 }
 
 static void emit_array(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b) {
@@ -152,10 +157,10 @@ static void emit_one(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b) {
 
 static void list_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
     colbuilder_t *b = colbuilder_new(s->call->type, m);
-    buf_t text = buf_make(LIST_BYTES_MAX * 2);
+    buf_t text = buf_make(slot_most(s, AGG_TEXT_MAX));
     for (uint32_t i = 0; i < n; i++) {
         const list_acc_t *a = slot_acc(s, accs[i]);
-        if (s->kind >= LIST_JSON) emit_json(a, b, &text);
+        if (s->kind >= LIST_JSON) emit_json(s, a, b, &text);
         else if (a->n == 0) colbuilder_null(b);
         else if (s->kind == LIST_AGG) emit_text(s, a, b, &text);
         else if (s->kind == LIST_ARRAY) emit_array(s, a, b);
@@ -195,7 +200,7 @@ static bool list_decode(const agg_slot_t *cs, reader_t *r, void *acc) {
     bool null;
     slice_t v;
     while (list_next(&records, &null, &v))
-        if (!list_append(a, null, v)) return false;
+        if (!list_append(s, a, null, v)) return false;
     return !records.bad && a->n == n;
 }
 
@@ -223,7 +228,7 @@ static bool one_rows(agg_slot_t *s, const agg_rows_t *r) {
         list_acc_t *a = slot_acc(s, r->accs[k]);
         if (column_null(c, row) || (a->n && s->kind == LIST_FIRST)) continue;
         a->n = a->used = 0;
-        if (!list_append(a, false, raw_of(s, c, row, &s->bytes, tmp))) return false;
+        if (!list_append(s, a, false, raw_of(s, c, row, &s->bytes, tmp))) return slot_full(s);
     }
     return true;
 }
@@ -256,7 +261,7 @@ static bool collect_rows(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
     for (uint32_t k = 0; k < r->n; k++) {
         uint32_t row = agg_row(r, k);
         collect_acc_t *a = slot_acc(s, r->accs[k]);
-        if (!column_null(c, row) && vset_add(&a->values, raw_of(s, c, row, &s->bytes, tmp), delta) == VSET_FULL) return false;
+        if (!column_null(c, row) && vset_add(s, &a->values, raw_of(s, c, row, &s->bytes, tmp), delta) == VSET_FULL) return slot_full(s);
     }
     return true;
 }
@@ -265,10 +270,7 @@ static bool collect_update(agg_slot_t *s, const agg_rows_t *r) { return collect_
 static bool collect_retract(agg_slot_t *s, const agg_rows_t *r) { return collect_rows(s, r, -1); }
 
 static void collect_merge(agg_slot_t *s, void *into, const void *from) {
-    slice_t v;
-    int64_t count;
-    for (uint32_t at = 0; vset_next(((const collect_acc_t *)from)->values, &at, &v, &count);)
-        vset_add(&((collect_acc_t *)into)->values, v, count);
+    vset_merge(s, &((collect_acc_t *)into)->values, ((const collect_acc_t *)from)->values);
 }
 
 static void collect_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
@@ -291,7 +293,7 @@ static void collect_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, colum
 
 static void collect_clear(const agg_slot_t *s, void *acc) { vset_free(((collect_acc_t *)acc)->values); }
 static void collect_encode(const agg_slot_t *s, const void *acc, buf_t *out) { vset_encode(((const collect_acc_t *)acc)->values, out); }
-static bool collect_decode(const agg_slot_t *s, reader_t *r, void *acc) { return vset_decode(r, &((collect_acc_t *)acc)->values); }
+static bool collect_decode(const agg_slot_t *s, reader_t *r, void *acc) { return vset_decode(s, r, &((collect_acc_t *)acc)->values); }
 static size_t collect_heap(const agg_slot_t *s, const void *acc) { return vset_heap(((const collect_acc_t *)acc)->values); }
 
 const agg_impl_t agg_impl_collect = {

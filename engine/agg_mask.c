@@ -58,7 +58,7 @@ static uint32_t mset_find(const mset_t *m, int64_t v, uint32_t *ret_at) {
 }
 
 /* The calls of `mask` see v. Returns those that had not; VALUES_MAX values are the limit. */
-#define VALUES_MAX (1u << 28)
+#define VALUES_MAX ((uint64_t)1 << 28)
 static uint32_t mset_add(mset_t **set, int64_t v, uint32_t mask) {
     uint32_t at = 0;
     if (!*set) *set = mset_grown(NULL);
@@ -79,6 +79,9 @@ static uint32_t mset_add(mset_t **set, int64_t v, uint32_t mask) {
     if (m->cap > SMALL) index_of(m)[at] = m->n;
     return mask;
 }
+
+/* Also a value that is there already is refused then: one row more or less. */
+static bool mset_full(const agg_slot_t *s, const mset_t *m) { return m && m->n >= slot_most(s, VALUES_MAX * sizeof(int64_t)) / sizeof(int64_t); }
 
 static void count_fresh(const agg_slot_t *s, mask_acc_t *leader, uint32_t fresh) {
     uint8_t *block = (uint8_t *)leader - s->off;
@@ -113,7 +116,7 @@ static bool mask_update(agg_slot_t *s, const agg_rows_t *r) {
         look_ahead(s, r, c, k);
         if (!s->sel[k] || column_null(c, row)) continue;
         mask_acc_t *a = slot_acc(s, r->accs[k]);
-        if (a->set && a->set->n >= VALUES_MAX) return false;
+        if (mset_full(s, a->set)) return slot_full(s);
         uint32_t fresh = mset_add(&a->set, raw_int(c, s->width, row), s->sel[k]);
         if (fresh) count_fresh(s, a, fresh);
     }
@@ -122,7 +125,11 @@ static bool mask_update(agg_slot_t *s, const agg_rows_t *r) {
 
 static void mask_merge(agg_slot_t *s, void *into, const void *from) {
     const mset_t *m = ((const mask_acc_t *)from)->set;
-    for (uint32_t i = 0; m && i < m->n; i++) count_fresh(s, into, mset_add(&((mask_acc_t *)into)->set, m->values[i], masks_of(m)[i]));
+    mask_acc_t *a = into;
+    for (uint32_t i = 0; m && i < m->n && !s->full; i++) {
+        if (mset_full(s, a->set)) slot_full(s);
+        else count_fresh(s, a, mset_add(&a->set, m->values[i], masks_of(m)[i]));
+    }
 }
 
 static void mask_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {

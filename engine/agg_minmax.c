@@ -192,8 +192,8 @@ static bool extreme_find(const agg_slot_t *s, extreme_acc_t *a, slice_t *ret) {
 }
 
 static bool extreme_add(agg_slot_t *s, extreme_acc_t *a, slice_t v, int64_t delta) {
-    int64_t count = vset_add(&a->values, v, delta);
-    if (count == VSET_FULL) return false;
+    int64_t count = vset_add(s, &a->values, v, delta);
+    if (count == VSET_FULL) return slot_full(s);
     slice_t best = slice_of(a->best, a->len);
     if (count > 0 && a->best_ok && extreme_better(s, v, best)) extreme_set(a, v);
     else if (count > 0 && !a->best_ok && vset_len(a->values) == 1) extreme_set(a, v);
@@ -218,7 +218,7 @@ static bool extreme_retract(agg_slot_t *s, const agg_rows_t *r) { return extreme
 static void extreme_merge(agg_slot_t *s, void *into, const void *from) {
     slice_t v;
     int64_t count;
-    for (uint32_t at = 0; vset_next(((const extreme_acc_t *)from)->values, &at, &v, &count);) extreme_add(s, into, v, count);
+    for (uint32_t at = 0; vset_next(((const extreme_acc_t *)from)->values, &at, &v, &count) && !s->full;) extreme_add(s, into, v, count);
 }
 
 /* Partial extremes of a combiner arrive as single values. */
@@ -247,7 +247,7 @@ static void extreme_clear(const agg_slot_t *s, void *acc) {
     free(((extreme_acc_t *)acc)->best);
 }
 static void extreme_encode(const agg_slot_t *s, const void *acc, buf_t *out) { vset_encode(((const extreme_acc_t *)acc)->values, out); }
-static bool extreme_decode(const agg_slot_t *s, reader_t *r, void *acc) { return vset_decode(r, &((extreme_acc_t *)acc)->values); }
+static bool extreme_decode(const agg_slot_t *s, reader_t *r, void *acc) { return vset_decode(s, r, &((extreme_acc_t *)acc)->values); }
 static size_t extreme_heap(const agg_slot_t *s, const void *acc) {
     return vset_heap(((const extreme_acc_t *)acc)->values) + ((const extreme_acc_t *)acc)->cap;
 }

@@ -34,7 +34,7 @@ static bool percentile_rows(agg_slot_t *s, const agg_rows_t *r, int64_t sign) {
         int64_t times = !f ? 1 : column_null(f, row) ? 0 : f->i64[row];
         if (column_null(c, row) || times <= 0) continue;
         percentile_acc_t *a = slot_acc(s, r->accs[k]);
-        if (vset_add(&a->values, raw_of(s, c, row, &s->bytes, tmp), sign * times) == VSET_FULL) return false;
+        if (vset_add(s, &a->values, raw_of(s, c, row, &s->bytes, tmp), sign * times) == VSET_FULL) return slot_full(s);
     }
     return true;
 }
@@ -43,10 +43,7 @@ static bool percentile_update(agg_slot_t *s, const agg_rows_t *r) { return perce
 static bool percentile_retract(agg_slot_t *s, const agg_rows_t *r) { return percentile_rows(s, r, -1); }
 
 static void percentile_merge(agg_slot_t *s, void *into, const void *from) {
-    slice_t v;
-    int64_t count;
-    for (uint32_t at = 0; vset_next(((const percentile_acc_t *)from)->values, &at, &v, &count);)
-        vset_add(&((percentile_acc_t *)into)->values, v, count);
+    vset_merge(s, &((percentile_acc_t *)into)->values, ((const percentile_acc_t *)from)->values);
 }
 
 typedef struct weighted {
@@ -122,7 +119,7 @@ static bool percentile_decode(const agg_slot_t *cs, reader_t *r, void *acc) {
     slice_t p = read_bytes(r);
     if (r->bad || p.len % sizeof(double)) return false;
     if (!s->flag && p.len) keep_percents(s, p.p, p.len);
-    return vset_decode(r, &((percentile_acc_t *)acc)->values);
+    return vset_decode(s, r, &((percentile_acc_t *)acc)->values);
 }
 static size_t percentile_heap(const agg_slot_t *s, const void *acc) { return vset_heap(((const percentile_acc_t *)acc)->values); }
 

@@ -172,13 +172,20 @@ static void vset_insert(vset_t *v, slice_t key, uint32_t hash, int64_t count) {
     v->index[at] = v->n;
 }
 
-int64_t vset_add(vset_t **set, slice_t key, int64_t delta) {
+/* Before it is full its holes go. */
+static bool vset_fits(vset_t *v, size_t len, uint64_t most) {
+    if (v->used + len < most) return true;
+    if (v->live < v->n) vset_pack(v);
+    return v->used + len < most;
+}
+
+int64_t vset_add(const agg_slot_t *s, vset_t **set, slice_t key, int64_t delta) {
     vset_t *v = *set;
     if (!v) v = *set = xcalloc(1, sizeof *v);
     uint32_t hash = (uint32_t)(hash_bytes(key.p, key.len) >> 32);
     ventry_t *e = vset_find(v, key, hash);
     if (!e) {
-        if (v->used + key.len >= UINT32_MAX) return VSET_FULL;
+        if (!vset_fits(v, key.len, slot_most(s, UINT32_MAX))) return VSET_FULL;
         vset_insert(v, key, hash, delta);
         return delta;
     }
@@ -227,14 +234,22 @@ void vset_encode(const vset_t *v, buf_t *out) {
     }
 }
 
-bool vset_decode(reader_t *r, vset_t **ret) {
+bool vset_merge(agg_slot_t *s, vset_t **into, const vset_t *from) {
+    slice_t v;
+    int64_t count;
+    bool fits = true;
+    for (uint32_t at = 0; fits && vset_next(from, &at, &v, &count);) fits = vset_add(s, into, v, count) != VSET_FULL;
+    return fits || slot_full(s);
+}
+
+bool vset_decode(const agg_slot_t *s, reader_t *r, vset_t **ret) {
     uint64_t n = read_varint(r);
     if (r->bad || n > reader_left(r)) return false;
     for (uint64_t i = 0; i < n; i++) {
         slice_t key = read_bytes(r);
         int64_t count = read_zigzag(r);
         if (r->bad || count == 0) return false;
-        vset_add(ret, key, count);
+        if (vset_add(s, ret, key, count) == VSET_FULL) return false;
     }
     return true;
 }

@@ -161,19 +161,38 @@ static err_t *sig_apply(binding_t *b) {
     return bind_error(b, "wrong arguments");
 }
 
+static void arg_print(buf_t *text, const expr_t *arg) {
+    type_t t = *arg->type;
+    t.nullable = true;
+    if (t.kind == TYPE_SYMBOL) buf_puts(text, symbol_text(arg));
+    else type_print(text, &t);
+}
+
+/* As it was written, types in the place of values: an operator by its usage, "x BETWEEN lo AND hi", a function by its name. */
+static void written(buf_t *text, const binding_t *b) {
+    const char *name = b->func->name, *p = b->func->usage;
+    size_t len = strlen(name);
+    if (!p || (strncmp(p, name, len) == 0 && p[len] == '(')) {
+        buf_printf(text, "%s(", name);
+        for (int i = 0; i < b->nargs; i++) {
+            if (i) buf_puts(text, ", ");
+            arg_print(text, b->args[i]);
+        }
+        buf_put_u8(text, ')');
+        return;
+    }
+    for (int i = 0; *p && strncmp(p, " or ", 4) != 0;) {
+        len = strspn(p, "abcdefghijklmnopqrstuvwxyz");
+        if (len && i < b->nargs) arg_print(text, b->args[i++]);
+        else buf_put(text, p, MAX(len, (size_t)1));
+        p += MAX(len, (size_t)1);
+    }
+}
+
 err_t *bind_error(const binding_t *b, const char *why) {
     buf_t text = buf_make(4000);
-    for (int i = 0; i < b->nargs; i++) {
-        if (i) buf_puts(&text, ", ");
-        if (b->args[i]->type->kind == TYPE_SYMBOL) buf_puts(&text, symbol_text(b->args[i]));
-        else {
-            type_t t = *b->args[i]->type;
-            t.nullable = true;
-            type_print(&text, &t);
-        }
-    }
-    err_t *e = err_new(ERR_TYPE, "%s(%s): %s; use %s", b->func->name, buf_cstr(&text), why,
-                       b->func->usage ? b->func->usage : b->func->name);
+    written(&text, b);
+    err_t *e = err_new(ERR_TYPE, "%s: %s; use %s", buf_cstr(&text), why, b->func->usage ? b->func->usage : b->func->name);
     buf_free(&text);
     return e;
 }

@@ -7,6 +7,7 @@ typedef struct pending {
     reader_t records; /* at the first record not yet published */
     uint64_t rows;    /* of the whole segment */
     uint64_t done;    /* rows published */
+    uint32_t crc;     /* of the segment */
     uint32_t part;    /* transactions of this epoch so far */
 } pending_t;
 
@@ -20,6 +21,7 @@ struct lane {
     epoch_t begun;   /* what the start record says: the origin published up to here */
     lane_state_t state;
     epoch_t completed;
+    epoch_t sent_upto; /* no ledger of ours may be ahead of it: what was complete when the lane was opened, then what was handed out to be sent */
     pending_t *queue; /* ascending epochs; head first */
     size_t n, cap;
     size_t bytes;
@@ -87,7 +89,7 @@ void lane_free(lane_t *l) {
 void lane_segment(lane_t *l, epoch_t epoch, buf_t *segment) {
     pending_t p = {.epoch = epoch, .bytes = *segment};
     *segment = (buf_t){.max = segment->max};
-    err_t *e = segment_open(buf_slice(&p.bytes), &p.records, &p.rows);
+    err_t *e = segment_open(buf_slice(&p.bytes), &p.records, &p.rows, &p.crc);
     ASSERT(!l->n || l->queue[l->n - 1].epoch < epoch);
     if (e || !p.rows) {
         buf_free(&p.bytes);
@@ -135,7 +137,7 @@ static bool plan_send(lane_t *l, lane_action_t *a) {
         bytes += (size_t)(r.p - from);
         a->parts[a->nparts++] = (lane_part_t){p->epoch, p->records, rows};
         a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = p->epoch, .part = p->part,
-                                   .next_row = p->done + rows, .epoch_done = p->done + rows == p->rows};
+                                   .next_row = p->done + rows, .epoch_done = p->done + rows == p->rows, .segment = p->crc};
     }
     if (a->nparts) return true;
     a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = l->begun, .epoch_done = true};
@@ -159,6 +161,7 @@ void lane_next(lane_t *l, lane_action_t *ret) {
     case LANE_READY:
         if (!plan_send(l, ret)) break;
         ret->kind = LANE_DO_SEND;
+        l->sent_upto = MAX(l->sent_upto, ret->ledger.epoch);
         l->sent = *ret;
         lane_set_state(l, LANE_SENDING);
         break;
@@ -207,11 +210,25 @@ static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
     if (l->has_bound && pos->epoch < l->bound)
         return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but epoch %" PRIu64 " was published", pos->epoch, l->bound),
                         "did the broker lose records? " ACCEPT);
-    if (pos->epoch > l->completed)
+    if (pos->epoch > l->sent_upto)
         return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but the last complete epoch is %" PRIu64, pos->epoch,
-                                l->completed),
+                                l->sent_upto),
                         "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT);
     return NULL;
+}
+
+/* Are the rows that the ledger names last those of this history? Where metadata or storage were put back, the epoch may be missing here, or be
+ * another one of the same number. What is not known is taken for true: whoever cannot bear that asks for `proof`. */
+static bool same_history(const lane_t *l, const ledger_pos_t *pos, bool proof) {
+    if (!pos->segment || pos->epoch <= l->bound) return true;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->queue[i].epoch == pos->epoch) return l->queue[i].crc == pos->segment;
+    return !proof;
+}
+
+static err_t *other_history(const ledger_pos_t *pos) {
+    return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but its rows are not those of the checkpoint", pos->epoch),
+                    "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT);
 }
 
 /* Rows of the segment the ledger shows as published are skipped. */
@@ -234,10 +251,17 @@ static void judge(lane_t *l, const ledger_pos_t *pos) {
     }
     bool ours = pos->present && pos->incarnation == l->incarnation;
     bool origins = pos->present && l->origin && pos->incarnation == l->origin;
+    /* Duplicates are accepted, loss is not: without proof that the origin's last rows are ours nothing of what is owed counts as published. */
+    if (origins && l->forced && (pos->epoch > l->started || !same_history(l, pos, true))) origins = false;
+    bool covers = ours || (origins && pos->epoch <= l->started); /* what came after the savepoint is another epoch of the same number */
+    if (covers && !same_history(l, pos, /* proof: */ ours && pos->epoch > l->started)) { /* owed ones may be published, and gone */
+        stop(l, other_history(pos));
+        return;
+    }
     if (origins) l->begun = MIN(l->started, pos->epoch_done ? pos->epoch : pos->epoch - 1);
     l->need_start = !ours;
     size_t gone = 0;
-    epoch_t upto = ours ? UINT64_MAX : origins ? l->started : 0; /* what came after the savepoint is another epoch of the same number */
+    epoch_t upto = ours ? UINT64_MAX : origins ? l->started : 0;
     while (gone < l->n && l->queue[gone].epoch <= upto &&
            (l->queue[gone].epoch < pos->epoch || (l->queue[gone].epoch == pos->epoch && pos->epoch_done))) gone++;
     drop_head(l, gone);
@@ -273,6 +297,7 @@ void lane_fence(lane_t *l) {
 void lane_open(lane_t *l) {
     if (l->state == LANE_FRESH) lane_set_state(l, LANE_FENCING);
     l->held = false;
+    l->sent_upto = MAX(l->sent_upto, l->completed);
     if (l->state != LANE_READING || !l->read_early) return;
     ledger_pos_t pos = l->early; /* nobody has written since: who does must fence us first, and then our send fails */
     l->read_early = false;

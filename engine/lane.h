@@ -2,7 +2,7 @@
  * engine/connector/lane_kafka.c is its driver, tests/sim/kafka its model.
  *
  * Segment: the encoded output of one epoch for one lane: records {output partition, key, value, headers..}, see below.
- * Ledger record (key = lane id, value): incarnation, epoch, part, next row, whether the epoch ended, checksum. It is the last
+ * Ledger record (key = lane id, value): incarnation, epoch, part, next row, whether the epoch ended, the segment's checksum, its own. It is the last
  * record of each transaction.
  *
  * State diagram (one setter, lane_set_state, refuses other moves):
@@ -20,7 +20,8 @@
  *  3. After any doubt the producer is destroyed, a new one initialised (which fences), and only then the ledger is read.
  *  4. A segment is released only after a positive commit or a ledger record that covers it.
  *  5. "Published" is compared within one incarnation only. A ledger of a newer incarnation, ahead of the manifest or
- *     behind its bound stops the lane loudly.
+ *     behind its bound stops the lane loudly. So does one whose segment is not that of the epoch: where metadata or storage were put back,
+ *     epochs complete while the lane still waits for its producer, and bear numbers that the ledger has from the future that was taken back.
  *  6. A lane without rows in an epoch opens no transaction. The one exception: a new incarnation's first transaction holds only a start record
  *     (epoch 0, or what its origin has published), so that an older incarnation that still runs sees in the ledger that it was taken over.
  *  7. A fenced lane (lane_fence) asks for its producer and its ledger while the attempt is still being restored, but judges nothing and sends
@@ -39,6 +40,7 @@ typedef struct ledger_pos {
     uint32_t part;
     uint64_t next_row;     /* rows of the epoch published so far */
     bool epoch_done;
+    uint32_t segment;      /* checksum of the epoch's segment: these rows, not others of the same epoch; 0: not known (a start record) */
     int64_t offset;        /* where it lies in the ledger partition */
 } ledger_pos_t;
 void ledger_encode(buf_t *out, const ledger_pos_t *p); /* printable, versioned, with checksum */
@@ -58,7 +60,7 @@ void segment_begin(buf_t *out);                                 /* reserves the 
 void segment_add(buf_t *out, const lane_record_t *r);
 void segment_has_headers(buf_t *out, size_t begin);             /* before the first record with headers */
 void segment_finish(buf_t *out, size_t begin, uint64_t rows);   /* patches the header at `begin` */
-err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows); /* checks magic, version, crc */
+err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows, uint32_t *ret_crc); /* checks magic, version, crc */
 bool segment_next(reader_t *r, lane_record_t *ret);             /* false at the end or when malformed (r->bad) */
 
 typedef enum lane_state { LANE_FRESH, LANE_FENCING, LANE_READING, LANE_READY, LANE_SENDING, LANE_STOPPED } lane_state_t;

@@ -42,7 +42,7 @@ void segment_finish(buf_t *out, size_t begin, uint64_t rows) {
     buf_set_u32(out, begin + 16, crc32c(crc, out->data + begin, 16)); /* the header too */
 }
 
-err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows) {
+err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows, uint32_t *ret_crc) {
     reader_t r = reader_of(bytes);
     uint32_t magic = read_u32(&r);
     uint16_t version = read_u16(&r);
@@ -55,6 +55,7 @@ err_t *segment_open(slice_t bytes, reader_t *ret_records, uint64_t *ret_rows) {
     if (crc != crc32c(crc32c(0, r.p, reader_left(&r)), bytes.p, 16)) return err_new(ERR_CORRUPT, "output segment: checksum mismatch");
     *ret_records = r;
     *ret_rows = rows;
+    *ret_crc = crc;
     return NULL;
 }
 
@@ -85,11 +86,11 @@ bool segment_next(reader_t *r, lane_record_t *ret) {
     return !r->bad;
 }
 
-/* "1 INCARNATION EPOCH PART ROW DONE CRC": text, so that any Kafka tool shows it. */
+/* "2 INCARNATION EPOCH PART ROW DONE SEGMENT CRC": text, so that any Kafka tool shows it. Version 1 has no SEGMENT. */
 void ledger_encode(buf_t *out, const ledger_pos_t *p) {
     char text[128];
-    int n = snprintf(text, sizeof text, "1 %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %d", p->incarnation, p->epoch, p->part, p->next_row,
-                     p->epoch_done);
+    int n = snprintf(text, sizeof text, "2 %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %d %08x", p->incarnation, p->epoch, p->part, p->next_row,
+                     p->epoch_done, p->segment);
     buf_put(out, text, (size_t)n);
     buf_printf(out, " %08x", crc32c(0, text, (size_t)n));
 }
@@ -99,15 +100,18 @@ err_t *ledger_decode(slice_t bytes, ledger_pos_t *ret) {
     if (bytes.len >= sizeof text) return err_new(ERR_CORRUPT, "ledger record of %zu bytes", bytes.len);
     memcpy(text, bytes.p, bytes.len);
     text[bytes.len] = 0;
-    int version = 0, done = 0, used = 0;
-    unsigned part = 0, crc = 0;
+    int version = 0, done = 0, used = 0, end = 0;
+    unsigned part = 0, segment = 0, crc = 0;
     ledger_pos_t p = {.present = true};
-    if (sscanf(text, "%d %" SCNx64 " %" SCNu64 " %u %" SCNu64 " %d%n %8x", &version, &p.incarnation, &p.epoch, &part, &p.next_row, &done, &used,
-               &crc) != 7)
-        return err_new(ERR_CORRUPT, "ledger record '%.60s' is not readable", text);
-    if (version != 1) return err_new(ERR_VERSION, "ledger record of version %d, this build reads 1", version);
-    if (crc != crc32c(0, text, (size_t)used)) return err_new(ERR_CORRUPT, "ledger record '%.60s': checksum mismatch", text);
+    if (sscanf(text, "%d %" SCNx64 " %" SCNu64 " %u %" SCNu64 " %d%n", &version, &p.incarnation, &p.epoch, &part, &p.next_row, &done, &used) != 6)
+        return err_new(ERR_CORRUPT, "ledger record '%.80s' is not readable", text);
+    if (version < 1 || version > 2) return err_new(ERR_VERSION, "ledger record of version %d, this build reads 1 and 2", version);
+    if (version == 2 && (sscanf(text + used, " %8x%n", &segment, &end) != 1)) return err_new(ERR_CORRUPT, "ledger record '%.80s' has no segment", text);
+    used += end;
+    if (sscanf(text + used, " %8x%n", &crc, &end) != 1 || text[used + end]) return err_new(ERR_CORRUPT, "ledger record '%.80s' has no checksum", text);
+    if (crc != crc32c(0, text, (size_t)used)) return err_new(ERR_CORRUPT, "ledger record '%.80s': checksum mismatch", text);
     p.part = part;
+    p.segment = segment;
     p.epoch_done = done != 0;
     *ret = p;
     return NULL;

@@ -1,6 +1,6 @@
 """How jobs end, on real processes: whatever fails on the way, the state of a job can be reached by a command, and who waits hears for what."""
 import collections, os, shutil, signal, subprocess, time
-from harness import Cluster, Failure, wait_for
+from harness import Cluster, Failure, free_port, wait_for
 from test_kafka import check, contains, copy_job, ids, put, table, values
 
 FLOW = ("CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200');\n"
@@ -177,3 +177,92 @@ def test_a_job_that_failed_is_still_there_after_a_hundred_others():
         runs(c, c.submit(bad.replace('300 - a', '300000 - a'), 'good', 1, ['--from', where, '--set', 'pipeline.name=good']))
         c.cli('forget', held)
         fails(c, 3, 'job', held)
+
+
+def test_a_directory_that_never_answers_holds_up_nobody_else():
+    """A pipe takes the place of a file system that hangs: whoever opens MANIFEST.json there waits for ever."""
+    with Cluster('hung') as c:
+        small(c)
+        os.mkdir(c.path('hung'))
+        os.mkfifo(c.path('hung/MANIFEST.json'))
+        hung = 'file://' + c.path('hung')
+        job = c.submit(FLOW, 'flow', parallelism=1)
+        for command in 'stop', 'savepoint':
+            fails(c, 5, command, job, '--to', hung, '--timeout', '2s', says=(f'{hung} did not say within', f'job {job} goes on as it was', 'another directory'))
+        fails(c, 5, 'submit', '--from', hung, '--parallelism', 1, '--timeout', '2s', '--set', 'pipeline.name=never', c.path('flow.sql'))
+        contains('what it waits for', c.cli('job', 'never').stdout.decode(), f'waits for: savepoint {hung}')
+        began = time.monotonic()
+        other = c.submit(FLOW, 'other', parallelism=1)
+        runs(c, other)
+        good = 'file://' + c.path('good')
+        check('the savepoint', c.cli('stop', other, '--to', good).stdout.decode().strip(), good)
+        again = c.submit(FLOW, 'other', 1, ['--from', good])
+        runs(c, again)
+        took = time.monotonic() - began
+        c.cli('cancel', 'never')
+        began = time.monotonic()
+        status = c.procs['coordinator'].kill(signal.SIGTERM, wait=30)
+        contains('its log', c.procs['coordinator'].tail(5), 'the coordinator goes without waiting for what does not end', f'looking at {hung}', f'reading savepoint {hung}')
+        check('its status', status, 70)
+        ended = time.monotonic() - began
+        c.coordinator(etcd=False)
+        for each in job, again:
+            wait_for('RUNNING', lambda: c.job(each)['job']['state'] == 'RUNNING', 30)
+            runs(c, each)
+            c.cli('cancel', each)
+        print(f'  the other jobs began, stopped and began again in {took:.1f} s; the coordinator ended in {ended:.1f} s')
+
+
+def test_a_job_is_over_before_its_memory_is_freed():
+    """One thread never comes back from freeing: its job is STOPPED at once, others end, and the process goes in the end, saying for what."""
+    with Cluster('free') as c:
+        c.coordinator(etcd=False)
+        c.worker(1, slots=4, env={'TIDEGATE_STALL': 'free:1:6000'})
+        c.workers_ready(1)
+        jobs = [c.submit(FLOW, f'flow{i}', parallelism=1) for i in range(3)]
+        took = []
+        for job in jobs[:2]:
+            began = time.monotonic()
+            c.cli('stop', job)
+            took.append(time.monotonic() - began)
+        if max(took) > 4:
+            raise Failure(f'the stops took {took} s')
+        runs(c, jobs[2])
+        w = c.procs['w1']
+        w.expected_death = True
+        wait_for('the end of the process', lambda: not w.alive(), 30)
+        contains('its log', w.tail(1000), f'attempt 1 of job {jobs[0]} has not ended within', 'its local base is being closed')
+        c.worker(1, slots=4)
+        wait_for('RUNNING again', lambda: (d := c.job(jobs[2])['job'])['state'] == 'RUNNING' and d['restarts'] == 1, 30)
+        listed = [x.split() for x in c.cli('jobs').stdout.decode().splitlines()]
+        check('the columns', listed[0][:8], ['ID', 'NAME', 'STATE', 'FOR', 'SUBMITTED', '(UTC)', 'EPOCH', 'RESTARTS'])
+        c.procs['coordinator'].kill()
+        c.coordinator(etcd=False)
+        wait_for('RUNNING again', lambda: (d := c.job(jobs[2])['job'])['state'] == 'RUNNING' and d['restarts'] == 1, 30)
+        print(f'  STOPPED after {took[0]:.2f} and {took[1]:.2f} s')
+
+
+def test_a_worker_that_was_started_first_waits_and_has_lost_nothing():
+    with Cluster('first') as c:
+        c.ports['coordinator'] = free_port()
+        w = c.worker(1)
+        wait_for('its word', lambda: 'waits for a coordinator' in w.tail(1000))
+        time.sleep(1)
+        said = w.tail(1000)
+        if said.count('waits for a coordinator') != 1 or 'coordinator lost' in said:
+            raise Failure(said)
+        c.coordinator(etcd=False)
+        c.workers_ready(1)
+        c.procs['coordinator'].kill()
+        wait_for('its word', lambda: 'coordinator lost' in w.tail(1000))
+
+
+def test_a_run_that_fails_says_why_once():
+    with Cluster('once') as c:
+        with open(c.path('bad.sql'), 'w') as f:
+            f.write("CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200', 'fields.a.kind' = 'sequence', "
+                    "'fields.a.start' = '1', 'fields.a.end' = '1000');\nCREATE TABLE o (k BIGINT) WITH ('connector' = 'blackhole');\n"
+                    'INSERT INTO o SELECT 100 / (30 - a) FROM i;')
+        r = c.cli('run', c.path('bad.sql'), ok=False)
+        check('how often', r.stderr.decode().count('zero'), 1)
+        check('its status', r.returncode, 1)

@@ -593,17 +593,19 @@ def test_a_ledger_ahead_stops_the_job_until_duplicates_are_accepted():
         kill()
         shutil.copytree(c.path('checkpoints'), c.path('older'))
         start()
-        rows(5, 10)
+        rows(5, 8)
+        rows(8, 10)
         kill()
         shutil.rmtree(c.path('checkpoints'))
         os.rename(c.path('older'), c.path('checkpoints'))
         start()
 
-        def failed():
+        def failed():  # also when epochs completed before the broker let the lane look: resumed, its manifest is not behind the ledger then
             wait_for('the end of the job', lambda: c.job(job)['job']['state'] == 'FAILED', 40)
-            contains('its error', json.dumps(c.job(job)), 'the ledger says epoch', 'but the last complete epoch is', '--accept-duplicates')
+            contains('its error', json.dumps(c.job(job)), 'the ledger says epoch', '--accept-duplicates')
 
         failed()
+        contains('its error', json.dumps(c.job(job)), 'but the last complete epoch is')
         c.cli('resume', job, ok=False)
         failed()
         check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter(range(10)))
@@ -660,6 +662,9 @@ def test_duplicates_are_accepted_for_an_emptied_ledger_and_to_take_a_ledger_back
         rows('other', 10, 15)
         put(c, 't', 0, *ids(15, 20))  # the first learns it when it wants to publish
         failed('taken over by incarnation')
+        r = c.cli('resume', first, ok=False)
+        contains('the refusal', r.stderr.decode(), 'would stop again at once', 'taken over by incarnation', 'resume --accept-duplicates')
+        check('its status', r.returncode, 2)
         c2.cli('cancel', second)
         contains('what is accepted', c.cli('resume', '--accept-duplicates', first).stderr.decode(), 'taken over by incarnation')
         wait_for('row 19', lambda: 19 in {v['id'] for v in values(c, 'o')}, 40)

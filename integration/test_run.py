@@ -69,6 +69,8 @@ def test_the_demo_shows_results_at_once_and_ends_by_itself_with_every_order_coun
         raise Failure(f'the first window came after {first:.1f} s')
     live = [m for m in (LIVE.search(line) for _, line in t.lines) if m]
     times = [m.group(3) for m in live]
+    while times[:1] == ['none']:  # a slow machine has read nothing in the first fifth of a second
+        times.pop(0)
     if len(live) < 20 or len(set(times)) < len(times) * 2 // 3 or sorted(times) != times:
         raise Failure(f'{len(live)} live lines; their watermarks: {times[:5]} .. {times[-5:]}')
     windows = {(v[0], v[1]): int(v[2]) for _, _, v in rows(t, 'revenue')}

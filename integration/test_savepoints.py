@@ -71,6 +71,32 @@ def test_a_savepoint_while_rows_flow_and_what_may_begin_from_it():
         print(f'  {n} rows once; the second job published the {behind} behind the savepoint')
 
 
+def test_of_two_starts_from_one_savepoint_the_second_is_refused():
+    """Without a prefix the name of a job is part of its ledger's, so two names are two ledgers: both would publish every row."""
+    c = broker()
+    with Cluster('twice', broker=c) as t:
+        t.coordinator(etcd=False)
+        t.worker(1, slots=4)
+        t.workers_ready(1)
+        for x in 'in', 'out':
+            t.topic('tw-' + x, 2)
+        first = t.submit(copy_job(t, 'tw'), 'first', 2)
+        feed = Feeder(t, 'tw-in', rate=500)
+        wait_for('rows', lambda: count(t, 'tw-out') > 200)
+        where = t.cli('stop', first).stdout.decode().strip()
+        second = t.submit(copy_job(t, 'tw'), 'second', 2, ['--from', where])
+        says = f'job {second} (second)', 'goes on from the same state', "sink o goes to topic 'tw-out'"
+        refused(t, copy_job(t, 'tw'), 'third', ['--from', where], *says)
+        t.procs['coordinator'].kill()
+        t.coordinator(etcd=False)
+        refused(t, copy_job(t, 'tw'), 'third', ['--from', where], *says)
+        files = [x for x in os.listdir(t.path('checkpoints/jobs')) if '@' in x]
+        check('copies of the savepoint with files', sum(any(f for _, _, f in os.walk(t.path('checkpoints/jobs/' + x))) for x in files), 1)
+        wait_for('RUNNING', lambda: doc(t, second)['state'] == 'RUNNING', 30)
+        exactly_once(t, 'tw-out', feed.stop())
+        t.cli('cancel', second)
+
+
 def interrupted(c, name, args):
     """The first and the last number a run printed that Ctrl-C ended."""
     with open(c.path('flow.sql'), 'w') as f:

@@ -254,6 +254,7 @@ bool sql_type_unknown(sql_parser_t *p, const sql_token_t *t) {
                        "TIMESTAMP_LTZ, ARRAY, MAP, MULTISET, ROW";
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (strcasecmp(t->text, known[i].foreign) == 0) hint = arena_printf(p->a, "the type is called %s here", known[i].ours);
+    if (strcasecmp(t->text, "KEY") == 0) hint = "a key is written PRIMARY KEY (columns) NOT ENFORCED";
     return type_bad(p, t->pos, ERR_SYNTAX, arena_printf(p->a, "unknown type %.60s", t->text), hint);
 }
 

@@ -1,4 +1,5 @@
 /* parse.c: the entry point, and what is said about a text that is no SQL. */
+#include "sql/near.h"
 #include "sql/parse_int.h"
 #include "grammar.tab.h"
 #include <strings.h>
@@ -117,6 +118,30 @@ static bool is_clause(int kind) {
     }
 }
 
+/* The keyword that a word looks like, among those that could stand there; NULL when there is none. Short ones are near to everything: they count
+ * where nothing else is possible. */
+static const char *keyword_near(sql_parser_t *p, const sql_token_t *t, const char *const *names, int n) {
+    near_t near = {.wanted = t->text};
+    if (t->kind != IDENT || p->text[t->begin] == '`') return NULL;
+    for (int i = 0; i < n; i++) {
+        size_t len = strspn(names[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+        if (len >= 4 || (len && n <= 2)) near_offer(&near, arena_strndup(p->a, names[i], len));
+    }
+    return near_word(&near) && near.distance <= 1 + (strlen(t->text) > 5) ? near_word(&near) : NULL;
+}
+
+/* A misspelt word is a name: of a column in front of what follows WATERMARK or PRIMARY, or an alias, and the next one is the first that is wrong. */
+static const char *misspelt(sql_parser_t *p, const sql_token_t *t, const char *const *names, int n) {
+    static const char *const items[] = {"WATERMARK", "PRIMARY", "UNIQUE"};
+    const char *word = keyword_near(p, t, names, n);
+    if (word) return arena_printf(p->a, "did you mean %s?", word);
+    const sql_token_t *prev = t > p->tok ? t - 1 : NULL;
+    if (!prev) return NULL;
+    word = keyword_near(p, prev, names, n);
+    if (!word && (t->word == K_FOR || t->word == K_KEY)) word = keyword_near(p, prev, items, ARRAY_LEN(items));
+    return word ? arena_printf(p->a, "did you mean %s instead of %s?", word, prev->text) : NULL;
+}
+
 /* The mistakes people make; NULL when this is not one of them. */
 static const char *mistake(sql_parser_t *p, const sql_token_t *t, const char *const *names, int n) {
     const sql_token_t *prev = t > p->tok ? t - 1 : NULL;
@@ -136,6 +161,8 @@ static const char *mistake(sql_parser_t *p, const sql_token_t *t, const char *co
         default: break;
         }
     }
+    const char *word = misspelt(p, t, names, n);
+    if (word) return word;
     if (t->reserved && !is_clause(t->kind) && (expects(names, n, "name") || t->kind == RESERVED))
         return arena_printf(p->a, "%s is a reserved word: to use it as a name write `%s`", t->text, t->text);
     if (prev && prev->reserved && prev->word && prev->kind == prev->word && (t->kind == TYPE_NAME || t->kind == '=' || t->kind == '.'))

@@ -2,7 +2,7 @@
  *
  * The write-ahead log is off: the live directory is never opened again, only checkpoints are, and a checkpoint flushes every
  * column family first (log_size_for_flush 0) while nothing is being applied, since the one thread that applies makes it.
- * A dropped namespace is looked up per key group and its keys are deleted one by one while they are few: range tombstones
+ * Dropped namespaces are looked up, all at once, per key group, and their keys are deleted one by one while they are few: range tombstones
  * slow down every later read, and most windows are born and dropped between two bases and never come here (applier.c). */
 #include "state/base_rocks_int.h"
 #include <errno.h>
@@ -108,6 +108,8 @@ typedef struct writing {
     rocksdb_writebatch_t *batch;
     size_t bytes;
     buf_t key;
+    change_t *drops; /* that stand together, before they are looked up */
+    size_t ndrops, drops_cap;
 } writing_t;
 
 static err_t *flush_batch(writing_t *w) {
@@ -128,7 +130,7 @@ static err_t *write_one(writing_t *w, slice_t key, const slice_t *value) {
     return w->bytes >= BATCH_BYTES ? flush_batch(w) : NULL;
 }
 
-/* Deletes the namespace in the key group the iterator stands at. */
+/* Deletes the namespace in the key group the iterator stands at, and leaves it at what follows or somewhere in the namespace. */
 static err_t *drop_group(writing_t *w, rocksdb_iterator_t *it, int kg, int64_t ns) {
     for (int n = 0; rocksdb_iter_valid(it); rocksdb_iter_next(it), n++) {
         size_t len;
@@ -149,19 +151,59 @@ static err_t *drop_group(writing_t *w, rocksdb_iterator_t *it, int kg, int64_t n
     return NULL;
 }
 
-static err_t *drop_ns(writing_t *w, const change_t *c) {
+static int drop_cmp(const void *x, const void *y) {
+    const change_t *a = x, *b = y;
+    if (a->kg_lo != b->kg_lo) return a->kg_lo < b->kg_lo ? -1 : 1;
+    if (a->kg_hi != b->kg_hi) return a->kg_hi < b->kg_hi ? -1 : 1;
+    return (a->ns > b->ns) - (a->ns < b->ns);
+}
+
+/* The first of the ascending drops at or behind a namespace. */
+static size_t drop_from(const change_t *d, size_t lo, size_t n, int64_t ns) {
+    for (size_t hi = n; lo < n && lo < hi;) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (d[mid].ns < ns) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+/* All drops of one range of key groups, a group at a time: what the base has says which of them is next, so thousands of small namespaces that
+ * lie in one group each cost a look each, not a look into every group. */
+static err_t *drop_many(writing_t *w, rocksdb_iterator_t *it, const change_t *d, size_t n) {
+    for (int kg = d->kg_lo; kg < d->kg_hi; kg++) {
+        for (size_t i = 0; i < n;) {
+            rocks_make_key(&w->key, kg, d[i].ns, slice_of(NULL, 0));
+            rocksdb_iter_seek(it, (const char *)w->key.data, w->key.len);
+            if (!rocksdb_iter_valid(it)) return NULL; /* nothing from here on, or an error that the caller asks for */
+            size_t len;
+            const char *k = rocksdb_iter_key(it, &len);
+            int found = key_kg(k);
+            if (found > kg) {
+                kg = found - 1; /* nothing before the group found */
+                break;
+            }
+            int64_t ns = key_ns(k);
+            if (ns == d[i].ns) TRY(drop_group(w, it, kg, ns));
+            i = ns == d[i].ns ? i + 1 : drop_from(d, i + 1, n, ns);
+        }
+    }
+    return NULL;
+}
+
+/* Those that were collected. */
+static err_t *drop_all(writing_t *w) {
+    size_t n = w->ndrops;
+    w->ndrops = 0;
+    if (n == 0) return NULL;
     TRY(flush_batch(w)); /* the iterator must see what came before */
+    const change_t *d = w->drops;
+    qsort(w->drops, n, sizeof *d, drop_cmp);
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(w->r->db, w->r->ro, w->cf);
     err_t *e = NULL;
-    for (int kg = c->kg_lo; kg < c->kg_hi && !e; kg++) {
-        rocks_make_key(&w->key, kg, c->ns, slice_of(NULL, 0));
-        rocksdb_iter_seek(it, (const char *)w->key.data, w->key.len);
-        if (!rocksdb_iter_valid(it)) break;
-        size_t len;
-        const char *k = rocksdb_iter_key(it, &len);
-        int found = key_kg(k);
-        if (found > kg) kg = found - 1; /* nothing before the group found */
-        else if (key_ns(k) == c->ns) e = drop_group(w, it, kg, c->ns);
+    for (size_t from = 0, to; from < n && !e; from = to) {
+        for (to = from + 1; to < n && d[to].kg_lo == d[from].kg_lo && d[to].kg_hi == d[from].kg_hi;) to++;
+        e = drop_many(w, it, d + from, to - from);
     }
     char *text = NULL;
     rocksdb_iter_get_error(it, &text);
@@ -169,6 +211,11 @@ static err_t *drop_ns(writing_t *w, const change_t *c) {
     else if (text) rocksdb_free(text);
     rocksdb_iter_destroy(it);
     return e;
+}
+
+static void drop_later(writing_t *w, const change_t *c) {
+    if (w->ndrops == w->drops_cap) w->drops = xrealloc(w->drops, (w->drops_cap = w->drops_cap ? 2 * w->drops_cap : 16) * sizeof *c);
+    w->drops[w->ndrops++] = *c;
 }
 
 static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
@@ -188,9 +235,10 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
     bool tried = false;
     for (reader_t here = r; !e && change_next(&r, &c); here = r) {
         if (c.kind == CHANGE_DROP) {
-            e = drop_ns(&w, &c);
+            drop_later(&w, &c);
             continue;
         }
+        if ((e = drop_all(&w))) break;
         if (!tried && reader_left(&here) >= INGEST_BYTES) { /* drops come first, if at all */
             bool done;
             if ((e = flush_batch(&w)) || (e = ingest(&w, here, &done)) || done) break;
@@ -200,9 +248,11 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
         e = write_one(&w, buf_slice(&w.key), c.kind == CHANGE_PUT ? &c.value : NULL);
     }
     if (!e && r.bad) e = err_new(ERR_CORRUPT, "state base: malformed changes");
+    if (!e) e = drop_all(&w);
     if (!e) e = flush_batch(&w);
     rocksdb_writebatch_destroy(w.batch);
     buf_free(&w.key);
+    free(w.drops);
     return e;
 }
 

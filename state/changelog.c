@@ -92,7 +92,7 @@ job_id_t storage_path_job(const char *path, job_id_t job) {
     job_id_t origin = strtoull(path + 5, &at, 16);
     if (at != path + 21 || *at != '@' || !isxdigit((unsigned char)at[1])) return job;
     job_id_t owner = strtoull(at + 1, &end, 16);
-    return end == at + 17 && *end == '/' && owner == job ? origin : job;
+    return end == at + 17 && (*end == '.' || *end == '/') && owner == job ? origin : job; /* ".<leader>" */
 }
 
 static err_t *open_next(changelog_t *c) {

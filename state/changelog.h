@@ -44,7 +44,7 @@ void changelog_set_file_bytes(changelog_t *c, uint64_t bytes); /* tests */
 char *storage_prefix(const changelog_id_t *id, const char *kind); /* malloc'ed */
 typedef struct storage_origin { uint64_t incarnation, leader; attempt_t attempt; slice_t worker; /* escaped, into the path */ } storage_origin_t;
 bool storage_path_parse(const char *path, storage_origin_t *ret); /* false: not such a path */
-/* The job whose id stands inside the file: `job`, but in a file that came with a savepoint, "jobs/<origin>@<job>/..", the origin. */
+/* The job whose id stands inside the file: `job`, but in a file that came with a savepoint, "jobs/<origin>@<job>[.<leader>]/..", the origin. */
 job_id_t storage_path_job(const char *path, job_id_t job);
 
 /* Reading. The visitor is called per record; an error from it stops. `crc` and lengths are verified: ERR_CORRUPT names file and byte. */

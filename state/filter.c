@@ -9,7 +9,7 @@
 
 typedef struct block { uint32_t lane[8]; } __attribute__((aligned(32))) block_t;
 typedef struct layer { block_t *blocks; uint64_t nblocks, room; /* keys until it is full */ } layer_t;
-struct filter { int nlayers; size_t bytes; layer_t layers[LAYERS_MAX]; /* the youngest last */ };
+struct filter { int nlayers; size_t bytes; uint64_t count; bool full; layer_t layers[LAYERS_MAX]; /* the youngest last */ };
 
 static void layer_add(filter_t *f, uint64_t nblocks) {
     layer_t *l = &f->layers[f->nlayers++];
@@ -37,6 +37,12 @@ void filter_free(filter_t *f) {
 }
 
 size_t filter_bytes(const filter_t *f) { return f ? f->bytes : 0; }
+
+uint64_t filter_count(const filter_t *f) { return f ? f->count : 0; }
+
+bool filter_full(const filter_t *f) { return f && f->full; }
+
+int filter_layers(const filter_t *f) { return f ? f->nlayers : 0; }
 
 static inline block_t *block_of(const layer_t *l, uint64_t hash) { return &l->blocks[(hash >> 32) * l->nblocks >> 32]; }
 
@@ -73,6 +79,8 @@ void filter_add(filter_t *f, uint64_t hash, size_t most) {
         l = &f->layers[f->nlayers - 1];
     }
     if (l->room) l->room--;
+    else f->full = true;
+    f->count++;
     uint32_t mask[8];
     mask_of(hash, mask);
     block_t *b = block_of(l, hash);

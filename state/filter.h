@@ -4,7 +4,8 @@
  * keys are not kept, so a layer cannot be made larger. Ten and a half bits a key are wrong for one strange key in a hundred and
  * some per full layer.
  * Invariants
- *  1. A key that was added is found: there is no removal. What was read back or deleted is still found, until the filter is freed.
+ *  1. A key that was added is found: there is no removal. What was deleted is still found: when that is most of it, or it is too small,
+ *     kstate_miss.c fills a new filter and frees this one.
  *  2. A key that is found already is not added again: memory follows the number of different keys, not that of evictions.
  *  3. It never takes more than the caller allows; then it is filled beyond its measure, and is wrong more often.
  * Pure; thread: the owning task's. */
@@ -20,3 +21,6 @@ void filter_add(filter_t *f, uint64_t hash, size_t most /* bytes it may take in 
 bool filter_has(const filter_t *f, uint64_t hash); /* f may be NULL: nothing was added */
 void filter_prefetch(const filter_t *f, uint64_t hash);
 size_t filter_bytes(const filter_t *f);
+uint64_t filter_count(const filter_t *f); /* keys added; one that was found already is not counted */
+int filter_layers(const filter_t *f);     /* a look goes through all of them, and each is wrong by itself */
+bool filter_full(const filter_t *f);      /* a key came for which there was no room */

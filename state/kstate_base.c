@@ -27,7 +27,10 @@ static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
 
 err_t *ks_load_all(kstate_t *ks) {
     base_db_t *b = kstate_env_base(ks->env);
-    return b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
+    ks->loading = true;
+    err_t *e = b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
+    ks->loading = false;
+    return e;
 }
 
 /* ---------------------------------------------------------------- eviction */
@@ -71,6 +74,7 @@ static void tidy(kstate_t *ks) {
 }
 
 err_t *kstate_evict(kstate_t *ks) {
+    TRY(ks_renew_some(ks));
     ks_report(ks);
     if (!kstate_env_over(ks->env) || !kstate_env_base(ks->env)) return NULL;
     epoch_t applied = kstate_env_applied(ks->env);

@@ -51,7 +51,7 @@ struct ks_ns {
     uint32_t shift;     /* home slot = hash >> shift */
     uint32_t key_at;    /* offset of a key from its entry: the same in all of a kstate */
     uint64_t live, evicted;
-    filter_t *filter;   /* of the evicted ones, and of some that were; without it, any may be */
+    filter_t *filter;   /* of the evicted ones, and of as many that were; without it, any may be */
     entry_t **dirty;
     size_t ndirty, dirty_cap;
     uint32_t *touched;  /* places in dirty of those whose heap memory may have grown since it was accounted (ENTRY_TOUCHED) */
@@ -108,6 +108,8 @@ struct kstate {
     int64_t unsealed, unsealed_reported; /* bytes of dirty entries: what the next seal may copy */
     epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
+    struct { ks_ns_t *of; filter_t *next; int kg; buf_t from; } renewal; /* of one filter at a time; of NULL: none. kstate_miss.c */
+    bool loading;        /* the base is being read for what is in it */
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
     uint32_t sealed_each; /* bytes a change took in the last seal, and an eighth */
@@ -117,6 +119,7 @@ struct kstate {
 /* kstate_mem.c */
 entry_t *ks_entry_alloc(kstate_t *ks, slice_t key);
 void ks_entry_free(kstate_t *ks, entry_t *e); /* clears the value, too */
+void ks_scratch_done(kstate_t *ks); /* one large value does not leave its room behind */
 void *ks_map(kstate_t *ks, size_t bytes); /* NULL: the system has no more mappings */
 void ks_unmap(kstate_t *ks, void *p, size_t bytes);
 void ks_mem_free(kstate_t *ks);               /* all chunks; values were cleared */
@@ -137,7 +140,7 @@ void ks_ns_changed(kstate_t *ks, ks_ns_t *n);
 entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key);
 void ks_ns_insert(kstate_t *ks, ks_ns_t *n, entry_t *e);
 void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e); /* from the slots; not freed */
-void ks_ns_shrink(kstate_t *ks, ks_ns_t *n);
+void ks_ns_shrink(kstate_t *ks, ks_ns_t *n); /* to what is in memory of it: nothing at all when all is evicted */
 void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before); /* frees all entries and forgets evicted ones */
 
 /* kstate_base.c */
@@ -147,6 +150,7 @@ err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value);    /* of the ba
 /* kstate_miss.c */
 void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash);       /* from now on a miss may be in the base */
 void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count);     /* so many of them are in memory again, or gone */
+err_t *ks_renew_some(kstate_t *ks);                                 /* a step of replacing a filter of keys that are mostly gone */
 err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret); /* NULL: absent */
 
 /* kstate_scan.c */

@@ -8,6 +8,7 @@
 #define CHUNK_BYTES_MAX (256u << 10)
 #define CHUNK_ENTRIES_FIRST 16u
 #define CHUNK_BYTES_MAPPED (64u << 10) /* from here on straight from the system: what is evicted leaves the process at once */
+#define SCRATCH_KEPT ((size_t)1 << 20)
 #define REPORT_STEP (64 << 10)
 #define LARGE_PAGE ((size_t)2 << 20)
 #define LARGE_STATE ((int64_t)128 << 20) /* from here on a chunk is a large page: few enough of them are partly empty */
@@ -193,9 +194,19 @@ void ks_entry_free(kstate_t *ks, entry_t *e) {
     ks->free_chunk = at + 1;
 }
 
+void ks_scratch_done(kstate_t *ks) {
+    if (ks->scratch.cap > SCRATCH_KEPT) buf_free(&ks->scratch);
+}
+
 /* The value moves through its bytes, as if it had been evicted and read back. */
 static void entry_move(kstate_t *ks, entry_t *e) {
     ks_ns_t *n = e->ns;
+    buf_clear(&ks->scratch);
+    if (!(e->flags & ENTRY_DEAD)) ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
+    if (ks->scratch.overflow) { /* the next seal says that it is too large; until then it stays where it is */
+        ks_scratch_done(ks);
+        return;
+    }
     entry_t *to = ks_entry_alloc(ks, entry_key(e));
     to->hash = e->hash;
     to->ns = n;
@@ -205,8 +216,6 @@ static void entry_move(kstate_t *ks, entry_t *e) {
     if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(to));
     else memset(entry_value(to), 0, ks->codec.value_size);
     if (!(e->flags & ENTRY_DEAD)) {
-        buf_clear(&ks->scratch);
-        ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
         bool ok = ks->codec.decode(ks->codec.ctx, buf_slice(&ks->scratch), entry_value(to));
         ASSERT(ok);
         ks_heap_update(ks, to);
@@ -216,6 +225,7 @@ static void entry_move(kstate_t *ks, entry_t *e) {
     while (n->slots[i].e != e) i = (i + 1) & (n->cap - 1);
     n->slots[i].e = to;
     ks_entry_free(ks, e);
+    ks_scratch_done(ks);
 }
 
 void ks_chunk_vacate(kstate_t *ks, uint32_t at) {

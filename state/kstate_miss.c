@@ -17,31 +17,114 @@ static size_t filters_most(const kstate_t *ks) {
     return (size_t)((double)kstate_env_memory(ks->env) * MIN((double)ks->bytes / used, 1.0) / 4);
 }
 
+/* What one of the filters of this table may take. `beside`: another of the same keys, for a while; it does not count against this one. */
+static size_t filter_room(const kstate_t *ks, const filter_t *f, const filter_t *beside) {
+    size_t others = (size_t)ks->filters - filter_bytes(f) - filter_bytes(beside), most = filters_most(ks);
+    return most > others ? most - others : 0;
+}
+
+static void add_to(kstate_t *ks, filter_t *f, const filter_t *beside, uint64_t hash) {
+    size_t before = filter_bytes(f);
+    filter_add(f, hash, filter_room(ks, f, beside));
+    size_t now = filter_bytes(f);
+    if (UNLIKELY(now != before)) filter_account(ks, before, now);
+}
+
+/* A filter knows what was deleted, too. Once it has taken twice as many keys as there are, and some, or is many times as large as it was made for,
+ * or too small or missing although there is room (a restore had filled the memory with other tables), the base is walked for what is
+ * evicted, a few keys at a time, into a new filter; what is evicted meanwhile goes into both. Since the last time more keys were evicted than are
+ * walked over, so a walk costs less than what made it necessary. */
+#define RENEW_LEAST 1024
+#define RENEW_LAYERS 6
+#define RENEW_ROWS 256
+#define RENEW_GROUPS 16 /* of keys, walked over at once: what was deleted lies between them */
+
+static bool worn(const kstate_t *ks, const ks_ns_t *n) {
+    const filter_t *f = n->filter;
+    if (ks->loading || n->evicted < (f ? 1 : RENEW_LEAST)) return false;
+    if (!f) return filter_keys(filter_room(ks, NULL, NULL)) > n->evicted / 2;
+    if (filter_count(f) > 2 * (n->evicted + n->live) + RENEW_LEAST || filter_layers(f) >= RENEW_LAYERS) return true;
+    return filter_full(f) && filter_room(ks, f, NULL) / 2 > filter_bytes(f);
+}
+
+static void renewal_begin(kstate_t *ks, ks_ns_t *n) {
+    size_t room = filter_room(ks, n->filter, NULL);
+    if (ks->renewal.of || room < filter_least()) return;
+    ks->renewal.of = n;
+    ks->renewal.next = filter_new(MIN(n->evicted + n->live, filter_keys(room - filter_least())));
+    ks->renewal.kg = ks->kg_lo;
+    filter_account(ks, 0, filter_bytes(ks->renewal.next));
+}
+
+static void renewal_stop(kstate_t *ks) {
+    filter_account(ks, filter_bytes(ks->renewal.next), 0);
+    filter_free(TAKE(ks->renewal.next));
+    buf_free(&ks->renewal.from);
+    ks->renewal.of = NULL;
+}
+
+typedef struct renewing { kstate_t *ks; int rows; } renewing_t;
+
+static err_t *renew_one(void *arg, slice_t key, slice_t value, bool *ret_more) {
+    renewing_t *r = arg;
+    const ks_ns_t *n = r->ks->renewal.of;
+    uint64_t hash = hash_bytes(key.p, key.len);
+    if (!ks_ns_lookup(n, hash, key)) add_to(r->ks, r->ks->renewal.next, n->filter, hash); /* else it is in memory, or deleted */
+    *ret_more = ++r->rows < RENEW_ROWS;
+    return NULL;
+}
+
+err_t *ks_renew_some(kstate_t *ks) {
+    ks_ns_t *n = ks->renewal.of;
+    if (LIKELY(!n)) return NULL;
+    base_db_t *b = kstate_env_base(ks->env);
+    ASSERT(b);
+    renewing_t r = {ks, 0};
+    int *kg = &ks->renewal.kg, hi = MIN(*kg + RENEW_GROUPS, ks->kg_hi);
+    TRY(b->walk(b, ks->fingerprint, ks->slot, n->ns, kg, hi, &ks->renewal.from, renew_one, &r));
+    if (*kg < hi) return NULL;
+    buf_clear(&ks->renewal.from);
+    if (*kg < ks->kg_hi) return NULL;
+    filter_t *old = n->filter;
+    n->filter = ks->renewal.next;
+    ks->renewal.next = old; /* goes */
+    renewal_stop(ks);
+    return NULL;
+}
+
 /* A namespace of few keys (a session's end, a small window) gets none: its filter would cost more than evicting it gives back, and a read of the
  * base each for its few misses is bearable. The main one (0) is large, and is counted before its keys are there when it is restored. */
 #define FILTER_LIVE_MIN 64
+
+static void first_filter(kstate_t *ks, ks_ns_t *n) {
+    size_t room = filter_room(ks, NULL, NULL);
+    if (room < filter_least()) return;
+    n->filter = filter_new(MIN(n->live * 2, filter_keys(room - filter_least())));
+    filter_account(ks, 0, filter_bytes(n->filter));
+}
 
 void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash) {
     n->evicted++;
     ks->evicted++;
     n->keep_dead = true;
-    size_t before = filter_bytes(n->filter);
-    size_t others = (size_t)ks->filters - before, most = filters_most(ks), room = most > others ? most - others : 0;
-    if (!n->filter) {
-        /* only with the first evicted key: a filter made later would not have those before it */
-        if (n->evicted > 1 || (n->ns != 0 && n->live < FILTER_LIVE_MIN) || room < filter_least()) return;
-        n->filter = filter_new(MIN(n->live * 2, filter_keys(room - filter_least())));
-    }
-    filter_add(n->filter, hash, room);
-    size_t now = filter_bytes(n->filter);
-    if (UNLIKELY(now != before)) filter_account(ks, before, now);
+    /* with the first evicted key: one that is made later does not have those before it, but by a walk */
+    if (n->evicted == 1 && (n->ns == 0 || n->live >= FILTER_LIVE_MIN)) first_filter(ks, n);
+    filter_t *next = ks->renewal.of == n ? ks->renewal.next : NULL;
+    if (n->filter) add_to(ks, n->filter, next, hash);
+    if (next) add_to(ks, next, n->filter, hash);
+    else if (UNLIKELY(worn(ks, n))) renewal_begin(ks, n);
 }
 
 void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count) {
     ASSERT(count <= n->evicted);
     n->evicted -= count;
     ks->evicted -= count;
-    if (n->evicted || !n->filter) return;
+    if (n->evicted) {
+        if (UNLIKELY(worn(ks, n))) renewal_begin(ks, n);
+        return;
+    }
+    if (ks->renewal.of == n) renewal_stop(ks);
+    if (!n->filter) return;
     filter_account(ks, filter_bytes(n->filter), 0);
     filter_free(TAKE(n->filter));
 }
@@ -62,7 +145,9 @@ err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t
     e->flags = ENTRY_REF;
     ks_evicted_take(ks, n, 1);
     *ret = e;
-    return ks_value_decode(ks, e, buf_slice(&ks->scratch));
+    err_t *err = ks_value_decode(ks, e, buf_slice(&ks->scratch));
+    ks_scratch_done(ks);
+    return err;
 }
 
 typedef struct reading {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define NS_BLOCK_MAX 256
+#define BLOCK_BYTES ((int64_t)(NS_BLOCK_MAX * sizeof(ks_ns_t *)))
 #define SLOTS_MIN 8u
 #define SLOTS_MAPPED (((uint64_t)2 << 20) / sizeof(slot_t)) /* tables from here on are large pages of the system */
 
@@ -63,8 +64,9 @@ static void block_insert(kstate_t *ks, int at) {
         ks->blocks = xrealloc(ks->blocks, (size_t)ks->blocks_cap * sizeof *ks->blocks);
     }
     memmove(ks->blocks + at + 1, ks->blocks + at, (size_t)(ks->nblocks - at) * sizeof *ks->blocks);
-    ks->blocks[at] = (ns_block_t){0, xmalloc(NS_BLOCK_MAX * sizeof(ks_ns_t *))};
+    ks->blocks[at] = (ns_block_t){0, xmalloc((size_t)BLOCK_BYTES)};
     ks->nblocks++;
+    ks_account(ks, BLOCK_BYTES);
 }
 
 /* Room for one more at (block, at); splits a full block, at its end when appending (windows fill blocks wholly). */
@@ -120,12 +122,19 @@ static void slots_free(kstate_t *ks, slot_t *slots, uint64_t cap) {
     else free(slots);
 }
 
+static void let_go(kstate_t *ks, ks_ns_t *n) {
+    ks_account(ks, -(int64_t)(n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty + n->touched_cap * sizeof *n->touched));
+    slots_free(ks, TAKE(n->slots), n->cap);
+    free(TAKE(n->dirty));
+    free(TAKE(n->touched));
+    n->cap = 0;
+    n->dirty_cap = 0;
+    n->touched_cap = 0;
+}
+
 static void ns_free(kstate_t *ks, ks_ns_t *n) {
-    ks_account(ks, -(int64_t)(sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty +
-                              n->touched_cap * sizeof *n->touched));
-    slots_free(ks, n->slots, n->cap);
-    free(n->touched);
-    free(n->dirty);
+    let_go(ks, n);
+    ks_account(ks, -(int64_t)sizeof *n);
     free(n);
 }
 
@@ -141,6 +150,7 @@ void ks_ns_release(kstate_t *ks, ks_ns_t *n) {
     memmove(b->items + at, b->items + at + 1, (size_t)(b->n - at) * sizeof *b->items);
     if (b->n == 0) {
         free(b->items);
+        ks_account(ks, -BLOCK_BYTES);
         ks->nblocks--;
         memmove(b, b + 1, (size_t)(ks->nblocks - block) * sizeof *b);
     }
@@ -231,6 +241,8 @@ void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e) {
 }
 
 void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
+    /* of many small namespaces that are evicted these would be most of the memory; one that is listed has a place in ks->touched */
+    if (n->used == 0 && !n->listed && !n->scanning) let_go(ks, n);
     if (n->scanning || n->cap <= 64 || n->used * 8 > n->cap) return;
     uint64_t cap = SLOTS_MIN;
     while (cap * 3 < n->used * 8) cap *= 2;
@@ -264,6 +276,7 @@ void ks_ns_free_all(kstate_t *ks) {
             ns_free(ks, ks->blocks[b].items[i]);
         }
         free(ks->blocks[b].items);
+        ks_account(ks, -BLOCK_BYTES);
     }
     free(ks->blocks);
     ks->blocks = NULL;

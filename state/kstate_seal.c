@@ -100,6 +100,7 @@ static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
 }
 
 void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
+    size_t most = (size_t)ks->unsealed;
     ks->unsealed = 0;
     ks_report(ks);
     if (ks->nchanged == 0) return;
@@ -109,8 +110,10 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     for (size_t i = 0; i < ks->ntouched; i++) ks->touched[i]->ntouched = 0; /* the seal measures all */
     ks->ntouched = 0;
     for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
-    size_t room = MIN(changes * ks->sealed_each, out->max - MIN(out->len, out->max));
-    buf_reserve(out, room); /* at once: growing by doubling copies it, and holds it twice */
+    /* At once: growing by doubling copies it, and holds it twice. As many bytes a change as last time, but no more than these entries and what
+     * they own: after one large value the small ones that follow are not taken for large. */
+    size_t room = MIN(MIN(changes * ks->sealed_each, most), out->max - MIN(out->len, out->max));
+    buf_reserve(out, room);
     for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
     ks->nchanged = 0;
     if (changes) ks->sealed_each = (uint32_t)MIN((out->len - begin) * 9 / 8 / changes + 1, (size_t)1 << 20);

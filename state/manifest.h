@@ -60,6 +60,7 @@ typedef struct manifest {
                               * lower bound (lane_new) only if lane_pos.published > started, and else only the start record's if
                               * lane_pos.started: without either the ledger rightly has no record of this incarnation */
     uint64_t origin;         /* incarnation that published up to `started`, or 0; what its ledger shows is not published again */
+    job_id_t family;         /* the job that the first savepoint was taken of, of all that led here; 0: it began from none */
     bool forced;             /* output up to `started` is published even where the ledger does not say that it was not: the operator's word */
     uint64_t plan_hash;
     int parallelism;

@@ -143,6 +143,7 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     jw_kv_u64(&w, "previous", m->previous);
     jw_kv_u64(&w, "started", m->started);
     if (m->origin) kv_hex(&w, "origin", m->origin);
+    if (m->family) kv_hex(&w, "family", m->family);
     if (m->forced) jw_kv_bool(&w, "forced", true);
     kv_hex(&w, "plan_hash", m->plan_hash);
     jw_kv_i64(&w, "parallelism", m->parallelism);
@@ -318,6 +319,7 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     m->previous = f_u64(f, o, "previous");
     m->started = f_u64(f, o, "started");
     m->origin = json_get(o, "origin") ? f_hex(f, o, "origin") : 0;
+    m->family = json_get(o, "family") ? f_hex(f, o, "family") : 0;
     m->forced = json_get(o, "forced") && f_bool(f, o, "forced");
     m->plan_hash = f_hex(f, o, "plan_hash");
     m->parallelism = f_int(f, o, "parallelism");

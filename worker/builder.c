@@ -1,10 +1,10 @@
 /* builder.c: threads for what takes time in the life of an attempt, so that the control thread never waits for storage: one prepares attempts
- * (compiles them, and says whose lanes they have: these are fenced while the state is restored, hazards B7), one restores, one frees. So no
- * job's first steps or end wait for another's restore. */
+ * (compiles them, and says whose lanes they have: these are fenced while the state is restored, hazards B7), one restores, and each that ended is
+ * freed by a thread of its own. So no job's first steps or end wait for another's restore or for the closing of its base. */
 #include "worker/driver_int.h"
 #include <stdlib.h>
 
-static const char *const names[] = {"prepare", "restore", "free"};
+static const char *const names[] = {"prepare", "restore"};
 
 /* Waits for work; NULL: the end. */
 static runtime_t *take(builder_t *b, build_step_t step) {
@@ -19,7 +19,7 @@ static runtime_t *take(builder_t *b, build_step_t step) {
 /* Refused once the attempt is cancelled: builder_withdraw looks under the same lock after `cancel` was set. */
 static bool put(builder_t *b, build_step_t step, runtime_t *rt) {
     pthread_mutex_lock(&b->lock);
-    bool ok = step == BUILD_FREE || !atomic_load(&rt->cancel);
+    bool ok = !atomic_load(&rt->cancel);
     runtime_t **at = &b->queue[step];
     while (*at) at = &(*at)->queued;
     rt->queued = NULL;
@@ -41,11 +41,7 @@ static void prepare(worker_t *w, runtime_t *rt) {
 }
 
 static void work(worker_t *w, build_step_t step, runtime_t *rt) {
-    if (step == BUILD_FREE) {
-        note_t n = {.kind = NOTE_FREED, .job = rt->job, .attempt = rt->attempt};
-        runtime_free(rt);
-        worker_post(w, n);
-    } else if (atomic_load(&rt->cancel)) {
+    if (atomic_load(&rt->cancel)) {
         worker_post(w, (note_t){.kind = NOTE_BUILT, .rt = rt, .error = stopped()});
     } else if (step == BUILD_PREPARE) {
         prepare(w, rt);
@@ -93,9 +89,28 @@ void builder_stop(worker_t *w) {
 }
 
 void builder_ask(worker_t *w, runtime_t *rt) {
-    rt->building = !rt->torn;
-    bool ok = put(&w->builder, rt->torn ? BUILD_FREE : BUILD_PREPARE, rt);
+    rt->building = true;
+    bool ok = put(&w->builder, BUILD_PREPARE, rt);
     ASSERT(ok); /* nobody cancels what was not asked for */
+}
+
+/* Tasks that no slot has taken close what they opened before anybody hears that the attempt is over. The rest is memory and files of its own. */
+static void *free_run(void *arg) {
+    runtime_t *rt = arg;
+    worker_t *w = rt->w;
+    note_t n = {.kind = NOTE_TORN, .job = rt->job, .attempt = rt->attempt};
+    runtime_free_tasks(rt);
+    worker_post(w, n);
+    runtime_free(rt);
+    n.kind = NOTE_FREED;
+    worker_post(w, n);
+    return NULL;
+}
+
+bool builder_free(runtime_t *rt, pthread_t *ret) {
+    if (pthread_create(ret, NULL, free_run, rt)) return false;
+    pthread_setname_np(*ret, "free");
+    return true;
 }
 
 void builder_withdraw(worker_t *w, runtime_t *rt) {

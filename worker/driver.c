@@ -89,6 +89,15 @@ static void do_close(worker_t *w, uint32_t generation, const err_t *why) {
     }
 }
 
+/* One that never welcomed us is not lost: a worker may be started first, and says once that it waits. */
+static void say_unlinked(worker_t *w, const note_t *n) {
+    bool lost = agent_here(w->agent) && n->link == w->link_generation && !w->quit;
+    if (!lost && !n->error) return; /* we closed it ourselves */
+    if (lost) log_line(LOG_INFO, "coordinator lost", "worker=%s error=\"%s\"", w->conf.name, n->error ? err_text(n->error) : "it closed the connection");
+    else log_line(w->alone_said ? LOG_DEBUG : LOG_INFO, "waits for a coordinator", "worker=%s error=\"%s\"", w->conf.name, err_text(n->error));
+    w->alone_said = !lost;
+}
+
 static void on_link_closed(worker_t *w, note_t *n) {
     for (link_slot_t **at = &w->links; *at; at = &(*at)->next) {
         link_slot_t *s = *at;
@@ -100,7 +109,7 @@ static void on_link_closed(worker_t *w, note_t *n) {
         break;
     }
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) runtime_unconfirm(rt);
-    if (n->error) log_line(LOG_INFO, "coordinator lost", "worker=%s error=\"%s\"", w->conf.name, err_text(n->error));
+    say_unlinked(w, n);
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_UNLINKED, .link = n->link, .error = TAKE(n->error)});
 }
 
@@ -118,7 +127,21 @@ static void do_build(worker_t *w, ctl_msg_t *deploy) {
     runtime_t *rt = runtime_new(w, deploy);
     rt->next = w->runtimes;
     w->runtimes = rt;
-    builder_ask(w, rt);
+    rt->building = rt->parked = worker_frees(w, rt->job);
+    if (!rt->parked) builder_ask(w, rt);
+}
+
+bool worker_frees(const worker_t *w, job_id_t job) {
+    for (const discard_t *d = w->discards; d; d = d->next)
+        if (d->job == job) return true;
+    return false;
+}
+
+/* Not under a base that is still open. */
+static void do_forget(worker_t *w, job_id_t job) {
+    bool later = false;
+    for (discard_t *d = w->discards; d; d = d->next) later = later || (d->job == job && (d->forget = true));
+    if (!later) base_forget(w->base, job);
 }
 
 static void do_write(worker_t *w, runtime_t *rt, agent_action_t *x) {
@@ -164,7 +187,7 @@ static void perform(worker_t *w, agent_action_t *x) {
     case AGENT_DO_HEARTBEAT: do_send(w, worker_heartbeat(w)); return;
     case AGENT_DO_BUILD: do_build(w, TAKE(x->msg)); return;
     case AGENT_DO_TEARDOWN: do_teardown(w, rt, x); return;
-    case AGENT_DO_FORGET: base_forget(w->base, x->job); return;
+    case AGENT_DO_FORGET: do_forget(w, x->job); return;
     case AGENT_DO_EXIT:
         if (x->n) log_line(LOG_WARN, "worker goes without handing over", "worker=%s: no coordinator answers", w->conf.name);
         told_to_exit(w, TAKE(x->error));
@@ -198,6 +221,9 @@ static void perform_all(worker_t *w) {
 }
 
 /* ---------------------------------------------------------------- notes */
+/* What ends the job is said where it ends: by the coordinator, and by `run`. */
+static log_level_t level_of(const err_t *e) { return err_deterministic(e) || err_code(e) == ERR_FENCED ? LOG_INFO : LOG_WARN; }
+
 static void on_built(worker_t *w, note_t *n) {
     runtime_t *rt = n->rt;
     err_t *e = TAKE(n->error);
@@ -206,7 +232,7 @@ static void on_built(worker_t *w, note_t *n) {
         rt->building = false;
         runtime_launch(rt);
     }
-    if (e && !torn) log_line(LOG_WARN, "attempt not built", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", w->conf.name,
+    if (e && !torn) log_line(level_of(e), "attempt not built", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", w->conf.name,
                              rt->job, rt->attempt, err_text(e));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_BUILT, .job = rt->job, .attempt = rt->attempt, .error = e, .stage = -1, .subtask = -1,
                                      .where = rt->culprit, .damaged = rt->damaged});
@@ -216,7 +242,7 @@ static void on_built(worker_t *w, note_t *n) {
 static void on_failed(worker_t *w, note_t *n) {
     const runtime_t *rt = worker_runtime(w, n->job, n->attempt);
     if (!rt || rt->tearing) return; /* that it was stopped is no news */
-    log_line(LOG_WARN, "attempt failed", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " stage=%d subtask=%d error=\"%s\"", w->conf.name,
+    log_line(level_of(n->error), "attempt failed", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " stage=%d subtask=%d error=\"%s\"", w->conf.name,
              n->job, n->attempt, n->stage, n->subtask, err_text(n->error));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_FAILED, .job = n->job, .attempt = n->attempt, .stage = n->stage,
                                      .subtask = n->subtask, .where = n->where, .error = TAKE(n->error)});
@@ -237,16 +263,31 @@ static void on_let_go(worker_t *w, const note_t *n) {
     if (rt) runtime_answered(rt, n->kind == NOTE_DROPPED ? &rt->awaits.writer : &rt->awaits.base);
 }
 
-static void on_freed(worker_t *w, const note_t *n) {
-    for (discard_t **at = &w->discards; *at; at = &(*at)->next) {
-        discard_t *d = *at;
-        if (d->job != n->job || d->attempt != n->attempt) continue;
-        *at = d->next;
-        free(d);
-        break;
-    }
-    if (!w->runtimes && !w->discards) memory_idle(); /* the last job has gone */
+static discard_t **discard_of(worker_t *w, const note_t *n) {
+    discard_t **at = &w->discards;
+    while (*at && ((*at)->job != n->job || (*at)->attempt != n->attempt)) at = &(*at)->next;
+    ASSERT(*at);
+    return at;
+}
+
+/* From here on the coordinator may place the job anew: no task of it runs, no lane of it can commit, nothing of it is written. */
+static void on_torn(worker_t *w, const note_t *n) {
+    (*discard_of(w, n))->torn = true;
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_TORN, .job = n->job, .attempt = n->attempt});
+}
+
+static void on_freed(worker_t *w, const note_t *n) {
+    discard_t **at = discard_of(w, n), *d = *at;
+    *at = d->next;
+    pthread_join(d->thread, NULL); /* it said so last */
+    if (d->forget) do_forget(w, d->job);
+    free(d);
+    if (!w->runtimes && !w->discards) memory_idle(); /* the last job has gone */
+    for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
+        if (!rt->parked || worker_frees(w, rt->job)) continue;
+        rt->parked = false;
+        builder_ask(w, rt);
+    }
 }
 
 /* A heartbeat out of turn, which the coordinator may as well have. */
@@ -292,6 +333,7 @@ static void handle(worker_t *w, note_t *n) {
     case NOTE_BASED:
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_BASED, .job = n->job, .attempt = n->attempt, .epoch = n->epoch, .base = TAKE(n->base)});
         break;
+    case NOTE_TORN: on_torn(w, n); break;
     case NOTE_FREED: on_freed(w, n); break;
     case NOTE_LEAVE: worker_event(w, &(agent_event_t){.kind = AGENT_EV_LEAVE}); break;
     case NOTE_STATUS: render(w); break;
@@ -303,7 +345,7 @@ void worker_slot_release(worker_t *w, const runtime_task_t *t) {
     if (t->slot) atomic_fetch_sub(&w->slot_load[t->slot_index], 1);
 }
 
-/* What has been torn down is freed by the builder, since closing a base takes time; then the agent hears of it. */
+/* What has been torn down is freed beside, since closing a base takes time. Where no thread can be had it is tried again. */
 static void reap(worker_t *w) {
     for (runtime_t **at = &w->runtimes; *at;) {
         runtime_t *rt = *at;
@@ -314,9 +356,13 @@ static void reap(worker_t *w) {
         *at = rt->next;
         for (int i = 0; i < rt->ntasks; i++) worker_slot_release(w, &rt->tasks[i]);
         discard_t *d = xcalloc(1, sizeof *d);
-        *d = (discard_t){w->discards, rt->job, rt->attempt, clock_mono_ms(), false};
+        *d = (discard_t){.next = w->discards, .rt = rt, .job = rt->job, .attempt = rt->attempt};
         w->discards = d;
-        builder_ask(w, rt);
+    }
+    for (discard_t *d = w->discards; d; d = d->next) {
+        if (!d->rt || !builder_free(d->rt, &d->thread)) continue;
+        d->rt = NULL;
+        d->since_ms = clock_mono_ms();
     }
 }
 
@@ -364,7 +410,8 @@ static void watch(worker_t *w) {
         watch_end(w, rt->job, rt->attempt, now - rt->tearing_since_ms, &rt->said, what);
     }
     for (discard_t *d = w->discards; d; d = d->next)
-        if (now - d->since_ms >= SAY_MS) watch_end(w, d->job, d->attempt, now - d->since_ms, &d->said, "its local base is being closed");
+        if (!d->rt && now - d->since_ms >= SAY_MS)
+            watch_end(w, d->job, d->attempt, now - d->since_ms, &d->said, d->torn ? "its local base is being closed" : "its tasks are being closed");
 }
 
 /* A job that was quiet and has work now says so at once: the coordinator injects no epoch into quiet jobs (hazards B15). Its slots wake this

@@ -2,8 +2,8 @@
  * in one process if need be: there are no globals.
  *
  * Threads: one control thread owns agent, runtimes and lanes and performs the agent's actions; it never waits, so heartbeats go on
- * whatever happens. Beside it: slots (tasks), a builder (compile, build, restore; free), the checkpoint writer, the base thread, the data
- * port. They all answer by messages into the control thread's mailbox. */
+ * whatever happens. Beside it: slots (tasks), a builder (compile, build, restore), a thread for each attempt that is freed, the checkpoint
+ * writer, the base thread, the data port. They all answer by messages into the control thread's mailbox. */
 #pragma once
 #include "engine/operator.h"
 #include "proto/link.h"

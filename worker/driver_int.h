@@ -30,7 +30,8 @@ typedef enum note_kind {
     NOTE_LANE,      /* lane driver -> : rt, entry, answer */
     NOTE_BASED,     /* base -> : job, attempt, epoch, base */
     NOTE_BASE_GONE, /* base -> : job, attempt */
-    NOTE_FREED,     /* builder -> : job, attempt: nothing is left of it */
+    NOTE_TORN,      /* builder -> : job, attempt: nothing acts for it any more; its memory and its local base are still being freed */
+    NOTE_FREED,     /* builder -> : job, attempt: nothing is left of it; its thread ends */
     NOTE_LEAVE,     /* anyone -> */
     NOTE_STATUS,    /* worker_status -> : it waits for the document */
     NOTE_QUIT,      /* worker_free -> */
@@ -109,7 +110,8 @@ struct runtime {
     atomic_int_fast64_t clock_ms; /* processing time, never decreasing (hazards A9); any thread */
     _Atomic(const char *) doing;  /* what the builder does to it, for people */
     runtime_t *queued;     /* the builder's */
-    bool building, started, tearing, torn; /* torn: given to the builder to be freed */
+    bool building, started, tearing, torn; /* torn: to be freed */
+    bool parked;           /* building, but not begun: the attempt before it is still being freed, and its memory is needed */
     bool fenced;           /* NOTE_FENCE came: the lanes are ours */
     bool unconfirmed;      /* the coordinator was lost since it named this attempt: no lane may take a producer anew (hazards B9) */
     struct { bool begun, writer, base, lanes; int tasks; } awaits; /* what a teardown still waits for, once begun */
@@ -151,11 +153,12 @@ void runtime_removed(runtime_t *rt, int stage, int subtask); /* a slot has let g
 void runtime_unconfirm(runtime_t *rt); /* the coordinator is lost */
 void runtime_confirm(runtime_t *rt);   /* it named this attempt */
 char *runtime_hangs(const runtime_t *rt); /* tearing: what does not end, by name; malloc'ed */
-void runtime_free(runtime_t *rt);      /* torn; the builder's thread: closing a base takes time */
+void runtime_free_tasks(runtime_t *rt); /* torn; a thread of its own; then all the rest: */
+void runtime_free(runtime_t *rt);      /* closing a base takes time */
 int64_t runtime_now_ms(runtime_t *rt); /* any thread */
 
 /* ---- the worker */
-typedef enum build_step { BUILD_PREPARE, BUILD_RESTORE, BUILD_FREE, BUILD_STEPS } build_step_t;
+typedef enum build_step { BUILD_PREPARE, BUILD_RESTORE, BUILD_STEPS } build_step_t;
 typedef struct builder { /* a thread per step, each with a queue */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -166,12 +169,15 @@ typedef struct builder { /* a thread per step, each with a queue */
     pthread_t threads[BUILD_STEPS];
 } builder_t;
 
-typedef struct discard { /* a runtime that is being freed: its memory is not ours any more */
+typedef struct discard { /* a runtime that is being freed, by a thread of its own: its memory is not ours any more */
     struct discard *next;
+    runtime_t *rt;    /* NULL: `thread` has it */
+    pthread_t thread;
     job_id_t job;
     attempt_t attempt;
-    int64_t since_ms;
-    bool said;
+    int64_t since_ms; /* the thread has it since then */
+    bool torn, said;
+    bool forget;      /* and then the job's local files go */
 } discard_t;
 
 typedef struct link_slot { /* a link of ours until its on_closed was handled */
@@ -200,12 +206,13 @@ struct worker {
     memory_t *memory;
     atomic_int bases;      /* local bases open; any thread */
     runtime_t *runtimes;
-    discard_t *discards;   /* runtimes the builder still has to free */
+    discard_t *discards;   /* runtimes that are being freed */
     int64_t watched_ms;
     bool hung;             /* something did not end in its time: it is not waited for again */
     link_slot_t *links;
     link_t *link;          /* of the current generation; NULL: none */
     uint32_t link_generation;
+    bool alone_said;       /* that no coordinator answers */
     bool quit, exited;
     int64_t heartbeat_ns;  /* when the last one was made */
     pthread_mutex_t status_lock;
@@ -217,11 +224,13 @@ runtime_t *worker_runtime(worker_t *w, job_id_t job, attempt_t attempt);
 void worker_event(worker_t *w, agent_event_t *ev); /* stamps the time, steps the agent */
 err_t *builder_start(worker_t *w);
 void builder_stop(worker_t *w);
-void builder_ask(worker_t *w, runtime_t *rt);      /* to build it, or to free it once it is torn */
+void builder_ask(worker_t *w, runtime_t *rt);
+bool builder_free(runtime_t *rt, pthread_t *ret);  /* once it is torn; answers NOTE_TORN, NOTE_FREED; join *ret then. False: no thread could be had */
 void builder_withdraw(worker_t *w, runtime_t *rt); /* after `cancel` was set: what no thread has begun is answered at once */
 
 void *worker_control(void *arg);      /* the control thread */
 void worker_slot_release(worker_t *w, const runtime_task_t *t);
+bool worker_frees(const worker_t *w, job_id_t job);    /* an attempt of it is still being freed */
 
 /* driver_report.c */
 ctl_msg_t *worker_heartbeat(worker_t *w);

@@ -51,6 +51,7 @@ runtime_t *runtime_new(worker_t *w, ctl_msg_t *deploy) {
     rt->incarnation = deploy->incarnation;
     rt->leader = deploy->leader;
     rt->segments_end = &rt->segments;
+    atomic_init(&rt->doing, "begun");
     if (deploy->deploy.manifest) atomic_init(&rt->clock_ms, deploy->deploy.manifest->processing_ms);
     return rt;
 }

@@ -1,5 +1,6 @@
 /* runtime_life.c: an attempt from launch to its end. The control thread. */
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "worker/driver_int.h"
 #include <stdlib.h>
@@ -162,7 +163,9 @@ void runtime_teardown(runtime_t *rt) {
         return;
     }
     if (rt->fenced) close_lanes(rt);
-    builder_withdraw(rt->w, rt);
+    if (rt->parked) worker_post(rt->w, (note_t){.kind = NOTE_BUILT, .rt = rt, .error = err_new(ERR_CANCELLED, "the attempt was stopped before it was built")});
+    else builder_withdraw(rt->w, rt);
+    rt->parked = false;
 }
 
 void runtime_built(runtime_t *rt) {
@@ -203,11 +206,14 @@ char *runtime_hangs(const runtime_t *rt) {
     return text;
 }
 
+void runtime_free_tasks(runtime_t *rt) {
+    for (int i = 0; i < rt->ntasks; i++) task_free(TAKE(rt->tasks[i].task));
+}
+
 void runtime_free(runtime_t *rt) {
-    for (int i = 0; i < rt->ntasks; i++) {
-        task_free(rt->tasks[i].task);
+    stall_point("free");
+    for (int i = 0; i < rt->ntasks; i++)
         if (rt->tasks[i].slot) slot_task_free(rt->tasks[i].slot);
-    }
     runtime_rings_free(rt);
     while (rt->segments) {
         restored_segment_t *s = rt->segments;

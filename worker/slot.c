@@ -37,7 +37,7 @@ struct slot_task {
     uint64_t progress;           /* as of the copy */
     int64_t tick_ms;
     uint64_t busy_ns;
-    int64_t stats_at_ns;
+    int64_t stats_at_ns, stepped_ns;
     pthread_mutex_t stats_lock;  /* of `stats` only */
     slot_task_stats_t stats;
 };
@@ -201,6 +201,10 @@ static void drain_mail(slot_t *s) {
     }
 }
 
+static bool stats_due(const slot_task_t *t, int64_t now) {
+    return t->stats_late && !t->failed && now - t->stats_at_ns >= (t->runnable ? STATS_EVERY_NS : STATS_PAUSE_NS);
+}
+
 static void step(slot_t *s, slot_task_t *t) {
     int64_t began = busy_begin(s, t);
     stall_point("step");
@@ -209,6 +213,7 @@ static void step(slot_t *s, slot_task_t *t) {
     int64_t now = clock_mono_ns();
     busy_end(s);
     t->busy_ns += (uint64_t)(now - began);
+    t->stepped_ns = now;
     t->runnable = st == TASK_RUNNABLE;
     if (st == TASK_FAILED) {
         task_fail(t, e ? e : err_new(ERR_INTERNAL, "the task failed without saying why"));
@@ -221,7 +226,7 @@ static void step(slot_t *s, slot_task_t *t) {
     }
     t->tick_ms = t->runnable ? INT64_MAX : t->vt->next_tick_ms(t->work);
     t->stats_late = true;
-    if (now - t->stats_at_ns >= (t->runnable ? STATS_EVERY_NS : STATS_PAUSE_NS)) publish_stats(t, now);
+    if (stats_due(t, now)) publish_stats(t, now);
 }
 
 static bool task_due(slot_task_t *t) {
@@ -263,37 +268,29 @@ static void park(slot_t *s) {
     atomic_store(&s->parked, false);
 }
 
-/* A pause was too short for them, and now there is nothing to do. */
+/* Whose own step came too soon for them, whatever other tasks of the slot do. */
 static void publish_late(slot_t *s, int64_t now) {
-    for (int i = 0; i < s->ntasks; i++) {
-        slot_task_t *t = s->tasks[i];
-        if (t->stats_late && !t->failed && now - t->stats_at_ns >= STATS_PAUSE_NS) publish_stats(t, now);
-    }
+    for (int i = 0; i < s->ntasks; i++)
+        if (stats_due(s->tasks[i], now)) publish_stats(s->tasks[i], now);
 }
 
-/* A parked slot looks at what nothing wakes it for, too: a source whose client library gives no signal. */
-static void look_again(slot_t *s) {
-    for (int i = 0; i < s->ntasks; i++)
-        if (s->tasks[i]->started && !s->tasks[i]->failed) s->tasks[i]->runnable = true;
+/* A task that rests looks at what nothing wakes it for, too: a source whose client library gives no signal. */
+static void look_again(slot_t *s, int64_t now) {
+    for (int i = 0; i < s->ntasks; i++) {
+        slot_task_t *t = s->tasks[i];
+        if (t->started && !t->failed && now - t->stepped_ns >= (int64_t)SLOT_PARK_MS_MAX * 1000000) t->runnable = true;
+    }
 }
 
 static void *slot_run(void *arg) {
     slot_t *s = arg;
-    int64_t stepped_ns = clock_mono_ns();
     for (;;) {
         drain_mail(s);
         if (s->quit) return NULL; /* not after one more park */
-        if (round_robin(s)) {
-            stepped_ns = clock_mono_ns();
-            continue;
-        }
-        park(s);
+        if (!round_robin(s)) park(s);
         int64_t now = clock_mono_ns();
         publish_late(s, now);
-        if (now - stepped_ns >= (int64_t)SLOT_PARK_MS_MAX * 1000000) {
-            look_again(s);
-            stepped_ns = now;
-        }
+        look_again(s, now);
     }
 }
 

@@ -61,7 +61,7 @@ void slot_complete(slot_task_t *t, epoch_t epoch);
 void slot_add_splits(slot_task_t *t, uint64_t fingerprint, const split_list_t *more); /* copies */
 void slot_remove(slot_task_t *t);
 
-/* Statistics as of the last look of the slot: at most 20 ms old while it runs, 2 ms after it has run. Any thread. */
+/* Statistics as of the last look of the slot: at most 20 ms old while the task runs, 2 ms after it has run, and a step of another one. Any thread. */
 typedef struct slot_task_stats {
     task_stats_t task;        /* holds_time is NULL; see holds_time below */
     char holds_time[96];

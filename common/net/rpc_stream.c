@@ -43,7 +43,7 @@ static void start_read(rpc_stream_t *s) {
 }
 
 static void start_write(rpc_stream_t *s) {
-    if (s->writing || !s->queued || s->finishing || s->over) return;
+    if (!s->call || s->writing || !s->queued || s->finishing || s->over) return;
     s->writing = s->queue[s->queue_head];
     s->queue_head = (s->queue_head + 1) % s->queue_cap;
     s->queued--;
@@ -54,7 +54,7 @@ static void start_write(rpc_stream_t *s) {
 
 /* The polite end, once the queue is empty: a server sends its status, a client cancels (it has nothing more to hear). */
 static void start_finish(rpc_stream_t *s) {
-    if (!s->closing || s->finishing || s->over || s->writing || s->queued) return;
+    if (!s->call || !s->closing || s->finishing || s->over || s->writing || s->queued) return;
     s->finishing = true;
     if (!s->is_server) {
         grpc_call_cancel(s->call, NULL);
@@ -157,6 +157,8 @@ void rpc_stream_start(rpc_stream_t *s, grpc_call *call) {
     start_batch(s, &over, 1, RPC_TAG_OVER);
     start_batch(s, start, s->is_server ? 1 : 2, RPC_TAG_START);
     start_read(s);
+    start_write(s); /* what was said, or that it was closed, since its handler was set */
+    start_finish(s);
     pthread_mutex_unlock(&s->lock);
 }
 

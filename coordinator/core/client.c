@@ -103,7 +103,8 @@ static void submit(coord_t *c, call_id_t call, client_request_t *r) {
 
 /* A target is tried before the job hears of anything: one that cannot be written, or is another savepoint's, is refused and changes nothing. */
 static void check_target(coord_t *c, job_t *j, call_id_t call, client_request_t *r) {
-    waiter_t *w = client_add_waiter(c, j, call, WAIT_TARGET, r->wait_ms);
+    int64_t most = c->conf.target_wait_ms;
+    waiter_t *w = client_add_waiter(c, j, call, WAIT_TARGET, r->wait_ms > 0 ? MIN(r->wait_ms, most) : most);
     w->op = r->op;
     w->target = TAKE(r->from);
     w->wait_ms = r->wait_ms;
@@ -150,7 +151,11 @@ static err_t *resume_refused(const coord_t *c, const job_t *j, const client_requ
     if (j->state == JOB_STOPPED && r->accept_duplicates)
         return err_hint(err_new(ERR_INVALID, "job %" PRIu64 " is STOPPED: all it had is published, there is nothing to accept", j->id), "resume it without --accept-duplicates");
     if (j->forgetting) return err_new(ERR_NOT_FOUND, "job %" PRIu64 " is being forgotten", j->id);
-    err_t *e = j->shape ? job_ledger_taken(c, j, j->shape) : NULL;
+    /* Its lanes would find the same ledger and fail again, after the answer said RUNNING. */
+    if (err_code(j->record->error) == ERR_FENCED && !r->accept_duplicates)
+        return err_hint(err_new(ERR_INVALID, "job %" PRIu64 " would stop again at once: %s", j->id, err_text(j->record->error)),
+                        "%s", err_hint_text(j->record->error) ? err_hint_text(j->record->error) : "tidegate resume --accept-duplicates");
+    err_t *e = owner_refused(c, j, NULL);
     return e ? e : client_name_taken(c, j->record->spec.name, j);
 }
 
@@ -247,6 +252,15 @@ job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **rete
     return NULL;
 }
 
+/* Asked to end what has ended: what else may be wanted. */
+static err_t *is_over(const job_t *j) {
+    err_t *e = err_new(ERR_INVALID, "job %" PRIu64 " is %s", j->id, job_state_name(j->state));
+    if (ended_holds_state(j))
+        return err_hint(e, "it holds the only copy of its state: `tidegate resume %" PRIu64 "` goes on from it, `savepoint %" PRIu64 "` copies it, `forget %" PRIu64
+                        "` gives it up", j->id, j->id, j->id);
+    return j->state == JOB_STOPPED ? err_hint(e, "its savepoint is %s", j->record->savepoint) : e;
+}
+
 static void of_job(coord_t *c, job_t *j, call_id_t call, client_request_t *r, bool checked) {
     bool over = job_state_terminal(j->state);
     if (r->op == CLIENT_RESUME) {
@@ -259,7 +273,7 @@ static void of_job(coord_t *c, job_t *j, call_id_t call, client_request_t *r, bo
         bool waits = j->closing && (r->op == CLIENT_STOP || r->op == CLIENT_CANCEL);
         if (waits && r->op == CLIENT_STOP && j->record->wanted == WANTED_STOP) stop(c, j, call, r, checked);
         else if (waits) client_add_waiter(c, j, call, WAIT_TERMINAL, r->wait_ms);
-        else coord_reply(c, call, j->id, err_new(ERR_INVALID, "job %" PRIu64 " is %s", j->id, job_state_name(j->state)));
+        else coord_reply(c, call, j->id, is_over(j));
     } else if (r->op == CLIENT_STOP) {
         stop(c, j, call, r, checked);
     } else if (r->op == CLIENT_CANCEL) {

@@ -5,7 +5,7 @@
 
 coord_conf_t coord_conf_default(void) {
     return (coord_conf_t){.cluster = "tidegate", .heartbeat_ms = 200, .heartbeat_timeout_ms = 900, .deploy_timeout_ms = 60000,
-                          .stop_timeout_ms = 5000, .submit_wait_ms = 10000, .settle_ms = 2000, .savepoint_wait_ms = 20000,
+                          .stop_timeout_ms = 5000, .submit_wait_ms = 10000, .settle_ms = 2000, .savepoint_wait_ms = 20000, .target_wait_ms = 20000,
                           .publish_wait_ms = 10000, .orphan_age_ms = 3600000, .orphans_max = 256, .jobs_kept = 100};
 }
 

@@ -10,6 +10,7 @@
  *   orphans.c     files of dead attempts
  *   restart.c     end of an attempt, recovery, delays, giving up
  *   savepoint.c   an epoch that is kept                      (ended.c: of a job that is over; what is forgotten and what is not)
+ *   owner.c       who publishes where: one live owner of a ledger
  *   waits.c       what a job waits for, by name
  * An event only changes state and marks; coord_step ends with job_serve for each job, which takes the actions the new state
  * allows. Thread: the driver's. */
@@ -25,6 +26,7 @@ typedef struct coord_conf {
     int64_t submit_wait_ms;    /* a submit is answered after this, with what the job waits for */
     int64_t settle_ms;         /* a new leader waits so long for all workers before it places jobs on fewer slots */
     int64_t savepoint_wait_ms; /* `savepoint` waits so long for its epoch to begin; then epochs have their own limit */
+    int64_t target_wait_ms;    /* so long a directory that is to get a savepoint has to say whether it can be written */
     int64_t publish_wait_ms;   /* `cancel` waits so long for complete output to be published */
     int64_t orphan_age_ms;     /* files of dead attempts are removed when they are as old; looked for six times in that time; 0: never */
     int orphans_max;           /* looked at in one go, a second apart */

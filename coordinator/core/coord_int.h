@@ -128,7 +128,6 @@ typedef struct job {
     int failures;          /* attempts in a row without a complete epoch */
     int64_t running_ms;    /* since when this attempt runs; 0 not yet */
     int64_t restart_ms;    /* not before */
-    uint64_t restarts;
     err_t *last_error;     /* of the last attempt that ended */
     struct { uint64_t in, out, late, bad, stale, dropped; int64_t watermark; } totals; /* of this attempt, as last reported; stay when it has ended */
     int64_t outage_began_ms, outage_ms; /* from the loss to RUNNING again */
@@ -278,6 +277,10 @@ void client_serve(coord_t *c, job_t *j);
 job_t *client_find_job(const coord_t *c, const client_request_t *r, err_t **reterr);
 err_t *client_name_taken(const coord_t *c, const char *name, const job_t *except);
 
+/* owner.c */
+void owner_take(job_t *j, const job_shape_t *shape, const manifest_t *from /* or NULL */); /* where it publishes, into the record */
+err_t *owner_refused(const coord_t *c, const job_t *j, const manifest_t *from); /* a live job publishes what it would; NULL: none does */
+
 /* savepoint.c */
 void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
 void savepoint_serve(coord_t *c, job_t *j);
@@ -286,9 +289,8 @@ void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is g
 void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */
 
 /* ended.c */
-/* A live job publishes with a ledger of this one's; NULL: none does. */
-err_t *job_ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape);
 bool ended_holds_state(const job_t *j); /* it is over, and its own files are the only copy of a state that somebody may still want */
+void ended_release(coord_t *c, const job_t *j); /* workers forget it: nothing of it begins again */
 void ended_serve(coord_t *c, job_t *j);
 void ended_raised(coord_t *c, job_t *j, coord_event_t *e);
 void ended_forget(coord_t *c, job_t *j, call_id_t call, int64_t wait_ms);

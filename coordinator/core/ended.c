@@ -53,6 +53,18 @@ void ended_raised(coord_t *c, job_t *j, coord_event_t *e) {
 }
 
 /* ---- forgetting */
+/* Every worker that is there may hold copies of what an attempt of the job had there, not only those of the last one. */
+void ended_release(coord_t *c, const job_t *j) {
+    for (int i = 0; i < c->nmembers; i++) {
+        if (!c->members[i]->session) continue;
+        ctl_msg_t *m = ctl_new(CTL_RELEASE);
+        m->job = j->id;
+        m->incarnation = j->record->incarnation;
+        m->attempt = j->attempt;
+        membership_send(c, c->members[i]->session, m);
+    }
+}
+
 static void forget(coord_t *c, job_t *j) {
     j->forgetting = true;
     coord_action_t *a = coord_actions_add(c->out, ACT_FORGET);
@@ -81,6 +93,7 @@ void ended_forgotten(coord_t *c, job_t *j, coord_event_t *e) {
             waiter_done(&j->waiters[i]);
         }
         j->nwaiters = 0;
+        ended_release(c, j);
         j->gone = true;
         return;
     }

@@ -58,6 +58,7 @@ manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr) {
     m->job = j->id;
     free(m->name);
     m->name = xstrdup(j->record->spec.name);
+    m->family = j->from ? j->record->family : 0;
     m->incarnation = j->record->incarnation;
     m->leader = leader;
     m->attempt = j->attempt;

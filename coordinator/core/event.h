@@ -41,7 +41,7 @@ typedef struct shape_sink {
     char *label;
     char *output;     /* where rows go, as a person knows it: "topic 'results'"; NULL: nowhere that another job could write to */
     bool commits;     /* not a lane sink, but holds each row once: what it wrote is cut and shown by complete epochs (filesystem) */
-    char *ledger;     /* what its ledger is named after where the text says it, or NULL: the job's name is part of it */
+    char *ledger;     /* what its ledger is named after, as engine/connector/kafka_ledger.c names it; NULL: no lane sink */
 } shape_sink_t;
 typedef struct job_settings {
     int64_t interval_ms;        /* execution.checkpointing.interval */
@@ -74,6 +74,7 @@ typedef enum job_state {
 const char *job_state_name(job_state_t s);
 static inline bool job_state_terminal(job_state_t s) { return s >= JOB_STOPPED; }
 typedef enum job_wanted { WANTED_RUN, WANTED_STOP, WANTED_CANCEL } job_wanted_t;
+typedef struct record_sink { char *label, *output, *ledger; } record_sink_t; /* as in shape_sink_t */
 typedef struct job_record {
     job_id_t id;
     uint64_t incarnation;
@@ -87,10 +88,15 @@ typedef struct job_record {
     bool reopened;       /* it was STOPPED and is resumed: what its last manifest calls final is not */
     char *savepoint;     /* target the last savepoint was copied to, or NULL; of a STOPPED job NULL: its state is in its own files only */
     char *stop_target;   /* where the savepoint of the stop is to go; NULL: below the storage */
+    job_id_t family;     /* as the manifest's; of a job that began from no savepoint its own id; 0: not known, the record is older than this field */
+    int nsinks; record_sink_t *sinks; /* with `family`: where it publishes, for a leader that has not compiled it yet (owner.c) */
+    uint64_t restarts;   /* written when the next attempt runs, not in its way: the last may be missing after a failover */
     epoch_t pin;         /* epoch whose files are being copied to a savepoint; 0 none (A7) */
     err_t *error;        /* of FAILED */
 } job_record_t;
 void job_record_free(job_record_t *r); /* and r */
+void record_sink_add(job_record_t *r, const char *label, const char *output, const char *ledger); /* copies; output, ledger: or NULL */
+void record_sinks_clear(job_record_t *r);
 job_record_t *job_record_copy(const job_record_t *r);
 void job_record_print(buf_t *out, const job_record_t *r);
 err_t *job_record_parse(slice_t text, job_record_t **ret); /* ERR_CORRUPT, ERR_VERSION */

@@ -216,7 +216,7 @@ static void close_serve(coord_t *c, job_t *j) {
     j->record->ended_ms = c->wall_ms;
     job_changed(j);
     job_set_state(c, j, j->target);
-    if (!ended_holds_state(j)) job_send_all(c, j, CTL_RELEASE, 0, 0);
+    if (!ended_holds_state(j)) ended_release(c, j);
     epoch_end_attempt(j);
     job_workers_clear(j);
 }
@@ -236,6 +236,14 @@ static void terminal_serve(coord_t *c, job_t *j) {
 }
 
 /* ---- events of the job */
+/* What was copied out of the savepoint is named after this job: nobody else has it, and it never was. */
+static void give_back(coord_t *c, job_t *j, const manifest_t *from) {
+    if (!from) return;
+    manifest_t *none = manifest_new();
+    garbage_between(c, j, from, none);
+    manifest_free(none);
+}
+
 /* Never accepted: the client hears why and nothing remains. */
 static void turn_away(coord_t *c, job_t *j, const err_t *why) {
     for (int i = 0; i < j->nwaiters; i++) {
@@ -246,56 +254,13 @@ static void turn_away(coord_t *c, job_t *j, const err_t *why) {
     j->gone = true;
 }
 
-static bool same(const char *a, const char *b) { return a && b && strcmp(a, b) == 0; }
-
-/* A sink whose rows or ledger record would lie where one of the origin's do. A topic of that name on other brokers counts too: what a list of
- * brokers leads to is not known here. */
-static const shape_sink_t *shared_output(const job_shape_t *a, const job_shape_t *b, const char **ret_what) {
-    for (int i = 0; i < a->nsinks; i++)
-        for (int k = 0; k < b->nsinks; k++) {
-            const shape_sink_t *x = &a->sinks[i], *y = &b->sinks[k];
-            *ret_what = same(x->output, y->output) ? x->output : same(x->ledger, y->ledger) ? x->ledger : NULL;
-            if (*ret_what) return x;
-        }
-    return NULL;
-}
-
-/* Two live jobs of one savepoint would publish the same output twice (A7). */
-static err_t *clone_refused(const coord_t *c, const job_t *j, const job_shape_t *shape, const manifest_t *from) {
-    const job_t *origin = coord_job(c, from->job);
-    if (!origin || job_state_terminal(origin->state)) return NULL;
-    const char *what = NULL;
-    const shape_sink_t *s = j->record->new_ledger && origin->shape ? shared_output(shape, origin->shape, &what) : NULL;
-    if (j->record->new_ledger && origin->shape && !s) return NULL;
-    err_t *e = err_new(ERR_EXISTS, "the savepoint was taken of job %" PRIu64 ", which is %s: both would publish the same output%s%s%s%s", origin->id,
-                       job_state_name(origin->state), s ? ": sink " : "", s ? s->label : "", s ? " goes to " : "", s ? what : "");
-    return err_hint(e, s ? "stop that job first, or name other topics, paths and 'sink.transactional-id-prefix'es"
-                         : "stop that job first, or rename the sinks' outputs and use --new-ledger");
-}
-
-/* One ledger has one owner: a live job's lanes would be fenced by the new one's, and a start from the beginning or from a savepoint would publish
- * again what that job has published. Taking over from a job of another cluster, which nobody here knows of, is the lanes' affair (A27). */
-err_t *job_ledger_taken(const coord_t *c, const job_t *j, const job_shape_t *shape) {
-    for (int n = 0; n < c->njobs; n++) {
-        const job_t *other = c->jobs[n];
-        if (other == j || !other->shape || job_state_terminal(other->state)) continue;
-        for (int i = 0; i < shape->nsinks; i++)
-            for (int k = 0; k < other->shape->nsinks; k++)
-                if (same(shape->sinks[i].ledger, other->shape->sinks[k].ledger))
-                    return err_hint(err_new(ERR_EXISTS, "sink %s: job %" PRIu64 " (%s), which is %s, publishes with the same ledger '%s'",
-                                            shape->sinks[i].label, other->id, other->shape->name, job_state_name(other->state), shape->sinks[i].ledger),
-                                    "stop that job first, or name another 'sink.transactional-id-prefix'");
-    }
-    return NULL;
-}
-
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     j->resolving = false;
-    if (job_state_terminal(j->state) || j->closing) return;
+    if (job_state_terminal(j->state) || j->closing) return; /* what was copied for it goes with the job: resumed it would be copied to the same names */
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
-    if (!e->error && !j->persisted && e->resolved.from) e->error = clone_refused(c, j, e->resolved.shape, e->resolved.from);
-    if (!e->error && !j->persisted) e->error = job_ledger_taken(c, j, e->resolved.shape);
+    if (!e->error) owner_take(j, e->resolved.shape, e->resolved.from);
+    if (!e->error && !j->persisted) e->error = owner_refused(c, j, e->resolved.from);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {
@@ -304,6 +269,7 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
         } else if (j->persisted) {
             job_fail(c, j, TAKE(e->error));
         } else {
+            give_back(c, j, e->resolved.from);
             turn_away(c, j, e->error);
         }
         return;

@@ -223,12 +223,14 @@ static void confirm(coord_t *c, job_t *j, job_worker_t *w) {
     job_send(c, j, w, m);
 }
 
-/* In: what sources read; out: what sinks took; the watermark: the least of the tasks that have one, so that a source task that has ended (or
- * never had a split) does not speak for those that go on. */
+/* In: what sources read; out: what sinks took; the watermark: the least of the tasks that have one. A source task that has ended (or never had
+ * a split) does not speak for those that go on, also while these have none yet: the job is at its end when all tasks are. */
 static void add_up(job_t *j) {
     memset(&j->totals, 0, sizeof j->totals);
-    j->totals.watermark = WATERMARK_NONE;
-    for (int i = 0; i < j->nworkers; i++)
+    j->totals.watermark = WATERMARK_END;
+    bool none = j->nworkers == 0;
+    for (int i = 0; i < j->nworkers; i++) {
+        none |= j->workers[i].report.ntasks == 0; /* not heard yet */
         for (int k = 0; k < j->workers[i].report.ntasks; k++) {
             const task_report_t *t = &j->workers[i].report.tasks[k];
             bool source = false, sink = false;
@@ -240,9 +242,11 @@ static void add_up(job_t *j) {
             j->totals.bad += t->bad_records;
             j->totals.stale += t->stale_records;
             j->totals.dropped += t->dropped_rows;
-            if (t->watermark != WATERMARK_NONE && (j->totals.watermark == WATERMARK_NONE || t->watermark < j->totals.watermark))
-                j->totals.watermark = t->watermark;
+            none |= t->watermark == WATERMARK_NONE;
+            if (t->watermark != WATERMARK_NONE) j->totals.watermark = MIN(j->totals.watermark, t->watermark);
         }
+    }
+    if (none && j->totals.watermark == WATERMARK_END) j->totals.watermark = WATERMARK_NONE;
 }
 
 static void heartbeat(coord_t *c, member_t *m, ctl_msg_t *h) {

@@ -11,8 +11,24 @@ static const char *const state_names[] = {
     [JOB_FINISHED] = "FINISHED", [JOB_FAILED] = "FAILED", [JOB_CANCELLED] = "CANCELLED"};
 const char *job_state_name(job_state_t s) { return (size_t)s < ARRAY_LEN(state_names) ? state_names[s] : "?"; }
 
+void record_sinks_clear(job_record_t *r) {
+    for (int i = 0; i < r->nsinks; i++) {
+        free(r->sinks[i].label);
+        free(r->sinks[i].output);
+        free(r->sinks[i].ledger);
+    }
+    free(TAKE(r->sinks));
+    r->nsinks = 0;
+}
+
+void record_sink_add(job_record_t *r, const char *label, const char *output, const char *ledger) {
+    r->sinks = xrealloc(r->sinks, (size_t)(r->nsinks + 1) * sizeof *r->sinks);
+    r->sinks[r->nsinks++] = (record_sink_t){xstrdup(label ? label : "sink"), output ? xstrdup(output) : NULL, ledger ? xstrdup(ledger) : NULL};
+}
+
 void job_record_free(job_record_t *r) {
     if (!r) return;
+    record_sinks_clear(r);
     job_spec_free(&r->spec);
     free(r->from);
     free(r->savepoint);
@@ -28,6 +44,9 @@ job_record_t *job_record_copy(const job_record_t *r) {
     c->from = r->from ? xstrdup(r->from) : NULL;
     c->savepoint = r->savepoint ? xstrdup(r->savepoint) : NULL;
     c->stop_target = r->stop_target ? xstrdup(r->stop_target) : NULL;
+    c->nsinks = 0;
+    c->sinks = NULL;
+    for (int i = 0; i < r->nsinks; i++) record_sink_add(c, r->sinks[i].label, r->sinks[i].output, r->sinks[i].ledger);
     c->error = err_copy(r->error);
     return c;
 }
@@ -51,6 +70,19 @@ static void print_spec(json_writer_t *w, const job_spec_t *s) {
     jw_end_object(w);
 }
 
+static void print_sinks(json_writer_t *w, const job_record_t *r) {
+    jw_name(w, "sinks");
+    jw_array(w);
+    for (int i = 0; i < r->nsinks; i++) {
+        jw_object(w);
+        jw_kv_str(w, "label", r->sinks[i].label);
+        jw_kv_str(w, "output", r->sinks[i].output);
+        jw_kv_str(w, "ledger", r->sinks[i].ledger);
+        jw_end_object(w);
+    }
+    jw_end_array(w);
+}
+
 void job_record_print(buf_t *out, const job_record_t *r) {
     json_writer_t w = json_writer(out);
     jw_object(&w);
@@ -70,6 +102,9 @@ void job_record_print(buf_t *out, const job_record_t *r) {
     jw_kv_str(&w, "savepoint", r->savepoint);
     jw_kv_str(&w, "stop_target", r->stop_target);
     jw_kv_u64(&w, "pin", r->pin);
+    jw_kv_u64(&w, "restarts", r->restarts);
+    jw_kv_u64(&w, "family", r->family);
+    print_sinks(&w, r);
     if (r->error) {
         jw_name(&w, "error");
         jw_object(&w);
@@ -109,6 +144,12 @@ static uint64_t get_u64(const json_t *o, const char *name) {
     return v && v->kind == JSON_NUMBER ? strtoull(v->text, NULL, 10) : 0;
 }
 
+static void parse_sinks(const json_t *o, job_record_t *r) {
+    const json_t *sinks = json_get(o, "sinks");
+    for (int i = 0; sinks && sinks->kind == JSON_ARRAY && i < sinks->n; i++)
+        record_sink_add(r, json_str(sinks->items[i], "label", NULL), json_str(sinks->items[i], "output", NULL), json_str(sinks->items[i], "ledger", NULL));
+}
+
 err_t *job_record_parse(slice_t text, job_record_t **ret) {
     AUTO(arena_freep) arena_t *a = arena_new();
     json_t *o = NULL;
@@ -142,6 +183,9 @@ err_t *job_record_parse(slice_t text, job_record_t **ret) {
     r->savepoint = take_str(o, "savepoint");
     r->stop_target = take_str(o, "stop_target");
     r->pin = get_u64(o, "pin");
+    r->restarts = get_u64(o, "restarts");
+    r->family = get_u64(o, "family");
+    parse_sinks(o, r);
     const json_t *error = json_get(o, "error");
     if (error && error->kind == JSON_OBJECT)
         r->error = err_make((err_code_t)json_i64(error, "code", ERR_INTERNAL), json_str(error, "text", ""),

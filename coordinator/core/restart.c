@@ -64,7 +64,7 @@ void restart_begin(coord_t *c, job_t *j, err_t *cause) {
     }
     err_free(j->last_error);
     j->last_error = cause;
-    j->restarts++;
+    j->record->restarts++;
     j->restart_ms = c->now_ms + delay_ms(j);
     if (!j->outage_began_ms) j->outage_began_ms = MAX(c->now_ms, 1);
     job_set_state(c, j, JOB_RESTARTING);
@@ -79,6 +79,7 @@ void restart_completed(coord_t *c, job_t *j) { j->failures = 0; }
 void restart_running(coord_t *c, job_t *j) {
     j->running_ms = MAX(c->now_ms, 1);
     if (j->outage_began_ms) j->outage_ms = c->now_ms - j->outage_began_ms;
+    if (j->attempt > 1) job_changed(j); /* so many restarts */
     j->outage_began_ms = 0;
 }
 
@@ -121,6 +122,7 @@ static void resolve(coord_t *c, job_t *j, bool enumerate) {
     a->job = j->id;
     a->resolve.spec = job_spec_copy(&j->record->spec);
     a->resolve.from = enumerate && j->record->from ? xstrdup(j->record->from) : NULL;
+    if (a->resolve.from) set_text(&j->waiting, xprintf("savepoint %s to be copied into checkpoint storage", a->resolve.from));
     a->resolve.enumerate = enumerate;
 }
 

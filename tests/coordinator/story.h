@@ -23,6 +23,8 @@ typedef struct story_worker {
     bool busy, ended;
     uint64_t rows;        /* per epoch */
     uint64_t pending_bytes;
+    const int64_t *watermarks; /* what its tasks report, one each */
+    int nwatermarks;
     bool lanes;           /* reports lanes */
     bool publishes;       /* answers COMPLETE with PUBLISHED for lane 0 and 1 */
     job_id_t job;         /* as deployed */
@@ -180,6 +182,9 @@ static void beat(story_t *s, story_worker_t *w) {
         m->heartbeat.jobs = xcalloc(1, sizeof(job_report_t));
         job_report_t *r = m->heartbeat.jobs;
         *r = (job_report_t){.job = w->job, .attempt = w->attempt, .busy = w->busy};
+        r->ntasks = w->nwatermarks;
+        r->tasks = xcalloc((size_t)w->nwatermarks + 1, sizeof *r->tasks);
+        for (int i = 0; i < w->nwatermarks; i++) r->tasks[i] = (task_report_t){.subtask = i, .watermark = w->watermarks[i]};
         if (w->lanes) {
             r->nlanes = 1;
             r->lanes = xcalloc(1, sizeof(lane_report_t));

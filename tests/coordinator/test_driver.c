@@ -340,6 +340,45 @@ START_TEST(open_calls_are_answered_at_the_end) {
 }
 END_TEST
 
+/* A pipe instead of the file that is looked for: whoever opens it waits until somebody writes. */
+START_TEST(a_directory_that_never_answers_holds_up_no_other_job) {
+    place_t p = place_new();
+    coord_driver_t *d = start(&p);
+    static fake_t w1;
+    fake_start(&w1, "w1", 4, d);
+    usleep(100000);
+    job_id_t job = submit(d);
+    AUTO(auto_free) char *hung = xprintf("%s/hung", p.path), *pipe = xprintf("%s/MANIFEST.json", hung);
+    ck_assert_int_eq(mkdir(hung, 0755), 0);
+    ck_assert_int_eq(mkfifo(pipe, 0644), 0);
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_STOP;
+    r->job = job;
+    r->from = xstrdup(hung);
+    waiting_t w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, {0}};
+    coord_driver_call(d, r, answered, &w);
+    usleep(300000);
+    int64_t began = clock_mono_ms();
+    client_reply_t other = call(d, CLIENT_SUBMIT, 0, "SELECT wrong");
+    ck_assert_int_eq(err_code(other.error), ERR_SYNTAX);
+    ck_assert_int_lt(clock_mono_ms() - began, 5000);
+    ck_assert(!w.done);
+    client_reply_free(&other);
+    int fd = open(pipe, O_WRONLY);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    int64_t until = clock_mono_ns() + 30000000000;
+    pthread_mutex_lock(&w.lock);
+    while (!w.done) ck_assert(clock_wait_until(&w.cond, &w.lock, until));
+    pthread_mutex_unlock(&w.lock);
+    ck_assert_int_eq(err_code(w.reply.error), ERR_EXISTS);
+    client_reply_free(&w.reply);
+    coord_driver_free(d);
+    fake_join(&w1);
+    place_free(&p);
+}
+END_TEST
+
 /* A store whose campaign is answered only when it is closed, and well: as etcd's thread may do at that moment. */
 typedef struct late_store { meta_store_t vt; meta_done_t open; } late_store_t;
 static void late_campaign(meta_store_t *m, void (*lost)(void *arg, err_t *why), void *lost_arg, meta_done_t done) {
@@ -370,4 +409,4 @@ START_TEST(a_store_that_answers_while_it_is_closed_finds_its_queues) {
 END_TEST
 
 TESTS("coordinator/driver", submit_run_lose_a_worker_finish, a_new_coordinator_goes_on_from_the_last_manifest,
-      open_calls_are_answered_at_the_end, a_store_that_answers_while_it_is_closed_finds_its_queues)
+      open_calls_are_answered_at_the_end, a_directory_that_never_answers_holds_up_no_other_job, a_store_that_answers_while_it_is_closed_finds_its_queues)

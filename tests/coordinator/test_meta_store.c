@@ -176,6 +176,10 @@ START_TEST(records_survive_their_text) {
     r->wanted = WANTED_STOP;
     r->error = err_hint(err_at(err_new(ERR_DATA, "bad"), 3, 4), "look");
     r->pin = 12;
+    r->restarts = 5;
+    r->family = 6;
+    record_sink_add(r, "results", "topic 'results'", "orders/results");
+    record_sink_add(r, "print", NULL, NULL);
     AUTO(buf_free) buf_t a = buf_make(1 << 16), b = buf_make(1 << 16);
     job_record_print(&a, r);
     ck_ok(job_record_parse(buf_slice(&a), &q));
@@ -183,6 +187,10 @@ START_TEST(records_survive_their_text) {
     ck_assert(slice_eq(buf_slice(&a), buf_slice(&b)));
     ck_assert_int_eq(err_code(q->error), ERR_DATA);
     ck_assert_uint_eq(q->incarnation, UINT64_MAX);
+    ck_assert_uint_eq(q->restarts, 5);
+    ck_assert_int_eq(q->nsinks, 2);
+    ck_assert_str_eq(q->sinks[0].ledger, "orders/results");
+    ck_assert_ptr_null(q->sinks[1].output);
     job_record_free(q);
     job_record_free(r);
     ck_fails(job_record_parse(slice_str("{\"version\":1,\"id\":7}"), &q), ERR_CORRUPT, "job record");

@@ -36,17 +36,20 @@ static manifest_t *manifest_of(epoch_t epoch) {
 static err_t *yes(void *arg) { return NULL; }
 static const savepoint_guard_t leads = {yes, NULL};
 
+static void expect_whole(disk_t *d, const manifest_t *m, epoch_t epoch) {
+    AUTO(buf_free) buf_t b = buf_make(100), t = buf_make(100);
+    ck_ok(d->read(d, m->extents[0].path, 0, UINT64_MAX, &b));
+    ck_assert(slice_eq(buf_slice(&b), (slice_t){(const uint8_t *)content, 5 + epoch})); /* what the manifest names and no more */
+    ck_ok(d->read(d, m->bases[0].files[0].path, 0, UINT64_MAX, &t));
+    ck_assert(slice_eq(buf_slice(&t), slice_str("table")));
+}
 static void expect_restores(disk_t *d, const char *from, epoch_t epoch) {
     manifest_t *got = NULL;
-    ck_ok(savepoint_restore(d, from, 9, leads, &got));
+    ck_ok(savepoint_restore(d, from, 9, 5, leads, &got));
     ck_assert_uint_eq(got->epoch, epoch);
-    ck_assert_str_eq(got->extents[0].path, "jobs/0000000000000007@0000000000000009/log/i1.l1.a1.w1.1.log");
-    ck_assert_str_eq(got->bases[0].files[0].path, "jobs/0000000000000007@0000000000000009/base/i1.l1.a1.w1/000001.sst");
-    AUTO(buf_free) buf_t b = buf_make(100), t = buf_make(100);
-    ck_ok(d->read(d, got->extents[0].path, 0, UINT64_MAX, &b));
-    ck_assert(slice_eq(buf_slice(&b), (slice_t){(const uint8_t *)content, 5 + epoch})); /* what the manifest names and no more */
-    ck_ok(d->read(d, got->bases[0].files[0].path, 0, UINT64_MAX, &t));
-    ck_assert(slice_eq(buf_slice(&t), slice_str("table")));
+    ck_assert_str_eq(got->extents[0].path, "jobs/0000000000000007@0000000000000009.0000000000000005/log/i1.l1.a1.w1.1.log");
+    ck_assert_str_eq(got->bases[0].files[0].path, "jobs/0000000000000007@0000000000000009.0000000000000005/base/i1.l1.a1.w1/000001.sst");
+    expect_whole(d, got, epoch);
     manifest_free(got);
 }
 
@@ -70,7 +73,7 @@ START_TEST(A7_a_savepoint_is_a_directory_that_stands_alone) {
         expect_restores(d, targets[i], 5);
         expect_restores(d, targets[i], 5); /* once more: what is there is taken */
     }
-    ck_fails(savepoint_restore(d, "savepoints/two", 9, leads, &got), ERR_NOT_FOUND, "savepoint savepoints/two");
+    ck_fails(savepoint_restore(d, "savepoints/two", 9, 5, leads, &got), ERR_NOT_FOUND, "savepoint savepoints/two");
     ck_fails(savepoint_copy(d, m, 3, "s3://x", leads), ERR_UNSUPPORTED, "s3://x");
     manifest_free(m);
     manifest_free(later);
@@ -113,11 +116,17 @@ typedef struct day {
     epoch_t successors; /* epoch that the successor keeps */
     bool swept;         /* the job is STOPPED: its own files go */
     bool made;          /* the successor's savepoint is whole */
+    bool restores;      /* no savepoint is made, a job begins from it */
+    manifest_t *got;    /* what the successor begins with */
 } day_t;
 
 static void op(day_t *y) {
     if (y->ops++ != y->pause) return;
     y->deposed = true;
+    if (y->restores) {
+        ck_ok(savepoint_restore(y->real, y->target, 9, 4, leads, &y->got));
+        return;
+    }
     manifest_t *m = manifest_of(y->successors);
     err_t *e = savepoint_copy(y->real, m, 4, y->target, leads);
     y->made = !e;
@@ -143,6 +152,8 @@ static err_t *day_look(void *arg) {
     op(y);
     return y->deposed ? err_new(ERR_FENCED, "another leads") : NULL;
 }
+
+static void count_one(void *arg, const char *name, uint64_t size, int64_t modified_ms) { ++*(int *)arg; }
 
 static int days(epoch_t successors, bool swept, const char *leftover) {
     int made = 0;
@@ -188,6 +199,42 @@ START_TEST(A7_two_leaders_never_make_savepoints_of_two_epochs_in_one_place) {
 }
 END_TEST
 
+/* A14: the successor's job runs from its own copy, whatever the deposed leader does to what it was copying: goes on, fails, or tidies up. */
+START_TEST(A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_began_from_the_savepoint) {
+    bool through = false;
+    int pause = 0;
+    for (; !through; pause++) {
+        char path[64];
+        scratch(path);
+        disk_t *d = NULL;
+        ck_ok(disk_open_posix(path, true, &d));
+        fill(d);
+        manifest_t *m = manifest_of(5), *ours = NULL;
+        ck_ok(savepoint_copy(d, m, 3, "savepoints/one", leads));
+        day_t y = {.real = d, .pause = pause, .target = "savepoints/one", .restores = true};
+        y.vt = (disk_t){.create = day_create, .append = day_append, .sync = day_sync, .close = day_close, .read = day_read, .put = day_put,
+                        .remove = day_remove};
+        err_t *e = savepoint_restore(&y.vt, y.target, 9, 3, (savepoint_guard_t){day_look, &y}, &ours);
+        through = !y.deposed;
+        if (through) ck_ok(e);
+        if (through) expect_whole(d, ours, 5);
+        else expect_whole(d, y.got, 5);
+        int left = 0;
+        if (e) ck_ok(d->list(d, "jobs/0000000000000007@0000000000000009.0000000000000003", count_one, &left));
+        ck_assert_int_eq(left, 0); /* what nobody begins from goes */
+        err_free(e);
+        manifest_free(m);
+        manifest_free(ours);
+        manifest_free(y.got);
+        d->free(d);
+        remove_all(path);
+        ck_assert_int_lt(pause, 100);
+    }
+    ck_assert_int_ge(pause, 10);
+}
+END_TEST
+
 TESTS("coordinator/savepoint_files", A7_a_savepoint_is_a_directory_that_stands_alone,
       A7_a_target_that_cannot_be_written_or_is_in_use_is_found_out_beforehand, A7_a_deposed_leaders_copy_spoils_nothing_wherever_it_was_paused,
-      A7_two_leaders_never_make_savepoints_of_two_epochs_in_one_place)
+      A7_two_leaders_never_make_savepoints_of_two_epochs_in_one_place,
+      A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_began_from_the_savepoint)

@@ -165,6 +165,27 @@ START_TEST(B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation) {
 }
 END_TEST
 
+/* What the job's watermark is when its two workers report these. */
+static int64_t watermark_of(story_t *s, int n1, const int64_t *w1, int n2, const int64_t *w2) {
+    s->w[0].watermarks = w1, s->w[0].nwatermarks = n1;
+    s->w[1].watermarks = w2, s->w[1].nwatermarks = n2;
+    beat(s, &s->w[1]);
+    beat(s, &s->w[0]);
+    return the_job(s)->totals.watermark;
+}
+START_TEST(a_job_is_at_its_end_when_all_its_tasks_are) {
+    const int64_t none = WATERMARK_NONE, end = WATERMARK_END;
+    story_t *s = story_running();
+    beat(s, &s->w[0]);
+    ck_assert_int_eq(the_job(s)->totals.watermark, none); /* no task has reported */
+    ck_assert_int_eq(watermark_of(s, 1, &end, 0, NULL), none);
+    ck_assert_int_eq(watermark_of(s, 1, &end, 1, &none), none); /* a source task without a split beside one that has read nothing */
+    ck_assert_int_eq(watermark_of(s, 2, (int64_t[]){end, 7}, 1, &none), 7);
+    ck_assert_int_eq(watermark_of(s, 1, &end, 1, &end), end);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(B10_every_worker_acks_even_without_splits) {
     story_t *s = story_new();
     s->nsplits = 1;
@@ -502,7 +523,7 @@ END_TEST
 TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trace, a_second_job_of_the_name_is_refused,
       a_submit_without_slots_waits_and_says_for_what, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
       B5_a_link_that_fails_twice_costs_one_end_its_place, B5_a_death_explains_the_faults_of_its_links,
-      B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation,
+      B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation, a_job_is_at_its_end_when_all_its_tasks_are,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives, B14_at_most_four_epochs_are_in_flight,
       B15_an_idle_job_has_no_epochs, a_lost_worker_costs_one_restart_and_the_rest_goes_on,

@@ -219,6 +219,85 @@ START_TEST(an_impossible_ledger_stops_the_lane) {
 }
 END_TEST
 
+/* Storage was put back to epoch 5, the ledger knows epoch 6 of the future that was taken back. While the broker lets the lane wait for its
+ * producer the sources read on, and an epoch 6 completes that has other rows: they are not what the ledger says is published. */
+START_TEST(a_ledger_ahead_stops_the_lane_also_when_its_epochs_complete_while_it_waits) {
+    for (int early = 0; early < 2; early++) {
+        lane_t *l = lane_new(INC, 5, true);
+        lane_action_t a;
+        lane_complete(l, 5);
+        if (early) lane_fence(l);
+        else lane_open(l);
+        lane_next(l, &a);
+        ck_assert_int_eq(a.kind, LANE_DO_INIT);
+        if (early) lane_open(l);
+        add_segment(l, 6, 1, "other ");
+        lane_complete(l, 6);
+        lane_doubt(l); /* the time-out of its first init */
+        model_t m = {.ledger = {.present = true, .incarnation = INC, .epoch = 6, .next_row = 1, .epoch_done = true}};
+        ck_assert(!drive(l, &m));
+        ck_assert_int_eq(m.txns, 0);
+        ck_assert_ptr_nonnull(strstr(err_text(lane_error(l)), "the ledger says epoch 6, but the last complete epoch is 5"));
+        lane_free(l);
+    }
+}
+END_TEST
+
+/* What a ledger says when a lane has published epochs 6 and 7 of one row each. */
+static ledger_pos_t ledger_of(const char *prefix) {
+    model_t m = {0};
+    lane_t *l = lane_new(INC, 0, false);
+    lane_open(l);
+    for (epoch_t e = 6; e <= 7; e++) add_segment(l, e, 1, prefix);
+    lane_complete(l, 7);
+    ck_assert(drive(l, &m) && m.ledger.epoch == 7);
+    lane_free(l);
+    return m.ledger;
+}
+/* The same, and the job is resumed as it stands: its manifest of epoch 22 does not make the ledger's epoch 7 its own. */
+START_TEST(a_ledger_of_another_history_stops_the_lane) {
+    static const struct { epoch_t bound, segment; const char *rows; bool ok; } cases[] = {
+        {5, 7, "then ", true}, {5, 7, "other ", false}, {5, 8, "then ", false}, {7, 9, "then ", true}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        model_t m = {.ledger = ledger_of("then ")};
+        lane_t *l = lane_new(INC, cases[i].bound, true);
+        add_segment(l, cases[i].segment, 1, cases[i].rows);
+        lane_complete(l, 22);
+        lane_open(l);
+        ck_assert_int_eq(drive(l, &m), cases[i].ok);
+        if (!cases[i].ok) ck_assert_ptr_nonnull(strstr(err_text(lane_error(l)), "the ledger says epoch 7, but its rows are not those"));
+        ck_assert_str_eq(m.rows, cases[i].segment == 9 ? "then 9.0 " : "");
+        lane_free(l);
+    }
+}
+END_TEST
+
+/* The operator accepted duplicates: only what is proven to be published is not sent again. */
+START_TEST(accepted_duplicates_do_not_lose_the_rows_of_another_history) {
+    static const struct { const char *prefix; epoch_t started; const char *rows; } cases[] = {
+        {"then ", 22, ""}, {"other ", 22, "other 6.0 other 7.0 "}, {"then ", 6, "then 6.0 then 7.0 "}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        model_t m = {.ledger = ledger_of("then ")};
+        for (int again = 0; again < 2; again++) { /* and it dies before anybody hears of it */
+            lane_t *l = lane_new(INC + 1, 0, false);
+            lane_origin(l, INC, cases[i].started, true);
+            for (epoch_t e = 6; e <= 7; e++) add_segment(l, e, 1, cases[i].prefix);
+            lane_complete(l, MAX(cases[i].started, (epoch_t)7));
+            lane_open(l);
+            ck_assert(drive(l, &m));
+            ck_assert_str_eq(m.rows, cases[i].rows);
+            lane_free(l);
+        }
+        lane_t *l = lane_new(INC + 1, 0, true); /* and when the manifest has heard of it: what was owed is gone from the checkpoint */
+        lane_origin(l, INC, cases[i].started, true);
+        lane_complete(l, 23);
+        lane_open(l);
+        ck_assert(m.ledger.epoch > cases[i].started || drive(l, &m));
+        lane_free(l);
+    }
+}
+END_TEST
+
 START_TEST(a_new_incarnation_takes_the_ledger_over) {
     model_t m = {.ledger = {.present = true, .incarnation = INC + 1, .epoch = 40, .epoch_done = true}};
     lane_t *l = lane_new(INC, 0, false);
@@ -486,8 +565,9 @@ START_TEST(a_segment_with_headers_is_of_version_2_and_one_without_stays_version_
         ck_assert_int_eq(b.data[4], 1 + headers);
         reader_t r;
         uint64_t rows;
+        uint32_t crc;
         lane_record_t rec;
-        ck_ok(segment_open(buf_slice(&b), &r, &rows));
+        ck_ok(segment_open(buf_slice(&b), &r, &rows, &crc));
         ck_assert(segment_next(&r, &rec) && rec.partition == -1 && rec.headers.len == (headers ? 4u : 0u) && rec.value.len == 1);
         ck_assert(segment_next(&r, &rec) && rec.partition == 5 && rec.headers.len == 0 && rec.has_key && !rec.has_value);
         ck_assert(!segment_next(&r, &rec) && !r.bad);
@@ -504,7 +584,8 @@ START_TEST(segments_and_ledger_records_notice_every_flipped_bit) {
     segment_finish(&b, 0, 2);
     reader_t r;
     uint64_t rows;
-    ck_ok(segment_open(buf_slice(&b), &r, &rows));
+    uint32_t crc;
+    ck_ok(segment_open(buf_slice(&b), &r, &rows, &crc));
     ck_assert_uint_eq(rows, 2);
     lane_record_t rec;
     ck_assert(segment_next(&r, &rec) && rec.has_key && !rec.has_value && rec.timestamp_ms == 1700000000000 && rec.partition == 2);
@@ -512,16 +593,22 @@ START_TEST(segments_and_ledger_records_notice_every_flipped_bit) {
     ck_assert(!segment_next(&r, &rec) && !r.bad);
     for (size_t i = 0; i < b.len * 8; i++) {
         b.data[i / 8] ^= (uint8_t)(1 << i % 8);
-        err_t *e = segment_open(buf_slice(&b), &r, &rows);
+        err_t *e = segment_open(buf_slice(&b), &r, &rows, &crc);
         ck_assert_msg(e != NULL, "bit %zu", i);
         err_free(e);
         b.data[i / 8] ^= (uint8_t)(1 << i % 8);
     }
     buf_clear(&b);
-    ledger_pos_t p = {.present = true, .incarnation = INC, .epoch = 77, .part = 3, .next_row = 12345, .epoch_done = false}, q;
+    ledger_pos_t p = {.present = true, .incarnation = INC, .epoch = 77, .part = 3, .next_row = 12345, .epoch_done = false, .segment = 0x1234abcd}, q;
     ledger_encode(&b, &p);
     ck_ok(ledger_decode(buf_slice(&b), &q));
-    ck_assert(q.incarnation == INC && q.epoch == 77 && q.part == 3 && q.next_row == 12345 && !q.epoch_done && q.present);
+    ck_assert(q.incarnation == INC && q.epoch == 77 && q.part == 3 && q.next_row == 12345 && !q.epoch_done && q.present && q.segment == 0x1234abcd);
+    buf_t v1 = buf_make(0); /* of a build before the segment's checksum */
+    buf_puts(&v1, "1 abcdef0123456789 77 3 12345 0");
+    buf_printf(&v1, " %08x", crc32c(0, v1.data, v1.len));
+    ck_ok(ledger_decode(buf_slice(&v1), &q));
+    ck_assert(q.incarnation == INC && q.epoch == 77 && q.part == 3 && q.next_row == 12345 && q.segment == 0);
+    buf_free(&v1);
     for (size_t i = 0; i < b.len; i++) {
         uint8_t old = b.data[i];
         b.data[i] = old == '7' ? '8' : '7';
@@ -536,6 +623,8 @@ END_TEST
 
 TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_a_group, a_large_epoch_goes_in_parts_and_resumes_at_the_row,
       a_lost_answer_is_settled_by_the_ledger, only_segments_named_by_the_manifest_are_published, an_impossible_ledger_stops_the_lane,
+      a_ledger_ahead_stops_the_lane_also_when_its_epochs_complete_while_it_waits, a_ledger_of_another_history_stops_the_lane,
+      accepted_duplicates_do_not_lose_the_rows_of_another_history,
       a_new_incarnation_takes_the_ledger_over,
       output_of_a_savepoint_is_published_behind_its_origins_ledger, output_of_a_savepoint_is_not_guessed_about,
       a_slow_broker_gets_smaller_transactions, a_lane_stopped_while_it_waits_for_an_answer_says_so,

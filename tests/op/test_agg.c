@@ -430,7 +430,133 @@ START_TEST(a_json_object_has_each_key_once_in_order_and_gives_keys_back) {
 }
 END_TEST
 
-TESTS("agg", a_json_object_has_each_key_once_in_order_and_gives_keys_back,
+/* ---- bounds: never a result that is cut */
+static lab_t bounded(const char *name, const type_t *t, bool distinct, bool retracting, uint64_t bytes) {
+    lab_t l = lab_new(name, t, distinct, retracting);
+    agg_set_most(l.set, bytes);
+    return l;
+}
+
+/* One value after the other, all different, until the group is full. */
+static err_t *fill(lab_t *l, void *acc, int from, int most, int *ret_n) {
+    err_t *e = NULL;
+    int n = 0;
+    for (; !e && n < most; n++) {
+        char text[32];
+        snprintf(text, sizeof text, "%d", from + n);
+        const char *v = text;
+        batch_t *b = column_of(l->call.arg_types[0], 1, &v, ROW_INSERT);
+        e = agg_set_update(l->set, b, NULL, 1, &acc);
+        batch_free(b);
+    }
+    *ret_n = n - (e != NULL);
+    return e;
+}
+
+static void is_full(err_t *e, const char *name) {
+    ck_assert_ptr_nonnull(e);
+    ck_assert_int_eq(err_code(e), ERR_LIMIT);
+    ck_assert_msg(strncmp(err_text(e), name, strlen(name)) == 0 && strstr(err_text(e), "one group has more values than it can hold"), "%s", err_text(e));
+    ck_assert_ptr_nonnull(strstr(err_hint_text(e), "FILTER"));
+    err_free(e);
+}
+
+START_TEST(a_group_that_is_full_is_an_error_of_its_function_when_updated_or_merged) {
+    static const struct { const char *name; const type_t *type; bool distinct, retracting; } calls[] = {
+        {"LISTAGG", &type_string, false, false}, {"LISTAGG", &type_string, true, false}, {"ARRAY_AGG", &type_int, false, false},
+        {"JSON_ARRAYAGG", &type_string, false, false}, {"COLLECT", &type_int, false, false}, {"COUNT", &type_string, true, false},
+        {"COUNT", &type_int, true, false}, {"COUNT", &type_int, true, true}, {"SUM", &type_int, true, false}, {"MIN", &type_int, false, true},
+        {"FIRST_VALUE", &type_int, false, true}, {"LAST_VALUE", &type_string, false, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        lab_t full = bounded(calls[i].name, calls[i].type, calls[i].distinct, calls[i].retracting, 300);
+        lab_t one = bounded(calls[i].name, calls[i].type, calls[i].distinct, calls[i].retracting, 300);
+        lab_t two = bounded(calls[i].name, calls[i].type, calls[i].distinct, calls[i].retracting, 300);
+        int n, m;
+        is_full(fill(&full, full.acc, 100, 1000, &n), calls[i].name);
+        ck_assert_msg(n > 20 && n < 200, "%s was full at %d values", calls[i].name, n);
+        ck_ok(fill(&one, one.acc, 100, n, &m)); /* each by itself fits */
+        ck_ok(fill(&two, two.acc, 500, n, &m));
+        is_full(agg_set_merge(one.set, one.acc, two.acc), calls[i].name);
+        lab_free(&full);
+        lab_free(&one);
+        lab_free(&two);
+    }
+}
+END_TEST
+
+START_TEST(a_json_object_that_is_full_is_an_error_when_updated_merged_or_written) {
+    lab_t l = {.a = arena_new()};
+    expr_t *args[2] = {expr_column(l.a, 0, &type_string), expr_column(l.a, 1, &type_string)};
+    l.call = (agg_call_t){.nargs = 2, .filter = -1, .args = {0, 1}, .arg_types = {&type_string, &type_string}, .name = "JSON_OBJECTAGG"};
+    ck_ok(agg_bind(l.a, "JSON_OBJECTAGG", false, args, 2, &l.call.fn, &l.call.type));
+    void *accs[2];
+    for (int what = 0; what < 3; what++) {
+        l.set = agg_set_new(&l.call, 1, false);
+        agg_set_most(l.set, 100);
+        for (int k = 0; k < 2; k++) accs[k] = xcalloc(1, agg_set_size(l.set) + 16);
+        char key[32], value[64];
+        const char *keys = key, *values = value;
+        err_t *e = NULL;
+        for (int i = 0; i < (what == 2 ? 1 : what == 1 ? 5 : 100) && !e; i++) {
+            for (int k = 0; k < 2 && !e; k++) {
+                snprintf(key, sizeof key, "key %d of %d", i, k);
+                snprintf(value, sizeof value, what == 2 ? "\"%050d\"" : "%d", i);
+                if (what == 2) snprintf(key, sizeof key, "\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0e %d", k); /* \u0001 .. when written */
+                e = feed_pairs(&l, accs[k], 1, &keys, &values, ROW_INSERT);
+            }
+        }
+        mem_t *m = mem_new();
+        column_t c = {0};
+        if (what == 0) is_full(e, "JSON_OBJECTAGG");
+        else ck_ok(e);
+        if (what == 1) is_full(agg_set_merge(l.set, accs[0], accs[1]), "JSON_OBJECTAGG");
+        if (what == 2) is_full(agg_set_emit(l.set, accs, 1, m, &c), "JSON_OBJECTAGG");
+        if (what == 2) ck_assert(!agg_set_emit_equal(l.set, accs[0], accs[0])); /* else the error would not be met */
+        mem_unref(m);
+        for (int k = 0; k < 2; k++) {
+            agg_set_clear(l.set, accs[k]);
+            free(accs[k]);
+        }
+        agg_set_free(l.set);
+    }
+    arena_free(l.a);
+}
+END_TEST
+
+START_TEST(a_result_longer_than_its_bound_is_an_error_and_not_cut) {
+    lab_t l = bounded("JSON_ARRAYAGG_NULL_ON_NULL", &type_string, false, false, 200);
+    const char *nulls[60];
+    for (size_t i = 0; i < ARRAY_LEN(nulls); i++) nulls[i] = "NULL"; /* a byte each, "null," when written */
+    lab_feed(&l, l.acc, 20, nulls, ROW_INSERT);
+    free(lab_emit(&l, l.acc));
+    lab_feed(&l, l.acc, 60, nulls, ROW_INSERT);
+    mem_t *m = mem_new();
+    column_t c = {0};
+    is_full(agg_set_emit(l.set, &l.acc, 1, m, &c), "JSON_ARRAYAGG:");
+    mem_unref(m);
+    lab_free(&l);
+}
+END_TEST
+
+/* What was taken back has left its room. */
+START_TEST(a_set_of_values_that_come_and_go_is_not_full_of_holes) {
+    lab_t l = bounded("COLLECT", &type_int, false, true, 1000);
+    for (int i = 0; i < 5000; i++) {
+        char text[32];
+        const char *v = text;
+        snprintf(text, sizeof text, "%d", i);
+        lab_feed(&l, l.acc, 1, &v, ROW_INSERT);
+        snprintf(text, sizeof text, "%d", i - 50);
+        if (i >= 50) lab_feed(&l, l.acc, 1, &v, ROW_DELETE);
+    }
+    lab_free(&l);
+}
+END_TEST
+
+TESTS("agg", a_group_that_is_full_is_an_error_of_its_function_when_updated_or_merged, a_json_object_that_is_full_is_an_error_when_updated_merged_or_written,
+      a_result_longer_than_its_bound_is_an_error_and_not_cut, a_set_of_values_that_come_and_go_is_not_full_of_holes,
+      a_json_object_has_each_key_once_in_order_and_gives_keys_back,
       one_percentile_has_flinks_last_digit, percentiles_interpolate_weigh_and_survive_a_restore_without_a_row,
       results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on,
       merged_halves_are_the_whole, partials_of_two_halves_are_the_whole, retracted_extremes_equal_a_plain_search,

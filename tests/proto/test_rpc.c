@@ -125,6 +125,46 @@ START_TEST(messages_keep_their_order_and_both_ends_hear_the_end) {
 }
 END_TEST
 
+static void closing_accept(void *arg, link_t *l) {
+    host_accept(arg, l);
+    ctl_msg_t *m = ctl_new(CTL_GOODBYE);
+    m->error = err_new(ERR_CANCELLED, "the coordinator is stopping");
+    l->send(l, m);
+    l->close(l);
+}
+
+/* A coordinator that is stopping turns away who comes: by then the call itself has not begun. */
+START_TEST(a_link_may_be_closed_while_it_is_accepted) {
+    host_t h = {.box = mailbox_new(100000, NULL)};
+    rpc_handler_t handler = {closing_accept, host_call, &h};
+    rpc_server_t *s;
+    int port;
+    ck_ok(rpc_server_new("127.0.0.1:0", &handler, &s, &port));
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    mailbox_t *mine = mailbox_new(1000, NULL);
+    link_t *l;
+    ck_ok(rpc_connect(address, 5000, &(link_handler_t){on_message, on_closed, mine}, &l));
+    note_t *n = next(mine);
+    ck_assert_int_eq(n->kind, GOT);
+    ck_assert_int_eq(err_code(n->msg->error), ERR_CANCELLED);
+    ctl_free(n->msg);
+    free(n);
+    mailbox_t *both[] = {mine, h.box};
+    link_t *links[] = {l, h.last};
+    for (int i = 0; i < 2; i++) {
+        n = next(both[i]);
+        ck_assert_int_eq(n->kind, CLOSED);
+        err_free(n->why);
+        free(n);
+        links[i]->free(links[i]);
+    }
+    rpc_server_free(s);
+    mailbox_free(mine);
+    mailbox_free(h.box);
+}
+END_TEST
+
 START_TEST(a_peer_that_vanishes_is_an_event_at_once) {
     host_t h;
     char address[64];
@@ -291,6 +331,7 @@ START_TEST(garbage_on_the_port_harms_nobody) {
 }
 END_TEST
 
-TESTS("rpc", a_peer_that_freezes_is_noticed, messages_keep_their_order_and_both_ends_hear_the_end, a_peer_that_vanishes_is_an_event_at_once,
+TESTS("rpc", a_peer_that_freezes_is_noticed, messages_keep_their_order_and_both_ends_hear_the_end,
+      a_link_may_be_closed_while_it_is_accepted, a_peer_that_vanishes_is_an_event_at_once,
       nobody_there_is_said_soon, unary_calls_carry_documents_and_errors, a_stopping_server_answers_open_calls,
       garbage_on_the_port_harms_nobody)

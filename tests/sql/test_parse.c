@@ -178,6 +178,20 @@ START_TEST(mistakes) {
     fails("CREATE TABLE t (a INT PRIMARY KEY)", ERR_SYNTAX, 1, 23, "needs NOT ENFORCED", "write PRIMARY KEY");
     fails("SELECT 1 \xff", ERR_SYNTAX, 1, 10, "not UTF-8", NULL);
     fails("FOO", ERR_SYNTAX, 1, 1, "expected a statement", NULL);
+    fails("SELEC a FROM t", ERR_SYNTAX, 1, 1, "unexpected 'SELEC'", "did you mean SELECT?");
+    fails("CRAETE TABLE t (a INT)", ERR_SYNTAX, 1, 1, "unexpected 'CRAETE'", "did you mean CREATE?");
+    fails("CREATE TABEL t (a INT)", ERR_SYNTAX, 1, 8, "unexpected 'TABEL'", "did you mean TABLE?");
+    fails("SELECT a FROM t GROUP YB a", ERR_SYNTAX, 1, 23, "expected BY", "did you mean BY?");
+    fails("SELECT a FROM t WEHRE a > 1", ERR_SYNTAX, 1, 23, "unexpected 'a'", "did you mean WHERE instead of WEHRE?");
+    fails("SELECT a FORM t", ERR_SYNTAX, 1, 15, "unexpected 't'", "did you mean FROM instead of FORM?");
+    fails("SELECT a FROM t GRUOP BY a", ERR_SYNTAX, 1, 23, "unexpected 'BY'", "did you mean GROUP instead of GRUOP?");
+    fails("SELECT a FROM t HAVNG a > 1", ERR_SYNTAX, 1, 23, "unexpected 'a'", "did you mean HAVING instead of HAVNG?");
+    fails("SELECT a FROM t ODRER BY a", ERR_SYNTAX, 1, 23, "unexpected 'BY'", "did you mean ORDER instead of ODRER?");
+    fails("INSERT INOT t SELECT 1", ERR_SYNTAX, 1, 8, "unexpected 'INOT'", "did you mean INTO?");
+    fails("CREATE TABLE t (ts TIMESTAMP(3), WATERMRK FOR ts AS ts)", ERR_SYNTAX, 1, 43, "unexpected 'FOR'", "did you mean WATERMARK instead of WATERMRK?");
+    fails("CREATE TABLE t (a INT, PRIMRY KEY (a) NOT ENFORCED)", ERR_SYNTAX, 1, 31, "unknown type KEY", "is written PRIMARY KEY (columns)");
+    fails("CREATE TABLE t (a INT) WIHT ('a' = 'b')", ERR_SYNTAX, 1, 24, "unexpected 'WIHT'", "did you mean WITH?");
+    fails("SELECT a FROM t `WEHRE` a", ERR_SYNTAX, 1, 25, "unexpected 'a'", "is a comma missing before it?"); /* in quotes it is a name */
     arena_freep(&A);
 }
 END_TEST

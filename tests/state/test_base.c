@@ -1,55 +1,6 @@
 /* Hot tables over a base: eviction never loses, resurrects or reads ahead; the same story for RocksDB and for the ordered map. */
-#include "state/applier.h"
 #include "state/coalesce.h"
-#include "tests/state/fakes.h"
-#include "tests/state/model.h"
-
-#define FP 0xfeed
-
-typedef struct world { tmp_t tmp; disk_t *disk; bool rocks; int opened; size_t round_bytes; kstate_env_t *env; char live[128]; } world_t;
-
-static err_t *open_base(void *arg, base_db_t **ret) {
-    world_t *w = arg;
-    if (!w->rocks) {
-        *ret = base_new_memory();
-        return NULL;
-    }
-    snprintf(w->live, sizeof w->live, "%s/live-%d", w->tmp.path, w->opened++);
-    return base_open_rocks(w->live, 16 << 20, true, ret);
-}
-static world_t *world_new(bool rocks, size_t memory) {
-    world_t *w = xcalloc(1, sizeof *w);
-    w->tmp = tmp_new();
-    w->rocks = rocks;
-    ck_ok(disk_open_posix(w->tmp.path, false, &w->disk));
-    kstate_env_conf_t conf = {memory, open_base, w};
-    w->env = kstate_env_new(&conf);
-    return w;
-}
-static void world_free(world_t *w) {
-    kstate_env_free(w->env);
-    w->disk->free(w->disk);
-    tmp_free(&w->tmp);
-    free(w);
-}
-static const base_range_t whole = {FP, 0, 1024};
-static applier_t *applier_make(world_t *w) {
-    applier_conf_t c = {w->env, w->disk, {1, 1, 1, 1, "w"}, w->tmp.path, 1, &whole};
-    c.round_bytes = w->round_bytes;
-    return applier_new(&c);
-}
-static void add_changes(applier_t *a, epoch_t epoch, slice_t changes) {
-    task_seal_t *s = seal_new(epoch, 0, 0);
-    buf_t *b = seal_state(s, FP, 0, 0);
-    buf_put(b, changes.p, changes.len);
-    buf_puts(seal_state(s, FP, 0, -1), "operator bytes are not for the base");
-    changelog_id_t id = {1, 1, 1, 1, "w"};
-    buf_t segment = buf_make(1 << 26);
-    ck_ok(segment_build(&id, epoch, &s, 1, true, &segment));
-    applier_add(a, epoch, buf_slice(&segment));
-    buf_free(&segment);
-    task_seal_free(s);
-}
+#include "tests/state/world.h"
 
 /* Random work with little memory; epochs complete late, the base is further behind still, eviction after every few steps. */
 static void eviction_model(bool rocks, uint64_t seed, size_t round_bytes) {
@@ -114,11 +65,6 @@ START_TEST(an_epoch_larger_than_a_round_goes_into_the_base_in_parts) {
 END_TEST
 
 /* ---- scans of what does not fit in memory */
-static void *number_of(kstate_t *ks, uint64_t i, bool create) {
-    void *v;
-    ck_ok(kstate_get(ks, 0, hash_bytes(&i, sizeof i), slice_of(&i, sizeof i), create, NULL, &v));
-    return v;
-}
 /* A table of n numbers in namespace 0, all of them in the base as of epoch 1, with memory for a tenth. */
 static kstate_t *spilled(world_t *w, applier_t *a, uint64_t n) {
     kstate_t *ks;

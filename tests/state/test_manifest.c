@@ -106,6 +106,7 @@ START_TEST(what_came_after_version_1_is_told_only_when_set) {
     manifest_t *m = sample(), *back;
     manifest_lane(m, 9, 2, true)->started = true;
     m->origin = 255;
+    m->family = 12;
     m->forced = true;
     m->sources[0].splits.items[1].mark = 0xabc;
     manifest_add_older(m, &(manifest_t){.leader = 4, .attempt = 5, .epoch = 6});
@@ -113,7 +114,7 @@ START_TEST(what_came_after_version_1_is_told_only_when_set) {
     buf_t a = buf_make(1 << 20);
     manifest_print(&a, m);
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"published\":10,\"last_rows\":12,\"started\":true}]"));
-    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"started\":3,\"origin\":\"00000000000000ff\",\"forced\":true,"));
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"started\":3,\"origin\":\"00000000000000ff\",\"family\":\"000000000000000c\",\"forced\":true,"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"ended\":true,\"mark\":\"0000000000000abc\"}]}"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), ",\"older\":[{\"leader\":4,\"attempt\":5,\"epoch\":6}],\"fell_back\":{\"times\":2,\"from\":8,\"to\":6},\"checksum\":"));
     ck_ok(manifest_parse(buf_slice(&a), &back));

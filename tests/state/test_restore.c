@@ -415,12 +415,13 @@ START_TEST(a_long_life_with_crashes_equals_the_model) {
 }
 END_TEST
 
-static char *moved(const char *path, const char *origin) {
-    return xprintf("jobs/%s@%016d/%s", origin, 2, strchr(path + 5, '/') + 1);
+static char *moved(const char *path, const char *origin, const char *leader) {
+    return xprintf("jobs/%s@%016d%s/%s", origin, 2, leader, strchr(path + 5, '/') + 1);
 }
 
-/* A savepoint's files come under "jobs/<origin>@<new job>/": the new job reads them although another's id stands in them. */
-START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
+/* A savepoint's files come under "jobs/<origin>@<new job>.<leader>/", of an earlier build without the leader: the new job reads them although
+ * another's id stands in them. */
+static void read_by_the_new_job(const char *leader) {
     tmp_t t = tmp_new();
     disk_t *d;
     ck_ok(disk_open_posix(t.path, false, &d));
@@ -439,17 +440,17 @@ START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
     ck_assert_int_eq(err_code(e), ERR_CORRUPT);
     err_free(e);
     worker_die(&w);
-    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d", t.path, JOB, t.path, JOB, 2);
+    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d%s", t.path, JOB, t.path, JOB, 2, leader);
     ck_assert_int_eq(system(mv), 0);
     char origin[17];
     snprintf(origin, sizeof origin, "%016d", JOB);
     for (int i = 0; i < back->nextents; i++) {
-        char *p = moved(back->extents[i].path, origin);
+        char *p = moved(back->extents[i].path, origin, leader);
         free(back->extents[i].path);
         back->extents[i].path = p;
     }
     for (int i = 0; i < back->bases[0].nfiles; i++) {
-        char *p = moved(back->bases[0].files[i].path, origin);
+        char *p = moved(back->bases[0].files[i].path, origin, leader);
         free(back->bases[0].files[i].path);
         back->bases[0].files[i].path = p;
     }
@@ -460,6 +461,10 @@ START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
     manifest_free(m);
     d->free(d);
     tmp_free(&t);
+}
+START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
+    read_by_the_new_job("");
+    read_by_the_new_job(".0000000000000005");
 }
 END_TEST
 

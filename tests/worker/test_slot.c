@@ -235,6 +235,38 @@ START_TEST(what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do) {
 }
 END_TEST
 
+/* Its slot never parks: what it did is told all the same, and it looks at what nothing wakes it for. */
+START_TEST(a_task_beside_one_that_never_rests_is_told_of_and_looks_around_as_if_alone) {
+    slot_t *s;
+    ck_ok(slot_new(0, &s));
+    fake_t busy, quiet;
+    fake_new(&busy, s);
+    fake_new(&quiet, s);
+    atomic_store(&busy.work, INT32_MAX);
+    fake_run(&busy);
+    fake_run(&quiet);
+    AWAIT(atomic_load(&quiet.steps) > 0);
+    for (int i = 1; i <= 20; i++) {
+        atomic_fetch_add(&quiet.work, 2);
+        wake_t w = slot_task_wake(quiet.slot);
+        w.fn(w.arg);
+        usleep(i % 3 ? 100 : 4000);
+    }
+    usleep(SLOT_PARK_MS_MAX * 1000 / 5);
+    slot_task_stats_t st;
+    slot_task_stats(quiet.slot, &st);
+    ck_assert_uint_eq(st.task.rows_in, 40);
+    usleep(SLOT_PARK_MS_MAX * 1000);
+    int before = atomic_load(&quiet.steps);
+    usleep(1000000);
+    int looks = atomic_load(&quiet.steps) - before;
+    ck_assert_msg(looks >= 2 && looks <= 9, "%d steps in a second", looks);
+    fake_end(&quiet);
+    fake_end(&busy);
+    slot_free(s);
+}
+END_TEST
+
 START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
     slot_t *s;
     ck_ok(slot_new(0, &s));
@@ -285,4 +317,4 @@ END_TEST
 TESTS("worker/slot", a_step_that_does_not_return_is_seen_and_whose_it_is,
       a_task_runs_only_after_start_and_hears_all_messages_in_order, failure_and_end_are_told_once_and_end_the_stepping,
       no_wake_is_lost, many_threads_wake_many_tasks, what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do,
-      a_tick_comes_in_time_and_idle_slots_rest)
+      a_task_beside_one_that_never_rests_is_told_of_and_looks_around_as_if_alone, a_tick_comes_in_time_and_idle_slots_rest)

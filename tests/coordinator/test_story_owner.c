@@ -1,0 +1,240 @@
+/* Who owns what: one live job of a ledger, one of a family to one place, and what a job leaves behind where it ran (A4, A7, A27). */
+#include "tests/coordinator/story.h"
+
+static void expect_says(const err_t *e, const char *text) {
+    if (!e || !strstr(err_text(e), text)) ck_abort_msg("'%s' is not in '%s'", text, e ? err_text(e) : "(no error)");
+}
+static void begin(story_t *s, const char *name, const char *from, bool new_ledger) {
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_SUBMIT;
+    r->from = from ? xstrdup(from) : NULL;
+    r->new_ledger = new_ledger;
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup(name)};
+    coord_event_t e = story_event(s, EV_CLIENT);
+    e.client.call = ++s->calls;
+    e.client.request = r;
+    err_free(TAKE(s->reply_error));
+    story_step(s, &e);
+}
+static void resume(story_t *s, job_id_t job, bool accept_duplicates) {
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_RESUME;
+    r->job = job;
+    r->accept_duplicates = accept_duplicates;
+    coord_event_t e = story_event(s, EV_CLIENT);
+    e.client.call = ++s->calls;
+    e.client.request = r;
+    err_free(TAKE(s->reply_error));
+    story_step(s, &e);
+}
+static void new_leader_reads(story_t *s, int n, job_record_t **records) {
+    coord_free(s->c);
+    s->c = coord_new(&s->conf);
+    s->leader += 10;
+    coord_event_t e = story_event(s, EV_LEADING);
+    e.leading.leader = s->leader;
+    e.leading.njobs = n;
+    e.leading.jobs = xcalloc((size_t)n, sizeof(job_record_t *));
+    for (int i = 0; i < n; i++) e.leading.jobs[i] = records[i];
+    story_step(s, &e);
+}
+static job_record_t *record_of(job_id_t id, const char *name, job_state_t state, job_id_t family, const char *output, const char *ledger) {
+    job_record_t *r = xcalloc(1, sizeof *r);
+    *r = (job_record_t){.id = id, .incarnation = id, .state = state, .family = family};
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup(name)};
+    if (output) record_sink_add(r, "results", output, ledger);
+    return r;
+}
+
+/* A savepoint of a job that is STOPPED, and one job begun from it that runs. */
+static story_t *begun_from_savepoint(void) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 200);
+    s->from_manifest = manifest_copy(s->stored);
+    ask(s, CLIENT_STOP, NULL);
+    pass(s, 300);
+    expect_state(s, JOB_STOPPED);
+    manifest_free(TAKE(s->stored)); /* the store knows one job */
+    s->attempt = s->floor = 0;
+    s->ledger = "tidegate/a/results"; /* no prefix: the name is in it */
+    begin(s, "a", "sp", false);
+    expect_state(s, JOB_RUNNING);
+    return s;
+}
+
+START_TEST(A7_of_two_starts_from_one_savepoint_only_one_publishes_to_one_place) {
+    for (int over = 0; over < 2; over++) {
+        story_t *s = begun_from_savepoint();
+        job_id_t first = s->job;
+        if (over) { /* the new leader has not compiled the first one when it decides about the second */
+            job_record_t *r[] = {job_record_copy(coord_job(s->c, first)->record)};
+            s->hold_raise = true;
+            new_leader_reads(s, 1, r);
+            pass(s, 50);
+            ck_assert_ptr_null(coord_job(s->c, first)->shape);
+        }
+        s->ledger = "tidegate/b/results";
+        forget_trace(s);
+        begin(s, "b", "sp", false);
+        ck_assert_int_eq(err_code(s->reply_error), ERR_EXISTS);
+        expect_says(s->reply_error, "goes on from the same state: both would publish the same output: sink results goes to topic 'results'");
+        expect_says(s->reply_error, "(a)");
+        expect(s, "delete job=", s->from_manifest->extents[0].path); /* what was copied for it */
+        int before = s->c->njobs;
+        begin(s, "c", "sp", true); /* a new ledger does not make it another topic */
+        ck_assert_int_eq(err_code(s->reply_error), ERR_EXISTS);
+        ck_assert_int_eq(s->c->njobs, before);
+        s->output = "topic 'other'";
+        s->hold_job = true;
+        begin(s, "d", "sp", false);
+        ck_assert_ptr_null(s->reply_error);
+        ck_assert_int_eq(s->c->njobs, before + 1);
+        story_free(s);
+    }
+}
+END_TEST
+
+/* A job of the first one's savepoints is of its family, too: the manifest says so although no record of those before is left. */
+START_TEST(A7_a_family_is_known_from_the_manifest_alone) {
+    story_t *s = begun_from_savepoint();
+    job_id_t family = s->from_manifest->job;
+    ck_assert_uint_eq(s->stored->family, family);
+    pass(s, 200);
+    ck_assert_uint_eq(s->stored->family, family);
+    manifest_free(s->from_manifest);
+    s->from_manifest = manifest_copy(s->stored);
+    s->hold_raise = true;
+    job_record_t *r[] = {record_of(4711, "sister", JOB_RUNNING, family, "topic 'results'", "tidegate/sister/results")};
+    new_leader_reads(s, 1, r);
+    s->ledger = "tidegate/e/results";
+    begin(s, "e", "sp", false);
+    expect_says(s->reply_error, "job 4711 (sister), which is RESTARTING, goes on from the same state");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A4_a_ledger_has_one_live_owner_although_its_leader_has_compiled_nothing) {
+    static const struct { const char *output, *ledger; job_id_t family; const char *says; } cases[] = {
+        {"topic 'x'", "orders/results", 1, "publishes with the same ledger 'orders/results'"},
+        {"topic 'results'", "other/results", 2, "goes on from the same state"}, /* it began from the savepoint of the FAILED one */
+        {"topic 'x'", "other/results", 2, NULL},
+        {"topic 'results'", "other/results", 1, NULL}, /* no relation: two jobs may fill one topic */
+        {NULL, NULL, 0, "where job 1 (live) publishes is not known yet"}, /* of an earlier build */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        story_t *s = story_new();
+        s->hold_raise = true;
+        job_record_t *r[] = {record_of(1, "live", JOB_RUNNING, cases[i].family, cases[i].output, cases[i].ledger),
+                             record_of(2, "over", JOB_FAILED, 2, "topic 'results'", "orders/results")};
+        new_leader_reads(s, 2, r);
+        ck_assert_ptr_null(coord_job(s->c, 1)->shape);
+        resume(s, 2, false);
+        if (cases[i].says) expect_says(s->reply_error, cases[i].says);
+        ck_assert_str_eq(job_state_name(coord_job(s->c, 2)->state), cases[i].says ? "FAILED" : "RESTARTING");
+        if (i == 0) {
+            s->output = "topic 'y'";
+            begin(s, "third", NULL, false);
+            expect_says(s->reply_error, cases[i].says);
+        }
+        story_free(s);
+    }
+}
+END_TEST
+
+/* It would be fenced again by the first record of the ledger that it reads, after the client was told RUNNING. */
+START_TEST(A4_a_job_that_was_taken_over_is_not_resumed_by_mistake) {
+    story_t *s = story_running();
+    failed(s, &s->w[0], err_hint(err_new(ERR_FENCED, "taken over by incarnation 77"), "stop it to take its place"), NULL);
+    pass(s, 100);
+    expect_state(s, JOB_FAILED);
+    for (int over = 0; over < 2; over++) {
+        resume(s, s->job, false);
+        ck_assert_int_eq(err_code(s->reply_error), ERR_INVALID);
+        expect_says(s->reply_error, "would stop again at once");
+        expect_says(s->reply_error, "taken over by incarnation 77");
+        ck_assert_str_eq(err_hint_text(s->reply_error), "stop it to take its place");
+        expect_state(s, JOB_FAILED);
+        new_coordinator(s);
+        join(s, "w1", 1);
+        join(s, "w2", 1);
+    }
+    resume(s, s->job, true);
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(stop_of_a_failed_job_says_what_else_there_is) {
+    story_t *s = story_running();
+    failed(s, &s->w[0], err_new(ERR_DATA, "a poison row"), NULL);
+    pass(s, 100);
+    ask(s, CLIENT_STOP, NULL);
+    expect_says(s->reply_error, "is FAILED");
+    const char *hint = err_hint_text(s->reply_error);
+    ck_assert(hint && strstr(hint, "tidegate resume") && strstr(hint, "savepoint") && strstr(hint, "forget"));
+    story_free(s);
+}
+END_TEST
+
+START_TEST(restarts_are_counted_over_coordinators) {
+    story_t *s = story_running();
+    s->w[0].rows = s->w[1].rows = 5;
+    for (int i = 0; i < 3; i++) {
+        failed(s, &s->w[0], err_new(ERR_UNAVAILABLE, "the disk is away"), NULL);
+        pass(s, 1000);
+        expect_state(s, JOB_RUNNING);
+    }
+    ck_assert_uint_eq(the_job(s)->record->restarts, 3);
+    new_coordinator(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_eq(the_job(s)->record->restarts, 3);
+    story_free(s);
+}
+END_TEST
+
+/* Copies for a quick restore lie where an attempt ran: its last one knows nothing of those before. */
+START_TEST(A13_a_job_that_is_over_is_released_everywhere) {
+    for (int forgotten = 0; forgotten < 2; forgotten++) {
+        story_t *s = story_running();
+        join(s, "w3", 2);
+        s->w[0].rows = 5;
+        pass(s, 200);
+        if (forgotten) {
+            failed(s, &s->w[0], err_new(ERR_DATA, "a poison row"), NULL);
+            pass(s, 100);
+            expect_not(s, "RELEASE"); /* it may be resumed */
+            ask(s, CLIENT_FORGET, NULL);
+        } else {
+            ask(s, CLIENT_STOP, NULL);
+        }
+        pass(s, 300);
+        expect(s, "w1 < RELEASE", "w2 < RELEASE", "w3 < RELEASE");
+        story_free(s);
+    }
+}
+END_TEST
+
+/* A client that has no limit of its own is not left without an answer either. */
+START_TEST(A7_a_target_has_a_limit_of_its_own) {
+    story_t *s = story_running();
+    s->hold_check = true;
+    call_id_t call = ask(s, CLIENT_STOP, "/mnt/hung");
+    pass(s, s->conf.target_wait_ms - 100);
+    ck_assert_uint_ne(s->last_reply, call);
+    pass(s, 300);
+    ck_assert_uint_eq(s->last_reply, call);
+    expect_says(s->reply_error, "/mnt/hung did not say");
+    expect_state(s, JOB_RUNNING);
+    story_free(s);
+}
+END_TEST
+
+TESTS("coordinator/story_owner", A7_of_two_starts_from_one_savepoint_only_one_publishes_to_one_place, A7_a_family_is_known_from_the_manifest_alone,
+      A4_a_ledger_has_one_live_owner_although_its_leader_has_compiled_nothing, A4_a_job_that_was_taken_over_is_not_resumed_by_mistake,
+      stop_of_a_failed_job_says_what_else_there_is, restarts_are_counted_over_coordinators, A13_a_job_that_is_over_is_released_everywhere,
+      A7_a_target_has_a_limit_of_its_own)
