@@ -3,15 +3,13 @@
  * Calls of JSON_OBJECT, JSON_ARRAY and JSON as values are JSON already; every other text is a JSON string. */
 #include "common/base64.h"
 #include "engine/func_int.h"
-#include "engine/kernel_json.h"
+#include "engine/kernel_json_path.h"
 #include "engine/number.h"
 #include "engine/decimal.h"
 #include "engine/rules.h"
 #include "engine/text.h"
 #include <math.h>
 #include <stdlib.h>
-
-#define JSON_RESULT_MAX (64u << 20)
 
 static err_t *json_type_check(const binding_t *b, const type_t *t) {
     if (type_is_interval(t) || t->kind == TYPE_MULTISET) return bind_error(b, "values of this type have no JSON");
@@ -83,7 +81,7 @@ static void put_value(buf_t *out, const column_t *c, uint32_t i) {
     }
 }
 
-static err_t *too_long(const call_t *c) {
+err_t *json_too_long(const call_t *c) {
     return err_new(ERR_LIMIT, "%s: the result would be longer than %u MB", func_name(c->expr->func), JSON_RESULT_MAX >> 20);
 }
 
@@ -104,7 +102,7 @@ err_t *kernel_json_string(call_t *c) {
     }
     bool over = out.overflow;
     buf_free(&out);
-    return over ? too_long(c) : NULL;
+    return over ? json_too_long(c) : NULL;
 }
 
 /* ---- JSON_OBJECT(NULL|ABSENT, key, value, ..), JSON_ARRAY(NULL|ABSENT, element, ..) */
@@ -189,7 +187,7 @@ static err_t *make_row(call_t *c, uint32_t i, entry_t *entries, buf_t *out, aren
         else put_value(out, &c->args[arg], AT(c, arg, i));
     }
     buf_put_u8(out, object ? '}' : ']');
-    if (out->overflow) return too_long(c);
+    if (out->overflow) return json_too_long(c);
     out_copy(c, i, out->data, out->len);
     return NULL;
 }
@@ -240,7 +238,7 @@ err_t *kernel_json_quote(call_t *c) {
     }
     bool over = out.overflow;
     buf_free(&out);
-    return over ? too_long(c) : NULL;
+    return over ? json_too_long(c) : NULL;
 }
 
 static int hex4(const char *p) {

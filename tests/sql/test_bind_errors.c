@@ -98,6 +98,17 @@ START_TEST(types_of_inserts) {
 }
 END_TEST
 
+START_TEST(operators_are_named_as_they_are_written) {
+    static const expect_t list[] = {
+        {"INSERT INTO sink SELECT id, -id FROM events", ERR_TYPE, 4, 29, "-STRING: wrong arguments; use -x", NULL},
+        {"INSERT INTO sink SELECT id, ARRAY[1, 2]['a'] FROM events", ERR_TYPE, 4, 29, "ARRAY<INT NOT NULL>[CHAR(1)]: the index is no integer", NULL},
+        {"INSERT INTO sink SELECT id, CAST(amount >= ts AS BIGINT) FROM events", ERR_TYPE, 4, 34, "DOUBLE >= TIMESTAMP(3): ", NULL},
+        {"INSERT INTO sink SELECT id, 1 FROM events WHERE amount BETWEEN ts AND 2", ERR_TYPE, 4, 49, "DOUBLE BETWEEN TIMESTAMP(3) AND INT: ", NULL},
+    };
+    check_all(list, ARRAY_LEN(list), EVENTS);
+}
+END_TEST
+
 START_TEST(grouping) {
     static const expect_t list[] = {
         {"INSERT INTO sink SELECT id, amount FROM events GROUP BY id;", ERR_INVALID, 4, 29, "column 'amount' is neither grouped nor aggregated", "MAX(amount)"},
@@ -259,5 +270,6 @@ START_TEST(kafka_options_without_effect_are_refused) {
 }
 END_TEST
 
-TESTS("bind_errors", kafka_options_without_effect_are_refused, names, tables, types_of_inserts, grouping, not_here_yet, updates, parameters, errors_point_at_their_place,
+TESTS("bind_errors", kafka_options_without_effect_are_refused, names, tables, types_of_inserts, operators_are_named_as_they_are_written,
+      grouping, not_here_yet, updates, parameters, errors_point_at_their_place,
       nothing_written_crashes, what_would_explode_is_refused)
