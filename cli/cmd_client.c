@@ -11,7 +11,7 @@
 static err_t *ask(const config_t *c, client_request_t *r, client_reply_t *ret) {
     const char *list = config_str(c, "coordinator");
     int timeout = (int)config_i64(c, "timeout");
-    bool long_op = r->op == CLIENT_STOP || r->op == CLIENT_CANCEL || r->op == CLIENT_SAVEPOINT || r->op == CLIENT_FORGET;
+    bool long_op = r->op == CLIENT_SUBMIT || r->op == CLIENT_STOP || r->op == CLIENT_CANCEL || r->op == CLIENT_SAVEPOINT || r->op == CLIENT_FORGET;
     err_t *last = NULL;
     r->wait_ms = long_op ? timeout : 0; /* then it says what it waits for */
     while (*list) {

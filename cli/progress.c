@@ -24,7 +24,7 @@ typedef struct totals {
 
 static totals_t total(const json_t *job) {
     return (totals_t){json_i64(job, "rows_in", 0), json_i64(job, "rows_out", 0), json_i64(job, "late_rows", 0), json_i64(job, "bad_records", 0),
-                      json_i64(job, "dropped_rows", 0), json_i64(job, "watermark", INT64_MIN)};
+                      json_i64(job, "dropped_rows", 0), strcmp(json_str(job, "watermark", ""), "end") ? json_i64(job, "watermark", INT64_MIN) : INT64_MAX};
 }
 
 static void time_text(char *out, size_t n, int64_t ms) {

@@ -189,7 +189,8 @@ def test_a_directory_that_never_answers_holds_up_nobody_else():
         job = c.submit(FLOW, 'flow', parallelism=1)
         for command in 'stop', 'savepoint':
             fails(c, 5, command, job, '--to', hung, '--timeout', '2s', says=(f'{hung} did not say within', f'job {job} goes on as it was', 'another directory'))
-        fails(c, 5, 'submit', '--from', hung, '--parallelism', 1, '--timeout', '2s', '--set', 'pipeline.name=never', c.path('flow.sql'))
+        fails(c, 5, 'submit', '--from', hung, '--parallelism', 1, '--timeout', '2s', '--set', 'pipeline.name=never', c.path('flow.sql'),
+              says=("the job 'never' is not accepted yet after", f'savepoint {hung}'))
         contains('what it waits for', c.cli('job', 'never').stdout.decode(), f'waits for: savepoint {hung}')
         began = time.monotonic()
         other = c.submit(FLOW, 'other', parallelism=1)

@@ -28,28 +28,38 @@ void client_answer(coord_t *c, job_t *j, waiter_kind_t kind, const err_t *error)
 
 /* Whoever waits as long as he said hears by name what is missing. What he asked for goes on. */
 static err_t *too_long(const coord_t *c, const job_t *j, const waiter_t *w) {
-    static const char *const what[] = {[WAIT_TERMINAL] = "has not ended", [WAIT_SAVEPOINT] = "has no savepoint yet", [WAIT_FORGOTTEN] = "is not forgotten yet"};
+    static const char *const what[] = {[WAIT_RUNNING] = "is not accepted yet", [WAIT_TERMINAL] = "has not ended", [WAIT_SAVEPOINT] = "has no savepoint yet", [WAIT_FORGOTTEN] = "is not forgotten yet"};
     int64_t ms = c->now_ms - w->since_ms;
     if (w->kind == WAIT_TARGET)
         return err_hint(err_new(ERR_TIMEOUT, "%s did not say within %" PRId64 " ms whether it can be written; job %" PRIu64 " goes on as it was", w->target, ms, j->id),
                         "another directory, or none: the savepoint goes below checkpoint storage then");
     AUTO(buf_free) buf_t why = buf_make(4096);
     waits_for(c, j, &why);
+    if (w->kind == WAIT_RUNNING) /* by name: its id may be that of a job that never was */
+        return err_hint(err_new(ERR_TIMEOUT, "the job '%s' %s after %" PRId64 " ms: %s", j->record->spec.name ? j->record->spec.name : "", what[w->kind], ms, buf_cstr(&why)),
+                        "it goes on: look at `tidegate jobs`, or cancel it");
     return err_hint(err_new(ERR_TIMEOUT, "job %" PRIu64 " %s after %" PRId64 " ms: %s", j->id, what[w->kind], ms, buf_cstr(&why)),
                     "it goes on; ask again, with a longer --timeout, or look at `tidegate job %" PRIu64 "`", j->id);
 }
 
-/* A submit that takes long is answered with the job as it is: its state, and what it waits for. Not before the job is durable: until then
- * it may still be turned away and leave nothing behind, and its id would name a job that never was. */
+/* Until it is durable a job may still be turned away and leave nothing behind, and its id would name a job that never was: who submitted it waits as
+ * long as he said, and hears what is missing. Then a submit that takes long is answered with the job as it is: its state, and what it waits for. */
+static int64_t until_ms(const job_t *j, const waiter_t *w) {
+    if (w->kind != WAIT_RUNNING) return j->persisted ? w->until_ms : INT64_MAX;
+    int64_t own = w->wait_ms > 0 ? w->since_ms + w->wait_ms : INT64_MAX;
+    return j->persisted ? MIN(w->until_ms, own) : own;
+}
+
 void client_serve(coord_t *c, job_t *j) {
     int n = 0;
     for (int i = 0; i < j->nwaiters; i++) {
         waiter_t *w = &j->waiters[i];
-        if (!j->persisted || w->until_ms > c->now_ms) {
+        if (until_ms(j, w) > c->now_ms) {
             j->waiters[n++] = *w;
             continue;
         }
-        coord_reply(c, w->call, j->id, w->kind == WAIT_RUNNING ? NULL : too_long(c, j, w));
+        err_t *missing = j->persisted && w->kind == WAIT_RUNNING ? NULL : too_long(c, j, w);
+        coord_reply(c, w->call, j->persisted ? j->id : 0, missing);
         waiter_done(w);
     }
     j->nwaiters = n;
@@ -97,7 +107,7 @@ static void submit(coord_t *c, call_id_t call, client_request_t *r) {
     record->from = TAKE(r->from);
     record->new_ledger = r->new_ledger;
     job_t *j = coord_add_job(c, record);
-    client_add_waiter(c, j, call, WAIT_RUNNING, c->conf.submit_wait_ms);
+    client_add_waiter(c, j, call, WAIT_RUNNING, c->conf.submit_wait_ms)->wait_ms = r->wait_ms;
     job_set_state(c, j, JOB_RESOLVING);
 }
 

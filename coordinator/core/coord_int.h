@@ -87,7 +87,7 @@ typedef struct waiter {
     call_id_t call;
     waiter_kind_t kind;
     int64_t since_ms, until_ms; /* INT64_MAX: the caller has a limit of its own */
-    client_op_t op; char *target; int64_t wait_ms; /* TARGET: what is done once it was checked */
+    client_op_t op; char *target; int64_t wait_ms; /* TARGET: what is done once it was checked; RUNNING: wait_ms is the client's own limit */
 } waiter_t;
 
 typedef struct split_place { uint64_t fingerprint; char *id; int subtask; } split_place_t;

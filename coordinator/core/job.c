@@ -246,6 +246,7 @@ static void give_back(coord_t *c, job_t *j, const manifest_t *from) {
 
 /* Never accepted: the client hears why and nothing remains. */
 static void turn_away(coord_t *c, job_t *j, const err_t *why) {
+    coord_log(c, COORD_INFO, "the job '%s' is turned away: %s", j->record->spec.name ? j->record->spec.name : "", err_text(why)); /* who asked may have gone */
     for (int i = 0; i < j->nwaiters; i++) {
         coord_reply(c, j->waiters[i].call, 0, err_copy(why));
         waiter_done(&j->waiters[i]);

@@ -234,7 +234,43 @@ START_TEST(A7_a_target_has_a_limit_of_its_own) {
 }
 END_TEST
 
+/* Its savepoint lies where nobody answers. It has no id yet that could be told; what it waits for is, and it goes on. */
+START_TEST(a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits) {
+    for (int refused = 0; refused < 2; refused++) {
+        story_t *s = story_running();
+        s->w[0].rows = 5;
+        pass(s, 200);
+        s->from_manifest = manifest_copy(s->stored);
+        ask(s, CLIENT_STOP, NULL);
+        pass(s, 300);
+        manifest_free(TAKE(s->stored));
+        s->attempt = s->floor = 0;
+        s->hold_resolve = true;
+        call_id_t call = ask_for(s, CLIENT_SUBMIT, "/mnt/hung", 30000);
+        pass(s, 29900);
+        ck_assert_uint_ne(s->last_reply, call);
+        pass(s, 200);
+        ck_assert_uint_eq(s->last_reply, call);
+        ck_assert_int_eq(err_code(s->reply_error), ERR_TIMEOUT);
+        expect_says(s->reply_error, "the job 'orders' is not accepted yet after 300");
+        expect_says(s->reply_error, "savepoint /mnt/hung to be copied");
+        job_t *j = s->c->jobs[s->c->jobs[0]->state == JOB_RESOLVING ? 0 : 1];
+        forget_trace(s);
+        coord_action_t a = {.kind = ACT_RESOLVE, .job = j->id};
+        a.resolve.from = (char *)"/mnt/hung";
+        a.resolve.enumerate = true;
+        if (refused) s->resolve_error = err_new(ERR_NOT_FOUND, "topic 'events' is gone");
+        answer_resolve(s, &a);
+        pass(s, 100);
+        if (refused) expect(s, "the job 'orders' is turned away: topic 'events' is gone");
+        else expect_state(s, JOB_RUNNING);
+        expect_not(s, "reply call=");
+        story_free(s);
+    }
+}
+END_TEST
+
 TESTS("coordinator/story_owner", A7_of_two_starts_from_one_savepoint_only_one_publishes_to_one_place, A7_a_family_is_known_from_the_manifest_alone,
       A4_a_ledger_has_one_live_owner_although_its_leader_has_compiled_nothing, A4_a_job_that_was_taken_over_is_not_resumed_by_mistake,
       stop_of_a_failed_job_says_what_else_there_is, restarts_are_counted_over_coordinators, A13_a_job_that_is_over_is_released_everywhere,
-      A7_a_target_has_a_limit_of_its_own)
+      A7_a_target_has_a_limit_of_its_own, a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits)
