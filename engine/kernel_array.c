@@ -207,9 +207,11 @@ err_t *rule_array_join(binding_t *b) {
     return NULL;
 }
 
+#define JOINED_MAX (64u << 20)
 err_t *kernel_array_join(call_t *c) {
-    buf_t out = buf_make(64u << 20);
-    for (uint32_t i = 0; i < c->n; i++) {
+    buf_t out = buf_make(JOINED_MAX);
+    bool over = false;
+    for (uint32_t i = 0; i < c->n && !over; i++) {
         if (row_null(c, i)) continue;
         span_t s = arg_span(c, 0, i);
         const column_t *e = elements(c, 0);
@@ -224,7 +226,8 @@ err_t *kernel_array_join(call_t *c) {
             any = true;
         }
         out_copy(c, i, out.data, out.len);
+        over = out.overflow;
     }
     buf_free(&out);
-    return NULL;
+    return over ? err_new(ERR_LIMIT, "ARRAY_JOIN: the result would be longer than %u MB", JOINED_MAX >> 20) : NULL;
 }

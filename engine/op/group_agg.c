@@ -150,7 +150,7 @@ static bool rows_equal(const column_t *a, uint32_t i, const column_t *b, uint32_
         buf_clear(y);
         value_encode(x, &a[c], i);
         value_encode(y, &b[c], k);
-        if (!slice_eq(buf_slice(x), buf_slice(y))) return false;
+        if (x->overflow || y->overflow || !slice_eq(buf_slice(x), buf_slice(y))) return false;
     }
     return true;
 }

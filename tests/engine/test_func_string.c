@@ -266,6 +266,8 @@ START_TEST(arrays_and_maps) {
     IS("[3]", "ARRAY_SLICE", a, I(-9), I(-8));
     IS("4", "CARDINALITY", a);
     IS("a+b", "ARRAY_JOIN", fx_call(&f, "ARRAY", 3, S("a"), expr_null(f.a, &type_string), S("b")), S("+"));
+    expr_t *long_text = fx_call(&f, "REPEAT", 2, S("0123456789"), I(4000000));
+    fx_fails(&f, fx_call(&f, "ARRAY_JOIN", 2, fx_call(&f, "ARRAY", 3, S("a"), S("b"), S("c")), long_text), ERR_LIMIT, "ARRAY_JOIN: the result would be longer than 64 MB");
     expr_t *index[2] = {a, fx_call(&f, "NEG", 1, I(1))}, *null[2] = {S("a"), fx_null(&f)}, *ret;
     ck_fails(func_bind(f.a, "ITEM", index, 2, &ret), ERR_TYPE, "begins with 1");
     index[1] = I(0);
