@@ -212,7 +212,8 @@ static inline void *proxy_main(void *arg) {
         *c = (proxy_conn_t){p, accept(p->fd, NULL, NULL)};
         pthread_t t;
         atomic_fetch_add(&p->live, 1);
-        ck_assert_int_eq(pthread_create(&t, NULL, proxy_conn_main, c), 0);
+        int failed = pthread_create(&t, NULL, proxy_conn_main, c);
+        ASSERT(!failed);
         pthread_detach(t);
     }
     return NULL;

@@ -54,7 +54,7 @@ static void fake_close(link_t *l) {
 }
 static void fake_send(link_t *l, ctl_msg_t *m) {
     fake_t *f = CONTAINER_OF(l, fake_t, link);
-    ck_assert_int_eq(m->kind, CTL_PROBE);
+    ASSERT(m->kind == CTL_PROBE);
     ctl_free(m);
     if (f->closed) return;
     if (atomic_load(&f->lines->mode) == LINE_ANSWERS) l->handler.on_message(l->handler.arg, l, ctl_new(CTL_ALIVE));
@@ -62,7 +62,7 @@ static void fake_send(link_t *l, ctl_msg_t *m) {
 }
 static void fake_free(link_t *l) {
     fake_t *f = CONTAINER_OF(l, fake_t, link);
-    ck_assert(f->closed);
+    ASSERT(f->closed);
     atomic_fetch_sub(&f->lines->open, 1);
     free(f);
 }

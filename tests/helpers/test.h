@@ -3,7 +3,24 @@
 #pragma once
 #include "common/err.h"
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+/* Checks are for the test's own thread. A check that holds writes where the test has come to; in a callback's thread it may do so when its message has
+ * already ended the test, and between two tests Check has nowhere to write ("Unable to report test progress"); one that fails there jumps out of
+ * another thread's stack. Threads of callbacks say ASSERT. */
+static inline void test_own_thread(const char *file, int line) {
+    static _Thread_local bool own;
+    if (own) return;
+    if (gettid() != getpid()) {
+        fprintf(stderr, "%s:%d: a check in a thread that is not the test's own: use ASSERT\n", file, line);
+        abort();
+    }
+    own = true;
+}
+#define _mark_point(file, line) (test_own_thread(file, line), (_mark_point)(file, line))
+#define _ck_assert_failed(file, line, ...) (test_own_thread(file, line), (_ck_assert_failed)(file, line, __VA_ARGS__))
 
 #define TESTS(suite_name, ...)                                                                     \
     int main(void) {                                                                               \

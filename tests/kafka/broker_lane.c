@@ -13,7 +13,7 @@ static const plan_op_t op = {.table = &table};
 static void on_answer(void *arg, lane_answer_t a) {
     lane_answer_t *copy = xmalloc(sizeof a);
     *copy = a;
-    ck_assert(mailbox_send(arg, copy));
+    ASSERT(mailbox_send(arg, copy));
 }
 
 static lane_answer_t next(mailbox_t *m) {
@@ -39,10 +39,12 @@ typedef struct owner {
     int64_t init_ms;
 } owner_t;
 
-static owner_t owner(uint64_t incarnation, epoch_t bound, bool has_bound) {
+/* restored: the epoch of the manifest it begins from */
+static owner_t owner(uint64_t incarnation, epoch_t bound, bool has_bound, epoch_t restored) {
     owner_t o = {.d = lane_kafka_new(), .box = mailbox_new(10, NULL), .lane = lane_new(incarnation, bound, has_bound)};
     lane_spec_t spec = {.cluster = "test", .job = topic, .incarnation = incarnation, .op = &op, .lane = 1, .lanes = 2};
     ck_ok(o.d->open(o.d, &spec, on_answer, o.box, &o.h));
+    lane_complete(o.lane, restored);
     lane_open(o.lane);
     return o;
 }
@@ -101,7 +103,7 @@ START_TEST(publishes_and_resumes_from_its_ledger) {
     ck_ok(kafka_ledger_prepare(&table, ledger, 2, 30000));
     ck_ok(kafka_ledger_prepare(&table, ledger, 2, 30000)); /* again: no harm */
     ck_fails(kafka_ledger_prepare(&table, ledger, 3, 30000), ERR_INVALID, "2 partitions");
-    owner_t a = owner(11, 0, false);
+    owner_t a = owner(11, 0, false, 0);
     drive(&a, false); /* start record */
     for (epoch_t e = 1; e <= 5; e++) {
         feed(&a, e, 100);
@@ -113,7 +115,7 @@ START_TEST(publishes_and_resumes_from_its_ledger) {
     feed(&a, 6, 50);
     lane_complete(a.lane, 6);
     drive(&a, true); /* committed, but we die before we hear it */
-    owner_t b = owner(11, 5, true);
+    owner_t b = owner(11, 5, true, 6);
     feed(&b, 6, 50);
     feed(&b, 7, 10);
     lane_complete(b.lane, 7);
@@ -142,16 +144,16 @@ END_TEST
 /* A27: two jobs, one prefix. The first wrote nothing but its start record, the second took over; the first is started again by its coordinator,
  * which knows from the manifest that the lane had started. */
 START_TEST(a_restarted_job_does_not_take_the_ledger_back) {
-    owner_t a = owner(21, 0, false);
+    owner_t a = owner(21, 0, false, 0);
     drive(&a, false);
     ck_assert(lane_started(a.lane));
     let_go(&a);
-    owner_t b = owner(22, 0, false);
+    owner_t b = owner(22, 0, false, 0);
     drive(&b, false);
     feed(&b, 1, 10);
     lane_complete(b.lane, 1);
     drive(&b, false);
-    a = owner(21, 0, true);
+    a = owner(21, 0, true, 0);
     feed(&a, 1, 10);
     lane_complete(a.lane, 1);
     drive(&a, false);
@@ -170,7 +172,7 @@ END_TEST
 
 /* Epoch 131 in transactions of a few rows. The first owner dies behind its second one; integration/test_kafka.py counts the rows. */
 START_TEST(parts_of_an_epoch_go_on_where_another_owner_stopped) {
-    owner_t a = owner(31, 0, false);
+    owner_t a = owner(31, 0, false, 0);
     drive(&a, false);
     lane_limit(a.lane, 200);
     feed(&a, 131, 100);
@@ -185,7 +187,7 @@ START_TEST(parts_of_an_epoch_go_on_where_another_owner_stopped) {
         ck_assert_int_eq(r.kind, LANE_ANSWER_COMMITTED);
         if (i == 0) lane_committed(a.lane, &r.pos); /* of the second it never hears */
     }
-    owner_t b = owner(31, 0, true);
+    owner_t b = owner(31, 0, true, 131);
     lane_limit(b.lane, 200);
     feed(&b, 131, 100);
     lane_complete(b.lane, 131);
@@ -210,7 +212,7 @@ START_TEST(fencing_an_open_transaction_does_not_wait_for_librdkafkas_timer) {
         ck_assert_int_eq(rd_kafka_producev(dead->rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE("never seen", 10), RD_KAFKA_V_END), 0);
         ck_assert_int_eq(rd_kafka_flush(dead->rk, 30000), 0);
         kafka_client_free(dead);
-        owner_t b = owner(41 + i, 0, false);
+        owner_t b = owner(41 + i, 0, false, 0);
         drive(&b, false);
         ck_assert(lane_started(b.lane));
         best = MIN(best, b.init_ms);

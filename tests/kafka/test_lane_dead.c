@@ -27,7 +27,7 @@ static int dead_broker(bool listening, char *ret, size_t size) {
 static void on_answer(void *arg, lane_answer_t a) {
     lane_answer_t *copy = xmalloc(sizeof a);
     *copy = a;
-    ck_assert(mailbox_send(arg, copy));
+    ASSERT(mailbox_send(arg, copy));
 }
 static lane_answer_kind_t answer_within(mailbox_t *m, int64_t ms) {
     for (int64_t until = clock_mono_ms() + ms; clock_mono_ms() < until; mailbox_wait(m, 50)) {

@@ -23,12 +23,12 @@ typedef struct note {
 static void on_message(void *arg, link_t *l, ctl_msg_t *m) {
     note_t *n = xcalloc(1, sizeof *n);
     *n = (note_t){GOT, l, m, NULL};
-    ck_assert(mailbox_send(arg, n));
+    ASSERT(mailbox_send(arg, n));
 }
 static void on_closed(void *arg, link_t *l, err_t *why) {
     note_t *n = xcalloc(1, sizeof *n);
     *n = (note_t){CLOSED, l, NULL, why};
-    ck_assert(mailbox_send(arg, n));
+    ASSERT(mailbox_send(arg, n));
 }
 static note_t *next(mailbox_t *m) {
     int64_t until = clock_mono_ms() + 20000;

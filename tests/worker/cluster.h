@@ -115,7 +115,7 @@ static lane_answer_t topic_send(topic_t *t, lane_handle_t *h, const lane_action_
         reader_t r = a->parts[k].records;
         lane_record_t rec;
         for (uint64_t i = 0, v; i < a->parts[k].rows; i++) {
-            ck_assert(segment_next(&r, &rec));
+            ASSERT(segment_next(&r, &rec));
             memcpy(&v, rec.value.p, 8);
             if (v < TOPIC_MAX) t->seen[v]++;
             t->records++;

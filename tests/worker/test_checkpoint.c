@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* A disk in memory that fails the next `fail` calls of create, append or sync, and remembers every file. */
+/* A disk in memory that fails the next `fail` calls of create, append or sync, and remembers every file. Called in the writer's thread. */
 typedef struct memory_disk {
     disk_t disk;
     atomic_int fail_create, fail_append, fail_sync;
@@ -21,8 +21,8 @@ static bool failing(atomic_int *n) { return atomic_load(n) > 0 && atomic_fetch_s
 static err_t *m_create(disk_t *d, const char *path, disk_file_t **ret) {
     memory_disk_t *m = (memory_disk_t *)d;
     if (failing(&m->fail_create)) return err_new(ERR_NO_SPACE, "%s: no space left", path);
-    for (int i = 0; i < m->nfiles; i++) ck_assert_str_ne(m->files[i].path, path); /* created exclusively */
-    ck_assert_int_lt(m->nfiles, 16);
+    for (int i = 0; i < m->nfiles; i++) ASSERT(strcmp(m->files[i].path, path) != 0); /* created exclusively */
+    ASSERT(m->nfiles < 16);
     snprintf(m->files[m->nfiles].path, sizeof m->files[0].path, "%s", path);
     m->files[m->nfiles].bytes = buf_make(1 << 20);
     *ret = xcalloc(1, sizeof **ret);
@@ -31,7 +31,7 @@ static err_t *m_create(disk_t *d, const char *path, disk_file_t **ret) {
 }
 static err_t *m_append(disk_t *d, disk_file_t *f, slice_t b) {
     memory_disk_t *m = (memory_disk_t *)d;
-    ck_assert(!m->files[f->i].abandoned);
+    ASSERT(!m->files[f->i].abandoned);
     bool fail = failing(&m->fail_append);
     buf_put(&m->files[f->i].bytes, b.p, fail ? b.len / 2 : b.len);
     m->files[f->i].abandoned = fail;
@@ -39,7 +39,7 @@ static err_t *m_append(disk_t *d, disk_file_t *f, slice_t b) {
 }
 static err_t *m_sync(disk_t *d, disk_file_t *f) {
     memory_disk_t *m = (memory_disk_t *)d;
-    ck_assert(!m->files[f->i].abandoned); /* after a failed sync the file is not touched again (hazards A22) */
+    ASSERT(!m->files[f->i].abandoned); /* after a failed sync the file is not touched again (hazards A22) */
     if (!failing(&m->fail_sync)) return NULL;
     m->files[f->i].abandoned = true;
     return err_new(ERR_IO, "sync: i/o error");
@@ -59,7 +59,7 @@ static err_t *m_read(disk_t *d, const char *path, uint64_t from, uint64_t len, b
 static err_t *m_remove(disk_t *d, const char *path) {
     memory_disk_t *m = (memory_disk_t *)d;
     for (int i = 0; i < m->nfiles; i++)
-        if (!strcmp(m->files[i].path, path)) ck_assert(m->files[i].abandoned);
+        if (!strcmp(m->files[i].path, path)) ASSERT(m->files[i].abandoned);
     return NULL;
 }
 static const char *m_where(disk_t *d) { return "memory"; }
@@ -79,7 +79,7 @@ typedef struct answers {
 static void on_done(void *arg, checkpoint_done_t *d) {
     checkpoint_done_t *copy = xmalloc(sizeof *copy);
     *copy = *d;
-    ck_assert(mailbox_send(((answers_t *)arg)->mail, copy));
+    ASSERT(mailbox_send(((answers_t *)arg)->mail, copy));
 }
 static void on_dropped(void *arg, job_id_t job, attempt_t attempt) { atomic_fetch_add(&((answers_t *)arg)->dropped, 1); }
 static checkpoint_done_t next(answers_t *a) {
