@@ -84,53 +84,54 @@ static void decode_all(decoder_t *d, const messages_t *m) {
     }
 }
 
+/* Messages, and what decodes them into these fields and encodes rows of them. */
+typedef struct rig { messages_t *m; arena_t *a; format_config_t c; decoder_t *d; } rig_t;
+static rig_t rig_new(void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
+    static const options_t none;
+    rig_t r = {.m = messages_new(make), .a = arena_new()};
+    schema_t *s = schema_new(r.a, n);
+    memcpy(s->fields, fields, sizeof *fields * (size_t)n);
+    r.c = (format_config_t){.options = &none, .format = "json", .prefix = "", .fields = s};
+    check(decoder_new(&r.c, &r.d));
+    return r;
+}
+static void rig_free(rig_t *r) {
+    decoder_free(r->d);
+    arena_free(r->a);
+    buf_free(&r->m->text);
+    free(r->m);
+}
+
 static void json(const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
     if (only && strncmp(name, only, strlen(only)) != 0) return;
-    messages_t *m = messages_new(make);
-    arena_t *a = arena_new();
-    options_t none = {0};
-    schema_t *s = schema_new(a, n);
-    memcpy(s->fields, fields, sizeof *fields * (size_t)n);
-    format_config_t c = {.options = &none, .format = "json", .prefix = "", .fields = s};
-    decoder_t *d;
-    check(decoder_new(&c, &d));
-    double best = 1e18, bytes = (double)m->text.len;
+    rig_t r = rig_new(make, fields, n);
+    double best = 1e18, bytes = (double)r.m->text.len;
     for (int k = 0; k < ROUNDS; k++) {
         double t = cpu_ns();
-        for (int n = 0; n < ROUND; n += EVENTS) decode_all(d, m);
+        for (int i = 0; i < ROUND; i += EVENTS) decode_all(r.d, r.m);
         best = MIN(best, cpu_ns() - t);
     }
     printf("%-24s %7.1f ns/event %7.1f bytes/event %6.2f GB/s\n", name, best / ROUND, bytes / EVENTS, bytes * (ROUND / EVENTS) / best);
-    decoder_free(d);
-    arena_free(a);
-    buf_free(&m->text);
-    free(m);
+    rig_free(&r);
 }
 
 /* The rows of one batch, as text again. */
 static void encode(const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
     if (only && strncmp(name, only, strlen(only)) != 0) return;
-    messages_t *m = messages_new(make);
-    arena_t *a = arena_new();
-    options_t none = {0};
-    schema_t *s = schema_new(a, n);
-    memcpy(s->fields, fields, sizeof *fields * (size_t)n);
-    int *all = ARENA_ARRAY(a, int, n);
-    for (int i = 0; i < n; i++) all[i] = i;
-    format_config_t c = {.options = &none, .format = "json", .prefix = "", .fields = s, .scan = all, .nscan = n};
-    decoder_t *d;
+    rig_t r = rig_new(make, fields, n);
+    const messages_t *m = r.m;
     encoder_t *e;
     batch_t *b = NULL;
     buf_t out = buf_make(64 << 20);
-    check(decoder_new(&c, &d));
-    check(encoder_new(&c, &e));
-    for (int i = 0; decoder_rows(d) < BATCH_ROWS_MAX && i < EVENTS; i++) check(decoder_message(d, slice_of(m->text.data + m->at[i], m->at[i + 1] - m->at[i])));
-    decoder_take(d, &b);
+    check(encoder_new(&r.c, &e));
+    for (int i = 0; decoder_rows(r.d) < BATCH_ROWS_MAX && i < EVENTS; i++)
+        check(decoder_message(r.d, slice_of(m->text.data + m->at[i], m->at[i + 1] - m->at[i])));
+    decoder_take(r.d, &b);
     double best = 1e18, bytes = 0;
     uint32_t rounds = ROUND / b->n;
     for (int k = 0; k < ROUNDS; k++) {
         double t = cpu_ns();
-        for (uint32_t r = 0; r < rounds; r++) {
+        for (uint32_t n = 0; n < rounds; n++) {
             buf_clear(&out);
             for (uint32_t i = 0; i < b->n; i++) check(encoder_row(e, b, i, &out));
         }
@@ -141,10 +142,7 @@ static void encode(const char *name, const char *only, void (*make)(rng_t *, buf
     batch_free(b);
     buf_free(&out);
     encoder_free(e);
-    decoder_free(d);
-    arena_free(a);
-    buf_free(&m->text);
-    free(m);
+    rig_free(&r);
 }
 
 static const type_t *row(arena_t *a, int n, const field_t *f) {

@@ -12,15 +12,22 @@ static story_t *running_with_rows(void) {
     pass(s, 300);
     return s;
 }
-/* Another coordinator leads; the job's last output was published, which it has to hear. */
-static void next_leader(story_t *s) {
+/* Another coordinator leads the same workers. */
+static void another_leads(story_t *s) {
     new_coordinator(s);
     join(s, "w1", 1);
     join(s, "w2", 1);
+}
+/* The job's last output was published, which its leader has to hear. */
+static void last_published(story_t *s) {
     pass(s, 3000);
     s->w[0].lanes = true;
     published(s, &s->w[0], 0, s->stored->epoch);
     pass(s, 500);
+}
+static void next_leader(story_t *s) {
+    another_leads(s);
+    last_published(s);
 }
 /* STOPPED, and its savepoint could be copied nowhere. */
 static story_t *stranded(void) {
@@ -191,11 +198,7 @@ START_TEST(A7_a_stopped_job_without_its_savepoint_can_be_resumed) {
         ck_assert(s->stored->final);
         uint64_t before = s->stored->incarnation;
         epoch_t final = s->stored->epoch;
-        if (over) {
-            new_coordinator(s);
-            join(s, "w1", 1);
-            join(s, "w2", 1);
-        }
+        if (over) another_leads(s);
         ask(s, CLIENT_RESUME, NULL);
         pass(s, 500);
         expect_state(s, JOB_RUNNING);
@@ -230,16 +233,9 @@ START_TEST(A7_a_job_that_failed_while_it_was_stopped_is_stopped_by_resume) {
         ck_assert(s->stored->final);
         failed(s, &s->w[0], err_new(ERR_CORRUPT, "the ledger says epoch 80"), NULL);
         expect_state(s, JOB_FAILED);
-        if (over) {
-            new_coordinator(s);
-            join(s, "w1", 1);
-            join(s, "w2", 1);
-        }
+        if (over) another_leads(s);
         ask(s, CLIENT_RESUME, NULL);
-        pass(s, 3000);
-        s->w[0].lanes = true;
-        published(s, &s->w[0], 0, s->stored->epoch);
-        pass(s, 500);
+        last_published(s);
         expect_state(s, JOB_STOPPED);
         ck_assert_str_eq(s->record->savepoint, "/backup");
         story_free(s);

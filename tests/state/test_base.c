@@ -8,8 +8,7 @@ static void eviction_model(bool rocks, uint64_t seed, size_t round_bytes) {
     w->round_bytes = round_bytes;
     applier_t *a = applier_make(w);
     model_t *m = xcalloc(1, sizeof *m);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     rng_t rng;
     rng_seed(&rng, seed);
     epoch_t sealed = 0;
@@ -67,8 +66,7 @@ END_TEST
 /* ---- scans of what does not fit in memory */
 /* A table of n numbers in namespace 0, all of them in the base as of epoch 1, with memory for a tenth. */
 static kstate_t *spilled(world_t *w, applier_t *a, uint64_t n) {
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     for (uint64_t i = 0; i < n; i++) ((val_t *)number_of(ks, i, true))->number = i;
     buf_t sealed = buf_make(1 << 26);
     kstate_seal(ks, 1, &sealed);
@@ -116,10 +114,7 @@ START_TEST(a_scan_of_a_namespace_larger_than_memory_takes_a_portion_of_it_at_a_t
         }
         for (uint64_t i = 0; i < N; i++) ck_assert_int_eq(seen[i], i % 7 == 0 && i % 2 ? 0 : 2);
         ck_assert_uint_ge(kstate_evicted(ks), evicted); /* nothing has become hot */
-        kstate_close(ks);
-        ck_assert_uint_eq(kstate_env_used(w->env), 0);
-        applier_free(a);
-        world_free(w);
+        world_end(w, a, ks);
     }
 }
 END_TEST
@@ -158,10 +153,7 @@ START_TEST(what_a_scan_deletes_of_evicted_entries_is_sealed_and_stays_deleted) {
     for (uint32_t n = 1; n; left += n) ck_ok(kstate_scan(ks, &s, got, ARRAY_LEN(got), &n));
     ck_assert_uint_eq(left, (N + 2) / 3);
     buf_free(&b);
-    kstate_close(ks);
-    ck_assert_uint_eq(kstate_env_used(w->env), 0);
-    applier_free(a);
-    world_free(w);
+    world_end(w, a, ks);
 }
 END_TEST
 
@@ -184,9 +176,7 @@ START_TEST(a_drop_of_some_key_groups_takes_evicted_entries_along) {
     }
     ck_assert_uint_eq(kstate_entries(ks), want);
     buf_free(&b);
-    kstate_close(ks);
-    applier_free(a);
-    world_free(w);
+    world_end(w, a, ks);
 }
 END_TEST
 
@@ -194,8 +184,7 @@ END_TEST
 START_TEST(a_value_that_grows_within_an_epoch_is_seen_to_grow) {
     world_t *w = world_new(false, 1 << 20);
     kstate_env_set_unsealed_max(w->env, 100 << 10);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     val_t *v = number_of(ks, 1, true);
     size_t before = kstate_bytes(ks);
     for (int mb = 1; mb <= 3; mb++) {
@@ -215,9 +204,7 @@ START_TEST(a_value_that_grows_within_an_epoch_is_seen_to_grow) {
     kstate_drop_ns(ks, 0); /* and what is gone before it is measured does no harm */
     number_of(ks, 2, true);
     kstate_measure(ks);
-    kstate_close(ks);
-    ck_assert_uint_eq(kstate_env_used(w->env), 0);
-    world_free(w);
+    world_end(w, NULL, ks);
 }
 END_TEST
 
@@ -226,8 +213,7 @@ END_TEST
 START_TEST(sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else) {
     world_t *w = world_new(false, 64 << 10);
     applier_t *a = applier_make(w);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     ck_assert(!kstate_env_hold(w->env));
     uint64_t n = 0;
     for (; !kstate_env_hold(w->env); n++) {
@@ -257,9 +243,7 @@ START_TEST(sources_are_held_while_changes_are_on_their_way_into_the_base_and_nev
     ck_ok(kstate_evict(ks));
     ck_assert(kstate_env_over(w->env) && !kstate_env_hold(w->env));
     buf_free(&sealed);
-    kstate_close(ks);
-    applier_free(a);
-    world_free(w);
+    world_end(w, a, ks);
 }
 END_TEST
 
@@ -267,8 +251,7 @@ END_TEST
 START_TEST(sources_wait_for_the_barrier_before_one_epoch_is_too_large_to_be_copied) {
     world_t *w = world_new(false, 1 << 20);
     kstate_env_set_unsealed_max(w->env, 100 << 10);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     uint64_t n = 0;
     for (; !kstate_env_hold(w->env); n++) {
         ck_assert_uint_lt(n, 100000);
@@ -326,8 +309,7 @@ END_TEST
 START_TEST(what_survives_an_eviction_does_not_keep_the_memory_of_what_left) {
     world_t *w = world_new(false, 16 << 20);
     applier_t *a = applier_make(w);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     const uint64_t n = 60000;
     void *v;
     bool created;
@@ -363,17 +345,14 @@ START_TEST(what_survives_an_eviction_does_not_keep_the_memory_of_what_left) {
     while (change_next(&r, &c)) changes++;
     ck_assert_uint_eq(changes, n / 50);
     buf_free(&sealed);
-    kstate_close(ks);
-    applier_free(a);
-    world_free(w);
+    world_end(w, a, ks);
 }
 END_TEST
 
 START_TEST(a_deleted_value_does_not_rise_again_from_the_base) {
     world_t *w = world_new(false, 1);
     applier_t *a = applier_make(w);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     val_t *v;
     for (int k = 1; k <= 100; k++) ck_ok(ks_get(ks, 9, k, true, NULL, &v));
     buf_t b = buf_make(1 << 20);

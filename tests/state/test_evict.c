@@ -40,8 +40,7 @@ START_TEST(the_filter_of_evicted_keys_forgets_those_that_were_deleted) {
         enum { ROUND = 4000, ROUNDS = 40, LIFE = 5 };
         world_t *w = world_new(rocks, 256 << 10);
         applier_t *a = applier_make(w);
-        kstate_t *ks;
-        ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+        kstate_t *ks = table_open(w);
         for (uint64_t r = 0; r < ROUNDS; r++) {
             for (uint64_t i = 0; i < ROUND; i++) ((val_t *)number_of(ks, r * ROUND + i, true))->number = i;
             for (uint64_t i = 0; r >= LIFE && i < ROUND; i++) {
@@ -61,10 +60,7 @@ START_TEST(the_filter_of_evicted_keys_forgets_those_that_were_deleted) {
         for (uint64_t i = 0; i < (ROUNDS - LIFE) * ROUND; i++) ck_assert_ptr_null(number_of(ks, i, false));
         ck_assert_msg(gets < (ROUNDS - LIFE) * ROUND / 4, "%" PRIu64 " of %d keys that are gone were looked for in the base", gets, (ROUNDS - LIFE) * ROUND);
         for (uint64_t i = (ROUNDS - LIFE) * ROUND; i < ROUNDS * ROUND; i++) ck_assert_uint_eq(((val_t *)number_of(ks, i, false))->number, i % ROUND);
-        kstate_close(ks);
-        ck_assert_uint_eq(kstate_env_used(w->env), 0);
-        applier_free(a);
-        world_free(w);
+        world_end(w, a, ks);
     }
 }
 END_TEST
@@ -97,10 +93,7 @@ START_TEST(a_filter_made_without_room_is_made_anew_when_there_is_some) {
     for (uint64_t i = 0; i < STRANGE; i++) ck_assert_ptr_null(number_of(ks, N + i, false));
     ck_assert_msg(gets < STRANGE / 20, "%" PRIu64 " of %d strange keys were looked for in the base", gets, STRANGE);
     for (uint64_t i = 0; i < N; i += 7) ck_assert_uint_eq(((val_t *)number_of(ks, i, false))->number, i);
-    kstate_close(ks);
-    ck_assert_uint_eq(kstate_env_used(w->env), 0);
-    applier_free(a);
-    world_free(w);
+    world_end(w, a, ks);
 }
 END_TEST
 
@@ -110,8 +103,7 @@ START_TEST(a_table_may_end_while_its_filter_is_replaced) {
         enum { N = 20000 };
         world_t *w = world_new(false, 16 << 20);
         applier_t *a = applier_make(w);
-        kstate_t *ks;
-        ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+        kstate_t *ks = table_open(w);
         for (uint64_t i = 0; i < N; i++) number_of(ks, i, true);
         seal_and_apply(ks, a, 1);
         count_base(w->env);
@@ -133,10 +125,7 @@ START_TEST(a_table_may_end_while_its_filter_is_replaced) {
             for (int i = 0; i < 100; i++) ck_ok(kstate_evict(ks));
             for (uint64_t i = 0; i < N; i++) ck_assert((number_of(ks, i, false) != NULL) == (i >= N * 3 / 4));
         }
-        kstate_close(ks);
-        ck_assert_uint_eq(kstate_env_used(w->env), 0);
-        applier_free(a);
-        world_free(w);
+        world_end(w, a, ks);
     }
 }
 END_TEST
@@ -153,8 +142,7 @@ START_TEST(small_namespaces_leave_little_behind_when_evicted_and_nothing_when_dr
         const uint64_t n = rocks ? 100000 : 2000; /* the map is for the simulator: it looks into every key group */
         world_t *w = world_new(rocks, 256 << 20);
         applier_t *a = applier_make(w);
-        kstate_t *ks;
-        ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+        kstate_t *ks = table_open(w);
         size_t empty = kstate_bytes(ks);
         for (uint64_t i = 0; i < n; i++) ((val_t *)in_ns(ks, i, true))->number = i;
         seal_and_apply(ks, a, 1);
@@ -176,9 +164,7 @@ START_TEST(small_namespaces_leave_little_behind_when_evicted_and_nothing_when_dr
         ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks)); /* and the base has one */
         ck_assert_uint_eq(kstate_entries(ks), 1);
         ck_assert_uint_eq(((val_t *)in_ns(ks, 4711, false))->number, 1);
-        kstate_close(ks);
-        applier_free(a);
-        world_free(w);
+        world_end(w, a, ks);
     }
 }
 END_TEST
@@ -260,16 +246,13 @@ START_TEST(a_value_too_large_to_be_moved_stays_where_it_is_until_its_seal_says_s
     kstate_seal(ks, 2, &sealed);
     ck_assert(sealed.overflow);
     buf_free(&sealed);
-    kstate_close(ks);
-    applier_free(a);
-    world_free(w);
+    world_end(w, a, ks);
 }
 END_TEST
 
 START_TEST(the_room_for_a_seal_is_that_of_its_own_changes_and_not_of_the_last_ones) {
     world_t *w = world_new(false, 0);
-    kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    kstate_t *ks = table_open(w);
     val_t *v = number_of(ks, 0, true);
     v->text = xprintf("%0*d", 4 << 20, 7);
     kstate_measure(ks);

@@ -415,6 +415,39 @@ START_TEST(a_long_life_with_crashes_equals_the_model) {
 }
 END_TEST
 
+/* A worker that sealed epochs 1 to `last` of a hundred keys with a base of epoch 2, and died; what the manifest says after it. */
+typedef struct past { tmp_t t; disk_t *d; manifest_t *m, *back; } past_t;
+static void past_live(past_t *p, epoch_t last) {
+    p->m = manifest_new();
+    worker_t w;
+    ck_ok(worker_start(&w, p->d, p->t.path, true, "w", 0, 1, 0, 1024, NULL));
+    for (epoch_t e = 1; e <= last; e++) {
+        for (int k = 0; k < 100; k++) set(&w, 9, k, e);
+        worker_seal(&w, e, p->m);
+        if (e == 2) worker_base(&w, p->m);
+    }
+    worker_die(&w);
+    p->back = reload(p->m);
+}
+static past_t past_new(epoch_t last) {
+    past_t p = {.t = tmp_new()};
+    ck_ok(disk_open_posix(p.t.path, false, &p.d));
+    past_live(&p, last);
+    return p;
+}
+static void past_free(past_t *p) {
+    manifest_free(p->back);
+    manifest_free(p->m);
+    p->d->free(p->d);
+    tmp_free(&p->t);
+}
+static const char *table_of(const manifest_t *m) { /* of its base */
+    for (int i = 0; i < m->bases[0].nfiles; i++)
+        if (strstr(m->bases[0].files[i].name, ".sst")) return m->bases[0].files[i].path;
+    ck_abort_msg("a base without a table");
+    return NULL;
+}
+
 static char *moved(const char *path, const char *origin, const char *leader) {
     return xprintf("jobs/%s@%016d%s/%s", origin, 2, leader, strchr(path + 5, '/') + 1);
 }
@@ -422,45 +455,32 @@ static char *moved(const char *path, const char *origin, const char *leader) {
 /* A savepoint's files come under "jobs/<origin>@<new job>.<leader>/", of an earlier build without the leader: the new job reads them although
  * another's id stands in them. */
 static void read_by_the_new_job(const char *leader) {
-    tmp_t t = tmp_new();
-    disk_t *d;
-    ck_ok(disk_open_posix(t.path, false, &d));
-    manifest_t *m = manifest_new();
+    past_t p = past_new(3);
+    manifest_t *back = p.back;
     worker_t w;
-    ck_ok(worker_start(&w, d, t.path, true, "w", 0, 1, 0, 1024, NULL));
-    for (epoch_t e = 1; e <= 3; e++) {
-        for (int k = 0; k < 100; k++) set(&w, 9, k, e);
-        worker_seal(&w, e, m);
-        if (e == 2) worker_base(&w, m);
-    }
-    worker_die(&w);
-    manifest_t *back = reload(m);
     back->job = 2;
-    err_t *e = worker_start(&w, d, t.path, true, "w", 0, 2, 0, 1024, back); /* not without the name that says so */
+    err_t *e = worker_start(&w, p.d, p.t.path, true, "w", 0, 2, 0, 1024, back); /* not without the name that says so */
     ck_assert_int_eq(err_code(e), ERR_CORRUPT);
     err_free(e);
     worker_die(&w);
-    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d%s", t.path, JOB, t.path, JOB, 2, leader);
+    AUTO(auto_free) char *mv = xprintf("mv %s/jobs/%016d %s/jobs/%016d@%016d%s", p.t.path, JOB, p.t.path, JOB, 2, leader);
     ck_assert_int_eq(system(mv), 0);
     char origin[17];
     snprintf(origin, sizeof origin, "%016d", JOB);
     for (int i = 0; i < back->nextents; i++) {
-        char *p = moved(back->extents[i].path, origin, leader);
+        char *there = moved(back->extents[i].path, origin, leader);
         free(back->extents[i].path);
-        back->extents[i].path = p;
+        back->extents[i].path = there;
     }
     for (int i = 0; i < back->bases[0].nfiles; i++) {
-        char *p = moved(back->bases[0].files[i].path, origin, leader);
+        char *there = moved(back->bases[0].files[i].path, origin, leader);
         free(back->bases[0].files[i].path);
-        back->bases[0].files[i].path = p;
+        back->bases[0].files[i].path = there;
     }
-    ck_ok(worker_start(&w, d, t.path, true, "w", 0, 3, 0, 1024, back));
+    ck_ok(worker_start(&w, p.d, p.t.path, true, "w", 0, 3, 0, 1024, back));
     ck_assert_uint_eq(get(&w, 9, 50), 3);
     worker_die(&w);
-    manifest_free(back);
-    manifest_free(m);
-    d->free(d);
-    tmp_free(&t);
+    past_free(&p);
 }
 START_TEST(files_of_a_savepoint_are_read_by_the_new_job) {
     read_by_the_new_job("");
@@ -482,37 +502,19 @@ static void flip(const char *root, const char *path) {
 /* A damaged or missing file of base or changelog stops the restore and is named. */
 START_TEST(damage_is_named) {
     for (int what = 0; what < 4; what++) {
-        tmp_t t = tmp_new();
-        disk_t *d;
-        ck_ok(disk_open_posix(t.path, false, &d));
-        manifest_t *m = manifest_new();
+        past_t p = past_new(3);
+        const char *bad = what == 0 ? p.m->extents[0].path : what == 1 ? base_meta_file(&p.m->bases[0])->path : table_of(p.m);
+        if (what < 3) flip(p.t.path, bad);
+        else ck_ok(p.d->remove(p.d, bad));
         worker_t w;
-        ck_ok(worker_start(&w, d, t.path, true, "w", 0, 1, 0, 1024, NULL));
-        for (epoch_t e = 1; e <= 3; e++) {
-            for (int k = 0; k < 100; k++) set(&w, 9, k, e);
-            worker_seal(&w, e, m);
-            if (e == 2) worker_base(&w, m);
-        }
-        worker_die(&w);
-        const base_file_t *meta = base_meta_file(&m->bases[0]), *table = NULL;
-        for (int i = 0; i < m->bases[0].nfiles; i++)
-            if (strstr(m->bases[0].files[i].name, ".sst")) table = &m->bases[0].files[i];
-        ck_assert(meta && table);
-        const char *bad = what == 0 ? m->extents[0].path : what == 1 ? meta->path : table->path;
-        if (what < 3) flip(t.path, bad);
-        else ck_ok(d->remove(d, bad));
-        manifest_t *back = reload(m);
-        err_t *e = worker_start(&w, d, t.path, true, "w", 0, 2, 0, 1024, back);
+        err_t *e = worker_start(&w, p.d, p.t.path, true, "w", 0, 2, 0, 1024, p.back);
         ck_assert_ptr_nonnull(e);
         ck_assert_int_eq(err_code(e), what < 3 ? ERR_CORRUPT : ERR_NOT_FOUND);
         ck_assert(damaged_seen);
         ck_assert_msg(strstr(err_text(e), bad), "%s does not name %s", err_text(e), bad);
         err_free(e);
         worker_die(&w);
-        manifest_free(back);
-        manifest_free(m);
-        d->free(d);
-        tmp_free(&t);
+        past_free(&p);
     }
 }
 END_TEST
@@ -536,23 +538,12 @@ static const char *slow_where(disk_t *d) { return "slow"; }
 
 /* Whatever a restore is reading when its job is cancelled, nothing more is read after it, and its tasks do not begin with a part of their state. */
 START_TEST(a_cancelled_restore_reads_nothing_more) {
-    tmp_t t = tmp_new();
-    disk_t *d;
-    ck_ok(disk_open_posix(t.path, false, &d));
-    manifest_t *m = manifest_new();
+    past_t p = past_new(5);
     worker_t w;
-    ck_ok(worker_start(&w, d, t.path, true, "w", 0, 1, 0, 1024, NULL));
-    for (epoch_t e = 1; e <= 5; e++) {
-        for (int k = 0; k < 100; k++) set(&w, 9, k, e);
-        worker_seal(&w, e, m);
-        if (e == 2) worker_base(&w, m);
-    }
-    worker_die(&w);
-    manifest_t *back = reload(m);
     int n = 0;
     for (bool through = false; !through; n++) {
-        slow_disk_t slow = {.vt = {.read = slow_read, .export = slow_export, .where = slow_where}, .real = d, .at = n + 1};
-        err_t *e = worker_start(&w, &slow.vt, t.path, true, "w", 0, (attempt_t)n + 2, 0, 1024, back);
+        slow_disk_t slow = {.vt = {.read = slow_read, .export = slow_export, .where = slow_where}, .real = p.d, .at = n + 1};
+        err_t *e = worker_start(&w, &slow.vt, p.t.path, true, "w", 0, (attempt_t)n + 2, 0, 1024, p.back);
         through = slow.calls <= n;
         if (!through) {
             ck_assert_int_le(slow.calls, n + 2); /* the body of a segment whose header it was reading */
@@ -565,10 +556,7 @@ START_TEST(a_cancelled_restore_reads_nothing_more) {
         atomic_store(&cancelled, false);
     }
     ck_assert_int_ge(n, 8); /* description, files, segments */
-    manifest_free(back);
-    manifest_free(m);
-    d->free(d);
-    tmp_free(&t);
+    past_free(&p);
 }
 END_TEST
 
@@ -598,41 +586,24 @@ static int files_in(disk_t *d) {
     return n;
 }
 
-typedef struct kept_life { tmp_t t; disk_t *d; manifest_t *m, *back; const char *log, *table; } kept_life_t;
-static kept_life_t kept_life(bool linked) { /* a worker that made a base of epoch 2 of 3, and died */
-    kept_life_t l = {.t = tmp_new()};
-    AUTO(auto_free) char *storage = xprintf("%s/storage", l.t.path);
-    AUTO(auto_free) char *own = xprintf("%s/kept", l.t.path);
-    ck_ok(disk_open_posix(storage, true, &l.d));
+static past_t kept_past(bool linked) { /* epochs 1 to 3, in storage and in the worker's own directory */
+    past_t p = {.t = tmp_new()};
+    AUTO(auto_free) char *storage = xprintf("%s/storage", p.t.path);
+    AUTO(auto_free) char *own = xprintf("%s/kept", p.t.path);
+    ck_ok(disk_open_posix(storage, true, &p.d));
     ck_ok(disk_open_posix(own, true, &kept));
     if (!linked) kept->import = import_by_copy;
-    l.m = manifest_new();
-    worker_t w;
-    ck_ok(worker_start(&w, l.d, l.t.path, true, "w", 0, 1, 0, 1024, NULL));
-    for (epoch_t e = 1; e <= 3; e++) {
-        for (int k = 0; k < 100; k++) set(&w, 9, k, (uint64_t)e);
-        worker_seal(&w, e, l.m);
-        if (e == 2) worker_base(&w, l.m);
-    }
-    worker_die(&w);
-    l.back = reload(l.m);
-    l.log = l.back->extents[0].path;
-    for (int i = 0; i < l.back->bases[0].nfiles; i++)
-        if (strstr(l.back->bases[0].files[i].name, ".sst")) l.table = l.back->bases[0].files[i].path;
-    ck_assert_ptr_nonnull(l.table);
-    return l;
+    past_live(&p, 3);
+    return p;
 }
-static void kept_life_end(kept_life_t *l) {
-    manifest_free(l->m);
-    manifest_free(l->back);
-    l->d->free(l->d);
+static void kept_past_free(past_t *p) {
     kept->free(kept);
     kept = NULL;
-    tmp_free(&l->t);
+    past_free(p);
 }
-static err_t *begin_again(const kept_life_t *l, attempt_t attempt) {
+static err_t *begin_again(const past_t *p, attempt_t attempt) {
     worker_t w;
-    err_t *e = worker_start(&w, l->d, l->t.path, true, "w", 0, attempt, 0, 1024, l->back);
+    err_t *e = worker_start(&w, p->d, p->t.path, true, "w", 0, attempt, 0, 1024, p->back);
     for (int k = 0; !e && k < 100; k++) ck_assert_uint_eq(get(&w, 9, k), 3);
     worker_die(&w);
     return e;
@@ -641,36 +612,36 @@ static err_t *begin_again(const kept_life_t *l, attempt_t attempt) {
 /* A13: what storage no longer has, a worker that made it still restores; damage of either is found, and of both is an error that names storage. */
 START_TEST(a_worker_restores_from_its_own_copies) {
     for (int linked = 0; linked < 2; linked++) {
-        kept_life_t l = kept_life(linked);
-        AUTO(auto_free) char *lost = xprintf("mv %s/storage/jobs %s/away", l.t.path, l.t.path);
-        AUTO(auto_free) char *found = xprintf("mv %s/away %s/storage/jobs", l.t.path, l.t.path);
+        past_t p = kept_past(linked);
+        AUTO(auto_free) char *lost = xprintf("mv %s/storage/jobs %s/away", p.t.path, p.t.path);
+        AUTO(auto_free) char *found = xprintf("mv %s/away %s/storage/jobs", p.t.path, p.t.path);
         ck_assert_int_eq(system(lost), 0);
-        ck_ok(begin_again(&l, 2));
+        ck_ok(begin_again(&p, 2));
         ck_assert(!own_wrong_seen);
         ck_assert_int_eq(system(found), 0);
-        const char *const paths[] = {l.log, l.table};
+        const char *const paths[] = {p.back->extents[0].path, table_of(p.back)};
         for (int i = 0; i < 2; i++) {
             damage(kept, paths[i]);
-            ck_ok(begin_again(&l, (attempt_t)(3 + i))); /* from storage */
+            ck_ok(begin_again(&p, (attempt_t)(3 + i))); /* from storage */
             ck_assert(own_wrong_seen && !damaged_seen);
         }
-        damage(l.d, l.table);
-        ck_ok(begin_again(&l, 5)); /* its copy was replaced by what storage had */
-        damage(kept, l.table);
-        err_t *e = begin_again(&l, 6);
+        damage(p.d, paths[1]);
+        ck_ok(begin_again(&p, 5)); /* its copy was replaced by what storage had */
+        damage(kept, paths[1]);
+        err_t *e = begin_again(&p, 6);
         ck_fails(e, ERR_CORRUPT, "storage/jobs");
         ck_assert(own_wrong_seen && damaged_seen);
-        kept_life_end(&l);
+        kept_past_free(&p);
     }
 }
 END_TEST
 
 START_TEST(copies_go_when_nothing_needs_them) {
-    kept_life_t l = kept_life(false);
+    past_t p = kept_past(false);
     ck_ok(kept->put(kept, "jobs/0000000000000001/log/i7.l1.a9.w.0.log", slice_str("of a dead attempt")));
     ck_ok(kept->put(kept, "jobs/0000000000000002/log/i7.l1.a9.w.0.log", slice_str("of another job")));
     int n = files_in(kept);
-    kept_job_t *k = kept_job_new(kept, l.back);
+    kept_job_t *k = kept_job_new(kept, p.back);
     ck_assert_int_eq(files_in(kept), n - 1);
     base_file_t f = {.path = (char *)"jobs/0000000000000001/base/i7.l1.a2.w/000009.sst"};
     base_t b = {.nfiles = 1, .files = &f};
@@ -691,7 +662,7 @@ START_TEST(copies_go_when_nothing_needs_them) {
     kept_job_accepted(k, 6);
     ck_assert_int_eq(files_in(kept), 2);
     kept_job_free(k);
-    kept_life_end(&l);
+    kept_past_free(&p);
 }
 END_TEST
 

@@ -32,6 +32,17 @@ __attribute__((unused)) static void world_free(world_t *w) {
     tmp_free(&w->tmp);
     free(w);
 }
+__attribute__((unused)) static kstate_t *table_open(world_t *w) {
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    return ks;
+}
+__attribute__((unused)) static void world_end(world_t *w, applier_t *a, kstate_t *ks) { /* a: or NULL */
+    kstate_close(ks);
+    ck_assert_uint_eq(kstate_env_used(w->env), 0);
+    if (a) applier_free(a);
+    world_free(w);
+}
 __attribute__((unused)) static const base_range_t whole = {FP, 0, 1024};
 __attribute__((unused)) static applier_t *applier_make(world_t *w) {
     applier_conf_t c = {w->env, w->disk, {1, 1, 1, 1, "w"}, w->tmp.path, 1, &whole};
