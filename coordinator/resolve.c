@@ -76,6 +76,7 @@ static void add_sink(const resolver_t *r, const plan_t *p, job_shape_t *s, const
         .stage = stage,
         .lanes = op->lanes_max,
         .commits = v && v->restore,
+        .keyed = op->sink_upsert || options_get(o, "key.fields"),
         .label = xstrdup(op->label ? op->label : "sink"),
         .output = topic ? xprintf("topic '%s'", topic) : path ? xprintf("path '%s'", path) : NULL,
         .ledger = op->lanes_max ? kafka_lane_base(op->table, cluster_of(r), p->job_name ? p->job_name : "") : NULL,

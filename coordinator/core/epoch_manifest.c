@@ -70,6 +70,23 @@ manifest_t *manifest_first(const job_t *j, uint64_t leader, err_t **reterr) {
     return m;
 }
 
+static int lanes_had(const manifest_t *m, uint64_t fingerprint) {
+    int had = 0;
+    for (int i = 0; i < m->nlanes; i++)
+        if (m->lanes[i].fingerprint == fingerprint) had = MAX(had, m->lanes[i].lane + 1);
+    return had;
+}
+
+/* In another partition the newer values of a key would not lie behind its older ones: these would stay, and who reads the topic might end with
+ * them (A17). */
+static err_t *check_keys(const manifest_t *m, const shape_sink_t *x) {
+    int had = lanes_had(m, x->fingerprint);
+    if (!x->keyed || !x->lanes || !had || had == x->lanes) return NULL;
+    return err_hint(err_new(ERR_INVALID, "keys of sink %s, which has %d lane%s now and had %d, would move to other partitions, away from their older values",
+                            x->label, x->lanes, x->lanes == 1 ? "" : "s", had),
+                    "'sink.parallelism' = '%d' in its table keeps its lanes, whatever --parallelism is", had);
+}
+
 /* Output that is not known to be published needs its lane: there is no other that the ledger could tell about it. */
 static err_t *check_owed(const manifest_t *m, const lane_pos_t *l, const job_shape_t *s) {
     if (l->last_rows <= l->published) return NULL;
@@ -77,9 +94,7 @@ static err_t *check_owed(const manifest_t *m, const lane_pos_t *l, const job_sha
         const shape_sink_t *x = &s->sinks[k];
         if (x->lanes == 0 || x->fingerprint != l->fingerprint) continue;
         if (l->lane < x->lanes) return NULL;
-        int had = l->lane + 1;
-        for (int i = 0; i < m->nlanes; i++)
-            if (m->lanes[i].fingerprint == l->fingerprint) had = MAX(had, m->lanes[i].lane + 1);
+        int had = lanes_had(m, l->fingerprint);
         return err_hint(err_new(ERR_INVALID, "epoch %" PRIu64 " holds unpublished output of lane %d of sink %s, which has %d lane%s now and had %d",
                                 m->epoch, l->lane, x->label, x->lanes, x->lanes == 1 ? "" : "s", had),
                         "submit with --parallelism %d or more, stop the job once all is published, then take the savepoint of that stop", had);
@@ -100,6 +115,7 @@ err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s) {
                             "restore with the statement the state was made by, or start anew");
     }
     for (int i = 0; i < m->nlanes; i++) TRY(check_owed(m, &m->lanes[i], s));
+    for (int i = 0; i < s->nsinks; i++) TRY(check_keys(m, &s->sinks[i]));
     return NULL;
 }
 

@@ -38,6 +38,7 @@ typedef struct shape_source {
 typedef struct shape_sink {
     uint64_t fingerprint;
     int stage, lanes; /* lanes 0: not a lane sink */
+    bool keyed;       /* records have keys: a key's lane, and with it its partition, follows from the number of lanes */
     char *label;
     char *output;     /* where rows go, as a person knows it: "topic 'results'"; NULL: nowhere that another job could write to */
     bool commits;     /* not a lane sink, but holds each row once: what it wrote is cut and shown by complete epochs (filesystem) */

@@ -45,6 +45,7 @@ typedef struct story {
     buf_t trace;
     /* the job's shape, answered to RESOLVE */
     int parallelism, nsplits, lanes;
+    bool keyed;
     job_settings_t settings;
     err_t *resolve_error;
     const char *from;         /* manifest answered for a savepoint: text */
@@ -312,7 +313,7 @@ static job_shape_t *story_shape(const story_t *s) {
     }
     h->nsinks = 1;
     h->sinks = xcalloc(2, sizeof *h->sinks);
-    h->sinks[0] = (shape_sink_t){.fingerprint = FP_SINK, .stage = 1, .lanes = s->lanes, .label = xstrdup("results"),
+    h->sinks[0] = (shape_sink_t){.fingerprint = FP_SINK, .stage = 1, .lanes = s->lanes, .keyed = s->keyed, .label = xstrdup("results"),
                                    .output = xstrdup(s->output ? s->output : "topic 'results'"), .ledger = xstrdup(s->ledger ? s->ledger : "orders/results")};
     h->settings = s->settings;
     return h;

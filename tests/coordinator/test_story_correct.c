@@ -226,6 +226,39 @@ START_TEST(A27_lanes_that_a_savepoint_did_not_have_are_in_the_manifest) {
 }
 END_TEST
 
+/* With another number of lanes a key has another lane and another partition. Its older values stay where they are, for ever in a compacted topic. */
+START_TEST(A17_a_sink_with_keys_keeps_its_number_of_lanes) {
+    static const struct { bool keyed; int lanes; } cases[] = {{true, 1}, {true, 4}, {true, 2}, {false, 1}, {false, 4}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        story_t *s = story_running();
+        s->keyed = cases[i].keyed;
+        pass(s, 200);
+        ask(s, CLIENT_STOP, NULL);
+        pass(s, 100);
+        expect_state(s, JOB_STOPPED);
+        job_id_t before = s->job;
+        s->from_manifest = manifest_copy(s->stored);
+        manifest_free(TAKE(s->stored));
+        s->attempt = s->floor = 0;
+        s->lanes = cases[i].lanes;
+        ask(s, CLIENT_SUBMIT, "savepoints/1");
+        pass(s, 200);
+        if (cases[i].keyed && cases[i].lanes != 2) {
+            ck_assert_int_eq(err_code(s->reply_error), ERR_INVALID);
+            ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), "keys of sink results, which has"));
+            ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), "now and had 2"));
+            ck_assert_ptr_nonnull(strstr(err_hint_text(s->reply_error), "'sink.parallelism' = '2'"));
+            expect_state(s, JOB_FAILED);
+        } else {
+            ck_assert_ptr_null(s->reply_error);
+            ck_assert_uint_ne(s->job, before);
+            expect_state(s, JOB_RUNNING);
+        }
+        story_free(s);
+    }
+}
+END_TEST
+
 static call_id_t resume(story_t *s, bool accept_duplicates) {
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = CLIENT_RESUME;
@@ -781,7 +814,7 @@ TESTS("coordinator/story_correct", A1_no_epoch_is_skipped, A1_a_new_leader_uses_
       A3_recovery_believes_only_the_transaction, A3_an_unknown_outcome_is_asked_again_with_the_same_bytes,
       A3_a_refused_manifest_ends_the_attempt, A4_every_submit_and_restore_draws_an_incarnation,
       A4_a_job_taken_over_by_a_newer_incarnation_fails_at_once, A27_a_lane_that_only_started_is_restored_with_that_bound,
-      A27_lanes_that_a_savepoint_did_not_have_are_in_the_manifest,
+      A27_lanes_that_a_savepoint_did_not_have_are_in_the_manifest, A17_a_sink_with_keys_keeps_its_number_of_lanes,
       A4_accepted_duplicates_are_a_new_incarnation_of_the_same_state, A7_stop_is_a_final_epoch_and_waits_for_publication,
       A7_after_the_final_epoch_only_lanes_come_back, A7_a_savepoint_pins_its_files_while_they_are_copied,
       A7_a_savepoint_is_answered_when_a_durable_record_names_it, A7_a_savepoint_outlives_the_end_of_its_job,

@@ -40,7 +40,7 @@ struct etcd {
     manifest_t *manifest;
     int nolder; manifest_t *older[16]; /* that it keeps */
     int64_t ready[SIM_COORDS]; /* requests of a process keep their order */
-    int64_t slow_until, slow_us;
+    int64_t slow_until, slow_us, look_us;
     etcd_loss_t lose;
     int64_t late_us;
     waiting_t *waiting;
@@ -161,6 +161,16 @@ static void set_manifest(etcd_t *e, ask_t *a) {
     manifest_free(old);
 }
 
+/* There is one job at a time: what is kept of a job that was stopped is in its savepoint. */
+static void next_job(etcd_t *e) {
+    if (!job_state_terminal(e->record->state)) sim_broken(e->s, "a second job beside one that is %s", job_state_name(e->record->state));
+    manifest_free(TAKE(e->manifest));
+    free(TAKE(e->last_path));
+    e->has_last = false;
+    e->last = (manifest_key_t){0};
+    e->attempt = (meta_attempt_t){0};
+}
+
 static void serve_put(etcd_t *e, ask_t *a, etcd_answer_t *x) {
     if (e->has_last && manifest_key_eq(&e->last, &a->now)) return;
     bool fits = e->attempt.attempt == a->now.attempt && (a->first ? !e->has_last : e->has_last && manifest_key_eq(&e->last, &a->previous));
@@ -208,6 +218,7 @@ static void serve(sim_t *s, void *arg) {
         case ASK_KEEPALIVE: e->lease_until = s->now + LEASE_MS * SIM_MS; break;
         case ASK_LOAD: x.record = e->record ? job_record_copy(e->record) : NULL; break;
         case ASK_PUT_JOB:
+            if (e->record && e->record->id != a->record->id) next_job(e);
             job_record_free(e->record);
             e->record = TAKE(a->record);
             sim_log(s, "etcd: record of job is %s", job_state_name(e->record->state));
@@ -260,7 +271,7 @@ static void send(etcd_t *e, ask_t *a, etcd_fn fn, void *arg) {
         *r = (reply_t){e, a->serial, {.outcome = STORE_UNKNOWN}};
         sim_at(s, s->now + DEADLINE_MS * SIM_MS, p, deadline, r, reply_drop);
     }
-    int64_t at = s->now + sim_latency(s) + (s->now < e->slow_until ? e->slow_us : 0);
+    int64_t at = s->now + sim_latency(s) + (s->now < e->slow_until ? e->slow_us : 0) + (a->kind == ASK_LOOK ? e->look_us : 0);
     if (a->kind == ASK_PUT || a->kind == ASK_RAISE || a->kind == ASK_PUT_JOB) {
         a->loss = e->lose;
         s->faults += e->lose != ETCD_FINE;
@@ -322,6 +333,8 @@ void etcd_slow(etcd_t *e, int64_t until, int64_t extra_us) {
     e->slow_until = until;
     e->slow_us = extra_us;
 }
+void etcd_slow_looks(etcd_t *e, int64_t extra_us) { e->look_us = extra_us; }
+void etcd_revoke(etcd_t *e) { e->lease_until = e->s->now; }
 void etcd_lose_next(etcd_t *e, etcd_loss_t how, int64_t late_us) {
     e->lose = how;
     e->late_us = late_us;

@@ -284,7 +284,8 @@ static void check_ledger(kafka_t *k, tid_t *t) {
     }
     if (!now) return;
     const manifest_t *m = etcd_manifest(k->s->etcd);
-    if (old && (now->pos.epoch < old->pos.epoch || (now->pos.epoch == old->pos.epoch && now->pos.next_row <= old->pos.next_row)))
+    bool same = old && old->pos.incarnation == now->pos.incarnation;
+    if (same && (now->pos.epoch < old->pos.epoch || (now->pos.epoch == old->pos.epoch && now->pos.next_row <= old->pos.next_row)))
         sim_broken(k->s, "ledger of %s goes from epoch %" PRIu64 " to %" PRIu64, t->id, old->pos.epoch, now->pos.epoch);
     if (!m || now->pos.epoch > m->epoch)
         sim_broken(k->s, "ledger of %s shows epoch %" PRIu64 ", which is not durable", t->id, now->pos.epoch);
@@ -510,6 +511,7 @@ void kafka_read(kafka_t *k, const char *table, void (*fn)(void *arg, int lane, b
         }
     }
 }
+int64_t kafka_down_until(const kafka_t *k) { return k->down_until; }
 uint64_t kafka_open_transactions(const kafka_t *k) {
     uint64_t n = 0;
     for (int i = 0; i < k->ntids; i++) n += busy(k->tids[i], TXN_OPEN);

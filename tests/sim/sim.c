@@ -26,6 +26,7 @@ struct sim_heap {
     sim_event_t *items;
 };
 
+#define LOOK_US 50000
 static bool before(const sim_event_t *a, const sim_event_t *b) { return a->at != b->at ? a->at < b->at : a->seq < b->seq; }
 
 static void heap_push(struct sim_heap *h, sim_event_t e) {
@@ -173,7 +174,8 @@ bool sim_step(sim_t *s) {
         return true;
     }
     if (e.p && e.p->paused_until > s->now) { /* it finds all of it when it wakes up, in order */
-        e.at = e.p->paused_until;
+        e.at = MIN(e.p->paused_until, (s->now / LOOK_US + 1) * LOOK_US); /* it may be woken before; all at once, so that they keep their order */
+        e.seq = s->heap->seq++; /* of two that came while it slept the earlier first */
         heap_push(s->heap, e);
         return true;
     }
@@ -202,6 +204,7 @@ sim_t *sim_new(uint64_t seed, job_kind_t kind) {
     s->disk = disk_model_new(s);
     s->etcd = etcd_new(s);
     s->kafka = kafka_new(s);
+    s->direct = direct_new(s);
     s->nprocs = SIM_COORDS + SIM_WORKERS;
     for (int i = 0; i < s->nprocs; i++) {
         s->procs[i] = (proc_t){.s = s, .index = i};
@@ -222,6 +225,7 @@ void sim_free(sim_t *s) {
     free(s->heap->items);
     free(s->heap);
     kafka_free(s->kafka);
+    direct_free(s->direct);
     etcd_free(s->etcd);
     disk_model_free(s->disk);
     sim_job_done(&s->job);

@@ -108,6 +108,7 @@ typedef struct proc proc_t;
 typedef struct disk_model disk_model_t;
 typedef struct etcd etcd_t;
 typedef struct kafka kafka_t;
+typedef struct direct_log direct_log_t;
 typedef struct sim_worker sim_worker_t;
 typedef struct sim_coord sim_coord_t;
 typedef struct clink clink_t;
@@ -146,8 +147,8 @@ typedef struct mix {
     bool codec;               /* control messages pass through protobuf */
 } mix_t;
 
-/* The last one's output is at least once: it comes after those of which every story about lanes is true. */
-typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_TWINS, JOB_KINDS, JOB_LOOSE = JOB_KINDS } job_kind_t;
+/* Output of the last two is at least once: they come after those of which every story about lanes is true. JOB_DIRECT: sim_sink.c. */
+typedef enum job_kind { JOB_WINDOW, JOB_UPSERT, JOB_FILTER, JOB_TWINS, JOB_KINDS, JOB_LOOSE = JOB_KINDS, JOB_DIRECT } job_kind_t;
 typedef struct loose_row { int key; int64_t cnt, total; } loose_row_t;
 typedef enum damage_how { DAMAGE_BIT, DAMAGE_TORN, DAMAGE_GONE } damage_how_t;
 typedef struct damage { char path[256]; uint64_t at; damage_how_t how; } damage_t;
@@ -158,8 +159,10 @@ typedef struct sim_job {
     int keys;
     int interval_ms;
     int parallelism;
+    int lanes;            /* 'sink.parallelism'; 0: not said */
     char *sql;
     plan_t *plan;
+    plan_t *before;       /* of the job that it goes on from */
 } sim_job_t;
 
 struct sim {
@@ -186,6 +189,7 @@ struct sim {
     disk_model_t *disk;
     etcd_t *etcd;
     kafka_t *kafka;
+    direct_log_t *direct;
     clink_t *links;
     xchan_t *chans;
     uint64_t serial;
@@ -196,6 +200,7 @@ struct sim {
     job_id_t job_id;
     uint64_t epochs;      /* manifests that became durable, but the first */
     uint64_t attempts;
+    uint64_t memory_short; /* epochs that were complete while a worker's keyed state was over its budget */
     attempt_t inject_attempt;
     epoch_t inject_before, inject_max; /* ids of the attempts before / of all */
     char *broken;         /* the first violated invariant */
@@ -239,6 +244,9 @@ void sim_job_make(sim_job_t *j, job_kind_t kind);
 void sim_job_done(sim_job_t *j);
 job_spec_t sim_job_spec(const sim_job_t *j);
 err_t *sim_job_shape(sim_t *s, bool enumerate, job_shape_t **ret);
+void sim_job_rescale(sim_t *s, int parallelism, int lanes); /* what is submitted next; the job has ended */
+void sim_job_check_delivered(sim_t *s, const manifest_t *m); /* JOB_DIRECT: all that lies before its positions is with the broker (A15) */
+char *direct_line(int64_t id, slice_t k, int64_t v2);
 extern const source_vtable_t *sim_find_source(const char *connector);
 extern const sink_vtable_t *sim_find_sink(const char *connector);
 char *sim_verify(sim_t *s); /* NULL, or what is wrong with the output; malloc'ed */
@@ -290,6 +298,8 @@ const job_record_t *etcd_record(const etcd_t *e);
 void etcd_fault(etcd_t *e);                       /* one of its ways to be slow or silent, for a while */
 void etcd_slow(etcd_t *e, int64_t until, int64_t extra_us);
 void etcd_heal(etcd_t *e);
+void etcd_slow_looks(etcd_t *e, int64_t extra_us); /* what asks for the attempt after files were listed */
+void etcd_revoke(etcd_t *e);                      /* the leader's lease, as a standby does (hazards B6) */
 typedef enum etcd_loss { ETCD_FINE, ETCD_LOSE_REQUEST, ETCD_LOSE_ANSWER, ETCD_LATE } etcd_loss_t;
 void etcd_lose_next(etcd_t *e, etcd_loss_t how, int64_t late_us);
 
@@ -305,6 +315,15 @@ void kafka_lose_next(kafka_t *k, kafka_loss_t how);
 /* What a read_committed consumer of that sink's topic sees, partition by partition. */
 void kafka_read(kafka_t *k, const char *table, void (*fn)(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value), void *arg);
 uint64_t kafka_open_transactions(const kafka_t *k);
+int64_t kafka_down_until(const kafka_t *k);
+
+/* ---- sim_sink.c: output without transactions */
+direct_log_t *direct_new(sim_t *s);
+void direct_free(direct_log_t *l);
+char *const *direct_lines(const direct_log_t *l, int *ret_n); /* in the order of delivery */
+uint64_t direct_undelivered(const direct_log_t *l);           /* under way, or lost */
+void direct_opens_at(proc_t *p);
+extern const sink_vtable_t *direct_find(const char *connector);
 
 /* ---- sim_link.c: control links. Messages of a link keep their order; a break loses what is under way. */
 clink_t *clink_open(sim_t *s, proc_t *worker, proc_t *coord, uint32_t generation);
@@ -342,6 +361,7 @@ void sim_coord_free(sim_coord_t *c);
 void sim_coord_message(proc_t *p, session_id_t session, ctl_msg_t *m);
 void sim_coord_closed(proc_t *p, session_id_t session);
 void sim_coord_submit(proc_t *p);
+void sim_coord_submit_from(proc_t *p, const char *savepoint);
 void sim_coord_stop_job(proc_t *p);
 bool sim_coord_leading(const proc_t *p);
 

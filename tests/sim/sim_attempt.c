@@ -99,9 +99,11 @@ static err_t *build_task(srt_t *rt, stask_t *t) {
     task_env_t env = {.plan = rt->plan, .stage = t->stage, .subtask = t->subtask, .parallelism = stage_parallelism(rt->plan, st),
                       .job = rt->plan->job_name, .incarnation = rt->deploy->incarnation, .state = rt->state, .splits = lists,
                       .restored_watermark = manifest_watermark(d->manifest, t->stage), .now_ms = task_now, .sealed = task_sealed,
-                      .wake = {wake_task, t}, .arg = t, .find_source = sim_find_source, .find_sink = sim_find_sink,
+                      .wake = {wake_task, t}, .arg = t, .find_source = sim_find_source,
+                      .find_sink = rt->w->p->s->job.kind == JOB_DIRECT ? direct_find : sim_find_sink,
                       .time_zone = "UTC"};
     open_channels(rt, t, &env);
+    direct_opens_at(rt->w->p);
     err_t *e = task_new(&env, &t->task);
     for (int i = 0; i < n; i++) split_list_free(&lists[i]);
     if (!e) t->source = task_has_source(t->task);

@@ -46,6 +46,7 @@ static void check_restorable(sim_t *s, const manifest_t *m, const char *what) {
 void check_manifest_durable(sim_t *s, const manifest_t *old, const manifest_t *now) {
     check_restorable(s, now, "manifest");
     for (int i = 0; i < etcd_nolder(s->etcd); i++) check_restorable(s, etcd_older(s->etcd, i), "the older manifest");
+    if (s->job.kind == JOB_DIRECT) sim_job_check_delivered(s, now);
     if (!old) return;
     bool back = now->fell.times > old->fell.times;
     if (back) check_fell_back(s, old, now);

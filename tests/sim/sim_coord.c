@@ -240,12 +240,14 @@ static void put_manifest(sim_coord_t *c, coord_action_t *a) {
 }
 
 /* ---------------------------------------------------------------- the rest of the actions */
+static err_t *no_look(void *arg) { return NULL; }
 static void resolve(sim_t *s, void *arg) {
     carried_t *x = arg;
     sim_coord_t *c = x->p->coord;
     if (c->term == x->term) {
         coord_event_t e = {.kind = EV_RESOLVED, .job = x->job};
         e.error = sim_job_shape(s, x->first, &e.resolved.shape);
+        if (!e.error && x->path[0]) e.error = savepoint_restore(x->p->disk, x->path, x->job, x->leader, (savepoint_guard_t){no_look, NULL}, &e.resolved.from);
         step(c, &e);
     }
     free(x);
@@ -357,6 +359,7 @@ static void perform(sim_coord_t *c, coord_action_t *a) {
     case ACT_RESOLVE: {
         carried_t *x = carry(c, a->job);
         x->first = a->resolve.enumerate;
+        if (a->resolve.from) snprintf(x->path, sizeof x->path, "%s", a->resolve.from);
         sim_at(s, s->now + 5 * SIM_MS, p, resolve, x, NULL);
         break;
     }
@@ -450,13 +453,16 @@ static void ask(proc_t *p, client_request_t *r) {
     e.client.request = r;
     step(p->coord, &e);
 }
-void sim_coord_submit(proc_t *p) {
+static void submit(proc_t *p, const char *from) {
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = CLIENT_SUBMIT;
     r->spec = sim_job_spec(&p->s->job);
-    sim_log(p->s, "client submits to %s", p->name);
+    r->from = from ? xstrdup(from) : NULL;
+    sim_log(p->s, "client submits to %s%s%s", p->name, from ? " from " : "", from ? from : "");
     ask(p, r);
 }
+void sim_coord_submit(proc_t *p) { submit(p, NULL); }
+void sim_coord_submit_from(proc_t *p, const char *savepoint) { submit(p, savepoint); }
 void sim_coord_stop_job(proc_t *p) {
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = CLIENT_STOP;

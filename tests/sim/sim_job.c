@@ -137,7 +137,7 @@ static const sink_vtable_t loose_sink = {.connector = "print", .state_size = 1, 
 const sink_vtable_t *sim_find_sink(const char *connector) { return strcmp(connector, "print") == 0 ? &loose_sink : sink_find(connector); }
 
 /* ---------------------------------------------------------------- the text */
-static const char *const kind_names[] = {"window", "upsert", "filter", "twins", "loose"};
+static const char *const kind_names[] = {"window", "upsert", "filter", "twins", "loose", "direct"};
 static char *sql_of(const sim_job_t *j) {
     static const char source[] =
         "SET 'execution.checkpointing.interval' = '%d ms';\nSET 'execution.checkpointing.timeout' = '4 s';\n"
@@ -172,9 +172,14 @@ static char *sql_of(const sim_job_t *j) {
         "INSERT INTO twin SELECT k, COUNT(*), SUM(v) FROM events GROUP BY k;\nEND;\n",
         "CREATE TABLE results (k STRING, cnt BIGINT, total BIGINT) WITH ('connector' = 'print');\n"
         "INSERT INTO results SELECT k, COUNT(*), SUM(v) FROM events GROUP BY k;\n",
+        "CREATE TABLE results (id BIGINT, k STRING, v2 BIGINT) WITH ('connector' = 'kafka', 'topic' = 'results',\n"
+        "  'properties.bootstrap.servers' = 'sim:9092', 'format' = 'json', 'sink.delivery-guarantee' = 'at-least-once');\n"
+        "INSERT INTO results SELECT id, k, v * 2 FROM events WHERE v < 100;\n",
     };
     AUTO(auto_free) char *head = xprintf(source, j->interval_ms);
-    return xprintf("%s%s", head, sinks[j->kind]);
+    const char *text = sinks[j->kind], *option = strstr(text, "'sink.transactional-id-prefix'");
+    if (!j->lanes || !option) return xprintf("%s%s", head, text);
+    return xprintf("%s%.*s'sink.parallelism' = '%d', %s", head, (int)(option - text), text, j->lanes, option);
 }
 job_spec_t sim_job_spec(const sim_job_t *j) {
     return (job_spec_t){.name = xstrdup(kind_names[j->kind]), .sql = xstrdup(j->sql), .file = xstrdup("sim.sql"), .parallelism = j->parallelism};
@@ -188,13 +193,22 @@ void sim_job_make(sim_job_t *j, job_kind_t kind) {
 }
 void sim_job_done(sim_job_t *j) {
     if (j->plan) plan_free(j->plan);
+    if (j->before) plan_free(j->before);
     free(j->sql);
+}
+void sim_job_rescale(sim_t *s, int parallelism, int lanes) {
+    if (s->job.before && s->job.plan) plan_free(TAKE(s->job.plan)); /* was refused */
+    else s->job.before = TAKE(s->job.plan);                        /* an attempt may still be taken apart */
+    s->job.parallelism = parallelism;
+    s->job.lanes = lanes;
+    free(s->job.sql);
+    s->job.sql = sql_of(&s->job);
 }
 /* Compiled once: a plan is immutable, and every process would make the same. */
 static err_t *prepare(sim_t *s) {
     playing = s;
     if (s->job.plan) return NULL;
-    s->job.sql = sql_of(&s->job);
+    if (!s->job.sql) s->job.sql = sql_of(&s->job);
     job_spec_t spec = sim_job_spec(&s->job);
     err_t *e = compile(NULL, &spec, &s->job.plan);
     job_spec_free(&spec);
@@ -243,6 +257,13 @@ static int64_t rows_read(sim_t *s, int partition) {
         if (atoi(m->sources[0].splits.items[i].id) == partition) return m->sources[0].splits.items[i].position;
     return 0;
 }
+char *direct_line(int64_t id, slice_t k, int64_t v2) {
+    return xprintf("{\"id\":%" PRId64 ",\"k\":\"%.*s\",\"v2\":%" PRId64 "}", id, (int)k.len, (const char *)k.p, v2);
+}
+static char *filter_line(const row_t *r) {
+    char k[16];
+    return direct_line(r->id, slice_of(k, (size_t)snprintf(k, sizeof k, "k%d", r->key)), 2 * r->v);
+}
 static void reference(sim_t *s, lines_t *l) {
     const sim_job_t *j = &s->job;
     int windows = j->kind == JOB_WINDOW ? (int)(j->rows * EVENT_STEP_MS / WINDOW_MS + 3) : 1;
@@ -253,8 +274,8 @@ static void reference(sim_t *s, lines_t *l) {
         for (int64_t o = 0, n = rows_read(s, p); o < n; o++) {
             row_t r = row_of(j, p, o);
             if (is_late(j, o) || (j->kind == JOB_WINDOW && !has_fired(time, r.ts_ms))) continue;
-            if (j->kind == JOB_FILTER) {
-                if (r.v < 100) line_add(l, xprintf("{\"id\":%" PRId64 ",\"k\":\"k%d\",\"v2\":%" PRId64 "}", r.id, r.key, 2 * r.v));
+            if (j->kind == JOB_FILTER || j->kind == JOB_DIRECT) {
+                if (r.v < 100) line_add(l, filter_line(&r));
                 continue;
             }
             int w = j->kind == JOB_WINDOW ? (int)((r.ts_ms - first) / WINDOW_MS) : 0;
@@ -262,7 +283,7 @@ static void reference(sim_t *s, lines_t *l) {
             c->cnt++;
             c->total += r.v;
         }
-    for (int w = 0; w < windows && j->kind != JOB_FILTER; w++)
+    for (int w = 0; w < windows && j->kind != JOB_FILTER && j->kind != JOB_DIRECT; w++)
         for (int k = 0; k < j->keys; k++) {
             const cell_t *c = &cells[w * j->keys + k];
             if (!c->cnt) continue;
@@ -272,9 +293,9 @@ static void reference(sim_t *s, lines_t *l) {
     free(cells);
 }
 
-typedef struct seen { const sim_job_t *j; lines_t lines; int64_t cnt[1024]; char *last[1024]; const char *wrong; char text[600]; } seen_t;
-/* Upserts: the counts of a key only rise, each published once; the last one is the row. */
-static void see_upsert(seen_t *x, char *text) {
+typedef struct seen { const sim_job_t *j; lines_t lines; int64_t cnt[1024]; int lane[1024]; char *last[1024]; const char *wrong; char text[600]; } seen_t;
+/* Upserts: a key has one lane (A17), its counts only rise, each published once; the last one is the row. */
+static void see_upsert(seen_t *x, int lane, char *text) {
     int key;
     long long cnt, total;
     if (sscanf(text, "{\"k\":\"k%d\",\"cnt\":%lld,\"total\":%lld}", &key, &cnt, &total) != 3 || key < 0 || key >= x->j->keys) {
@@ -287,6 +308,11 @@ static void see_upsert(seen_t *x, char *text) {
         snprintf(x->text, sizeof x->text, "key k%d: count %lld after %" PRId64 ": doubled or out of order", key, cnt, x->cnt[key]);
         x->wrong = x->text;
     }
+    if (x->last[key] && x->lane[key] != lane) {
+        snprintf(x->text, sizeof x->text, "key k%d is published by lanes %d and %d (A17)", key, x->lane[key], lane);
+        x->wrong = x->text;
+    }
+    x->lane[key] = lane;
     x->cnt[key] = cnt;
     free(x->last[key]);
     x->last[key] = text;
@@ -294,13 +320,41 @@ static void see_upsert(seen_t *x, char *text) {
 static void see(void *arg, int lane, bool has_key, slice_t key, bool has_value, slice_t value) {
     seen_t *x = arg;
     char *text = xstrndup(has_value ? (const char *)value.p : "tombstone", has_value ? value.len : 9);
-    if (x->j->kind == JOB_UPSERT || x->j->kind == JOB_TWINS) see_upsert(x, text);
+    if (x->j->kind == JOB_UPSERT || x->j->kind == JOB_TWINS) see_upsert(x, lane, text);
     else line_add(&x->lines, text);
+}
+/* Each line that was delivered, once, whether it came once or again. */
+static void lines_once(const direct_log_t *log, lines_t *l) {
+    int n, kept = 0;
+    char *const *all = direct_lines(log, &n);
+    for (int i = 0; i < n; i++) line_add(l, xstrdup(all[i]));
+    if (n) qsort(l->items, (size_t)n, sizeof(char *), by_text);
+    for (int i = 0; i < n; i++) {
+        if (kept && !strcmp(l->items[kept - 1], l->items[i])) free(l->items[i]);
+        else l->items[kept++] = l->items[i];
+    }
+    l->n = kept;
+}
+void sim_job_check_delivered(sim_t *s, const manifest_t *m) {
+    lines_t there = {0};
+    lines_once(s->direct, &there);
+    for (int i = 0; m->nsources && i < m->sources[0].splits.n; i++) {
+        const split_t *sp = &m->sources[0].splits.items[i];
+        for (int64_t o = 0; o < sp->position && !s->broken; o++) {
+            row_t r = row_of(&s->job, atoi(sp->id), o);
+            AUTO(auto_free) char *line = filter_line(&r);
+            char *key = line;
+            if (r.v < 100 && (!there.n || !bsearch(&key, there.items, (size_t)there.n, sizeof(char *), by_text)))
+                sim_broken(s, "manifest %" PRIu64 " claims %s, which was never delivered (A15)", m->epoch, line);
+        }
+    }
+    lines_free(&there);
 }
 static void verify(sim_t *s, const char *table, char *why, size_t size) {
     seen_t *x = xcalloc(1, sizeof *x);
     x->j = &s->job;
-    kafka_read(s->kafka, table, see, x);
+    if (s->job.kind == JOB_DIRECT) lines_once(s->direct, &x->lines);
+    else kafka_read(s->kafka, table, see, x);
     for (int k = 0; k < 1024; k++)
         if (x->last[k]) line_add(&x->lines, x->last[k]);
     lines_t want = {0};
