@@ -705,34 +705,6 @@ def test_a_broker_outage_is_waited_for_and_said():
         expect_once('rows', [v['id'] for v in values(c, 'o-exactly-once')], range(20))
 
 
-def on_the_broker(name, topic, partitions, then=None):
-    """Runs tests/kafka/NAME.c against a broker of its own; then(c) looks at what it left."""
-    exe = os.path.join(os.environ.get('TIDEGATE_BUILD', os.path.dirname(TIDEGATE)), 'tests', name)
-    with Cluster('kafka-' + topic) as c:
-        c.kafka()
-        c.topic(topic, partitions)
-        r = subprocess.run([exe], env=dict(os.environ, BOOTSTRAP=c.bootstrap, TOPIC=topic, CK_FORK='no'), capture_output=True, timeout=200 * SLOW)
-        if r.returncode:
-            raise Failure(r.stdout.decode() + r.stderr.decode())
-        print('  ' + [x for x in r.stdout.decode().splitlines() if '%' not in x][-1])
-        if then:
-            then(c)
-
-
-def test_lanes_on_the_broker():
-    """The lane driver by itself: commits, is fenced, reads its ledger, goes on."""
-    def parts(c):
-        rows = [v for _, _, _, v in c.dump('lane-data')]
-        expect_once('rows of an epoch in parts', [v for v in rows if v.startswith('131.')], [f'131.{i}' for i in range(100)])
-        check('rows of dead transactions', [v for v in rows if v.startswith('never')], [])
-    on_the_broker('broker_lane', 'lane-data', 4, parts)
-
-
-def test_fetching_ahead_is_bounded():
-    """The gate before Fetch requests: bounded, loses nothing, does not hold back the end of the handle."""
-    on_the_broker('broker_gate', 'gate-data', 1)
-
-
 def test_latency_without_transactions():
     """At-least-once, stateless, 500 rows a second: nothing on the way may wait for a timer. Judged against the broker alone on the same
     machine at the same time."""

@@ -97,6 +97,91 @@ def test_of_two_starts_from_one_savepoint_the_second_is_refused():
         t.cli('cancel', second)
 
 
+TWO_SINKS = """
+CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3)) WITH ('connector' = 'kafka', 'topic' = 'events',
+  'properties.bootstrap.servers' = '%(servers)s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
+CREATE TABLE big (id STRING, cents BIGINT) WITH ('connector' = 'kafka', 'topic' = 'big', 'properties.bootstrap.servers' = '%(servers)s', 'format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once');
+CREATE TABLE totals (category STRING, n BIGINT, cents BIGINT, PRIMARY KEY (category) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'totals',
+  'properties.bootstrap.servers' = '%(servers)s', 'key.format' = 'json', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once', 'sink.parallelism' = '4');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events;
+INSERT INTO totals SELECT category, COUNT(*), SUM(CAST(ROUND(amount * 100) AS BIGINT)) FROM events GROUP BY category;
+END;
+"""
+
+
+def sinks_agree(t):
+    """Both sinks hold the same rows, each once: of each partition of the input all up to some offset. (How many these are, how many there are)."""
+    ids = collections.Counter(json.loads(v)['id'] for _, _, _, v in t.dump('big'))
+    if max(ids.values(), default=0) > 1:
+        raise Failure(f'big: twice: {[i for i, k in ids.items() if k > 1][:5]}')
+    last = {}
+    for _, _, _, v in t.dump('totals'):
+        row = json.loads(v)
+        if row['n'] <= last.get(row['category'], (0, 0))[0]:
+            raise Failure(f'totals: {row} after {last[row["category"]]}: doubled or out of order')
+        last[row['category']] = (row['n'], row['cents'])
+    partitions, want = collections.defaultdict(list), collections.defaultdict(lambda: (0, 0))
+    for p, offset, _, v in t.dump('events'):
+        row = json.loads(v)
+        partitions[p].append((offset, row['id'] in ids))
+        if row['id'] in ids:
+            n, cents = want[row['category']]
+            want[row['category']] = (n + 1, cents + round(row['amount'] * 100))
+    for p, rows in partitions.items():
+        there = [x for _, x in sorted(rows)]
+        if there != sorted(there, reverse=True):
+            raise Failure(f'big: a row of partition {p} is missing before one that is there')
+    if last != want:
+        raise Failure(f'the sinks do not hold the same rows: {[(k, last.get(k), v) for k, v in want.items() if last.get(k) != v][:4]}')
+    return len(ids), sum(map(len, partitions.values()))
+
+
+def test_stop_and_savepoint_at_full_rate_and_on_from_there_with_two_sinks():
+    """20,000 rows a second go on coming while the job is copied, stopped, and goes on from the savepoint of its stop with another parallelism, twice:
+    at each stop both sinks show the same cut through the input, and in the end each row once."""
+    rate, seconds = 20000, 20
+    with Cluster('full-rate') as t:
+        t.kafka()
+        t.etcd()
+        t.coordinator()
+        for i in 1, 2:
+            t.worker(i, slots=4)
+        t.workers_ready(2)
+        for x in 'events', 'big', 'totals':
+            t.topic(x, 4)
+        gen = t.tool('gen', 'events', 4, rate, seconds, 20, 7, background=True)
+        sql = TWO_SINKS % {'servers': t.bootstrap}
+        job, cuts = t.submit(sql, 'full', 4), []
+
+        def flows(more):
+            before = doc(t, job)['rows_in']
+            wait_for(f'{more} rows more', lambda: (d := doc(t, job))['state'] == 'RUNNING' and d['rows_in'] > before + more, 60)
+        for turn, parallelism in enumerate((2, 3)):
+            flows(rate)
+            kept = 'file://' + t.path(f'kept-{turn}')
+            check('the savepoint', t.cli('savepoint', job, '--to', kept).stdout.decode().strip(), kept)
+            flows(rate // 4)
+            check('restarts', doc(t, job)['restarts'], 0)
+            target = 'file://' + t.path(f'stop-{turn}')
+            check('the stop', t.cli('stop', job, '--to', target).stdout.decode().strip(), target)
+            if gen.poll() is not None:
+                raise Failure('the generator has ended: nothing flowed when the job was stopped')
+            check('state', doc(t, job)['state'], 'STOPPED')
+            cuts.append(sinks_agree(t))
+            if not rate < cuts[-1][0] < cuts[-1][1]:
+                raise Failure(f'stopped at row {cuts[-1][0]} of {cuts[-1][1]}: the cut is not in the middle')
+            job = t.submit(sql, 'full', parallelism, ['--from', target])
+        if gen.wait(seconds * 4 + 240):
+            raise Failure('the generator failed: ' + gen.stderr.read().decode())
+        wait_for('all rows', lambda: count(t, 'big') >= rate * seconds, 90, 0.5)
+        wait_for('all to be published', lambda: not any(x['behind'] for x in t.json('ledger', 'show', job)['lanes']), 20)
+        time.sleep(1)  # a doubled row would come now
+        check('rows in both sinks', sinks_agree(t), (rate * seconds, rate * seconds))
+        print(f'  cut at rows {cuts[0][0]} and {cuts[1][0]} while {rate} a second came; {rate * seconds} rows once in both sinks')
+
+
 def interrupted(c, name, args):
     """The first and the last number a run printed that Ctrl-C ended."""
     with open(c.path('flow.sql'), 'w') as f:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # docs.sh TIDEGATE: the documentation against the program. Generated pages equal what the binary prints; every relative link and anchor in
-# *.md exists, and so does each test that exactly-once.md and testing.md name; each ```sql runnable block of docs/sql.md prints exactly the ```text block after it, each ```sql refused block ends with
+# *.md exists, and so does each test that exactly-once.md and testing.md name, and each hazard has one; each ```sql runnable block of docs/sql.md prints exactly the ```text block after it, each ```sql refused block ends with
 # status 2 or 3 and exactly that text on stderr. Prints each offence; the last line is "docs: N passed, N failed".
 set -euo pipefail
 [ $# = 1 ] || { sed -n 2p "$0"; exit 2; }
@@ -77,6 +77,20 @@ def names():
             verdict(re.search(r'\b' + name + r'\b', code) is not None, f'{page} names {name}, which is no test')
 
 
+def hazards():
+    """Each hazard has a row in testing.md, and but for what the product does not have (its row says so) a test."""
+    tests = set()
+    for pattern, test in ('tests/**/*.c', r'START_TEST\((\w+)\)'), ('integration/*.py', r'^def (test_\w+)'):
+        for path in glob.glob(os.path.join(root, pattern), recursive=True):
+            with open(path, encoding='utf-8') as f:
+                tests |= set(re.findall(test, f.read(), flags=re.M))
+    rows = dict(re.findall(r'^\| ([AB]\d+) \| [^|]* \| ([^|]*) \|$', read('docs/testing.md'), flags=re.M))
+    for hazard in [f'A{i}' for i in range(1, 29)] + [f'B{i}' for i in range(1, 17)]:
+        named = re.findall(r'`(\w+)`', rows.get(hazard, ''))
+        gone = [n for n in named if n not in tests]
+        verdict(not gone and bool(named or rows.get(hazard) == 'no such sink'), f'docs/testing.md: hazard {hazard} has no test' + (f', these are none: {gone}' if gone else ''))
+
+
 def run_block(kind, sql, directory):
     with open(os.path.join(directory, 'job.sql'), 'w') as f:
         f.write(sql)
@@ -123,6 +137,7 @@ generated()
 helps()
 links()
 names()
+hazards()
 examples()
 print(f'docs: {passed} passed, {failed} failed')
 sys.exit(failed > 0)

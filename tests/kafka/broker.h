@@ -1,4 +1,4 @@
-/* broker.h: the table of a test against a real broker. integration/test_kafka.py starts the broker, makes the topic and names them in the
+/* broker.h: the table of a test against a real broker. integration/test_broker.py starts the broker, makes the topic and names them in the
  * environment: BOOTSTRAP, TOPIC; it sets CK_FORK=no, so that the time limit is its own. */
 #pragma once
 #include "engine/connector/kafka_client.h"

@@ -1,4 +1,4 @@
-/* The gate before Fetch requests on the real broker named by BOOTSTRAP (integration/test_kafka.py runs it). TOPIC: empty, of one partition. */
+/* The gate before Fetch requests on the real broker named by BOOTSTRAP (integration/test_broker.py runs it). TOPIC: empty, of one partition. */
 #include "common/clock.h"
 #include "engine/connector/kafka_client.h"
 #include "tests/helpers/test.h"

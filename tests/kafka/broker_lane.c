@@ -1,4 +1,4 @@
-/* The Kafka lane driver against the real broker named by BOOTSTRAP (integration/test_lane.py runs it): commits, fences, reads its ledger, resumes.
+/* The Kafka lane driver against the real broker named by BOOTSTRAP (integration/test_broker.py runs it): commits, fences, reads its ledger, resumes.
  * TOPIC: exists. */
 #include "common/clock.h"
 #include "common/mailbox.h"
@@ -170,7 +170,7 @@ START_TEST(a_restarted_job_does_not_take_the_ledger_back) {
 }
 END_TEST
 
-/* Epoch 131 in transactions of a few rows. The first owner dies behind its second one; integration/test_kafka.py counts the rows. */
+/* Epoch 131 in transactions of a few rows. The first owner dies behind its second one; integration/test_broker.py counts the rows. */
 START_TEST(parts_of_an_epoch_go_on_where_another_owner_stopped) {
     owner_t a = owner(31, 0, false, 0);
     drive(&a, false);

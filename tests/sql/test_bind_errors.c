@@ -153,7 +153,8 @@ END_TEST
     "'connector' = 'upsert-kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'h:9092', 'key.format' = 'json', "  \
     "'value.format' = 'json'"
 
-START_TEST(updates) {
+/* A17, among others: where the sink's key is not that of the updates, a row may go that another one has replaced. */
+START_TEST(updates_need_a_sink_with_their_key) {
     static const expect_t list[] = {
         {"CREATE TABLE k (id STRING, n BIGINT) WITH (" KAFKA ");\nINSERT INTO k SELECT id, COUNT(*) FROM events GROUP BY id;",
          ERR_UNSUPPORTED, 5, 1, "'k' (kafka) takes new rows only, but the GROUP BY without a window at line 5", "upsert-kafka"},
@@ -271,5 +272,6 @@ START_TEST(kafka_options_without_effect_are_refused) {
 END_TEST
 
 TESTS("bind_errors", kafka_options_without_effect_are_refused, names, tables, types_of_inserts, operators_are_named_as_they_are_written,
-      grouping, not_here_yet, updates, parameters, errors_point_at_their_place,
+      grouping, not_here_yet,
+      updates_need_a_sink_with_their_key, parameters, errors_point_at_their_place,
       nothing_written_crashes, what_would_explode_is_refused)
