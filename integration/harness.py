@@ -40,10 +40,10 @@ def free_port(n=1):
     raise Failure(f'no {n} free ports in a row in 2000 tries between 11000 and 20000')
 
 
-def wait_for(what, check, seconds=30.0, every=0.05):
-    """Calls check() until it returns something true; returns that."""
+def wait_for(what, check, seconds=30.0, every=None):
+    """Calls check() until it returns something true; returns that. Many checks start a process: without `every` they come less and less often."""
     end = time.monotonic() + seconds * SLOW
-    last = None
+    last, pause = None, every or 0.02
     while True:
         try:
             value = check()
@@ -53,7 +53,8 @@ def wait_for(what, check, seconds=30.0, every=0.05):
             last = e
         if time.monotonic() > end:
             raise Failure(f'waited {seconds * SLOW:.0f} s for {what}' + (f': {last}' if last else ''))
-        time.sleep(every)
+        time.sleep(pause)
+        pause = every or min(pause * 1.4, 0.25)
 
 
 def listens(port):
@@ -230,8 +231,29 @@ class Cluster:
     def json(self, *args, **kw):
         return json.loads(self.cli(*args, '--json', **kw).stdout)
 
+    def ask(self, path):
+        """The document at `path` of the coordinator that leads: what the command with --json prints, without the start of a process."""
+        names = [n for n in self.ports if n.startswith('coordinator') and not n.endswith('-http')]
+        end = time.monotonic() + 20 * SLOW
+        while True:
+            said = []
+            for name in names:
+                try:
+                    status, body = self.get(path, name)
+                except OSError as e:
+                    said.append(f'{name}: {e}')
+                    continue
+                if status == 200:
+                    return json.loads(body)
+                said.append(f'{name}: {status} {body.strip()}')
+                if status != 503:
+                    raise Failure(f'{path}: {said[-1]}')
+            if time.monotonic() > end:
+                raise Failure(f'{path}: nobody leads: {said}')
+            time.sleep(0.05)
+
     def workers_ready(self, n):
-        wait_for(f'{n} workers', lambda: sum(w.get('state') == 'live' for w in self.json('workers')['workers']) == n)
+        wait_for(f'{n} workers', lambda: sum(w.get('state') == 'live' for w in self.ask('/api/workers')['workers']) == n)
 
     def submit(self, sql, name='job', parallelism=4, args=()):
         path = self.path(name + '.sql')
@@ -240,7 +262,7 @@ class Cluster:
         return self.cli('submit', '--parallelism', parallelism, *args, path).stdout.decode().split()[-1]
 
     def job(self, job_id):
-        return self.json('job', job_id)
+        return self.ask(f'/api/jobs/{job_id}')
 
     def get(self, path, name='coordinator'):
         """(status, body) of the HTTP API"""

@@ -49,6 +49,16 @@ fetch() {
   touch "$home/complete"
 }
 
+format() { # an empty directory of a broker, once: to make one starts a java of its own. What is in it does not depend on the other settings
+  local dir
+  dir=$(mktemp -d "$home/format-XXXXXX")
+  printf '%s\n' process.roles=broker,controller node.id=1 controller.quorum.voters=1@127.0.0.1:1 listeners=PLAINTEXT://127.0.0.1:2,CONTROLLER://127.0.0.1:1 \
+    controller.listener.names=CONTROLLER "log.dirs=$dir/data" >"$dir/server.properties"
+  (run_java kafka.tools.StorageTool format -t dGlkZWdhdGUtdGVzdC0tLQ -c "$dir/server.properties") >/dev/null
+  mv -T "$dir/data" "$home/formatted" 2>/dev/null || [ -f "$home/formatted/meta.properties" ] # another start may have been first
+  rm -rf "$dir"
+}
+
 run_java() {
   local shared=()
   [ -s "$home/classes.jsa" ] && shared=("-XX:SharedArchiveFile=$home/classes.jsa" -Xshare:auto)
@@ -86,16 +96,18 @@ broker.session.timeout.ms=4000
 P
   printf '%s\n' "$@" >>"$dir/server.properties"
   if [ ! -f "$dir/data/meta.properties" ]; then
-    (run_java kafka.tools.StorageTool format -t dGlkZWdhdGUtdGVzdC0tLQ -c "$dir/server.properties") >/dev/null
+    [ -f "$home/formatted/meta.properties" ] || format
+    mkdir -p "$dir/data"
+    cp -r "$home/formatted/." "$dir/data"
   fi
   (run_java kafka.Kafka "$dir/server.properties") >>"$dir/broker.log" 2>&1 </dev/null &
   pid=$!
-  for waited in $(seq 240); do
+  for waited in $(seq 600); do
     ready "$port" && { echo "$pid"; return; }
     kill -0 "$pid" 2>/dev/null || break
-    sleep 0.25
+    sleep 0.1
   done
-  echo "kafka.sh: no broker on port $port after $((waited / 4)) s; the end of $dir/broker.log:" >&2
+  echo "kafka.sh: no broker on port $port after $((waited / 10)) s; the end of $dir/broker.log:" >&2
   tail -5 "$dir/broker.log" >&2
   exit 1
 }

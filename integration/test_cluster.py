@@ -225,6 +225,7 @@ def test_six_kills_in_a_minute():
 
 
 test_six_kills_in_a_minute.limit = 600
+test_six_kills_in_a_minute.load = 2
 
 
 STATELESS_HEAD = """
@@ -263,7 +264,7 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
                 c.procs['w2'].kill()
                 wait_for('the job without the worker', lambda: settled(before), 30)
             before = c.job(job)['job']['restarts']
-            w = c.worker(2, slots=1, env={'TIDEGATE_CRASH': 'in-transaction:40'} if what.startswith('inside') else {})
+            w = c.worker(2, slots=1, env={'TIDEGATE_CRASH': 'in-transaction:25'} if what.startswith('inside') else {})
             w.expected_death = True
             before = wait_for('the job with the worker again', lambda: settled(before), 30)['restarts']
             reader = c.tool('gaps', 'big', background=True)
@@ -281,7 +282,8 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
             if rows < 1000:
                 raise Failure(f'the reader saw {rows} rows')
             figures[what].append((doc['last_outage_ms'], longest))
-        if gen.wait(240):
+        gen.terminate()  # rows have flowed as long as they were needed; what went in is in the topic
+        if gen.wait(60) not in (0, -signal.SIGTERM):
             raise Failure('the generator failed: ' + gen.stderr.read().decode())
         for what, pairs in figures.items():
             print(f'  killed {what}: outages {[o for o, _ in pairs]} ms, longest waits of a read_committed reader {[g for _, g in pairs]} ms')
@@ -348,7 +350,7 @@ def take_over(c, act, what, limit):
 def test_standby_takes_over_from_a_killed_leader_in_less_than_a_second():
     with Cluster('standby') as c:
         job = two_coordinators(c)
-        run_with_kills(c, 15, [(5, take_over(c, c.procs['coordinator'].kill, 'leader killed', 1.0))])
+        run_with_kills(c, 10, [(3, take_over(c, c.procs['coordinator'].kill, 'leader killed', 1.0))])
         finish_and_compare(c, job)
 
 
@@ -357,7 +359,7 @@ def test_standby_takes_over_from_a_stopped_leader_and_the_workers_follow():
     with Cluster('hung') as c:
         job = two_coordinators(c)
         old = c.procs['coordinator']
-        run_with_kills(c, 18, [(5, take_over(c, lambda: old.signal(signal.SIGSTOP), 'leader stopped', 2.0)),
+        run_with_kills(c, 13, [(3, take_over(c, lambda: old.signal(signal.SIGSTOP), 'leader stopped', 2.0)),
                                (4, lambda: (old.signal(signal.SIGCONT), 'the old leader goes on')[1])])
         finish_and_compare(c, job)
         if leads(c, 'coordinator') or not leads(c, 'coordinator2') or not old.alive():
