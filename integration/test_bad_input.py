@@ -66,7 +66,7 @@ WRONG_TEXT = [  # name, text, line and column, what the message must say
     ('table', HOLE + "INSERT INTO o SELECT a FROM ordrs;", '2:29', ["table 'ordrs' is not declared", 'CREATE TABLE']),
     ('column', IN + HOLE + "INSERT INTO o\nSELECT amuont FROM i;", '4:8', ["'amuont'", "did you mean 'amount'"]),
     ('type', IN + HOLE + "INSERT INTO o\nSELECT name FROM i;", '4:1', ["sink column 'a'", 'name: STRING', 'a: BIGINT']),
-    ('operands', IN + HOLE + "INSERT INTO o\nSELECT amount + name FROM i;", '4:8', ['BIGINT, STRING', 'numbers']),
+    ('operands', IN + HOLE + "INSERT INTO o\nSELECT amount + name FROM i;", '4:8', ['BIGINT + STRING', 'numbers']),
     ('syntax', IN + HOLE + "INSERT INTO o\nSELECT amount FORM i;", '4:20', ["unexpected 'i'", 'FROM']),
     ('topic', "CREATE TABLE i (a BIGINT) WITH ('connector' = 'kafka', 'properties.bootstrap.servers' = 'x:1', 'format' = 'json');\n" + HOLE +
      "INSERT INTO o SELECT a FROM i;", '1:1', ["table 'i'", "'topic' is missing"]),
