@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """run.py [-j N] [NAME-PART ...]: runs the integration tests (functions test_* of the test_*.py beside this file), each in a process of its
-own, N at a time (5 on two cores, as they mostly wait; 4 of an instrumented build), the long ones first. Prints what each said in one piece when it
+own, N at a time (4 on two cores, as they mostly wait; 3 of an instrumented build), the long ones first. Prints what each said in one piece when it
 has ended, then "integration: N passed, N failed"; exit status 1 when one failed.
 
 A test is `alone` (function attribute) when it measures: these run first, with nothing beside them. The tests of a module with SHARED = True
@@ -150,7 +150,7 @@ def next_of(waiting, running, jobs):
 
 def main(args):
     cores = os.cpu_count() or 2
-    jobs = cores + 2 if harness.SLOW > 1 else 2 * cores + 1
+    jobs = cores + 1 if harness.SLOW > 1 else 2 * cores
     if args[:1] == ['--here']:
         return run_here(args[1:])
     if args[:1] == ['-j']:
