@@ -1,5 +1,6 @@
 #include "coordinator/savepoint_files.h"
 #include "common/clock.h"
+#include "state/extent_check.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -31,39 +32,73 @@ static err_t *place_open(disk_t *storage, const char *where, bool create, place_
     return NULL;
 }
 
-static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *f, uint64_t len) {
+/* A file that a manifest names, with the bytes that are needed of it. */
+typedef struct named { const char *path; uint64_t len; const manifest_t *m; const base_file_t *base; /* NULL: it is a changelog */ } named_t;
+
+/* ---- is it whole? Found out from the bytes that are copied. */
+typedef struct looking { const named_t *file; uint32_t crc; int nextents; extent_check_t *extents; } looking_t;
+
+static void look_begin(looking_t *l, const named_t *file) {
+    const manifest_t *m = file->m;
+    *l = (looking_t){.file = file, .extents = xcalloc((size_t)m->nextents + 1, sizeof *l->extents)};
+    job_id_t job = strtoull(file->path + 5, NULL, 16); /* "jobs/<origin>": what came with a savepoint carries the origin's id */
+    for (int i = 0; i < m->nextents && !file->base; i++) {
+        if (strcmp(m->extents[i].path, file->path) != 0) continue;
+        extent_check_begin(&l->extents[l->nextents++], &m->extents[i], job);
+    }
+}
+static err_t *look_at(looking_t *l, uint64_t at, slice_t bytes) {
+    if (l->file->base) l->crc = crc32c(l->crc, bytes.p, bytes.len);
+    for (int i = 0; i < l->nextents; i++) TRY(extent_check_feed(&l->extents[i], at, bytes));
+    return NULL;
+}
+static err_t *look_end(const looking_t *l) {
+    const base_file_t *b = l->file->base;
+    if (b && l->crc != b->crc) return err_new(ERR_CORRUPT, "wrong checksum: %08" PRIx32 "; the manifest says %08" PRIx32, l->crc, b->crc);
+    for (int i = 0; i < l->nextents; i++) TRY(extent_check_end(&l->extents[i]));
+    return NULL;
+}
+
+/* What is not whole is not copied to its end: a savepoint is taken for whole, and what it was copied from goes. */
+static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *f, looking_t *l) {
     AUTO(buf_free) buf_t b = buf_make(CHUNK);
+    uint64_t len = l->file->len;
     for (uint64_t at = 0; at < len; at += CHUNK) {
         buf_clear(&b);
         uint64_t n = MIN(CHUNK, len - at);
         TRY(from->read(from, a, at, n, &b));
-        if (b.len != n) return err_new(ERR_CORRUPT, "%s ends at byte %" PRIu64 " of %" PRIu64, a, at + b.len, len);
+        err_t *e = b.len == n ? look_at(l, at, buf_slice(&b)) : err_new(ERR_CORRUPT, "byte %" PRIu64 ": the file ends", at + b.len);
+        if (e) return err_wrap(e, "%s/%s", from->where(from), a);
         TRY(to->append(to, f, buf_slice(&b)));
     }
+    TRY(err_wrap(look_end(l), "%s/%s", from->where(from), a));
     return to->sync(to, f);
 }
 
 /* Under `b`, a name that only this leader writes, lies nothing, or what an earlier try of ours left. It is written anew: equal bytes may come from a
  * cache, behind a sync that failed or never was, and what they were copied from goes when the savepoint is there. */
-static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, uint64_t len) {
+static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, const named_t *file) {
     disk_file_t *f = NULL;
     err_t *e = to->create(to, b, &f);
     if (err_code(e) == ERR_EXISTS) {
         err_free(e);
         AUTO(buf_free) buf_t first = buf_make(CHUNK);
-        TRY(from->read(from, a, 0, MIN(CHUNK, len), &first)); /* nothing goes before we know that there is something to copy */
+        TRY(from->read(from, a, 0, MIN(CHUNK, file->len), &first)); /* nothing goes before we know that there is something to copy */
         TRY(to->remove(to, b));
         e = to->create(to, b, &f);
     }
     if (e) return e;
-    e = copy_chunks(from, a, to, f, len);
+    looking_t l;
+    look_begin(&l, file);
+    e = copy_chunks(from, a, to, f, &l);
+    free(l.extents);
     to->close(to, f);
-    if (e) err_free(to->remove(to, b)); /* what could not be synced must not be found */
+    if (e) err_free(to->remove(to, b)); /* what is damaged or could not be synced must not be found */
     return e;
 }
 
-/* Every file of the manifest once, with the bytes that are needed of it: fn(arg, path, len). */
-typedef err_t *(*file_fn)(void *arg, const char *path, uint64_t len);
+/* Every file of the manifest once. */
+typedef err_t *(*file_fn)(void *arg, const named_t *file);
 static err_t *each_file(const manifest_t *m, file_fn fn, void *arg) {
     for (int i = 0; i < m->nextents; i++) {
         uint64_t len = m->extents[i].to;
@@ -73,10 +108,13 @@ static err_t *each_file(const manifest_t *m, file_fn fn, void *arg) {
             again |= k < i;
             len = MAX(len, m->extents[k].to);
         }
-        if (!again) TRY(fn(arg, m->extents[i].path, len));
+        if (!again) TRY(fn(arg, &(named_t){m->extents[i].path, len, m, NULL}));
     }
     for (int i = 0; i < m->nbases; i++)
-        for (int k = 0; k < m->bases[i].nfiles; k++) TRY(fn(arg, m->bases[i].files[k].path, m->bases[i].files[k].size));
+        for (int k = 0; k < m->bases[i].nfiles; k++) {
+            const base_file_t *f = &m->bases[i].files[k];
+            TRY(fn(arg, &(named_t){f->path, f->size, m, f}));
+        }
     return NULL;
 }
 
@@ -91,19 +129,21 @@ static char *renamed(const char *path, const char *owner) {
 typedef struct copying { disk_t *storage; place_t *place; bool in; const char *owner; savepoint_guard_t guard; } copying_t;
 
 /* Of a savepoint the manifest's own names are in the place, their renamed ones in the storage; of one that is made it is the other way round. */
-static err_t *copy_one(void *arg, const char *path, uint64_t len) {
+static err_t *copy_one(void *arg, const named_t *file) {
     copying_t *c = arg;
-    AUTO(auto_free) char *name = renamed(path, c->owner);
-    if (!name) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", path);
+    AUTO(auto_free) char *name = renamed(file->path, c->owner);
+    if (!name) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", file->path);
     TRY(c->guard.look(c->guard.arg));
-    AUTO(auto_free) char *there = xprintf("%s%s", c->place->prefix, c->in ? path : name);
-    return c->in ? copy_file(c->place->disk, there, c->storage, name, len) : copy_file(c->storage, path, c->place->disk, there, len);
+    AUTO(auto_free) char *there = xprintf("%s%s", c->place->prefix, c->in ? file->path : name);
+    err_t *e = c->in ? copy_file(c->place->disk, there, c->storage, name, file) : copy_file(c->storage, file->path, c->place->disk, there, file);
+    if (err_code(e) != ERR_CORRUPT) return e;
+    return err_hint(e, c->in ? "put that file there again from where it is whole, or begin from another savepoint" : "put that file back, and ask again");
 }
 
 /* What was copied of a savepoint from which nothing begins: no other leader or job has these names. */
-static err_t *remove_copy(void *arg, const char *path, uint64_t len) {
+static err_t *remove_copy(void *arg, const named_t *file) {
     const copying_t *c = arg;
-    AUTO(auto_free) char *name = renamed(path, c->owner);
+    AUTO(auto_free) char *name = renamed(file->path, c->owner);
     if (name) err_free(c->storage->remove(c->storage, name));
     return NULL;
 }
@@ -233,7 +273,7 @@ static err_t *restore_all(copying_t *c, manifest_t **ret) {
     AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, c->place->prefix);
     TRY(c->place->disk->read(c->place->disk, path, 0, UINT64_MAX, &text));
     manifest_t *m = NULL;
-    TRY(manifest_parse(buf_slice(&text), &m));
+    TRY(err_wrap(manifest_parse(buf_slice(&text), &m), "%s/%s", c->place->disk->where(c->place->disk), path));
     err_t *e = each_file(m, copy_one, c);
     if (e) {
         err_free(each_file(m, remove_copy, c));

@@ -10,7 +10,10 @@
  * BEGUN.json of any copy that may still get a manifest, and refuses the directory for another epoch; a BEGUN.json written later than that
  * is followed by a `look` that says no. (Of a disk it takes a create that is exclusive, append, sync, read, and a put that is atomic: no rename.)
  *
- * May take long; any thread. */
+ * Every file is checked while it is copied, in both directions, with what the manifest says of it (a base file's checksum, the segments of the
+ * extents): ERR_CORRUPT names the first that is damaged, and there is no MANIFEST.json, or no job. Damage outside of the extents is nobody's.
+ *
+ * May take long; any thread; memory for a piece of a file. */
 #pragma once
 #include "state/disk.h"
 #include "state/manifest.h"

@@ -118,3 +118,49 @@ def test_a_torn_changelog_takes_a_job_back_behind_a_quiet_exactly_once_lane():
                 return x['path'], lambda f: os.truncate(f, min(os.path.getsize(f), at))
         raise Failure('the changelog of the last epoch is that of an older one')
     goes_back('backlog', choose, head=1500)
+
+
+def test_no_savepoint_is_made_of_a_damaged_file_nor_begun_from():
+    sql = ("CREATE TABLE src (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100', 'fields.n.kind' = 'sequence', 'fields.n.start' = '1', "
+           "'fields.n.end' = '1000000');\nCREATE TABLE snk (n BIGINT) WITH ('connector' = 'print');\nINSERT INTO snk SELECT n FROM src;")
+    with Cluster('damagedsave') as t:
+        t.coordinator(etcd=False)
+        t.worker(1, slots=4)
+        t.workers_ready(1)
+        job = t.submit(sql, 'first', 2, ['--set', 'checkpoint.base.interval=1h'])
+
+        def flip(path):  # the same again mends it
+            with open(path, 'r+b') as f:
+                f.seek(80)
+                old = f.read(1)
+                f.seek(80)
+                f.write(bytes([old[0] ^ 1]))
+
+        def fails(path, says, *args):
+            r = t.cli(*args, ok=False)
+            said = r.stderr.decode()
+            if r.returncode != 1 or f'{path}: segment at byte 0: byte 64: wrong checksum' not in said or says not in said:
+                raise Failure(f'tidegate {" ".join(args)}: exit {r.returncode}: {said}')
+
+        wait_for('epochs', lambda: doc(t, job)['epoch'] > 5)
+        log = glob.glob(t.path('checkpoints/jobs/*/log/*.log'))
+        if len(log) != 1:
+            raise Failure(f'changelogs: {log}')
+        flip(log[0])
+        fails(log[0], 'put that file back', 'savepoint', job)
+        before = wait_for('RUNNING', lambda: (d := doc(t, job))['state'] == 'RUNNING' and d)
+        wait_for('epochs after it', lambda: doc(t, job)['epoch'] > before['epoch'] + 2)
+        fails(log[0], 'its state is kept', 'stop', job)
+        now = doc(t, job)
+        if now['state'] != 'STOPPED' or now['restarts'] or not os.path.exists(log[0]):
+            raise Failure(f'{now}, its changelog is {"there" if os.path.exists(log[0]) else "gone"}')
+        flip(log[0])
+        where = t.cli('savepoint', job).stdout.decode().strip()
+        wait_for('its own files to go', lambda: not os.path.exists(log[0]))
+        copy = glob.glob(os.path.join(t.path('checkpoints'), where, 'jobs/*/log/*.log'))[0]
+        flip(copy)
+        fails(copy, 'begin from another savepoint', 'submit', '--from', where, t.path('first.sql'))
+        flip(copy)
+        second = t.submit(sql, 'second', 2, ['--from', where])
+        wait_for('RUNNING', lambda: doc(t, second)['state'] == 'RUNNING', 30)
+        t.cli('cancel', second)

@@ -4,8 +4,8 @@
  * good and the same bytes go, whole, to the next one; the manifest names only the extent that was synced. A file that holds nothing but
  * the failure is removed: nobody will ever name it, and on a full disk tries would eat what comes free. A file that has grown past
  * CHANGELOG_FILE_BYTES is left, too: storage is freed by whole files (manifest_trim, manifest_garbage). */
+#include "state/extent_check.h"
 #include "state/kept.h"
-#include "state/segment.h"
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -161,16 +161,7 @@ static err_t *read_header(reading_t *r, disk_t *d, job_id_t job, segment_header_
     uint64_t left = r->extent->to - r->at;
     if (left < SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment header");
     TRY(read_exactly(r, d, r->at, SEGMENT_HEADER));
-    TRY(segment_header_read(buf_slice(&r->buf), h));
-    if (h->job != job) return err_new(ERR_CORRUPT, "a segment of job %016" PRIx64 ", not of %016" PRIx64, h->job, job);
-    if (h->epoch < r->extent->first || h->epoch > r->extent->last || h->epoch <= r->last)
-        return err_new(ERR_CORRUPT, "a segment of epoch %" PRIu64 " after %" PRIu64 " in an extent of %" PRIu64 " to %" PRIu64,
-                       h->epoch, r->last, r->extent->first, r->extent->last);
-    if (h->stored_len > left - SEGMENT_HEADER) return err_new(ERR_CORRUPT, "the extent ends within a segment");
-    storage_origin_t origin;
-    if (storage_path_parse(r->extent->path, &origin) && origin.attempt != h->attempt)
-        return err_new(ERR_CORRUPT, "a segment of attempt %" PRIu64 " in a file of attempt %" PRIu64, h->attempt, origin.attempt);
-    return NULL;
+    return extent_header(r->extent, job, r->at, r->last, buf_slice(&r->buf), h);
 }
 
 /* The worker's own copy of the segment; false: storage has to be read. */
@@ -210,9 +201,7 @@ err_t *changelog_read_kept(disk_t *disk, disk_t *kept, const extent_t *extent, j
     err_t *e = NULL;
     job = storage_path_job(extent->path, job);
     while (!e && r.at < extent->to) e = read_segment(&r, job, v);
-    if (!e && r.at > extent->from && (r.last != extent->last || r.last_crc != extent->crc))
-        e = err_new(ERR_CORRUPT, "the last segment is not the one the manifest names (epoch %" PRIu64 " instead of %" PRIu64 ")",
-                    r.last, extent->last);
+    if (!e && r.at > extent->from) e = extent_ends(extent, r.last, r.last_crc);
     buf_free(&r.buf);
     return err_wrap(e, "%s/%s: segment at byte %" PRIu64, disk->where(disk), extent->path, r.at);
 }

@@ -37,7 +37,7 @@ BANNED = {
     r'(?<![\w_>.])sleep\(': 'a wait with an event', r'\bsetjmp\(': 'err_t',
 }
 LEFT = re.compile(r'\b(TO' + r'DO|FIX' + r'ME|XX' + r'X|HA' + r'CK)\b')
-PURE = re.compile(r'^(coordinator/core/|worker/agent|worker/shuffle/(frame|credit)|engine/(align|lane|task|op/)|state/(kstate(?!_env)|change|segment|manifest))')
+PURE = re.compile(r'^(coordinator/core/|worker/agent|worker/shuffle/(frame|credit)|engine/(align|lane|task|op/)|state/(kstate(?!_env)|change|segment|extent_check|manifest))')
 IMPURE_CALLS = re.compile(r'\b(clock_(mono|wall)_\w+|clock_random|pthread_\w+|usleep|getenv|log_line|log_err|printf|fprintf)\s*\(')
 
 offences = []

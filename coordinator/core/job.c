@@ -221,6 +221,15 @@ static void close_serve(coord_t *c, job_t *j) {
     job_workers_clear(j);
 }
 
+/* What helps the copy comes first, but does not hide that nothing is lost. */
+static err_t *state_kept(const job_t *j) {
+    const char *helps = err_hint_text(j->save_error);
+    err_t *e = err_make(err_code(j->save_error), err_text(j->save_error), 0, 0, NULL);
+    return err_hint(err_wrap(e, "job %" PRIu64 " is STOPPED, but", j->id),
+                    "%s%sits state is kept: `tidegate savepoint [--to DIR] %" PRIu64 "` copies it, `tidegate resume %" PRIu64 "` goes on", helps ? helps : "",
+                    helps ? "; " : "", j->id, j->id);
+}
+
 /* The record of a terminal job is durable: nothing can bring it back, so files may go and clients may know. */
 static void terminal_serve(coord_t *c, job_t *j) {
     if (!job_stored(j)) return;
@@ -228,9 +237,7 @@ static void terminal_serve(coord_t *c, job_t *j) {
     const err_t *failed = j->state == JOB_FAILED ? j->record->error : NULL;
     client_answer(c, j, WAIT_RUNNING, failed);
     err_t *kept = NULL; /* who asked for a stop asked for its savepoint */
-    if (j->state == JOB_STOPPED && !j->record->savepoint && j->save_error)
-        failed = kept = err_hint(err_wrap(err_copy(j->save_error), "job %" PRIu64 " is STOPPED, but", j->id),
-                                 "its state is kept: `tidegate savepoint [--to DIR] %" PRIu64 "` copies it, `tidegate resume %" PRIu64 "` goes on", j->id, j->id);
+    if (j->state == JOB_STOPPED && !j->record->savepoint && j->save_error) failed = kept = state_kept(j);
     client_answer(c, j, WAIT_TERMINAL, failed);
     err_free(kept);
 }

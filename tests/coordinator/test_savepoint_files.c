@@ -1,12 +1,13 @@
 /* A savepoint as a directory: what is in it, and that no leader spoils what its successor made, wherever it was paused. */
 #include "coordinator/savepoint_files.h"
+#include "state/segment.h"
 #include "tests/helpers/test.h"
 #include <stdio.h>
 #include <unistd.h>
 
-#define LOG "jobs/0000000000000007/log/i1.l1.a1.w1.1.log"
+#define LOG "jobs/0000000000000007/log/i1.l1.a1.w1.0.log"
 #define SST "jobs/0000000000000007/base/i1.l1.a1.w1/000001.sst"
-static const char content[] = "0123456789rest of the log";
+#define EPOCHS 9
 
 static void scratch(char path[64]) {
     snprintf(path, 64, "/tmp/tidegate-test-XXXXXX");
@@ -16,20 +17,43 @@ static void remove_all(const char *path) {
     AUTO(auto_free) char *command = xprintf("rm -rf '%s'", path);
     ck_assert_int_eq(system(command), 0);
 }
+
+/* A worker's changelog of epochs 1 to 9, and where each of them ends. */
+static buf_t content;
+static uint64_t ends[EPOCHS + 1];
+static uint32_t crcs[EPOCHS + 1];
+static void write_log(void) {
+    if (content.len) return;
+    content = buf_make(1 << 20);
+    for (epoch_t epoch = 1; epoch <= EPOCHS; epoch++) {
+        task_seal_t t = {.epoch = epoch, .stage = 1, .watermark = (int64_t)epoch}, *seals[] = {&t};
+        state_seal_t state = {.fingerprint = 70, .op = 1, .slot = -1, .bytes = buf_make(1000)};
+        buf_printf(&state.bytes, "what the operator holds as of epoch %d", (int)epoch);
+        t.states = &state;
+        t.nstates = 1;
+        ck_ok(segment_build(&(changelog_id_t){7, 1, 1, 1, "w1"}, epoch, seals, 1, false, &content));
+        segment_header_t h;
+        ck_ok(segment_header_read(slice_of(content.data + ends[epoch - 1], content.len - ends[epoch - 1]), &h));
+        ends[epoch] = content.len;
+        crcs[epoch] = h.crc;
+    }
+}
 static void fill(disk_t *d) {
-    ck_ok(d->put(d, LOG, slice_str(content)));
+    write_log();
+    ck_ok(d->put(d, LOG, buf_slice(&content)));
     ck_ok(d->put(d, SST, slice_str("table")));
 }
 /* Of a later epoch more of the log counts. */
 static manifest_t *manifest_of(epoch_t epoch) {
+    write_log();
     manifest_t *m = manifest_new();
     m->job = 7;
     m->incarnation = 1;
     m->name = xstrdup("orders");
     m->attempt = 1;
     m->epoch = epoch;
-    manifest_add_extent(m, &(extent_t){LOG, 0, 5 + epoch, 1, epoch, 1});
-    base_file_t file = {SST, "000001.sst", 5, 1};
+    manifest_add_extent(m, &(extent_t){LOG, 0, ends[epoch], 1, epoch, crcs[epoch]});
+    base_file_t file = {SST, "000001.sst", 5, crc32c(0, "table", 5)};
     manifest_set_base(m, &(base_t){"w1", 4, 1, &file});
     return m;
 }
@@ -37,9 +61,9 @@ static err_t *yes(void *arg) { return NULL; }
 static const savepoint_guard_t leads = {yes, NULL};
 
 static void expect_whole(disk_t *d, const manifest_t *m, epoch_t epoch) {
-    AUTO(buf_free) buf_t b = buf_make(100), t = buf_make(100);
+    AUTO(buf_free) buf_t b = buf_make(1 << 20), t = buf_make(100);
     ck_ok(d->read(d, m->extents[0].path, 0, UINT64_MAX, &b));
-    ck_assert(slice_eq(buf_slice(&b), (slice_t){(const uint8_t *)content, 5 + epoch})); /* what the manifest names and no more */
+    ck_assert(slice_eq(buf_slice(&b), slice_of(content.data, ends[epoch]))); /* what the manifest names and no more */
     ck_ok(d->read(d, m->bases[0].files[0].path, 0, UINT64_MAX, &t));
     ck_assert(slice_eq(buf_slice(&t), slice_str("table")));
 }
@@ -47,7 +71,7 @@ static void expect_restores(disk_t *d, const char *from, epoch_t epoch) {
     manifest_t *got = NULL;
     ck_ok(savepoint_restore(d, from, 9, 5, leads, &got));
     ck_assert_uint_eq(got->epoch, epoch);
-    ck_assert_str_eq(got->extents[0].path, "jobs/0000000000000007@0000000000000009.0000000000000005/log/i1.l1.a1.w1.1.log");
+    ck_assert_str_eq(got->extents[0].path, "jobs/0000000000000007@0000000000000009.0000000000000005/log/i1.l1.a1.w1.0.log");
     ck_assert_str_eq(got->bases[0].files[0].path, "jobs/0000000000000007@0000000000000009.0000000000000005/base/i1.l1.a1.w1/000001.sst");
     expect_whole(d, got, epoch);
     manifest_free(got);
@@ -107,6 +131,130 @@ START_TEST(A7_a_target_that_cannot_be_written_or_is_in_use_is_found_out_beforeha
 }
 END_TEST
 
+/* ---- storage that lost bits */
+static void flip(disk_t *d, const char *path, uint64_t at) {
+    AUTO(buf_free) buf_t b = buf_make(1 << 20);
+    ck_ok(d->read(d, path, 0, UINT64_MAX, &b));
+    ck_assert_uint_lt(at, b.len);
+    b.data[at] ^= 0x10;
+    ck_ok(d->put(d, path, buf_slice(&b)));
+}
+static void cut(disk_t *d, const char *path, uint64_t at) {
+    AUTO(buf_free) buf_t b = buf_make(1 << 20);
+    ck_ok(d->read(d, path, 0, at, &b));
+    ck_ok(d->put(d, path, buf_slice(&b)));
+}
+typedef struct damage { const char *path; void (*how)(disk_t *d, const char *path, uint64_t at); uint64_t at; const char *says; } damage_t;
+#define DAMAGES 7
+static void damages(const char *log, const char *sst, damage_t ret[DAMAGES]) {
+    write_log();
+    const damage_t all[DAMAGES] = {{log, flip, 3, "segment at byte 0: byte 0: no segment begins here"},
+                                   {log, flip, ends[2] + 9, "wrong checksum of the segment header"},
+                                   {log, flip, ends[3] - 1, "wrong checksum of the segment's payload"},
+                                   {log, flip, ends[5] - 1, "wrong checksum of the segment's payload"},
+                                   {log, cut, ends[5] - 1, "the file ends"},
+                                   {sst, flip, 4, "wrong checksum"},
+                                   {sst, cut, 4, "byte 4: the file ends"}};
+    memcpy(ret, all, sizeof all);
+}
+static void expect_damage(err_t *e, disk_t *d, const damage_t *x, const char *hint) {
+    AUTO(auto_free) char *name = xprintf("%s/%s: ", d->where(d), x->path);
+    ck_assert_int_eq(err_code(e), ERR_CORRUPT);
+    ck_assert_msg(strstr(err_text(e), name) && strstr(err_text(e), x->says), "'%s' names not '%s%s'", err_text(e), name, x->says);
+    ck_assert_msg(err_hint_text(e) && strstr(err_hint_text(e), hint), "%s", err_hint_text(e));
+    err_free(e);
+}
+
+/* A7: a stop removes what it was copied from. */
+START_TEST(A7_a_savepoint_of_a_damaged_file_is_none_and_the_file_is_named) {
+    char path[64];
+    scratch(path);
+    disk_t *d = NULL;
+    ck_ok(disk_open_posix(path, true, &d));
+    damage_t all[DAMAGES];
+    damages(LOG, SST, all);
+    manifest_t *m = manifest_of(5);
+    for (int i = 0; i < DAMAGES; i++) {
+        fill(d);
+        all[i].how(d, all[i].path, all[i].at);
+        AUTO(auto_free) char *target = xprintf("savepoints/%d", i), *manifest = xprintf("%s/MANIFEST.json", target);
+        AUTO(auto_free) char *copied = xprintf("%s/jobs/0000000000000007@0000000000000003/%s", target, all[i].path + strlen("jobs/0000000000000007/"));
+        expect_damage(savepoint_copy(d, m, 3, target, leads), d, &all[i], "put that file back");
+        AUTO(buf_free) buf_t b = buf_make(1 << 20);
+        ck_fails(d->read(d, manifest, 0, UINT64_MAX, &b), ERR_NOT_FOUND, "MANIFEST.json");
+        ck_fails(d->read(d, copied, 0, UINT64_MAX, &b), ERR_NOT_FOUND, all[i].path + strlen("jobs/0000000000000007/"));
+        fill(d); /* somebody puts it back */
+        ck_ok(savepoint_copy(d, m, 3, target, leads));
+        expect_restores(d, target, 5);
+    }
+    flip(d, LOG, ends[5] + 3); /* the manifest names no such byte */
+    ck_ok(savepoint_copy(d, m, 3, "savepoints/beyond", leads));
+    expect_restores(d, "savepoints/beyond", 5);
+    manifest_free(m);
+    d->free(d);
+    remove_all(path);
+}
+END_TEST
+
+static void count_one(void *arg, const char *name, uint64_t size, int64_t modified_ms) { ++*(int *)arg; }
+
+START_TEST(A7_no_job_begins_from_a_savepoint_with_a_damaged_file) {
+    char path[64], outside[64];
+    scratch(path);
+    scratch(outside);
+    disk_t *d = NULL, *kept = NULL;
+    ck_ok(disk_open_posix(path, true, &d));
+    ck_ok(disk_open_posix(outside, true, &kept));
+    fill(d);
+    damage_t all[DAMAGES];
+    damages("jobs/0000000000000007@0000000000000003/log/i1.l1.a1.w1.0.log", "jobs/0000000000000007@0000000000000003/base/i1.l1.a1.w1/000001.sst", all);
+    manifest_t *m = manifest_of(5), *got = NULL;
+    ck_ok(savepoint_copy(d, m, 3, outside, leads));
+    for (int i = 0; i < DAMAGES; i++) {
+        AUTO(buf_free) buf_t whole = buf_make(1 << 20);
+        ck_ok(kept->read(kept, all[i].path, 0, UINT64_MAX, &whole));
+        all[i].how(kept, all[i].path, all[i].at);
+        expect_damage(savepoint_restore(d, outside, 9, 5, leads, &got), kept, &all[i], "begin from another savepoint");
+        int left = 0;
+        ck_ok(d->list(d, "jobs/0000000000000007@0000000000000009.0000000000000005", count_one, &left));
+        ck_assert_int_eq(left, 0);
+        ck_ok(kept->put(kept, all[i].path, buf_slice(&whole)));
+        expect_restores(d, outside, 5);
+    }
+    flip(kept, "MANIFEST.json", 30);
+    ck_fails(savepoint_restore(d, outside, 9, 5, leads, &got), ERR_CORRUPT, "/MANIFEST.json: manifest: ");
+    manifest_free(m);
+    d->free(d);
+    kept->free(kept);
+    remove_all(path);
+    remove_all(outside);
+}
+END_TEST
+
+/* What came with a savepoint carries the id of the job that wrote it, in every generation. */
+START_TEST(A7_a_savepoint_of_a_job_that_began_from_one_is_whole) {
+    char path[64];
+    scratch(path);
+    disk_t *d = NULL;
+    ck_ok(disk_open_posix(path, true, &d));
+    fill(d);
+    manifest_t *m = manifest_of(5), *second = NULL, *third = NULL;
+    ck_ok(savepoint_copy(d, m, 3, "savepoints/one", leads));
+    ck_ok(savepoint_restore(d, "savepoints/one", 9, 5, leads, &second));
+    second->job = 9;
+    ck_ok(savepoint_copy(d, second, 5, "savepoints/two", leads));
+    ck_ok(savepoint_restore(d, "savepoints/two", 11, 6, leads, &third));
+    ck_assert_str_eq(third->extents[0].path, "jobs/0000000000000007@000000000000000b.0000000000000006/log/i1.l1.a1.w1.0.log");
+    expect_whole(d, third, 5);
+    ck_ok(changelog_read(d, &third->extents[0], 11, &(segment_visitor_t){0}));
+    manifest_free(m);
+    manifest_free(second);
+    manifest_free(third);
+    d->free(d);
+    remove_all(path);
+}
+END_TEST
+
 /* ---- a leader is paused before the n-th thing it does; meanwhile its successor makes a savepoint at the same place */
 typedef struct day {
     disk_t vt, *real;
@@ -147,13 +295,12 @@ static err_t *day_read(disk_t *d, const char *path, uint64_t from, uint64_t len,
 }
 static err_t *day_put(disk_t *d, const char *path, slice_t bytes) { return op(day_of(d)), day_of(d)->real->put(day_of(d)->real, path, bytes); }
 static err_t *day_remove(disk_t *d, const char *path) { return op(day_of(d)), day_of(d)->real->remove(day_of(d)->real, path); }
+static const char *day_where(disk_t *d) { return day_of(d)->real->where(day_of(d)->real); }
 static err_t *day_look(void *arg) {
     day_t *y = arg;
     op(y);
     return y->deposed ? err_new(ERR_FENCED, "another leads") : NULL;
 }
-
-static void count_one(void *arg, const char *name, uint64_t size, int64_t modified_ms) { ++*(int *)arg; }
 
 static int days(epoch_t successors, bool swept, const char *leftover) {
     int made = 0;
@@ -167,7 +314,7 @@ static int days(epoch_t successors, bool swept, const char *leftover) {
         if (leftover) ck_ok(d->put(d, leftover, slice_str("torn"))); /* of an earlier try */
         day_t y = {.real = d, .pause = pause, .target = "savepoints/one", .successors = successors, .swept = swept};
         y.vt = (disk_t){.create = day_create, .append = day_append, .sync = day_sync, .close = day_close, .read = day_read, .put = day_put,
-                        .remove = day_remove};
+                        .remove = day_remove, .where = day_where};
         manifest_t *m = manifest_of(5);
         err_t *e = savepoint_copy(&y.vt, m, 3, y.target, (savepoint_guard_t){day_look, &y});
         through = !y.deposed;
@@ -187,7 +334,7 @@ static int days(epoch_t successors, bool swept, const char *leftover) {
 /* A7, A14: the final epoch of a stop is copied by both; the successor is done, the job's own files are gone: the copy is all there is. */
 START_TEST(A7_a_deposed_leaders_copy_spoils_nothing_wherever_it_was_paused) {
     ck_assert_int_ge(days(5, true, NULL), 15);
-    ck_assert_int_ge(days(5, true, "savepoints/one/jobs/0000000000000007@0000000000000003/log/i1.l1.a1.w1.1.log"), 15);
+    ck_assert_int_ge(days(5, true, "savepoints/one/jobs/0000000000000007@0000000000000003/log/i1.l1.a1.w1.0.log"), 15);
 }
 END_TEST
 
@@ -213,7 +360,7 @@ START_TEST(A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_bega
         ck_ok(savepoint_copy(d, m, 3, "savepoints/one", leads));
         day_t y = {.real = d, .pause = pause, .target = "savepoints/one", .restores = true};
         y.vt = (disk_t){.create = day_create, .append = day_append, .sync = day_sync, .close = day_close, .read = day_read, .put = day_put,
-                        .remove = day_remove};
+                        .remove = day_remove, .where = day_where};
         err_t *e = savepoint_restore(&y.vt, y.target, 9, 3, (savepoint_guard_t){day_look, &y}, &ours);
         through = !y.deposed;
         if (through) ck_ok(e);
@@ -234,7 +381,8 @@ START_TEST(A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_bega
 }
 END_TEST
 
-TESTS("coordinator/savepoint_files", A7_a_savepoint_is_a_directory_that_stands_alone,
+TESTS("coordinator/savepoint_files", A7_a_savepoint_is_a_directory_that_stands_alone, A7_a_savepoint_of_a_damaged_file_is_none_and_the_file_is_named,
+      A7_no_job_begins_from_a_savepoint_with_a_damaged_file, A7_a_savepoint_of_a_job_that_began_from_one_is_whole,
       A7_a_target_that_cannot_be_written_or_is_in_use_is_found_out_beforehand, A7_a_deposed_leaders_copy_spoils_nothing_wherever_it_was_paused,
       A7_two_leaders_never_make_savepoints_of_two_epochs_in_one_place,
       A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_began_from_the_savepoint)

@@ -163,6 +163,32 @@ START_TEST(A7_the_savepoint_of_a_stop_is_its_own) {
 }
 END_TEST
 
+/* Its own files are all there is, and one is damaged: put back, or found whole by a worker beside it, it is no loss. */
+START_TEST(A7_a_stop_that_finds_its_files_damaged_removes_none) {
+    story_t *s = running_with_rows();
+    s->hold_save = true;
+    call_id_t call = ask(s, CLIENT_STOP, NULL);
+    pass(s, 500);
+    ck_assert(s->held_save);
+    answer_save(s, err_hint(err_new(ERR_CORRUPT, "/storage/1.sst: wrong checksum"), "put that file back, and ask again"));
+    pass(s, 500);
+    expect_state(s, JOB_STOPPED);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_int_eq(err_code(s->reply_error), ERR_CORRUPT);
+    expect_says(s->reply_error, "is STOPPED, but: /storage/1.sst: wrong checksum");
+    ck_assert_ptr_nonnull(strstr(err_hint_text(s->reply_error), "put that file back, and ask again; its state is kept: `tidegate savepoint"));
+    ck_assert_ptr_null(s->record->savepoint);
+    ck_assert_int_eq(s->deleted, 0);
+    s->hold_save = false;
+    call = ask(s, CLIENT_SAVEPOINT, NULL);
+    pass(s, 500);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_ptr_null(s->reply_error);
+    ck_assert_ptr_nonnull(s->record->savepoint);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(A7_a_stopped_job_without_its_savepoint_can_be_copied_later) {
     for (int over = 0; over < 2; over++) { /* by this coordinator or the next */
         story_t *s = stranded();
@@ -438,6 +464,7 @@ END_TEST
 TESTS("coordinator/story_ends", A7_a_target_that_is_refused_leaves_the_job_as_it_was, A7_a_target_that_does_not_answer_is_named,
       A7_a_stop_whose_target_fails_later_has_its_savepoint_below_the_storage, A7_the_target_of_a_stop_survives_the_coordinator,
       A7_a_second_stop_waits_with_the_first_or_is_told_its_target, A7_the_savepoint_of_a_stop_is_its_own,
+      A7_a_stop_that_finds_its_files_damaged_removes_none,
       A7_a_stopped_job_without_its_savepoint_can_be_copied_later, A7_a_stopped_job_without_its_savepoint_can_be_resumed,
       A7_a_job_that_failed_while_it_was_stopped_is_stopped_by_resume, A7_a_failed_job_gives_a_savepoint_and_keeps_its_files,
       A7_a_copy_that_was_fenced_is_no_failed_copy, A7_two_leaders_copy_to_two_places,

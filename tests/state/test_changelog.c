@@ -1,5 +1,6 @@
 /* The changelog's promise: what an extent names comes back byte for byte, or a message that names file and byte. */
 #include "state/base_meta.h"
+#include "state/extent_check.h"
 #include "tests/state/fakes.h"
 #include <stdlib.h>
 
@@ -138,6 +139,63 @@ START_TEST(an_extent_is_read_from_the_middle_of_a_file) {
     x->last = 8;
     ck_fails(changelog_read(d, x, id.job, &silent), ERR_CORRUPT, "epoch 9");
     manifest_free(m);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
+static err_t *check_in_pieces(const extent_t *x, job_id_t job, const buf_t *file, size_t piece) {
+    extent_check_t c;
+    extent_check_begin(&c, x, job);
+    for (size_t at = 0; at < file->len; at += piece) TRY(extent_check_feed(&c, at, slice_of(file->data + at, MIN(piece, file->len - at))));
+    return extent_check_end(&c);
+}
+
+/* Whoever copies finds what a reader would: in a file with epochs 7, 8, 9 and more, of which an extent names 8 and 9. */
+START_TEST(a_file_that_passes_by_in_pieces_is_checked_as_one_that_is_read) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    ck_ok(disk_open_posix(t.path, false, &d));
+    for (int compress = 0; compress < 2; compress++) {
+        buf_t file = buf_make(1 << 20);
+        manifest_t *m = manifest_new();
+        for (epoch_t e = 7; e <= 9; e++) {
+            segment_header_t h;
+            size_t from = file.len;
+            build(e, compress, 12 * e, &file);
+            ck_ok(segment_header_read(slice_of(file.data + from, file.len - from), &h));
+            extent_t x = {(char *)"jobs/1122334455667788/log/iaa.l2.a5.w1.0.log", from, file.len, e, e, h.crc};
+            if (e > 7) manifest_add_extent(m, &x);
+        }
+        ck_assert_int_eq(m->nextents, 1);
+        extent_t *x = &m->extents[0];
+        buf_puts(&file, "a torn tail");
+        segment_visitor_t silent = {0};
+        for (size_t piece = 1; piece <= file.len; piece++) ck_ok(check_in_pieces(x, id.job, &file, piece));
+        for (size_t at = 0; at < file.len; at++) {
+            file.data[at] ^= (uint8_t)(1 << at % 8);
+            for (size_t piece = 1; piece <= file.len; piece += 1 + file.len / 3) {
+                err_t *e = check_in_pieces(x, id.job, &file, piece);
+                ck_assert_int_eq(err_code(e), at < x->from || at >= x->to ? ERR_OK : ERR_CORRUPT);
+                err_free(e);
+            }
+            file.data[at] ^= (uint8_t)(1 << at % 8);
+        }
+        ck_ok(d->put(d, x->path, buf_slice(&file)));
+        const extent_t wrong[] = {{x->path, x->from, x->to, 8, 9, x->crc + 1}, {x->path, x->from - 1, x->to, 8, 9, x->crc},
+                                  {x->path, x->from, x->to - 1, 8, 9, x->crc}, {x->path, x->from, x->to, 8, 8, x->crc},
+                                  {x->path, x->from, x->to, 9, 9, x->crc},     {x->path, x->from, x->to + 200, 8, 9, x->crc},
+                                  {x->path, x->to, x->from, 8, 9, x->crc},     {x->path, x->from, x->to + 5, 8, 9, x->crc}};
+        for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+            err_t *read = changelog_read(d, &wrong[i], id.job, &silent), *checked = check_in_pieces(&wrong[i], id.job, &file, 100);
+            ck_assert_msg(err_code(read) == ERR_CORRUPT && err_code(checked) == ERR_CORRUPT, "%zu: '%s', '%s'", i, err_text(read), err_text(checked));
+            err_free(read);
+            err_free(checked);
+        }
+        ck_fails(check_in_pieces(x, 1, &file, 100), ERR_CORRUPT, "of job 1122334455667788");
+        manifest_free(m);
+        buf_free(&file);
+    }
     d->free(d);
     tmp_free(&t);
 }
@@ -354,7 +412,7 @@ START_TEST(the_disk_keeps_its_promises) {
 END_TEST
 
 TESTS("changelog", a_segment_tells_what_the_tasks_sealed_in_order_of_tasks, every_torn_tail_and_every_flipped_bit_is_found,
-      an_extent_is_read_from_the_middle_of_a_file, a_failed_write_is_repeated_into_a_new_file,
+      an_extent_is_read_from_the_middle_of_a_file, a_file_that_passes_by_in_pieces_is_checked_as_one_that_is_read, a_failed_write_is_repeated_into_a_new_file,
       long_files_are_left_and_names_say_who_wrote, a_seal_that_overflowed_is_never_written, the_segment_format_is_frozen,
       C7_files_of_a_build_of_another_version_are_refused_by_number,
       the_disk_keeps_its_promises)
