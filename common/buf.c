@@ -2,6 +2,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+
+#define LARGE_PAGE ((size_t)2 << 20)
+#define LARGE_FROM (4 * LARGE_PAGE)
+
+/* Large buffers come fresh from the system, and clearing them page by page costs more than filling them. A hint: nothing depends on it. */
+static void ask_for_large_pages(uint8_t *p, size_t n) {
+    uintptr_t from = ((uintptr_t)p + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1), to = ((uintptr_t)p + n) & ~(LARGE_PAGE - 1);
+    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
 
 void buf_free(buf_t *b) {
     free(b->data);
@@ -24,6 +34,7 @@ bool buf_reserve(buf_t *b, size_t more) {
     want = MAX(want, (size_t)64);
     b->data = xrealloc(b->data, want);
     b->cap = want;
+    if (UNLIKELY(want >= LARGE_FROM)) ask_for_large_pages(b->data, want);
     return true;
 }
 

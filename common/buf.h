@@ -16,6 +16,18 @@ static inline buf_t buf_make(size_t max) { return (buf_t){.max = max}; }
 void buf_free(buf_t *b); /* content; the buffer may be used again */
 void buf_clear(buf_t *b); /* keeps the memory */
 bool buf_reserve(buf_t *b, size_t more); /* false on overflow */
+/* For many small values in a row: room for all of them once, then each at p, which moves on; then buf_end. */
+static inline uint8_t *buf_begin(buf_t *b, size_t most) { /* NULL on overflow */
+    return LIKELY(b->cap - b->len >= most) || buf_reserve(b, most) ? b->data + b->len : NULL;
+}
+static inline void buf_end(buf_t *b, const uint8_t *p) { b->len = (size_t)(p - b->data); }
+#define VARINT_MAX 10
+static inline uint8_t *varint_at(uint8_t *p, uint64_t v) {
+    for (; v >= 0x80; v >>= 7) *p++ = (uint8_t)(v | 0x80);
+    *p++ = (uint8_t)v;
+    return p;
+}
+static inline uint8_t *zigzag_at(uint8_t *p, int64_t v) { return varint_at(p, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63)); }
 void buf_put(buf_t *b, const void *p, size_t n);
 void buf_put_u8(buf_t *b, uint8_t v);
 void buf_put_u16(buf_t *b, uint16_t v);

@@ -422,6 +422,25 @@ err_t *agg_set_partial(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t
     return NULL;
 }
 
+bool agg_set_partial_rows(agg_set_t *s, const batch_t *in, mem_t *m, column_t *out) {
+    for (int i = 0; i < s->n; i++)
+        if (!s->slots[i].impl->partial_rows || s->slots[i].call->filter >= 0) return false;
+    for (int i = 0; i < s->n; i++) {
+        agg_slot_t *slot = &s->slots[i];
+        slot->impl->partial_rows(slot, in, m, out);
+        out += slot->impl->npartial;
+    }
+    return true;
+}
+
+bool agg_set_grows(const agg_set_t *s) {
+    for (int i = 0; i < s->n; i++) {
+        const agg_call_t *c = s->slots[i].call;
+        if (s->slots[i].impl == &agg_impl_count && c->nargs == 0 && c->filter < 0 && !c->distinct) return true;
+    }
+    return false;
+}
+
 err_t *agg_set_merge_partial(agg_set_t *s, const batch_t *in, int first_col, const uint32_t *sel, uint32_t n,
                              void **accs) {
     agg_rows_t r = {in, sel, n, accs};
@@ -475,7 +494,10 @@ bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b) {
 /* ---------------------------------------------------------------- changelog form: version, then the calls in order
  * Version 2 differs from 1 in COUNT(DISTINCT ..) of integers that are not taken back; without them 1 is written. */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
-    buf_put_u8(out, s->masks ? 2 : 1);
+    uint8_t *p = buf_begin(out, 1);
+    if (!p) return;
+    *p = s->masks ? 2 : 1;
+    buf_end(out, p + 1);
     for (int i = 0; i < s->n; i++) s->slots[i].impl->encode(&s->slots[i], slot_acc_const(&s->slots[i], accs), out);
 }
 

@@ -41,6 +41,11 @@ void agg_set_clear(const agg_set_t *s, void *accs);    /* frees what accs point 
 err_t *agg_set_update(agg_set_t *s, const batch_t *in, const uint32_t *sel, uint32_t n, void **accs);
 /* combiner side: writes the partial columns (all calls in order) of n groups */
 err_t *agg_set_partial(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
+/* The same for a group of each row of in, without accumulators; the columns may share memory of `in`, which m must link. False: some call
+ * needs them, and nothing was written. */
+bool agg_set_partial_rows(agg_set_t *s, const batch_t *in, mem_t *m, column_t *out);
+/* Does each added row change the result (COUNT(*))? */
+bool agg_set_grows(const agg_set_t *s);
 /* receiver side: merges partial columns starting at input column first_col */
 err_t *agg_set_merge_partial(agg_set_t *s, const batch_t *in, int first_col, const uint32_t *sel, uint32_t n,
                              void **accs);

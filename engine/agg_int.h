@@ -40,6 +40,8 @@ typedef struct agg_impl {
     int npartial;                                  /* 0: no combiner */
     void (*partial)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
     bool (*merge_partial)(agg_slot_t *s, const column_t *cols, const agg_rows_t *r);
+    /* `partial` of a group for each row of `in`, from its columns alone; they may share what `in` holds. NULL: by update and partial */
+    void (*partial_rows)(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out);
     void (*emit)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* s->full: a result is too long, and NULL */
     void (*encode)(const agg_slot_t *s, const void *acc, buf_t *out);
     bool (*decode)(const agg_slot_t *s, reader_t *r, void *acc);

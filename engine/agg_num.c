@@ -60,6 +60,18 @@ static void count_partial(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, colu
     for (uint32_t i = 0; i < n; i++) out->i64[i] = ((count_acc_t *)slot_acc(s, accs[i]))->n;
 }
 
+/* A column of the number of values of each row that count: 1, or 0 where an argument is NULL. */
+static void ones(const agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) {
+    *out = (column_t){.type = s->partial_types[0], .data = mem_alloc(m, sizeof *out->i64 * in->n)};
+    for (uint32_t i = 0; i < in->n; i++) out->i64[i] = 1;
+    for (int a = 0; a < s->call->nargs; a++) {
+        const uint8_t *nulls = in->cols[s->call->args[a]].nulls;
+        for (uint32_t i = 0; nulls && i < in->n; i++) out->i64[i] &= !nulls[i];
+    }
+}
+
+static void count_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) { ones(s, in, m, out); }
+
 static bool count_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t *r) {
     for (uint32_t k = 0; k < r->n; k++) ((count_acc_t *)slot_acc(s, r->accs[k]))->n += c->i64[agg_row(r, k)];
     return true;
@@ -70,7 +82,10 @@ static void count_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_
     count_partial(s, accs, n, m, out);
 }
 
-static void count_encode(const agg_slot_t *s, const void *acc, buf_t *out) { buf_put_zigzag(out, ((const count_acc_t *)acc)->n); }
+static void count_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+    uint8_t *p = buf_begin(out, VARINT_MAX);
+    if (p) buf_end(out, zigzag_at(p, ((const count_acc_t *)acc)->n));
+}
 static bool count_decode(const agg_slot_t *s, reader_t *r, void *acc) {
     ((count_acc_t *)acc)->n = read_zigzag(r);
     return !r->bad;
@@ -84,6 +99,7 @@ const agg_impl_t agg_impl_count = {
     .npartial = 1,
     .partial = count_partial,
     .merge_partial = count_merge_partial,
+    .partial_rows = count_partial_rows,
     .emit = count_emit,
     .encode = count_encode,
     .decode = count_decode,
@@ -134,6 +150,15 @@ static void isum_partial(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, colum
     }
 }
 
+static void isum_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) {
+    const column_t *c = &in->cols[s->call->args[0]];
+    ones(s, in, m, &out[0]);
+    out[1] = (column_t){.type = s->partial_types[1], .data = c->data};
+    if (s->width == sizeof *c->i64 && !c->nulls) return;
+    out[1].data = mem_alloc(m, sizeof *out->i64 * in->n);
+    for (uint32_t i = 0; i < in->n; i++) out[1].i64[i] = column_null(c, i) ? 0 : raw_int(c, s->width, i);
+}
+
 static bool isum_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t *r) {
     for (uint32_t k = 0; k < r->n; k++) {
         isum_acc_t *a = slot_acc(s, r->accs[k]);
@@ -156,8 +181,10 @@ static void isum_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t
 
 static void isum_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
     const isum_acc_t *a = acc;
-    buf_put_zigzag(out, a->n);
-    buf_put_zigzag(out, (int64_t)a->sum);
+    uint8_t *p = buf_begin(out, 2 * VARINT_MAX);
+    if (!p) return;
+    p = zigzag_at(p, a->n);
+    buf_end(out, zigzag_at(p, (int64_t)a->sum));
 }
 
 static bool isum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
@@ -175,6 +202,7 @@ const agg_impl_t agg_impl_sum_int = {
     .npartial = 2,
     .partial = isum_partial,
     .merge_partial = isum_merge_partial,
+    .partial_rows = isum_partial_rows,
     .emit = isum_emit,
     .encode = isum_encode,
     .decode = isum_decode,
@@ -228,6 +256,15 @@ static void dsum_partial(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, colum
     }
 }
 
+static void dsum_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) {
+    const column_t *c = &in->cols[s->call->args[0]];
+    ones(s, in, m, &out[0]);
+    out[1] = (column_t){.type = s->partial_types[1], .data = c->data};
+    if (s->cls == CLASS_DOUBLE && !c->nulls) return;
+    out[1].data = mem_alloc(m, sizeof *out->f64 * in->n);
+    for (uint32_t i = 0; i < in->n; i++) out[1].f64[i] = column_null(c, i) ? 0 : s->cls == CLASS_DOUBLE ? c->f64[i] : (double)c->f32[i];
+}
+
 static bool dsum_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t *r) {
     for (uint32_t k = 0; k < r->n; k++) {
         dsum_acc_t from = {c[0].i64[agg_row(r, k)], c[1].f64[agg_row(r, k)]};
@@ -266,8 +303,11 @@ static double get_f64(reader_t *r) {
 
 static void dsum_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
     const dsum_acc_t *a = acc;
-    buf_put_zigzag(out, a->n);
-    put_f64(out, a->sum);
+    uint8_t *p = buf_begin(out, VARINT_MAX + sizeof a->sum);
+    if (!p) return;
+    p = zigzag_at(p, a->n);
+    memcpy(p, &a->sum, sizeof a->sum); /* little-endian, as put_f64 */
+    buf_end(out, p + sizeof a->sum);
 }
 
 static bool dsum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
@@ -280,7 +320,8 @@ static bool dsum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
 #define DSUM_IMPL(up, down)                                                                                                       \
     {                                                                                                                             \
         .size = sizeof(dsum_acc_t), .update = up, .retract = down, .merge = dsum_merge, .npartial = 2, .partial = dsum_partial,   \
-        .merge_partial = dsum_merge_partial, .emit = dsum_emit, .encode = dsum_encode, .decode = dsum_decode,                     \
+        .merge_partial = dsum_merge_partial, .partial_rows = dsum_partial_rows, .emit = dsum_emit, .encode = dsum_encode,         \
+        .decode = dsum_decode,                                                                                                    \
     }
 const agg_impl_t agg_impl_sum_double = DSUM_IMPL(dsum_update, dsum_retract);
 const agg_impl_t agg_impl_sum_float = DSUM_IMPL(fsum_update, fsum_retract);

@@ -145,6 +145,7 @@ struct sink_vtable {
     const char *connector;
     size_t state_size;
     bool takes_updates; /* -U/+U/-D rows as they are (print); upsert-kafka instead sets plan op sink_upsert */
+    bool after_only;    /* of them -U are nothing to it: the plan leaves them out */
     err_t *(*check)(const table_t *t);
     /* Control side before the first start: topic exists, directory writable, number of partitions; NULL: nothing. */
     err_t *(*prepare)(const table_t *t, const options_t *job_set, int timeout_ms);

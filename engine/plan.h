@@ -123,6 +123,7 @@ struct plan_op {
     const window_prop_t *props;
     bool partial_input; /* input comes from the LOCAL operator: keys.., [window_end BIGINT ms], partial columns.. */
     int64_t state_ttl_ms;
+    bool after_only;   /* OP_GROUP_AGG: nobody behind it needs -U: an update is its +U alone */
 
     /* exchanges */
     int edge;          /* id, unique in the plan */

@@ -95,6 +95,7 @@ static void print_aggregate(buf_t *out, const plan_op_t *op, const schema_t *in)
     print_calls(out, op, in);
     print_props(out, op);
     if (op->partial_input) buf_puts(out, " partial");
+    if (op->after_only) buf_puts(out, " after-only");
     if (op->state_ttl_ms) {
         buf_puts(out, " ttl=");
         print_ms(out, op->state_ttl_ms);

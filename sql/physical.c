@@ -204,6 +204,7 @@ err_t *physical_plan(rel_ctx_t *c, const logical_t *l, const change_info_t *chan
     phys_t p = {.rels = c, .arena = c->arena, .changes = changes, .o = o, .consumers = consumers,
                 .done = ARENA_ARRAY(c->arena, pop_t *, c->next_id + 1)};
     for (int i = 0; i < l->nsinks; i++) translate(&p, l->sinks[i]);
+    phys_after_only(&p);
     phys_finish(&p, plan);
     return NULL;
 }

@@ -63,6 +63,8 @@ void phys_finish(phys_t *p, plan_t *plan);
 pop_t *phys_aggregate(phys_t *p, const rel_t *r, pop_t *in);
 /* physical_sink.c */
 pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in);
+/* Finds the aggregates whose -U nobody needs; once all sinks are there. */
+void phys_after_only(phys_t *p);
 /* The hidden sink for records that cannot be read, when the table has '<format>.dead-letter.topic'. */
 void phys_dead_letters(phys_t *p, pop_t *source);
 void phys_identity(phys_t *p, plan_op_t *op, const char *text);

@@ -94,6 +94,37 @@ void phys_dead_letters(phys_t *p, pop_t *source) {
     phys_identity(p, o->op, arena_printf(p->arena, "%s to %s", t->name, source->op->fingerprint_text));
 }
 
+/* Does `o` need the -U of its input? A filter does: a row that it lets pass before an update and not after must be taken back. */
+static bool needs_before(const pop_t *o, bool consumers) {
+    const plan_op_t *op = o->op;
+    switch (op->kind) {
+    case OP_SINK: {
+        const sink_vtable_t *vt = op->table ? sink_find(op->table->connector) : NULL;
+        return !op->sink_upsert && !op->dead_letter && !(vt && vt->after_only && !op->sink_print);
+    }
+    case OP_CALC: return consumers || op->filter;
+    case OP_UNION:
+    case OP_EXCHANGE_IN:
+    case OP_EXCHANGE_OUT: return consumers;
+    default: return true;
+    }
+}
+
+void phys_after_only(phys_t *p) {
+    bool *wanted = ARENA_ARRAY(p->arena, bool, p->nops + 1); /* by the consumers of ops[i] */
+    for (int i = p->nops - 1; i >= 0; i--) {
+        const pop_t *o = p->ops[i];
+        if (o->op->kind == OP_GROUP_AGG) o->op->after_only = o->op->retracts && !wanted[i];
+        if (!needs_before(o, wanted[i])) continue;
+        for (int k = 0; k < i; k++) {
+            bool input = false;
+            for (int j = 0; j < o->ninputs; j++) input |= o->inputs[j] == p->ops[k];
+            for (int j = 0; j < p->nedges; j++) input |= p->edges[j].in == o && p->edges[j].out == p->ops[k];
+            wanted[k] |= input;
+        }
+    }
+}
+
 pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in) {
     const table_t *t = r->sink.table;
     int nkey, lanes = 0;

@@ -203,8 +203,55 @@ static err_t *read_back(kstate_t *ks, const kstate_keys_t *k) {
     return read_some(&r);
 }
 
+/* The entry that the slots promise, without a look at its key; NULL: none, or it is far from its home. */
+static inline entry_t *promised(const ks_ns_t *n, uint64_t hash) {
+    uint64_t mask = n->cap - 1, i = hash >> n->shift;
+    for (int probes = 0; probes < 4; probes++, i = (i + 1) & mask) {
+        const slot_t *s = &n->slots[i];
+        if (s->hash == hash || !s->e) return s->e;
+    }
+    return NULL;
+}
+
+static inline void ask_for_entry(const ks_ns_t *n, entry_t **ret, uint64_t hash) {
+    entry_t *e = promised(n, hash);
+    *ret = e;
+    if (!e) return;
+    __builtin_prefetch(e, 1); /* header and value, key */
+    __builtin_prefetch((const char *)e + 64, 1);
+}
+
+/* All of one namespace: its table is looked up once, and the slots of a key are read once: what they promised is kept until the entry has
+ * come. Entries stay where they are, so a promise is at worst one that another key fulfils, or late for a key that came twice. */
+static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
+    ks_ns_t *n = ks_ns_make(ks, 0);
+    entry_t *hope[2 * AHEAD] = {0}; /* of key i at i % (2 * AHEAD) */
+    if (n->cap)
+        for (uint32_t i = 0; i < MIN(k->n, (uint32_t)AHEAD); i++) ask_for_entry(n, &hope[i], k->hash[i]);
+    for (uint32_t i = 0, at = 0, to = AHEAD; i < k->n; i++) {
+        if (n->cap && i + AHEAD < k->n) {
+            if (i + 2 * AHEAD < k->n) __builtin_prefetch(&n->slots[k->hash[i + 2 * AHEAD] >> n->shift]);
+            ask_for_entry(n, &hope[to], k->hash[i + AHEAD]);
+        }
+        slice_t key = key_at(k, i);
+        entry_t *e = hope[at];
+        if (!e || e->key_len != key.len || !key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) e = ks_ns_lookup(n, k->hash[i], key);
+        if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, 0, k->hash[i], key);
+        else if (!(e->flags & ENTRY_REF)) e->flags |= ENTRY_REF;
+        ret[i] = entry_value(e);
+        kstate_dirty(ks, ret[i]);
+        hope[at] = NULL;
+        if (++at == 2 * AHEAD) at = 0;
+        if (++to == 2 * AHEAD) to = 0;
+    }
+}
+
 err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret) {
     if (ks->evicted) TRY(read_back(ks, k));
+    if (!k->ns && k->n) {
+        get_of_one(ks, k, ret);
+        return NULL;
+    }
     for (uint32_t i = 0; i < k->n; i++) {
         ahead(ks, k, i);
         int64_t ns = ns_at(k, i);

@@ -169,28 +169,6 @@ void ks_ns_changed(kstate_t *ks, ks_ns_t *n) {
 }
 
 /* ---------------------------------------------------------------- table */
-/* Keys are short: two overlapping words instead of a call. */
-static inline bool key_equal(const uint8_t *a, const uint8_t *b, size_t len) {
-    uint64_t x, y, u, v;
-    if (LIKELY(len >= 8 && len <= 16)) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        memcpy(&u, a + len - 8, 8);
-        memcpy(&v, b + len - 8, 8);
-        return ((x ^ y) | (u ^ v)) == 0;
-    }
-    if (len > 16) return memcmp(a, b, len) == 0;
-    if (len >= 4) {
-        uint32_t p, q, r, s;
-        memcpy(&p, a, 4);
-        memcpy(&q, b, 4);
-        memcpy(&r, a + len - 4, 4);
-        memcpy(&s, b + len - 4, 4);
-        return ((p ^ q) | (r ^ s)) == 0;
-    }
-    return len == 0 || ((a[0] ^ b[0]) | (a[len >> 1] ^ b[len >> 1]) | (a[len - 1] ^ b[len - 1])) == 0;
-}
-
 entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {
     if (UNLIKELY(n->cap == 0)) return NULL;
     uint64_t mask = n->cap - 1;

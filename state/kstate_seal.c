@@ -24,19 +24,16 @@ static put_head_t put_head(int64_t ns) {
 
 static void emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
     slice_t key = entry_key(e);
-    if (!buf_reserve(out, sizeof head->bytes + key.len + 16)) return;
-    memcpy(out->data + out->len, head->bytes, sizeof head->bytes);
-    out->len += head->len;
-    if (LIKELY(key.len < 128)) {
-        out->data[out->len++] = (uint8_t)key.len;
-        memcpy(out->data + out->len, key.p, key.len);
-        out->len += key.len;
-    } else {
-        buf_put_bytes(out, key);
-    }
+    uint8_t *p = buf_begin(out, sizeof head->bytes + VARINT_MAX + key.len + 1);
+    if (!p) return;
+    memcpy(p, head->bytes, sizeof head->bytes);
+    p = varint_at(p + head->len, key.len);
+    memcpy(p, key.p, key.len);
+    p += key.len;
     /* most values are below 128 bytes: encode in place behind a one-byte length, else make room for a longer one */
-    size_t at = out->len;
-    buf_put_u8(out, 0);
+    size_t at = (size_t)(p - out->data);
+    *p = 0;
+    buf_end(out, p + 1);
     ks->codec.encode(ks->codec.ctx, entry_value(e), out);
     size_t len = out->len - at - 1;
     if (out->overflow) return;

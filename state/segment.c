@@ -69,13 +69,56 @@ static err_t *check_seal(const task_seal_t *s, epoch_t epoch) {
                     "shorten execution.checkpointing.interval or raise the parallelism");
 }
 
-/* Numbers compress badly: what saves less than a sixth costs more than it spares. Judged by a piece from the middle. */
-static bool worth_compressing(const buf_t *raw) {
-    if (raw->len < 4 * SAMPLE_BYTES) return true;
+/* Numbers compress badly, and packing a byte costs more than writing one: it has to save a third. Judged by a piece from the middle of the largest part. */
+static bool worth_compressing(task_seal_t *const *seals, int n, size_t about) {
+    if (about < 4 * SAMPLE_BYTES) return true;
+    const buf_t *largest = NULL;
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < seals[i]->nstates; k++)
+            if (!largest || seals[i]->states[k].bytes.len > largest->len) largest = &seals[i]->states[k].bytes;
+        for (int k = 0; k < seals[i]->nsinks; k++)
+            if (!largest || seals[i]->sinks[k].segment.len > largest->len) largest = &seals[i]->sinks[k].segment;
+    }
+    if (!largest || largest->len < 2 * SAMPLE_BYTES) return true;
     char *out = xmalloc(LZ4_COMPRESSBOUND(SAMPLE_BYTES));
-    int k = LZ4_compress_default((const char *)raw->data + raw->len / 2, out, SAMPLE_BYTES, LZ4_COMPRESSBOUND(SAMPLE_BYTES));
+    int k = LZ4_compress_default((const char *)largest->data + largest->len / 2, out, SAMPLE_BYTES, LZ4_COMPRESSBOUND(SAMPLE_BYTES));
     free(out);
-    return k < SAMPLE_BYTES - SAMPLE_BYTES / 6;
+    return k < SAMPLE_BYTES - SAMPLE_BYTES / 3;
+}
+
+/* The payload as it is, at the end of `out`. */
+static void put_seals(buf_t *out, task_seal_t *const *order, int n, bool move) {
+    for (int i = 0; i < n; i++) put_seal(out, order[i], move);
+}
+
+/* Puts the payload packed at the end of `out` instead; false: it did not become smaller, or does not fit, and *raw holds it. */
+static bool put_packed(buf_t *out, const buf_t *raw) {
+    if (raw->overflow || raw->len < COMPRESS_MIN || raw->len > LZ4_MAX_INPUT_SIZE) return false;
+    int bound = LZ4_compressBound((int)raw->len);
+    if (!buf_reserve(out, (size_t)bound)) return false;
+    int k = LZ4_compress_default((const char *)raw->data, (char *)out->data + out->len, (int)raw->len, bound);
+    if (k <= 0 || (size_t)k >= raw->len) return false;
+    out->len += (size_t)k;
+    return true;
+}
+
+static void put_header(buf_t *out, size_t begin, const changelog_id_t *id, epoch_t epoch, bool lz4, size_t raw_len) {
+    size_t stored = out->len - begin - SEGMENT_HEADER;
+    uint8_t bytes[SEGMENT_HEADER];
+    buf_t h = {.data = bytes, .cap = sizeof bytes, .max = sizeof bytes};
+    buf_puts(&h, MAGIC);
+    buf_put_u16(&h, (uint16_t)VERSION);
+    buf_put_u16(&h, lz4 ? FLAG_LZ4 : 0);
+    buf_put_u64(&h, id->job);
+    buf_put_u64(&h, id->incarnation);
+    buf_put_u64(&h, id->attempt);
+    buf_put_u64(&h, epoch);
+    buf_put_u64(&h, raw_len);
+    buf_put_u64(&h, stored);
+    buf_put_u32(&h, crc32c(0, out->data + begin + SEGMENT_HEADER, stored));
+    buf_put_u32(&h, crc32c(0, bytes, h.len));
+    ASSERT(h.len == SEGMENT_HEADER && !h.overflow);
+    memcpy(out->data + begin, bytes, SEGMENT_HEADER);
 }
 
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress,
@@ -84,45 +127,32 @@ err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const
     task_seal_t **order = xcalloc((size_t)n + 1, sizeof *order);
     for (int i = 0; i < n; i++) order[i] = seals[i];
     qsort(order, (size_t)n, sizeof *order, seal_cmp);
-    buf_t raw = buf_make(SEGMENT_RAW_MAX);
-    size_t about = 0;
+    size_t about = 0, begin = out->len;
     for (int i = 0; i < n; i++) about += seal_bytes(order[i]);
-    buf_reserve(&raw, MIN(about, SEGMENT_RAW_MAX)); /* once: growing would hold it twice */
-    size_t room = (out->max ? out->max : BUF_MAX_DEFAULT) - out->len, most = SEGMENT_HEADER + about + about / LZ4_RATIO_MAX + 16; /* LZ4_compressBound */
+    size_t room = (out->max ? out->max : BUF_MAX_DEFAULT) - begin, most = SEGMENT_HEADER + about + about / LZ4_RATIO_MAX + 16; /* LZ4_compressBound */
     bool move = about <= SEGMENT_RAW_MAX && most <= room; /* else it may not fit, and an error must leave the seals as they are */
-    for (int i = 0; i < n; i++) put_seal(&raw, order[i], move);
+    bool lz4 = compress && most <= room && worth_compressing(order, n, about);
+    static const uint8_t header[SEGMENT_HEADER];
+    buf_t raw = buf_make(SEGMENT_RAW_MAX);
+    if (!lz4) buf_reserve(out, MIN(SEGMENT_HEADER + about, room)); /* once: growing would hold it twice */
+    buf_put(out, header, sizeof header);
+    if (lz4) {
+        buf_reserve(&raw, MIN(about, SEGMENT_RAW_MAX));
+        put_seals(&raw, order, n, move);
+        lz4 = put_packed(out, &raw);
+        if (!lz4) buf_put(out, raw.data, raw.len);
+    } else {
+        put_seals(out, order, n, move);
+    }
     free(order);
-
-    bool lz4 = false;
-    size_t begin = out->len, stored = raw.len;
-    if (compress && most <= room && !raw.overflow && raw.len >= COMPRESS_MIN && raw.len <= LZ4_MAX_INPUT_SIZE && worth_compressing(&raw)) {
-        int bound = LZ4_compressBound((int)raw.len);
-        if (buf_reserve(out, SEGMENT_HEADER + (size_t)bound)) { /* to where it will stay: behind the header */
-            int k = LZ4_compress_default((const char *)raw.data, (char *)out->data + begin + SEGMENT_HEADER, (int)raw.len, bound);
-            lz4 = k > 0 && (size_t)k < raw.len;
-            if (lz4) stored = (size_t)k;
-        }
-    }
-    bool fits = !raw.overflow && (lz4 || buf_reserve(out, SEGMENT_HEADER + stored));
-    if (fits) {
-        buf_puts(out, MAGIC);
-        buf_put_u16(out, (uint16_t)VERSION);
-        buf_put_u16(out, lz4 ? FLAG_LZ4 : 0);
-        buf_put_u64(out, id->job);
-        buf_put_u64(out, id->incarnation);
-        buf_put_u64(out, id->attempt);
-        buf_put_u64(out, epoch);
-        buf_put_u64(out, raw.len);
-        buf_put_u64(out, stored);
-        buf_put_u32(out, crc32c(0, lz4 ? out->data + begin + SEGMENT_HEADER : raw.data, stored));
-        buf_put_u32(out, crc32c(0, out->data + begin, out->len - begin));
-        ASSERT(out->len - begin == SEGMENT_HEADER);
-        if (lz4) out->len += stored;
-        else buf_put(out, raw.data, stored);
-    }
-    size_t raw_len = raw.len;
+    size_t raw_len = raw.data ? raw.len : out->len - begin - SEGMENT_HEADER;
+    bool fits = !raw.overflow && !out->overflow && raw_len <= SEGMENT_RAW_MAX;
     buf_free(&raw);
-    if (fits) return NULL;
+    if (fits) {
+        put_header(out, begin, id, epoch, lz4, raw_len);
+        return NULL;
+    }
+    out->len = begin;
     return err_hint(err_new(ERR_LIMIT, "epoch %" PRIu64 ": a segment of more than %zu bytes is not possible", epoch, raw_len),
                     "shorten execution.checkpointing.interval");
 }

@@ -177,6 +177,7 @@ const sink_vtable_t blackhole_sink = {
     .connector = "blackhole",
     .state_size = 1,
     .takes_updates = true,
+    .after_only = true,
     .check = blackhole_check,
     .open = blackhole_open,
     .write = blackhole_write,

@@ -35,22 +35,27 @@ void combiner_close(combiner_t *c) {
     free(c->blocks);
 }
 
-/* The columns behind the keys: the namespace, where there is one, and the partial results; then the batch leaves. */
+/* The namespace, where there is one, behind the keys. Returns where the partial results begin. */
+static int put_ns(const plan_op_t *p, batch_t *b, const int64_t *ns) {
+    int at = p->nkeys;
+    if (!ns) return at;
+    column_init(&b->cols[at], p->schema->fields[at].type, b->mem, b->n);
+    memcpy(b->cols[at].i64, ns, sizeof *ns * b->n);
+    return at + 1;
+}
+
+static void leave(const plan_op_t *p, batch_t *b, int partials_at, out_t *out) {
+    for (int at = partials_at; at < p->schema->n; at++) b->cols[at].type = p->schema->fields[at].type;
+    out_batch(out, b);
+}
+
 static err_t *emit(op_t *op, combiner_t *c, batch_t *b, const int64_t *ns, void **accs, out_t *out) {
     const plan_op_t *p = op->env.op;
-    int at = p->nkeys;
-    if (ns) {
-        column_init(&b->cols[at], p->schema->fields[at].type, b->mem, b->n);
-        memcpy(b->cols[at++].i64, ns, sizeof *ns * b->n);
-    }
+    int at = put_ns(p, b, ns);
     err_t *e = agg_set_partial(c->set, accs, b->n, b->mem, b->cols + at);
-    if (e) {
-        batch_free(b);
-        return e;
-    }
-    for (; at < p->schema->n; at++) b->cols[at].type = p->schema->fields[at].type;
-    out_batch(out, b);
-    return NULL;
+    if (e) batch_free(b);
+    else leave(p, b, at, out);
+    return e;
 }
 
 static err_t *emit_groups(op_t *op, combiner_t *c, bool named, out_t *out) {
@@ -86,22 +91,32 @@ op_status_t combiner_flush(op_t *op, combiner_t *c, bool named, out_t *out, err_
     return OP_DONE;
 }
 
-/* Each row is a partial result of its own. Its keys are the row's: nothing is encoded. */
-static err_t *pass_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out) {
-    const plan_op_t *p = op->env.op;
+/* Accumulators for partial results that no column of the input is by itself. */
+static err_t *pass_accs(op_t *op, combiner_t *c, const batch_t *b, batch_t *o, const int64_t *ns, out_t *out) {
     size_t size = agg_set_size(c->set);
     if (!c->blocks) c->blocks = xmalloc(MAX(size, (size_t)8) * c->cap);
     memset(c->blocks, 0, size * b->n);
     for (uint32_t i = 0; i < b->n; i++) c->accs[i] = c->blocks + size * i;
-    TRY(agg_set_update(c->set, b, NULL, b->n, c->accs));
+    err_t *e = agg_set_update(c->set, b, NULL, b->n, c->accs);
+    if (e) batch_free(o);
+    else e = emit(op, c, o, ns, c->accs, out);
+    for (uint32_t i = 0; i < b->n; i++) agg_set_clear(c->set, c->blocks + size * i);
+    return e;
+}
+
+/* Each row is a partial result of its own. Its keys are the row's: nothing is encoded. */
+static err_t *pass_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out) {
+    const plan_op_t *p = op->env.op;
     batch_t *o = batch_new(p->schema->n);
     o->n = b->n;
     mem_link(o->mem, b->mem);
     for (int i = 0; i < p->nkeys; i++) o->cols[i] = b->cols[p->keys[i]];
-    err_t *e = emit(op, c, o, ns, c->accs, out);
-    for (uint32_t i = 0; i < b->n; i++) agg_set_clear(c->set, c->blocks + size * i);
     c->pass -= MIN(c->pass, b->n);
-    return e;
+    int at = p->nkeys + (ns != NULL);
+    if (!agg_set_partial_rows(c->set, b, o->mem, o->cols + at)) return pass_accs(op, c, b, o, ns, out);
+    put_ns(p, o, ns);
+    leave(p, o, at, out);
+    return NULL;
 }
 
 static void find_groups(combiner_t *c, const int64_t *ns, uint32_t n) {

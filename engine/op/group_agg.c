@@ -2,6 +2,7 @@
  *
  * Streaming: a batch is applied as a whole. For every group it touches, the result before and after are compared:
  *   no rows before, some after: +I | some before, none after: -D | both, and the result differs: -U, +U | else nothing.
+ * Where nobody behind it needs -U (plan op after_only) it is left out, and what a result was is not even computed when each row changes it.
  * So the changelog is that of Flink's mini-batch mode: its result is the same, intermediate results within a batch
  * are left out. A row that takes back what was never there (its group is absent) is dropped, as Flink does.
  * Batch mode: nothing is emitted before the end, then +I for every group. A global aggregate (no keys) over no rows
@@ -24,6 +25,7 @@ typedef struct group_agg {
     keyed_t keyed;
     keys_t keys;
     bool partial, retracting, batch;
+    bool grows; /* each added row changes its group's result */
     void **accs;
     uint32_t *sel;
     touched_t *groups; /* of the batch at hand, in order of appearance */
@@ -47,6 +49,7 @@ static err_t *group_agg_open(op_t *op) {
     g->retracting = op->env.stage->ops[p->inputs[0]]->retracts;
     g->batch = op->env.plan->batch;
     g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
+    g->grows = agg_set_grows(g->set);
     kstate_codec_t codec = agg_codec(g->set);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
@@ -136,23 +139,36 @@ static err_t *apply(op_t *op, const batch_t *b) {
 }
 
 /* ---------------------------------------------------------------- what changed */
-static bool rows_equal(const column_t *a, uint32_t i, const column_t *b, uint32_t k, int n, buf_t *x, buf_t *y) {
-    for (int c = 0; c < n; c++) {
-        bool na = column_null(&a[c], i), nb = column_null(&b[c], k);
-        if (na != nb) return false;
-        if (na) continue;
-        int width = type_width(a[c].type);
-        if (width && width <= 16 && !type_is_strlike(a[c].type) && !type_is_nested(a[c].type)) {
-            if (memcmp((uint8_t *)a[c].data + (size_t)i * (size_t)width, (uint8_t *)b[c].data + (size_t)k * (size_t)width, (size_t)width)) return false;
-            continue;
-        }
-        buf_clear(x);
-        buf_clear(y);
-        value_encode(x, &a[c], i);
-        value_encode(y, &b[c], k);
-        if (x->overflow || y->overflow || !slice_eq(buf_slice(x), buf_slice(y))) return false;
+static bool values_equal(const column_t *a, uint32_t i, const column_t *b, uint32_t k, buf_t *x, buf_t *y) {
+    bool na = column_null(a, i), nb = column_null(b, k);
+    if (na || nb) return na == nb;
+    int width = type_width(a->type);
+    if (width && width <= 16 && !type_is_strlike(a->type) && !type_is_nested(a->type))
+        return memcmp((uint8_t *)a->data + (size_t)i * (size_t)width, (uint8_t *)b->data + (size_t)k * (size_t)width, (size_t)width) == 0;
+    buf_clear(x);
+    buf_clear(y);
+    value_encode(x, a, i);
+    value_encode(y, b, k);
+    return !x->overflow && !y->overflow && slice_eq(buf_slice(x), buf_slice(y));
+}
+
+/* differs[i]: the result of group i is not what it was before the batch; `old` holds one row for each group that had a result. Column by
+ * column, and a row only while it is equal so far: nearly always one column is enough. */
+static void find_changed(const group_agg_t *g, const column_t *old, const column_t *now, int ncols, uint32_t ngroups, uint8_t *differs) {
+    buf_t x = buf_make(BUF_MAX_DEFAULT), y = buf_make(BUF_MAX_DEFAULT);
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < ngroups; i++) {
+        differs[i] = !(g->groups[i].before && g->groups[i].value->rows > 0);
+        left += !differs[i];
     }
-    return true;
+    for (int c = 0; c < ncols && left; c++)
+        for (uint32_t i = 0, at = 0; i < ngroups; at += g->groups[i++].before)
+            if (!differs[i] && !values_equal(&old[c], at, &now[c], i, &x, &y)) {
+                differs[i] = 1;
+                left--;
+            }
+    buf_free(&x);
+    buf_free(&y);
 }
 
 /* Rows of two columns: numbers below na are of a, the others of b behind it. Strings and children stay shared. */
@@ -184,14 +200,31 @@ static void gather2(column_t *dst, const column_t *a, uint32_t na, const column_
 }
 
 typedef struct emission {
-    uint32_t *from; /* row of the combined columns (before rows, then after rows) */
+    uint32_t *from; /* row of the combined columns (after rows, then before rows) */
     uint8_t *kinds;
     uint32_t n;
+    bool plain;     /* row i is row i of the after rows */
+    bool inserts;   /* all are */
 } emission_t;
 
 static void emit_row(emission_t *e, uint32_t from, row_kind_t kind) {
+    e->plain &= from == e->n;
+    e->inserts &= kind == ROW_INSERT;
     e->from[e->n] = from;
     e->kinds[e->n++] = (uint8_t)kind;
+}
+
+static emission_t choose_rows(const group_agg_t *g, bool after_only, const uint8_t *differs, uint32_t ngroups, mem_t *m) {
+    emission_t e = {mem_alloc(m, sizeof(uint32_t) * ngroups * 2), mem_alloc(m, (size_t)ngroups * 2), 0, true, true};
+    for (uint32_t i = 0, at = 0; i < ngroups; i++) {
+        bool after = g->groups[i].value->rows > 0, before = g->groups[i].before;
+        uint32_t prev = at;
+        at += before;
+        if (!differs[i]) continue;
+        if (before && !(after && after_only)) emit_row(&e, ngroups + prev, after ? ROW_UPDATE_BEFORE : ROW_DELETE);
+        if (after) emit_row(&e, i, before ? ROW_UPDATE_AFTER : ROW_INSERT);
+    }
+    return e;
 }
 
 /* Integers and times are what the rows have; of all else the state holds the canonical value, in memory of its own. */
@@ -210,7 +243,26 @@ static bool key_columns(const group_agg_t *g, const plan_op_t *p, const batch_t 
     return keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols);
 }
 
-/* Two result sets, one of groups that had a result and one of all touched groups, become change rows. */
+/* The chosen rows of both result sets. The key columns of an old row are the group's. */
+static batch_t *gather_changes(const group_agg_t *g, const plan_op_t *p, const emission_t *e, batch_t *now, batch_t *old) {
+    batch_t *b = batch_new(p->schema->n);
+    uint32_t ngroups = now->n;
+    b->n = e->n;
+    mem_link(b->mem, now->mem);
+    if (old) mem_link(b->mem, old->mem);
+    uint32_t *group_of = mem_alloc(b->mem, sizeof *group_of * b->n);
+    uint32_t *old_group = mem_alloc(b->mem, sizeof *old_group * ngroups);
+    for (uint32_t i = 0, k = 0; i < ngroups; i++)
+        if (g->groups[i].before) old_group[k++] = i;
+    for (uint32_t i = 0; i < b->n; i++) group_of[i] = e->from[i] < ngroups ? e->from[i] : old_group[e->from[i] - ngroups];
+    for (int c = 0; c < p->nkeys; c++) column_gather(&b->cols[c], &now->cols[c], group_of, b->n, b->mem);
+    for (int c = 0; c < p->naggs; c++)
+        gather2(&b->cols[p->nkeys + c], &now->cols[p->nkeys + c], ngroups, old ? &old->cols[c] : NULL, e->from, b->n, b->mem);
+    return b;
+}
+
+/* Two result sets, one of groups that had a result (NULL: none had, or all differ and nobody asks what they were) and one of all
+ * touched groups, become change rows. */
 static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t ngroups, out_t *out) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
@@ -218,53 +270,35 @@ static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t n
     now->n = ngroups;
     void **accs = mem_alloc(now->mem, sizeof *accs * ngroups);
     for (uint32_t i = 0; i < ngroups; i++) accs[i] = agg_accs(g->groups[i].value);
-    err_t *e = key_columns(g, p, in, ngroups, now) ? agg_set_emit(g->set, accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
-    buf_t x = buf_make(BUF_MAX_DEFAULT), y = buf_make(BUF_MAX_DEFAULT);
-    emission_t dead = {mem_alloc(now->mem, sizeof(uint32_t) * ngroups * 2), mem_alloc(now->mem, ngroups * 2), 0};
-    uint32_t at = 0; /* row of `old` */
-    for (uint32_t i = 0; !e && i < ngroups; i++) {
-        bool after = g->groups[i].value->rows > 0, before = g->groups[i].before;
-        uint32_t prev = at;
-        at += before;
-        if (before && after && rows_equal(old->cols, prev, now->cols + p->nkeys, i, p->naggs, &x, &y)) continue;
-        /* rows of `old` are numbered behind those of `now` */
-        if (before) emit_row(&dead, ngroups + prev, after ? ROW_UPDATE_BEFORE : ROW_DELETE);
-        if (after) emit_row(&dead, i, before ? ROW_UPDATE_AFTER : ROW_INSERT);
-    }
-    buf_free(&x);
-    buf_free(&y);
-    if (e || dead.n == 0) {
+    err_t *err = key_columns(g, p, in, ngroups, now) ? agg_set_emit(g->set, accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    if (err) {
         batch_free(now);
-        return e;
+        return err;
     }
-    batch_t *b = batch_new(p->schema->n);
-    b->n = dead.n;
-    mem_link(b->mem, now->mem);
-    if (old) mem_link(b->mem, old->mem);
-    uint32_t *group_of = mem_alloc(b->mem, sizeof *group_of * b->n); /* the key columns of an old row are the group's */
-    uint32_t *old_group = mem_alloc(b->mem, sizeof *old_group * ngroups);
-    for (uint32_t i = 0, k = 0; i < ngroups; i++)
-        if (g->groups[i].before) old_group[k++] = i;
-    for (uint32_t i = 0; i < b->n; i++) group_of[i] = dead.from[i] < ngroups ? dead.from[i] : old_group[dead.from[i] - ngroups];
-    for (int c = 0; c < p->nkeys; c++) column_gather(&b->cols[c], &now->cols[c], group_of, b->n, b->mem);
-    for (int c = 0; c < p->naggs; c++)
-        gather2(&b->cols[p->nkeys + c], &now->cols[p->nkeys + c], ngroups, old ? &old->cols[c] : NULL, dead.from, b->n, b->mem);
+    uint8_t *differs = mem_alloc(now->mem, ngroups);
+    if (old) find_changed(g, old->cols, now->cols + p->nkeys, p->naggs, ngroups, differs);
+    else memset(differs, 1, ngroups);
+    emission_t e = choose_rows(g, p->after_only, differs, ngroups, now->mem);
+    batch_t *b = now;
+    if (!e.plain || e.n != ngroups) {
+        b = e.n ? gather_changes(g, p, &e, now, old) : NULL;
+        batch_free(now);
+        if (!b) return NULL;
+    }
     for (int c = p->nkeys; c < p->schema->n; c++) b->cols[c].type = p->schema->fields[c].type;
-    bool inserts = true;
-    for (uint32_t i = 0; i < b->n; i++) inserts &= dead.kinds[i] == ROW_INSERT;
-    b->kinds = inserts ? NULL : dead.kinds;
-    batch_free(now);
+    b->kinds = e.inserts ? NULL : e.kinds;
     out_batch(out, b);
     return NULL;
 }
 
-static err_t *results_before(op_t *op, uint32_t ngroups, batch_t **ret) {
+/* NULL where none had any, and where they do not matter: all will differ, and their own values are not asked for. */
+static err_t *results_before(op_t *op, const batch_t *in, uint32_t ngroups, batch_t **ret) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
     uint32_t n = 0;
+    if (p->after_only && g->grows && !in->kinds) return NULL;
     for (uint32_t i = 0; i < ngroups; i++)
         if (g->groups[i].before) g->before[n++] = agg_accs(g->groups[i].value);
-    *ret = NULL;
     if (n == 0) return NULL;
     *ret = batch_new(p->naggs);
     (*ret)->n = n;
@@ -277,10 +311,10 @@ static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_
     AUTO(batch_freep) batch_t *old = NULL;
     if (out_full(out)) return OP_MORE;
     if ((*reterr = find_groups(op, b, &ngroups))) return OP_FAIL;
-    if (!g->batch && (*reterr = results_before(op, ngroups, &old))) return OP_FAIL;
+    if (!g->batch && (*reterr = results_before(op, b, ngroups, &old))) return OP_FAIL;
     if ((*reterr = apply(op, b))) return OP_FAIL;
     if (!g->batch && (*reterr = emit_changes(op, b, old, ngroups, out))) return OP_FAIL;
-    for (uint32_t i = 0; i < ngroups; i++)
+    for (uint32_t i = 0; b->kinds && i < ngroups; i++)
         if (g->groups[i].value->rows <= 0) kstate_delete(g->ks, g->groups[i].value);
     return OP_DONE;
 }

@@ -51,8 +51,10 @@ static void block_clear(void *ctx, void *value) { agg_set_clear(ctx, agg_accs(va
 
 static void block_encode(void *ctx, const void *value, buf_t *out) {
     const agg_head_t *h = value;
-    buf_put_zigzag(out, h->rows);
-    buf_put_zigzag(out, h->touched);
+    uint8_t *p = buf_begin(out, 2 * VARINT_MAX);
+    if (!p) return;
+    p = zigzag_at(p, h->rows);
+    buf_end(out, zigzag_at(p, h->touched));
     agg_set_encode(ctx, (const uint8_t *)value + AGG_HEAD, out);
 }
 

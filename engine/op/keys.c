@@ -3,16 +3,6 @@
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
-static size_t put_varint(uint8_t *p, uint64_t v) {
-    size_t n = 0;
-    while (v >= 0x80) {
-        p[n++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    p[n++] = (uint8_t)v;
-    return n;
-}
-
 static void encode_text(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
     size_t total = 0;
     for (uint32_t i = 0; i < n; i++) total += c->str[sel ? sel[i] : i].len;
@@ -27,7 +17,7 @@ static void encode_text(keys_t *k, const column_t *c, const uint32_t *sel, uint3
         } else {
             str_t s = c->str[row];
             *p++ = 1;
-            p += put_varint(p, s.len);
+            p = varint_at(p, s.len);
             if (s.len) memcpy(p, s.p, s.len);
             p += s.len;
         }
@@ -59,7 +49,7 @@ static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32
         } else {
             int64_t v = int_at(c, width, row);
             *p++ = 1;
-            p += put_varint(p, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
+            p = zigzag_at(p, v);
         }
         k->hash[i] = hash_bytes(start, (size_t)(p - start));
     }

@@ -246,6 +246,44 @@ START_TEST(partials_of_two_halves_are_the_whole) {
 }
 END_TEST
 
+/* A combiner that steps aside sends each row as a partial result: the columns are those of an accumulator that saw this row alone. */
+START_TEST(a_row_that_passes_the_combiner_is_its_own_partial_result) {
+    int direct = 0;
+    for (size_t i = 0; i < ARRAY_LEN(stories); i++) {
+        const story_t *s = &stories[i];
+        lab_t l = lab_new(s->name, s->type, s->distinct, false);
+        batch_t *in = column_of(s->type ? s->type : &type_int, s->n, s->values, ROW_INSERT), *got = batch_new(4), *want = batch_new(4);
+        const type_t *types[4];
+        int n = agg_can_combine(&l.call) ? agg_partial_types(l.a, &l.call, types) : 0;
+        mem_link(got->mem, in->mem);
+        if (n && agg_set_partial_rows(l.set, in, got->mem, got->cols)) {
+            direct++;
+            void *accs[8];
+            for (int k = 0; k < s->n; k++) accs[k] = xcalloc(1, agg_set_size(l.set) + 16);
+            ck_ok(agg_set_update(l.set, in, NULL, in->n, accs));
+            ck_ok(agg_set_partial(l.set, accs, in->n, want->mem, want->cols));
+            buf_t a = buf_make(4096), b = buf_make(4096);
+            for (int c = 0; c < n; c++) {
+                ck_assert(type_equal(got->cols[c].type, types[c]));
+                for (uint32_t k = 0; k < in->n; k++) {
+                    value_encode(&a, &got->cols[c], k);
+                    value_encode(&b, &want->cols[c], k);
+                }
+            }
+            ck_assert_msg(slice_eq(buf_slice(&a), buf_slice(&b)), "%s", s->name);
+            buf_free(&a);
+            buf_free(&b);
+            for (int k = 0; k < s->n; k++) free(accs[k]);
+        }
+        batch_free(in);
+        batch_free(got);
+        batch_free(want);
+        lab_free(&l);
+    }
+    ck_assert_int_ge(direct, 8);
+}
+END_TEST
+
 /* MAX with retraction against a plain search, over random additions and removals. */
 START_TEST(retracted_extremes_equal_a_plain_search) {
     rng_t rng;
@@ -559,5 +597,6 @@ TESTS("agg", a_group_that_is_full_is_an_error_of_its_function_when_updated_or_me
       a_json_object_has_each_key_once_in_order_and_gives_keys_back,
       one_percentile_has_flinks_last_digit, percentiles_interpolate_weigh_and_survive_a_restore_without_a_row,
       results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on,
-      merged_halves_are_the_whole, partials_of_two_halves_are_the_whole, retracted_extremes_equal_a_plain_search,
+      merged_halves_are_the_whole, partials_of_two_halves_are_the_whole,
+      a_row_that_passes_the_combiner_is_its_own_partial_result, retracted_extremes_equal_a_plain_search,
       wrong_calls_are_refused)

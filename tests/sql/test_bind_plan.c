@@ -202,6 +202,31 @@ START_TEST(options) {
 }
 END_TEST
 
+/* -U is made only for who needs it: a filter, another aggregate, print; not for a sink that drops it. */
+START_TEST(an_update_is_its_new_row_alone_where_nobody_needs_the_old_one) {
+    static const struct { const char *sql; bool outer, inner; } cases[] = {
+        {"INSERT INTO sink SELECT category, COUNT(*) FROM events GROUP BY category;", true, false},
+        {"INSERT INTO sink SELECT UPPER(category), COUNT(*) + 1 FROM events GROUP BY category;", true, false},
+        {"INSERT INTO sink SELECT category, COUNT(*) FROM events GROUP BY category HAVING COUNT(*) < 10;", false, false},
+        {"INSERT INTO sink SELECT c, COUNT(*) FROM (SELECT category AS c, id, COUNT(*) FROM events GROUP BY category, id) GROUP BY c;", true, false},
+        {"INSERT INTO kafka SELECT category, COUNT(*) FROM events GROUP BY category;", true, false},
+        {"CREATE TABLE seen (category STRING, n BIGINT) WITH ('connector' = 'print');\nINSERT INTO seen SELECT category, COUNT(*) FROM events GROUP BY category;", false, false},
+        {"CREATE VIEW v AS SELECT category, COUNT(*) AS n FROM events GROUP BY category;\nINSERT INTO sink SELECT category, n FROM v;\n"
+         "INSERT INTO sink2 SELECT category, n FROM v WHERE n < 10;", false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(auto_free) char *text = xprintf("%sCREATE TABLE kafka (category STRING, n BIGINT, PRIMARY KEY (category) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', "
+                                             "'topic' = 't', 'properties.bootstrap.servers' = 'b:1', 'key.format' = 'json', 'value.format' = 'json');\n%s", EVENTS, cases[i].sql);
+        plan_t *p = plan_of(text, 2, 0);
+        int n = count_ops(p, OP_GROUP_AGG);
+        ck_assert_int_ge(n, 1);
+        ck_assert_msg(find_op(p, OP_GROUP_AGG, n - 1)->after_only == cases[i].outer, "%s", cases[i].sql);
+        if (n > 1) ck_assert_msg(find_op(p, OP_GROUP_AGG, 0)->after_only == cases[i].inner, "%s", cases[i].sql);
+        plan_free(p);
+    }
+}
+END_TEST
+
 TESTS("bind_plan", state_is_named_by_what_it_means, connection_options_and_new_columns_keep_identity,
       equal_subtrees_are_one_and_twins_are_told_apart, a_shared_scan_reads_the_union_of_columns, the_same_text_is_the_same_plan, lanes,
-      modes, options)
+      modes, options, an_update_is_its_new_row_alone_where_nobody_needs_the_old_one)
