@@ -64,14 +64,10 @@ static inline uint64_t load32(const uint8_t *p) {
     memcpy(&x, p, 4);
     return x;
 }
-static inline uint64_t fold(uint64_t a, uint64_t b) {
-    u128 m = (u128)a * b;
-    return (uint64_t)m ^ (uint64_t)(m >> 64);
-}
-
-#define K0 0x9e3779b97f4a7c15ULL
-#define K1 0xe7037ed1a0b428dbULL
-#define K2 0x8ebc6af09c88c6e3ULL
+#define fold hash_fold
+#define K0 HASH_K0
+#define K1 HASH_K1
+#define K2 HASH_K2
 
 uint64_t hash_bytes(const void *data, size_t len) {
     const uint8_t *p = data;

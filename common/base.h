@@ -62,6 +62,24 @@ void auto_free(void *pp); /* AUTO(auto_free) char *s */
 
 /* 64-bit hash of bytes, well mixed in all bits, frozen: key groups depend on it. */
 uint64_t hash_bytes(const void *p, size_t len);
+#define HASH_K0 0x9e3779b97f4a7c15ULL
+#define HASH_K1 0xe7037ed1a0b428dbULL
+#define HASH_K2 0x8ebc6af09c88c6e3ULL
+static inline uint64_t hash_fold(uint64_t a, uint64_t b) {
+    u128 m = (u128)a * b;
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+/* hash_bytes of the `len` (1 to 8) low bytes of a word: bytes that were just written one by one are slow to read back. */
+static inline uint64_t hash_word(uint64_t bytes, size_t len) {
+    uint64_t a, b = 0;
+    if (len >= 4) {
+        a = len == 8 ? bytes : (uint32_t)bytes;
+        b = len == 8 ? bytes : (uint32_t)(bytes >> 8 * (len - 4));
+    } else {
+        a = (bytes & 0xff) << 16 | (len > 1 ? bytes & 0xff00 : (bytes & 0xff) << 8) | (bytes >> 8 * (len - 1) & 0xff);
+    }
+    return hash_fold(HASH_K1 ^ len, hash_fold(a ^ HASH_K1, b ^ HASH_K0 ^ hash_fold(len ^ HASH_K1, HASH_K2)) ^ HASH_K2);
+}
 static inline uint64_t hash_mix(uint64_t x) {
     x ^= x >> 32;
     x *= 0xd6e8feb86659fd93ULL;

@@ -1,6 +1,7 @@
 #include "common/buf.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -13,14 +14,80 @@ static void ask_for_large_pages(uint8_t *p, size_t n) {
     if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
+/* Large blocks that were freed and are asked for again with the next epoch. On a virtual machine a fresh page costs several times its
+ * clearing. What is here is malloc'ed, as what buffers hold. */
+#define KEPT_BLOCKS 16
+static struct {
+    pthread_mutex_t lock;
+    size_t most, held;
+    int n;
+    struct { uint8_t *p; size_t cap; } block[KEPT_BLOCKS];
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool keep(uint8_t *p, size_t cap) {
+    if (LIKELY(cap < LARGE_FROM)) return false;
+    pthread_mutex_lock(&kept.lock);
+    bool room = kept.n < KEPT_BLOCKS && kept.held + cap <= kept.most;
+    if (room) {
+        kept.block[kept.n].p = p;
+        kept.block[kept.n++].cap = cap;
+        kept.held += cap;
+    }
+    pthread_mutex_unlock(&kept.lock);
+    return room;
+}
+
+static uint8_t *take_kept(size_t want, size_t max, size_t *ret_cap) {
+    uint8_t *p = NULL;
+    pthread_mutex_lock(&kept.lock);
+    int best = -1;
+    for (int i = 0; i < kept.n; i++)
+        if (kept.block[i].cap >= want && kept.block[i].cap <= MIN(4 * want, max) && (best < 0 || kept.block[i].cap < kept.block[best].cap)) best = i;
+    if (best >= 0) {
+        p = kept.block[best].p;
+        *ret_cap = kept.block[best].cap;
+        kept.held -= *ret_cap;
+        kept.block[best] = kept.block[--kept.n];
+    }
+    pthread_mutex_unlock(&kept.lock);
+    return p;
+}
+
+void buf_keep_free(size_t most) {
+    pthread_mutex_lock(&kept.lock);
+    kept.most = most;
+    while (kept.held > most) {
+        kept.held -= kept.block[--kept.n].cap;
+        free(kept.block[kept.n].p);
+    }
+    pthread_mutex_unlock(&kept.lock);
+}
+
 void buf_free(buf_t *b) {
-    free(b->data);
+    if (!keep(b->data, b->cap)) free(b->data);
     *b = (buf_t){.max = b->max};
 }
 
 void buf_clear(buf_t *b) {
     b->len = 0;
     b->overflow = false;
+}
+
+static bool reserve_large(buf_t *b, size_t want, size_t max) {
+    size_t cap, len = b->len;
+    uint8_t *again = take_kept(want, max, &cap);
+    if (!again) {
+        b->data = xrealloc(b->data, want);
+        b->cap = want;
+        ask_for_large_pages(b->data, want);
+        return true;
+    }
+    if (len) memcpy(again, b->data, len);
+    buf_free(b);
+    b->data = again;
+    b->cap = cap;
+    b->len = len;
+    return true;
 }
 
 bool buf_reserve(buf_t *b, size_t more) {
@@ -32,9 +99,9 @@ bool buf_reserve(buf_t *b, size_t more) {
     }
     size_t want = MAX(b->len + more, MIN(b->cap * 2, max));
     want = MAX(want, (size_t)64);
+    if (UNLIKELY(want >= LARGE_FROM)) return reserve_large(b, want, max);
     b->data = xrealloc(b->data, want);
     b->cap = want;
-    if (UNLIKELY(want >= LARGE_FROM)) ask_for_large_pages(b->data, want);
     return true;
 }
 

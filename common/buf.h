@@ -14,6 +14,8 @@ typedef struct buf {
 #define BUF_MAX_DEFAULT ((size_t)1 << 30)
 static inline buf_t buf_make(size_t max) { return (buf_t){.max = max}; }
 void buf_free(buf_t *b); /* content; the buffer may be used again */
+/* Of large blocks that buf_free gives back so many bytes are kept for the next buffers, in all the process; 0 at first. Any thread. */
+void buf_keep_free(size_t most);
 void buf_clear(buf_t *b); /* keeps the memory */
 bool buf_reserve(buf_t *b, size_t more); /* false on overflow */
 /* For many small values in a row: room for all of them once, then each at p, which moves on; then buf_end. */

@@ -3,6 +3,7 @@
 #include "common/arena.h"
 #include <stdlib.h>
 
+#define KEY_GROUPS 1024
 #define WRITE_BYTES ((size_t)32 << 20) /* a table file of the base */
 
 typedef struct item { /* PUT or DEL; bytes in the arena */
@@ -78,7 +79,7 @@ static void push_item(group_t *g, const change_t *c, uint32_t seq) {
     if (g->n == g->cap) g->items = xrealloc(g->items, (g->cap = g->cap ? 2 * g->cap : 64) * sizeof *g->items);
     g->items[g->n++] = (item_t){.prefix = prefix_of(c->key), .ns = c->ns, .key = c->key.p, .value = c->value.p,
                                 .key_len = (uint32_t)c->key.len, .value_len = (uint32_t)c->value.len, .seq = seq,
-                                .kg = (uint16_t)(hash_bytes(c->key.p, c->key.len) & 1023), .kind = (uint8_t)c->kind};
+                                .kg = (uint16_t)(hash_bytes(c->key.p, c->key.len) & (KEY_GROUPS - 1)), .kind = (uint8_t)c->kind};
 }
 
 /* Where in `to` lies what was copied from `from`. */
@@ -120,17 +121,48 @@ static int key_cmp(const item_t *a, const item_t *b) {
     return c ? c : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
-static int same_place(const item_t *a, const item_t *b) { /* order of the base */
-    if (a->kg != b->kg) return a->kg < b->kg ? -1 : 1;
-    if (a->ns != b->ns) return a->ns < b->ns ? -1 : 1;
-    if (a->prefix != b->prefix) return a->prefix < b->prefix ? -1 : 1;
-    return key_cmp(a, b);
+/* ---- the order of the base: key group, namespace, key; of equal ones the order in which they came. A round of small keys is sorted a
+ * key group at a time, in the cache, and what is moved is the little that a comparison reads. */
+typedef struct place {
+    int64_t ns;
+    uint64_t prefix;
+    uint32_t at; /* among the items */
+} place_t;
+
+static inline bool comes_before(const item_t *items, const place_t *a, const place_t *b) {
+    if (a->ns != b->ns) return a->ns < b->ns;
+    if (a->prefix != b->prefix) return a->prefix < b->prefix;
+    return key_cmp(&items[a->at], &items[b->at]) < 0;
 }
 
-static int item_cmp(const void *x, const void *y) {
-    const item_t *a = x, *b = y;
-    int c = same_place(a, b);
-    return c ? c : (a->seq > b->seq) - (a->seq < b->seq);
+static bool same_key(const item_t *items, const place_t *a, const place_t *b) {
+    return a->ns == b->ns && a->prefix == b->prefix && key_cmp(&items[a->at], &items[b->at]) == 0;
+}
+
+#define RUN 12
+/* Stable; the result is in p or in `other`, which has as much room. */
+static place_t *sort_places(const item_t *items, place_t *p, place_t *other, size_t n) {
+    for (size_t from = 0; from < n; from += RUN) {
+        size_t to = MIN(from + RUN, n);
+        for (size_t i = from + 1; i < to; i++) {
+            place_t x = p[i];
+            size_t k = i;
+            for (; k > from && comes_before(items, &x, &p[k - 1]); k--) p[k] = p[k - 1];
+            p[k] = x;
+        }
+    }
+    for (size_t width = RUN; width < n; width *= 2) {
+        for (size_t from = 0; from < n; from += 2 * width) {
+            size_t a = from, mid = MIN(from + width, n), b = mid, to = MIN(from + 2 * width, n), at = from;
+            while (a < mid && b < to) other[at++] = comes_before(items, &p[b], &p[a]) ? p[b++] : p[a++];
+            while (a < mid) other[at++] = p[a++];
+            while (b < to) other[at++] = p[b++];
+        }
+        place_t *t = p;
+        p = other;
+        other = t;
+    }
+    return p;
 }
 
 static int drop_cmp(const void *x, const void *y) {
@@ -167,10 +199,41 @@ static err_t *flush(writing_t *w) {
     return e;
 }
 
+static err_t *write_item(writing_t *w, const item_t *x) {
+    slice_t key = slice_of(x->key, x->key_len);
+    if (dropped(w->g, x)) return NULL;
+    if (w->buf.len == 0) change_header(&w->buf);
+    if (x->kind == CHANGE_PUT) change_put(&w->buf, x->ns, key, slice_of(x->value, x->value_len));
+    else change_del(&w->buf, x->ns, key);
+    return w->buf.len >= WRITE_BYTES ? flush(w) : NULL;
+}
+
+static err_t *write_items(writing_t *w, const item_t *items, size_t n) {
+    uint32_t start[KEY_GROUPS + 1] = {0}, most = 0;
+    ASSERT(n <= UINT32_MAX);
+    for (size_t i = 0; i < n; i++) start[items[i].kg + 1]++;
+    for (int g = 0; g < KEY_GROUPS; g++) {
+        most = MAX(most, start[g + 1]);
+        start[g + 1] += start[g];
+    }
+    place_t *all = xmalloc(((size_t)n + most) * sizeof *all), *scratch = all + n;
+    uint32_t next[KEY_GROUPS];
+    memcpy(next, start, sizeof next);
+    for (size_t i = 0; i < n; i++) all[next[items[i].kg]++] = (place_t){items[i].ns, items[i].prefix, (uint32_t)i};
+    err_t *e = NULL;
+    for (int g = 0; g < KEY_GROUPS && !e; g++) {
+        uint32_t count = start[g + 1] - start[g];
+        const place_t *p = sort_places(items, all + start[g], scratch, count);
+        for (uint32_t i = 0; i < count && !e; i++)
+            if (i + 1 == count || !same_key(items, &p[i], &p[i + 1])) e = write_item(w, &items[p[i].at]); /* else a later one follows */
+    }
+    free(all);
+    return e;
+}
+
 static err_t *write_group(writing_t *w, group_t *g) {
     w->g = g;
     if (g->ndrops) qsort(g->drops, g->ndrops, sizeof *g->drops, drop_cmp);
-    if (g->n) qsort(g->items, g->n, sizeof *g->items, item_cmp);
     for (size_t i = 0; i < g->ndrops; i++) {
         const change_t *d = &g->drops[i].c;
         bool again = i + 1 < g->ndrops && g->drops[i + 1].c.ns == d->ns && g->drops[i + 1].c.kg_lo == d->kg_lo &&
@@ -179,16 +242,7 @@ static err_t *write_group(writing_t *w, group_t *g) {
         if (w->buf.len == 0) change_header(&w->buf);
         change_drop_range(&w->buf, d->ns, d->kg_lo, d->kg_hi);
     }
-    for (size_t i = 0; i < g->n; i++) {
-        const item_t *x = &g->items[i];
-        slice_t key = slice_of(x->key, x->key_len);
-        if (i + 1 < g->n && same_place(x, x + 1) == 0) continue; /* a later one follows */
-        if (dropped(g, x)) continue;
-        if (w->buf.len == 0) change_header(&w->buf);
-        if (x->kind == CHANGE_PUT) change_put(&w->buf, x->ns, key, slice_of(x->value, x->value_len));
-        else change_del(&w->buf, x->ns, key);
-        if (w->buf.len >= WRITE_BYTES) TRY(flush(w));
-    }
+    TRY(write_items(w, g->items, g->n));
     return flush(w);
 }
 

@@ -48,6 +48,7 @@ void kstate_close(kstate_t *ks) {
     if (ks->nchanged) kstate_env_dirty(ks->env, -1);
     free(ks->changed);
     free(ks->touched);
+    buf_free(&ks->log.bytes);
     buf_free(&ks->scratch);
     free(ks);
 }
@@ -222,6 +223,7 @@ void kstate_drop_ns(kstate_t *ks, int64_t ns) {
     if (!n) return;
     bool sealed;
     ks_loose_free(ks);
+    ks_log_stop(ks); /* DROP comes behind what is in the log, and before what follows */
     ks_ns_clear(ks, n, &sealed);
     if (sealed) {
         n->drop_pending = true;

@@ -5,7 +5,7 @@
  * bytes and back. Pointers to values stay valid until the entry is deleted, its namespace dropped, or kstate_evict is called.
  *
  * Invariants
- *  1. Every change is marked (kstate_dirty, new entries are dirty) and appears as an absolute value in the next seal.
+ *  1. Every change is marked (kstate_dirty or kstate_changed; new entries are dirty) and appears as an absolute value in the next seal.
  *  2. kstate_seal appends all changes since the last seal (PUT, DEL, DROP namespace), in bytes, before the task goes on;
  *     replaying the sealed changes of epochs 1..e in order gives exactly the table as of the barrier of e.
  *  3. An entry leaves memory only when the base holds its newest value, i.e. never one changed after the last applied epoch.
@@ -46,8 +46,12 @@ typedef struct kstate_keys {
     const uint32_t *off;
     const int64_t *ns;
     const uint32_t *sel;
+    bool later; /* nothing is marked: kstate_changed follows for all of them, before anything else is asked of this state */
 } kstate_keys_t;
 err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret);
+/* Values (each once) that are now as the batch left them. Where keys hardly repeat within an epoch the change is written down here, while
+ * the value is in the cache, instead of at the seal. */
+void kstate_changed(kstate_t *ks, void *const *values, uint32_t n);
 void kstate_dirty(kstate_t *ks, void *value); /* the value was or will be changed before the next seal */
 void kstate_delete(kstate_t *ks, void *value);
 slice_t kstate_key(const kstate_t *ks, const void *value);

@@ -10,6 +10,8 @@
  *   written (nothing if NEW: nobody ever saw it) and the entry leaves, or stays DEAD until the base applied the DEL, when a
  *   miss might otherwise find the old value in the base (ns->keep_dead)
  *   evicted: clean, changed <= applied; only counted in ns->evicted; the next get reads it back with changed = 0
+ *   logged: kstate_changed wrote its PUT into ks->log at once: not DIRTY, `changed` names the generation (kstate_log.c) that the next seal
+ *   ends. What is marked DIRTY in such an epoch, before or after, is written behind the log: the last word of an entry comes last
  *   LOOSE: an evicted entry decoded for a scan, in no table; the next scan frees it. Marked dirty it is adopted by the table
  *
  * Why a dropped namespace needs no marker after its DROP was sealed: a miss reads the base only while ns->evicted > 0;
@@ -30,7 +32,7 @@ typedef struct ks_ns ks_ns_t;
 typedef struct entry {
     uint64_t hash;   /* of the key; in a free entry: index of the next free one + 1 */
     ks_ns_t *ns;
-    epoch_t changed; /* epoch of the last seal that wrote it; 0: the base holds it */
+    epoch_t changed; /* epoch of the last seal that wrote it, or its generation (ks_changed_epoch); 0: the base holds it */
     uint32_t key_len, heap;
     uint32_t chunk : 25, flags : 7; /* index of its chunk */
     uint32_t dirty_at; /* DIRTY: its place in ns->dirty; LOOSE: in ks->loose */
@@ -98,6 +100,17 @@ typedef struct chunk {
     uint32_t next, prev; /* list of chunks of the class with room, index + 1; of free indexes by next */
 } chunk_t;
 
+#define KS_GENERATIONS 64
+typedef struct ks_log { /* kstate_log.c: changes of namespace 0 that were written down as they were made */
+    buf_t bytes;
+    bool on;
+    uint64_t generation;            /* number of seals */
+    epoch_t ended[KS_GENERATIONS];  /* epoch whose seal ended generation g, at g % KS_GENERATIONS */
+    uint64_t puts, again;           /* in this generation; again: of entries that were in the log already */
+    uint64_t marked;                /* in this generation, by kstate_changed while the log is off */
+    size_t last, accounted;         /* bytes of the last one; of the buffer */
+} ks_log_t;
+
 typedef struct ns_block { int n; ks_ns_t **items; } ns_block_t;
 
 struct kstate {
@@ -135,6 +148,7 @@ struct kstate {
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
     uint32_t sealed_each; /* bytes a change took in the last seal, and an eighth */
+    ks_log_t log;
     buf_t scratch;
 };
 
@@ -164,6 +178,16 @@ void ks_ns_insert(kstate_t *ks, ks_ns_t *n, entry_t *e);
 void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e); /* from the slots; not freed */
 void ks_ns_shrink(kstate_t *ks, ks_ns_t *n); /* to what is in memory of it: nothing at all when all is evicted */
 void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before); /* frees all entries and forgets evicted ones */
+
+/* kstate_seal.c: what precedes each PUT of a namespace: kind and namespace */
+typedef struct put_head { uint8_t bytes[12]; size_t len; } put_head_t;
+put_head_t ks_put_head(int64_t ns);
+void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out);
+
+/* kstate_log.c */
+epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e); /* an upper bound for entries of long ago; UINT64_MAX: not sealed yet */
+void ks_log_stop(kstate_t *ks);                 /* from here to the next seal changes are marked */
+void ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out); /* what was logged, first in the seal; then the next generation */
 
 /* kstate_base.c */
 err_t *ks_load_all(kstate_t *ks);                                   /* at open, when the base has content */

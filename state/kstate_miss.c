@@ -239,7 +239,7 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, 0, k->hash[i], key);
         else if (!(e->flags & ENTRY_REF)) e->flags |= ENTRY_REF;
         ret[i] = entry_value(e);
-        kstate_dirty(ks, ret[i]);
+        if (!k->later) kstate_dirty(ks, ret[i]);
         hope[at] = NULL;
         if (++at == 2 * AHEAD) at = 0;
         if (++to == 2 * AHEAD) to = 0;
@@ -260,7 +260,7 @@ err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, ns, k->hash[i], key_at(k, i));
         else if (!(e->flags & ENTRY_REF)) e->flags |= ENTRY_REF;
         ret[i] = entry_value(e);
-        kstate_dirty(ks, ret[i]);
+        if (!k->later) kstate_dirty(ks, ret[i]);
     }
     return NULL;
 }

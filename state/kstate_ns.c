@@ -5,6 +5,7 @@
 #include "state/kstate_int.h"
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define NS_BLOCK_MAX 256
 #define BLOCK_BYTES ((int64_t)(NS_BLOCK_MAX * sizeof(ks_ns_t *)))
@@ -114,6 +115,10 @@ ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
 static slot_t *slots_new(kstate_t *ks, uint64_t cap) {
     void *p = cap >= SLOTS_MAPPED ? ks_map(ks, cap * sizeof(slot_t)) : xcalloc(cap, sizeof(slot_t));
     ASSERT(p); /* out of memory, as xcalloc has it */
+#ifdef MADV_POPULATE_WRITE
+    /* all will be used; else each page is met twice: read as empty, then written */
+    if (cap >= SLOTS_MAPPED) madvise(p, cap * sizeof(slot_t), MADV_POPULATE_WRITE);
+#endif
     return p;
 }
 

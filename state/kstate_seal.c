@@ -11,10 +11,7 @@ static inline void prefetch_entry(const entry_t *e) {
     __builtin_prefetch((const char *)e + 64);
 }
 
-/* What precedes each PUT of a namespace: kind and namespace. */
-typedef struct put_head { uint8_t bytes[12]; size_t len; } put_head_t;
-
-static put_head_t put_head(int64_t ns) {
+put_head_t ks_put_head(int64_t ns) {
     put_head_t h = {{CHANGE_PUT}, 1};
     uint64_t z = (uint64_t)ns << 1 ^ (uint64_t)(ns >> 63);
     for (; z >= 0x80; z >>= 7) h.bytes[h.len++] = (uint8_t)(z | 0x80);
@@ -22,7 +19,7 @@ static put_head_t put_head(int64_t ns) {
     return h;
 }
 
-static void emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
+void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
     slice_t key = entry_key(e);
     uint8_t *p = buf_begin(out, sizeof head->bytes + VARINT_MAX + key.len + 1);
     if (!p) return;
@@ -73,7 +70,7 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, const put_head_t
         deleted(ks, e, epoch);
         return;
     }
-    emit_put(ks, e, head, out);
+    ks_emit_put(ks, e, head, out);
     e->changed = epoch;
     ks_heap_update(ks, e);
 }
@@ -81,7 +78,7 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, const put_head_t
 static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
     if (n->drop_pending) change_drop_range(out, n->ns, ks->kg_lo, ks->kg_hi);
     n->drop_pending = n->listed = n->scanning = false;
-    put_head_t head = put_head(n->ns);
+    put_head_t head = ks_put_head(n->ns);
     for (size_t i = 0; i < n->ndirty; i++) {
         if (i + SEAL_PREFETCH < n->ndirty) prefetch_entry(n->dirty[i + SEAL_PREFETCH]);
         seal_entry(ks, n->dirty[i], epoch, &head, out);
@@ -101,19 +98,21 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     ks->unsealed = 0;
     ks_report(ks);
     if (ks->nchanged == 0) return;
-    size_t begin = out->len;
-    change_header(out);
-    size_t empty = out->len, changes = 0;
+    size_t begin = out->len, changes = 0;
+    for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
+    bool logged = ks->log.puts > 0;
+    ks_log_seal(ks, epoch, changes, out);
+    if (!logged) change_header(out);
+    size_t empty = logged ? begin : out->len, marked = out->len;
     for (size_t i = 0; i < ks->ntouched; i++) ks->touched[i]->ntouched = 0; /* the seal measures all */
     ks->ntouched = 0;
-    for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
     /* At once: growing by doubling copies it, and holds it twice. As many bytes a change as last time, but no more than these entries and what
      * they own: after one large value the small ones that follow are not taken for large. */
     size_t room = MIN(MIN(changes * ks->sealed_each, most), out->max - MIN(out->len, out->max));
     buf_reserve(out, room);
     for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
     ks->nchanged = 0;
-    if (changes) ks->sealed_each = (uint32_t)MIN((out->len - begin) * 9 / 8 / changes + 1, (size_t)1 << 20);
+    if (changes) ks->sealed_each = (uint32_t)MIN((out->len - marked) * 9 / 8 / changes + 1, (size_t)1 << 20);
     kstate_env_dirty(ks->env, -1);
     kstate_env_sealed(ks->env, epoch);
     if (out->len == empty && !out->overflow) out->len = begin; /* made and unmade within the epoch */

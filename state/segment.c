@@ -69,7 +69,7 @@ static err_t *check_seal(const task_seal_t *s, epoch_t epoch) {
                     "shorten execution.checkpointing.interval or raise the parallelism");
 }
 
-/* Numbers compress badly, and packing a byte costs more than writing one: it has to save a third. Judged by a piece from the middle of the largest part. */
+/* Numbers compress badly, and packing two bytes costs more than writing one: it has to save half. Judged by a piece from the middle of the largest part. */
 static bool worth_compressing(task_seal_t *const *seals, int n, size_t about) {
     if (about < 4 * SAMPLE_BYTES) return true;
     const buf_t *largest = NULL;
@@ -83,7 +83,7 @@ static bool worth_compressing(task_seal_t *const *seals, int n, size_t about) {
     char *out = xmalloc(LZ4_COMPRESSBOUND(SAMPLE_BYTES));
     int k = LZ4_compress_default((const char *)largest->data + largest->len / 2, out, SAMPLE_BYTES, LZ4_COMPRESSBOUND(SAMPLE_BYTES));
     free(out);
-    return k < SAMPLE_BYTES - SAMPLE_BYTES / 3;
+    return k < SAMPLE_BYTES / 2;
 }
 
 /* The payload as it is, at the end of `out`. */

@@ -1,5 +1,6 @@
 /* memory.c: see memory.h. */
 #include "worker/memory.h"
+#include "common/buf.h"
 #include "common/clock.h"
 #include <malloc.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #define UNSEEN_MAX (64 * MB)  /* what others are taken to need at first, at most: the first epoch's copies come before anybody has seen some */
 #define SUDDEN_MAX (12 * MB)  /* what comes and goes between two looks, kept free beside an eighth: it does not grow with the budget */
 #define TRIM_EVERY_MS 500
+#define KEPT_SHARE 8           /* of the budget: freed buffers that stay, where memory is not scarce */
 #define ARENAS 4               /* of the allocator: by default it makes eight per core, each with holes of its own */
 #define THRIFTY_BYTES (128 << 10) /* blocks from here on are mapped one by one and leave the process when they are freed; .. */
 #define LAVISH_BYTES (32 << 20)   /* .. or are kept for the next one, which is faster */
@@ -90,6 +92,7 @@ static void allocator(memory_t *m, uint64_t rss) {
     m->thrifty = thrifty;
     pthread_mutex_unlock(&m->lock); /* the allocator walks its heaps: nobody waits for that */
     if (turn) mallopt(M_MMAP_THRESHOLD, thrifty ? THRIFTY_BYTES : LAVISH_BYTES);
+    if (turn) buf_keep_free(thrifty ? 0 : (size_t)budget / KEPT_SHARE);
     if (trim) malloc_trim(0);
     pthread_mutex_lock(&m->lock);
 }
@@ -138,6 +141,7 @@ err_t *memory_new(const memory_conf_t *conf, memory_t **ret) {
     m->conf = *conf;
     m->others = MIN(conf->budget / 2, UNSEEN_MAX);
     mallopt(M_ARENA_MAX, ARENAS);
+    buf_keep_free((size_t)conf->budget / KEPT_SHARE);
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->wake, NULL);
     m->wait_ms = MEMORY_LOOK_MS;
@@ -162,6 +166,7 @@ void memory_free(memory_t *m) {
     pthread_mutex_unlock(&m->lock);
     pthread_join(m->thread, NULL);
     ASSERT(m->n == 0);
+    buf_keep_free(0);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->wake);
     free(m->envs);

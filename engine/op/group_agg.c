@@ -29,6 +29,7 @@ typedef struct group_agg {
     void **accs;
     uint32_t *sel;
     touched_t *groups; /* of the batch at hand, in order of appearance */
+    void **values;     /* the same, as kstate gave them */
     void **before;     /* accs of those with `before` */
     uint32_t cap;
     uint32_t round;    /* of the batch at hand: marks the groups it touched */
@@ -54,6 +55,7 @@ static err_t *group_agg_open(op_t *op) {
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
     keyed_init(&g->keyed, g->ks);
+    g->keyed.later = true;
     return NULL;
 }
 
@@ -78,6 +80,7 @@ static void room(group_agg_t *g, uint32_t n) {
     g->accs = xrealloc(g->accs, sizeof *g->accs * n);
     g->sel = xrealloc(g->sel, sizeof *g->sel * n);
     g->groups = xrealloc(g->groups, sizeof *g->groups * n);
+    g->values = xrealloc(g->values, sizeof *g->values * n);
     g->before = xrealloc(g->before, sizeof *g->before * n);
 }
 
@@ -112,6 +115,7 @@ static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
         if (h->round != g->round || h->index >= ngroups || g->groups[h->index].value != h) {
             expire(op, h);
             g->groups[ngroups] = (touched_t){h, i, h->rows > 0};
+            g->values[ngroups] = h;
             h->round = g->round;
             h->index = ngroups++;
         }
@@ -313,6 +317,7 @@ static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_
     if ((*reterr = find_groups(op, b, &ngroups))) return OP_FAIL;
     if (!g->batch && (*reterr = results_before(op, b, ngroups, &old))) return OP_FAIL;
     if ((*reterr = apply(op, b))) return OP_FAIL;
+    kstate_changed(g->ks, g->values, ngroups);
     if (!g->batch && (*reterr = emit_changes(op, b, old, ngroups, out))) return OP_FAIL;
     for (uint32_t i = 0; b->kinds && i < ngroups; i++)
         if (g->groups[i].value->rows <= 0) kstate_delete(g->ks, g->groups[i].value);
@@ -426,6 +431,7 @@ static void group_agg_close(op_t *op) {
     free(g->accs);
     free(g->sel);
     free(g->groups);
+    free(g->values);
     free(g->before);
 }
 

@@ -20,7 +20,7 @@ void keyed_free(keyed_t *k) {
 
 err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret) {
     if (kstate_bytes(k->ks) > LARGE_BYTES || kstate_evicted(k->ks)) {
-        kstate_keys_t all = {n, keys->hash, keys->bytes.data, keys->off, ns, sel};
+        kstate_keys_t all = {n, keys->hash, keys->bytes.data, keys->off, ns, sel, k->later};
         return kstate_get_many(k->ks, &all, ret);
     }
     if (++k->round == 0) { /* what is cached is of the batch at hand: entries may go between batches */
@@ -33,7 +33,7 @@ err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint3
         struct keyed_slot *s = &k->cache[((hash >> 10) ^ (uint64_t)of * 0x9e3779b97f4a7c15u >> 40) & (CACHE_SLOTS - 1)];
         if (s->round != k->round || s->hash != hash || s->ns != of || !slice_eq(kstate_key(k->ks, s->value), keys_at(keys, i))) {
             TRY(kstate_get(k->ks, of, hash, keys_at(keys, i), true, NULL, &ret[i]));
-            kstate_dirty(k->ks, ret[i]);
+            if (!k->later) kstate_dirty(k->ks, ret[i]);
             *s = (struct keyed_slot){hash, of, ret[i], k->round};
         }
         ret[i] = s->value;

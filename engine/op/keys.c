@@ -36,9 +36,24 @@ static inline int64_t int_at(const column_t *c, int width, uint32_t i) {
     }
 }
 
+/* LEB128 in a word, of less than 49 bits: groups of seven are spread to bytes by halves. */
+#define WORD_BITS 49
+static inline uint64_t varint_word(uint64_t v, size_t *ret_len) {
+    if (v < 0x4000) { /* the commonest, without the work for long ones */
+        *ret_len = 1 + (v >= 0x80);
+        return v < 0x80 ? v : (v & 0x7f) | 0x80 | v >> 7 << 8;
+    }
+    size_t len = (size_t)(70 - __builtin_clzll(v | 1)) / 7;
+    v = (v & 0xfffffff) | (v & 0x1fffff0000000) << 4;
+    v = (v & 0x3fff00003fff) | (v & 0xfffc0000fffc000) << 2;
+    v = (v & 0x7f007f007f007f) | (v & 0x3f803f803f803f80) << 1;
+    *ret_len = len;
+    return v | (0x80808080808080 & ((UINT64_C(1) << 8 * (len - 1)) - 1));
+}
+
 static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
     int width = type_width(c->type);
-    ASSERT(buf_reserve(&k->bytes, (size_t)n * 11));
+    ASSERT(buf_reserve(&k->bytes, (size_t)n * 11 + 8));
     uint8_t *p = k->bytes.data;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t row = sel ? sel[i] : i;
@@ -48,8 +63,17 @@ static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32
             *p++ = 0;
         } else {
             int64_t v = int_at(c, width, row);
+            uint64_t z = ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+            if (LIKELY(z >> WORD_BITS == 0)) {
+                size_t len;
+                uint64_t word = varint_word(z, &len) << 8 | 1;
+                memcpy(p, &word, sizeof word);
+                p += len + 1;
+                k->hash[i] = hash_word(word, len + 1);
+                continue;
+            }
             *p++ = 1;
-            p = zigzag_at(p, v);
+            p = varint_at(p, z);
         }
         k->hash[i] = hash_bytes(start, (size_t)(p - start));
     }

@@ -146,10 +146,11 @@ typedef struct keyed {
         uint32_t round;
     } *cache;
     uint32_t round;
+    bool later; /* nothing is marked: the operator says kstate_changed for all that keyed_find gave it */
 } keyed_t;
 void keyed_init(keyed_t *k, kstate_t *ks);
 void keyed_free(keyed_t *k); /* not the kstate */
-/* The values of keys 0..n, made where absent, all marked dirty. Key i is of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
+/* The values of keys 0..n, made where absent, all marked dirty unless `later`. Key i is of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
 err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret);
 
 /* The codec of a block: a head and an agg_set's accumulators behind it. */

@@ -45,6 +45,34 @@ START_TEST(keys_are_row_encoded) {
 }
 END_TEST
 
+START_TEST(integer_keys_of_every_length_are_row_encoded) {
+    field_t one = {"k", &type_bigint};
+    schema_t s = {1, &one};
+    batch_t *b = batch_new_schema(&s, 64 * 3 * 2);
+    for (uint32_t i = 0; i < b->n; i++) {
+        uint64_t v = (UINT64_C(1) << i / 6) + i % 3 - 1;
+        b->cols[0].i64[i] = (int64_t)(i / 3 % 2 ? ~v : v);
+    }
+    static const int key[] = {0};
+    keys_t k = {0};
+    keys_encode(&k, b, key, 1, NULL, b->n);
+    for (uint32_t i = 0; i < b->n; i++) {
+        const column_t *cols[1] = {&b->cols[0]};
+        buf_t want = buf_make(4096);
+        row_encode(&want, cols, 1, i);
+        ck_assert(slice_eq(keys_at(&k, i), buf_slice(&want)));
+        ck_assert_uint_eq(k.hash[i], hash_bytes(want.data, want.len));
+        buf_free(&want);
+    }
+    keys_free(&k);
+    batch_free(b);
+    for (size_t len = 1; len <= 8; len++) {
+        uint64_t word = UINT64_C(0x8877665544332211) & (UINT64_MAX >> (64 - 8 * len));
+        ck_assert_uint_eq(hash_word(word, len), hash_bytes(&word, len));
+    }
+}
+END_TEST
+
 /* Every row goes to the one target that owns its key group; rows of a target keep their order. */
 START_TEST(rows_go_to_the_owner_of_their_key_group) {
     static const int key[] = {0};
@@ -109,4 +137,5 @@ START_TEST(groups_find_their_keys) {
 }
 END_TEST
 
-TESTS("exchange", keys_are_row_encoded, rows_go_to_the_owner_of_their_key_group, the_owner_agrees_with_the_ranges, groups_find_their_keys)
+TESTS("exchange", keys_are_row_encoded, integer_keys_of_every_length_are_row_encoded,
+      rows_go_to_the_owner_of_their_key_group, the_owner_agrees_with_the_ranges, groups_find_their_keys)

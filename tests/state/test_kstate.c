@@ -1,4 +1,5 @@
 /* Keyed state against a model: what a task sees, what it seals, and what comes back from the sealed bytes. */
+#include "state/kstate_env.h"
 #include "tests/state/model.h"
 
 START_TEST(random_ops_seals_and_crashes_equal_the_model) {
@@ -46,6 +47,114 @@ START_TEST(random_ops_seals_and_crashes_equal_the_model) {
     free(now);
     free(sealed);
     kstate_env_free(env);
+}
+END_TEST
+
+/* ---- changes that are written down as they are made: values that own nothing, keys that hardly repeat within an epoch */
+static void flat_encode(void *ctx, const void *v, buf_t *out) { buf_put_u64(out, *(const uint64_t *)v); }
+static bool flat_decode(void *ctx, slice_t bytes, void *v) {
+    reader_t r = reader_of(bytes);
+    *(uint64_t *)v = read_u64(&r);
+    return !r.bad && reader_left(&r) == 0;
+}
+static const kstate_codec_t flat_codec = {sizeof(uint64_t), NULL, NULL, NULL, flat_encode, flat_decode, NULL};
+static err_t *open_memory(void *arg, base_db_t **ret) {
+    *ret = base_new_memory();
+    return NULL;
+}
+
+#define FLAT_KEYS 4000
+static void flat_check(kstate_t *ks, const uint64_t *want) {
+    uint64_t have = 0, total = 0;
+    kstate_scan_t scan = {0};
+    void *got[100];
+    for (uint32_t n = 1; n;) {
+        ck_ok(kstate_scan(ks, &scan, got, 100, &n));
+        for (uint32_t i = 0; i < n; i++, have++) ck_assert_uint_eq(*(uint64_t *)got[i], want[model_key_of(kstate_key(ks, got[i]))]);
+    }
+    for (int k = 0; k < FLAT_KEYS; k++) total += want[k] != 0;
+    ck_assert_uint_eq(have, total);
+}
+
+/* A batch of different keys from `first` on; one in twenty of them is deleted again, before or after it was said to be changed. */
+static void flat_batch(kstate_t *ks, uint64_t *now, rng_t *rng, int first) {
+    enum { N = 50 };
+    buf_t bytes = buf_make(BUF_MAX_DEFAULT);
+    uint32_t off[N + 1] = {0};
+    uint64_t hash[N];
+    void *got[N];
+    for (int i = 0; i < N; i++) {
+        char b[2048];
+        slice_t key = model_key((first + i) % FLAT_KEYS, b);
+        buf_put(&bytes, key.p, key.len);
+        off[i + 1] = (uint32_t)bytes.len;
+        hash[i] = hash_bytes(key.p, key.len);
+    }
+    kstate_keys_t keys = {N, hash, bytes.data, off, NULL, NULL, true};
+    ck_ok(kstate_get_many(ks, &keys, got));
+    for (int i = 0; i < N; i++) {
+        uint64_t *known = &now[(first + i) % FLAT_KEYS];
+        ck_assert_uint_eq(*(uint64_t *)got[i], *known);
+        *(uint64_t *)got[i] = *known = rng_next(rng) | 1;
+    }
+    kstate_changed(ks, got, N);
+    for (int i = 0; i < N; i++) {
+        if (rng_below(rng, 20)) continue;
+        kstate_delete(ks, got[i]);
+        now[(first + i) % FLAT_KEYS] = 0;
+    }
+    buf_free(&bytes);
+}
+
+START_TEST(what_is_written_down_at_once_and_what_waits_for_the_seal_are_one_history) {
+    kstate_env_conf_t conf = {128 << 10, open_memory, NULL};
+    kstate_env_t *env = kstate_env_new(&conf), *other = kstate_env_new(NULL);
+    base_db_t *base;
+    ck_ok(kstate_env_need_base(env, &base));
+    uint64_t *now = xcalloc(FLAT_KEYS, sizeof *now), evicted_most = 0, twice = 0, once = 0;
+    kstate_t *ks, *back;
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &flat_codec, &ks));
+    ck_ok(kstate_open(other, 7, 0, 0, 1024, &flat_codec, &back));
+    buf_t sealed[400];
+    rng_t rng;
+    rng_seed(&rng, 5);
+    epoch_t applied = 0;
+    for (epoch_t e = 1; e <= 400; e++) {
+        bool repeats = e / 40 % 3 == 2; /* the same few keys again and again; else each once an epoch */
+        int first = (int)rng_below(&rng, FLAT_KEYS), batches = (int)rng_below(&rng, 20);
+        for (int i = 0; i < batches; i++) {
+            flat_batch(ks, now, &rng, repeats ? first + i % 3 : first + 50 * i);
+            ck_ok(kstate_evict(ks));
+            evicted_most = MAX(evicted_most, kstate_evicted(ks));
+            if (rng_below(&rng, 400) == 0) {
+                kstate_drop_ns(ks, 0);
+                memset(now, 0, FLAT_KEYS * sizeof *now);
+            }
+        }
+        sealed[e - 1] = buf_make(BUF_MAX_DEFAULT);
+        kstate_seal(ks, e, &sealed[e - 1]);
+        ck_assert_uint_eq(kstate_env_unsealed_bytes(env), 0);
+        *(repeats ? &twice : &once) += sealed[e - 1].len;
+        ck_ok(kstate_apply(back, buf_slice(&sealed[e - 1])));
+        if (e % 10 == 0) flat_check(back, now);
+        if (e % 10 == 5) flat_check(ks, now);
+        while (applied + rng_below(&rng, 4) < e) { /* the base follows, a little behind */
+            buf_t *b = &sealed[applied++];
+            if (b->len) ck_ok(base->apply(base, 7, 0, buf_slice(b)));
+            kstate_env_set_applied(env, applied);
+        }
+    }
+    flat_check(ks, now);
+    flat_check(back, now);
+    ck_assert_msg(evicted_most > 500, "only %d entries were ever evicted", (int)evicted_most);
+    ck_assert_uint_lt(twice, once); /* keys that come again are written once an epoch, as ever */
+    kstate_close(ks);
+    kstate_close(back);
+    ck_assert_uint_eq(kstate_env_used(env), 0);
+    for (int i = 0; i < 400; i++) buf_free(&sealed[i]);
+    kstate_env_free(env);
+    kstate_env_free(other);
+    free(now);
 }
 END_TEST
 
@@ -259,7 +368,7 @@ START_TEST(the_change_format_is_frozen) {
 }
 END_TEST
 
-TESTS("kstate", random_ops_seals_and_crashes_equal_the_model,
+TESTS("kstate", what_is_written_down_at_once_and_what_waits_for_the_seal_are_one_history, random_ops_seals_and_crashes_equal_the_model,
       a_seal_is_in_the_order_of_the_calls_and_holds_each_change_once,
       delete_and_drop_are_sealed_once_and_survive_a_recreation, a_drop_speaks_only_for_the_key_groups_of_its_writer,
       deleting_while_scanning_misses_nothing, many_namespaces_stay_in_time_order,
