@@ -156,12 +156,26 @@ static err_t *kafka_sink_open(sink_t *s) {
     return NULL;
 }
 
-/* Encodes row i; *ret_skip: it is not written (-U). */
+/* Does the +U that replaces this -U follow? It does not when a filter took it away (HAVING): then what was written goes. */
+static err_t *is_replaced(kafka_sink_t *k, const batch_t *b, uint32_t i, bool *ret) {
+    *ret = false;
+    if (i + 1 == b->n || batch_kind(b, i + 1) != ROW_UPDATE_AFTER) return NULL;
+    buf_clear(&k->key_bytes);
+    TRY(encoder_row(k->key, b, i, &k->key_bytes));
+    size_t len = k->key_bytes.len;
+    TRY(encoder_row(k->key, b, i + 1, &k->key_bytes));
+    *ret = k->key_bytes.len == 2 * len && !memcmp(k->key_bytes.data, k->key_bytes.data + len, len);
+    return NULL;
+}
+
+/* Encodes row i; *ret_skip: it is not written (a -U whose +U follows). */
 static err_t *encode(kafka_sink_t *k, const batch_t *b, uint32_t i, lane_record_t *r, bool *ret_skip) {
     row_kind_t kind = batch_kind(b, i);
-    *ret_skip = k->table.upsert && kind == ROW_UPDATE_BEFORE;
+    bool gone = k->table.upsert && (kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE);
+    *ret_skip = false;
+    if (gone && kind == ROW_UPDATE_BEFORE) TRY(is_replaced(k, b, i, ret_skip));
     if (*ret_skip) return NULL;
-    *r = (lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = !k->table.upsert || kind != ROW_DELETE, .has_key = k->key != NULL};
+    *r = (lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = !gone, .has_key = k->key != NULL};
     buf_clear(&k->value_bytes);
     buf_clear(&k->key_bytes);
     if (r->has_value) TRY(encoder_row(k->value, b, i, &k->value_bytes));
