@@ -42,7 +42,7 @@ static uint8_t *take_kept(size_t want, size_t max, size_t *ret_cap) {
     pthread_mutex_lock(&kept.lock);
     int best = -1;
     for (int i = 0; i < kept.n; i++)
-        if (kept.block[i].cap >= want && kept.block[i].cap <= MIN(4 * want, max) && (best < 0 || kept.block[i].cap < kept.block[best].cap)) best = i;
+        if (kept.block[i].cap >= want && kept.block[i].cap <= MIN(2 * want, max) && (best < 0 || kept.block[i].cap < kept.block[best].cap)) best = i;
     if (best >= 0) {
         p = kept.block[best].p;
         *ret_cap = kept.block[best].cap;

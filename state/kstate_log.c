@@ -10,6 +10,7 @@
 #define RARE 16 /* of so many changes at most one is of an entry that was changed before in the epoch .. */
 #define RARE_NOW 8 /* .. or the log stops at once, after .. */
 #define TELLING 4096 /* .. so many */
+#define RESERVED_MAX (64u << 20) /* bytes taken ahead for an epoch as large as the last one; one that lasted for seconds is not the measure */
 #define GENERATION ((epoch_t)0x8000 << 48) /* the upper sixteen bits of a generation; no epoch and no UINT64_MAX has them */
 
 static bool is_generation(epoch_t changed) { return changed >> 48 == GENERATION >> 48; }
@@ -30,20 +31,24 @@ static void account(kstate_t *ks) {
 
 void ks_log_stop(kstate_t *ks) { ks->log.on = false; }
 
+/* Before the first change of an epoch, and only then: a call may have none, where all its values are dirty. */
+static void begin(ks_log_t *l) {
+    ASSERT(l->bytes.len == 0);
+    l->bytes.max = BUF_MAX_DEFAULT;
+    buf_reserve(&l->bytes, MIN(l->last + l->last / 8, (size_t)RESERVED_MAX));
+    change_header(&l->bytes);
+}
+
 static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
     ks_log_t *l = &ks->log;
     ks_ns_t *ns = ks_ns_find(ks, 0);
     put_head_t head = ks_put_head(0);
     epoch_t mark = GENERATION | l->generation;
-    if (l->puts == 0) {
-        l->bytes.max = BUF_MAX_DEFAULT;
-        buf_reserve(&l->bytes, MIN(l->last + l->last / 8, l->bytes.max));
-        change_header(&l->bytes);
-    }
     size_t before = l->bytes.len;
     for (uint32_t i = 0; i < n; i++) {
         entry_t *e = entry_of(values[i]);
         if (e->flags & ENTRY_DIRTY) continue; /* comes behind the log */
+        if (l->puts == 0) begin(l);
         ks_emit_put(ks, e, &head, &l->bytes);
         l->again += e->changed == mark;
         l->puts++;
