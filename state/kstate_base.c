@@ -78,7 +78,10 @@ err_t *kstate_evict(kstate_t *ks) {
     ks_report(ks);
     if (!kstate_env_over(ks->env) || !kstate_env_base(ks->env)) return NULL;
     epoch_t applied = kstate_env_applied(ks->env);
-    if (ks->fruitless == applied + 1 && ks->loaded * 16 < ks->bytes) return NULL; /* little can have become clean since */
+    if (ks->fruitless == applied + 1 && ks->loaded * 16 < ks->bytes) { /* little can have become clean since */
+        kstate_env_found_little(ks->env, applied);
+        return NULL;
+    }
     ks->loaded = 0;
     /* every table frees the same share, so that all together come a tenth below the budget */
     double share = 0.9 * (double)kstate_env_memory(ks->env) / (double)kstate_env_used(ks->env);

@@ -97,7 +97,11 @@ void kstate_env_sealed(kstate_env_t *e, epoch_t epoch) {
     while (epoch > seen && !__atomic_compare_exchange_n(&e->sealed, &seen, epoch, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
 }
 
-void kstate_env_found_little(kstate_env_t *e, epoch_t applied) { __atomic_store_n(&e->little, applied + 1, __ATOMIC_RELAXED); }
+/* Never back: a task that was stopped for a while within an eviction says it of an epoch before the others', and nobody would call the base. */
+void kstate_env_found_little(kstate_env_t *e, epoch_t applied) {
+    epoch_t seen = __atomic_load_n(&e->little, __ATOMIC_RELAXED);
+    while (applied + 1 > seen && !__atomic_compare_exchange_n(&e->little, &seen, applied + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+}
 
 bool kstate_env_over(const kstate_env_t *e) {
     size_t memory = kstate_env_memory(e);

@@ -1,6 +1,7 @@
 /* The shares of one memory budget, and who gets what the hot tables have. */
 #include "tests/helpers/test.h"
 #include "common/clock.h"
+#include "state/kstate_int.h"
 #include "worker/memory.h"
 #include <sched.h>
 #include <time.h>
@@ -87,6 +88,28 @@ START_TEST(tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom) 
 }
 END_TEST
 
-TESTS("worker/memory", memory_far_below_its_budget_is_looked_at_seldom, tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom,
+static err_t *open_base(void *arg, base_db_t **ret) {
+    *ret = base_new_memory();
+    return NULL;
+}
+/* Two tasks: one was stopped within an eviction while the base went on; what it says then is of an epoch that is over. */
+START_TEST(an_eviction_that_says_late_that_it_found_little_does_not_hide_what_others_said) {
+    kstate_env_t *e = kstate_env_new(&(kstate_env_conf_t){.memory = 1, .open_base = open_base});
+    base_db_t *b;
+    ck_ok(kstate_env_need_base(e, &b));
+    kstate_env_hold_bytes(e, 100);
+    kstate_env_set_applied(e, 2);
+    ck_assert(!kstate_env_short(e));
+    kstate_env_found_little(e, 2);
+    ck_assert(kstate_env_short(e));
+    kstate_env_found_little(e, 1);
+    ck_assert(kstate_env_short(e)); /* or the base would not be called, and sources that are held would wait for ever */
+    kstate_env_hold_bytes(e, -100);
+    kstate_env_free(e);
+}
+END_TEST
+
+TESTS("worker/memory", an_eviction_that_says_late_that_it_found_little_does_not_hide_what_others_said, memory_far_below_its_budget_is_looked_at_seldom,
+      tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom,
       hot_tables_get_what_the_others_leave_and_never_less_than_an_eighth,
       a_job_with_little_state_keeps_it_and_large_ones_share_the_rest, the_shares_of_any_budget_leave_room_for_state)
