@@ -1,6 +1,7 @@
 /* Hot tables over a base: eviction never loses, resurrects or reads ahead; the same story for RocksDB and for the ordered map. */
 #include "state/coalesce.h"
 #include "tests/state/world.h"
+#include <time.h>
 
 /* Random work with little memory; epochs complete late, the base is further behind still, eviction after every few steps. */
 static void eviction_model(bool rocks, uint64_t seed, size_t round_bytes) {
@@ -502,6 +503,64 @@ START_TEST(many_changes_are_the_same_in_the_base_in_whatever_order_they_come) {
 }
 END_TEST
 
+/* As the applier does it in rounds: parts of the key groups, large ones as table files, small ones by way of the memtable, which an ingest that
+ * does not touch it leaves as it is. RocksDB orders its newest files by the numbers of their rows: those of a memtable that is flushed late lie
+ * around those of table files that are merged meanwhile. */
+typedef struct layers { uint32_t n; int *kg, *last; } layers_t;
+static void apply_layer(base_db_t *db, layers_t *l, int layer, int kg_lo, int kg_hi) {
+    static const char filler[160];
+    buf_t b = buf_make(1 << 26);
+    change_header(&b);
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (l->kg[i] < kg_lo || l->kg[i] >= kg_hi) continue;
+        char value[200];
+        int len = snprintf(value, sizeof value, "%d ", layer);
+        memcpy(value + len, filler, sizeof filler);
+        change_put(&b, 0, slice_of(&i, sizeof i), slice_of(value, (size_t)len + sizeof filler));
+        l->last[i] = layer;
+    }
+    coalesce_t *c = coalesce_new();
+    ck_ok(coalesce_add(c, FP, 0, buf_slice(&b)));
+    ck_ok(coalesce_write(c, apply_to, db));
+    coalesce_free(c);
+    buf_free(&b);
+}
+static err_t *is_last_layer(void *arg, int64_t ns, slice_t key, slice_t value) {
+    layers_t *l = arg;
+    uint32_t i;
+    memcpy(&i, key.p, sizeof i);
+    ck_assert_int_eq(atoi((const char *)value.p), l->last[i]);
+    l->last[i] = 0;
+    return NULL;
+}
+START_TEST(large_and_small_changes_of_any_key_groups_take_turns_and_the_last_word_of_each_key_stays) {
+    enum { N = 40000 };
+    layers_t l = {.n = N, .kg = xcalloc(N, sizeof(int)), .last = xcalloc(N, sizeof(int))};
+    for (uint32_t i = 0; i < N; i++) l.kg[i] = (int)(hash_bytes(&i, sizeof i) & 1023);
+    for (int files = 4; files <= 8; files++) { /* one of them makes it merge behind the checkpoint's flush */
+        world_t *w = world_new(true, 0);
+        base_db_t *db;
+        ck_ok(kstate_env_need_base(w->env, &db));
+        int layer = 0;
+        for (int i = 0; i < 2; i++) apply_layer(db, &l, ++layer, 0, 1000);
+        apply_layer(db, &l, ++layer, 1010, 1011);
+        for (int i = 0; i < files; i++) apply_layer(db, &l, ++layer, 10 * i, 11 * i + 80);
+        apply_layer(db, &l, ++layer, 1011, 1012);
+        char dir[160];
+        snprintf(dir, sizeof dir, "%s/cp", w->tmp.path);
+        ck_ok(db->checkpoint(db, dir)); /* the memtables become files, too */
+        struct timespec merges = {0, 200000000};
+        nanosleep(&merges, NULL);
+        for (int i = 0; i < 8; i++) apply_layer(db, &l, ++layer, 0, 90);
+        ck_ok(db->scan(db, FP, 0, 0, 1024, NULL, is_last_layer, &l));
+        for (uint32_t i = 0; i < N; i++) ck_assert_int_eq(l.last[i], 0);
+        world_free(w);
+    }
+    free(l.kg);
+    free(l.last);
+}
+END_TEST
+
 START_TEST(a_base_drops_loads_parts_and_survives_as_checkpoint) {
     for (int rocks = 0; rocks < 2; rocks++) {
         world_t *w = world_new(rocks, 0);
@@ -670,4 +729,5 @@ TESTS("base", a_scan_and_a_load_end_when_their_attempt_is_cancelled, a_scan_of_a
       a_base_upload_is_cancelled_before_its_next_file,
       a_deleted_value_does_not_rise_again_from_the_base, the_base_never_holds_an_incomplete_epoch,
       a_base_drops_loads_parts_and_survives_as_checkpoint, checkpoints_are_incremental_and_repeatable,
+      large_and_small_changes_of_any_key_groups_take_turns_and_the_last_word_of_each_key_stays,
       many_changes_are_the_same_in_the_base_in_whatever_order_they_come, coalescing_keeps_the_last_word_of_each_key)
