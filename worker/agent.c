@@ -35,7 +35,6 @@ typedef struct run { /* a job's attempt on this worker */
     int64_t retry_delay_ms;
     char *waiting;
     ctl_msg_t *failed;     /* FAILED as sent */
-    bool damaged;          /* it says that a file is damaged */
     ctl_msg_t *next;       /* a newer DEPLOY that waits for the teardown */
     bool stop_asked, forget;
     attempt_t stop_attempt;
@@ -154,7 +153,7 @@ static void run_drop(agent_t *a, run_t *r) {
     run_free(r);
 }
 
-static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int stage, int subtask, const char *where) {
+static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int stage, int subtask, const char *where, bool damaged) {
     if (!run_works(r) && r->state != RUN_BUILDING) { /* the first failure is the cause, the rest follows from it */
         err_free(e);
         return;
@@ -162,7 +161,7 @@ static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int s
     run_set_state(r, RUN_FAILED);
     r->retry_at_ms = INT64_MAX; /* nothing is tried again: a time in the past would wake the loop for ever */
     r->failed = message(a, CTL_FAILED, r);
-    r->failed->flags = r->damaged ? FAILED_DAMAGED : 0;
+    r->failed->flags = damaged ? FAILED_DAMAGED : 0;
     r->failed->error = e;
     r->failed->failed.stage = stage;
     r->failed->failed.subtask = subtask;
@@ -259,7 +258,7 @@ static void on_inject(agent_t *a, run_t *r, const ctl_msg_t *m, int64_t now_ms, 
     flight_t *f = flight_of(r, m->epoch, true);
     if (!f) {
         run_fail(a, r, out, err_new(ERR_INTERNAL, "epoch %" PRIu64 " was injected while %d epochs are in flight", m->epoch,
-                                    r->nflights), -1, -1, NULL);
+                                    r->nflights), -1, -1, NULL, /* damaged= */ false);
         return;
     }
     if (!f->began_ms) f->began_ms = now_ms;
@@ -283,7 +282,7 @@ static void on_sealed(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *
         epoch_t e = s->epoch;
         task_seal_free(s);
         run_fail(a, r, out, err_new(ERR_INTERNAL, "a seal of epoch %" PRIu64 " came twice or beyond the %d epochs in flight", e,
-                                    r->nflights), -1, -1, NULL);
+                                    r->nflights), -1, -1, NULL, /* damaged= */ false);
         return;
     }
     if (!f->began_ms) f->began_ms = ev->now_ms;
@@ -328,7 +327,7 @@ static void on_complete(agent_t *a, run_t *r, epoch_t epoch, agent_actions_t *ou
     if (!run_works(r) || epoch <= r->complete) return;
     if (r->ntasks > 0 && epoch > r->written) {
         run_fail(a, r, out, err_new(ERR_INTERNAL, "epoch %" PRIu64 " was completed, but only %" PRIu64 " is durable here", epoch,
-                                    r->written), -1, -1, NULL);
+                                    r->written), -1, -1, NULL, /* damaged= */ false);
         return;
     }
     int gone = 0;
@@ -566,8 +565,7 @@ static void on_based(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *o
 static void on_built(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *out) {
     if (r->state != RUN_BUILDING) return;
     if (ev->error) {
-        r->damaged = ev->damaged;
-        run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where);
+        run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where, ev->damaged);
         return;
     }
     run_set_state(r, RUN_BUILT);
@@ -581,7 +579,7 @@ static void on_run_event(agent_t *a, agent_event_t *ev, agent_actions_t *out) {
     case AGENT_EV_BUILT: on_built(a, r, ev, out); break;
     case AGENT_EV_SEALED: on_sealed(a, r, ev, out); break;
     case AGENT_EV_WRITTEN: on_written(a, r, ev, out); break;
-    case AGENT_EV_FAILED: run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where); break;
+    case AGENT_EV_FAILED: run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where, /* damaged= */ false); break;
     case AGENT_EV_ENDED:
         if (!run_works(r) || ++r->nended < r->ntasks) break;
         if (a->session == HERE) act(out, AGENT_DO_HEARTBEAT); /* the last word on rows: the job may be over before the next one */
