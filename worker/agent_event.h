@@ -60,7 +60,7 @@ typedef enum agent_action_kind {
     AGENT_DO_CONFIRM,      /* the coordinator named our attempt: fenced lanes may try again */
     AGENT_DO_ADD_SPLITS,   /* msg */
     AGENT_DO_TEARDOWN,     /* stop tasks and lanes of the attempt, drop what is unwritten; answer TORN */
-    AGENT_DO_FORGET,       /* delete the job's local files */
+    AGENT_DO_FORGET,       /* delete the job's own copies of its files */
     AGENT_DO_EXIT,         /* the session is over; error says why, NULL: drained, or (n) nobody is there to drain for */
 } agent_action_kind_t;
 

@@ -186,8 +186,6 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 void base_remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 
 static void forget(base_worker_t *b, job_id_t job) {
-    AUTO(auto_free) char *dir = xprintf("%s/base/%016" PRIx64, b->conf.data_dir, job);
-    base_remove_tree(dir);
     AUTO(auto_free) char *kept = xprintf("%s/kept/jobs/%016" PRIx64, b->conf.data_dir, job);
     base_remove_tree(kept);
 }

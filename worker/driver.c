@@ -137,11 +137,11 @@ bool worker_frees(const worker_t *w, job_id_t job) {
     return false;
 }
 
-/* Not under a base that is still open. */
+/* A later attempt needs the copies, and is released in its turn. */
 static void do_forget(worker_t *w, job_id_t job) {
-    bool later = false;
-    for (discard_t *d = w->discards; d; d = d->next) later = later || (d->job == job && (d->forget = true));
-    if (!later) base_forget(w->base, job);
+    for (const runtime_t *rt = w->runtimes; rt; rt = rt->next)
+        if (rt->job == job) return;
+    base_forget(w->base, job);
 }
 
 static void do_write(worker_t *w, runtime_t *rt, agent_action_t *x) {
@@ -280,7 +280,6 @@ static void on_freed(worker_t *w, const note_t *n) {
     discard_t **at = discard_of(w, n), *d = *at;
     *at = d->next;
     pthread_join(d->thread, NULL); /* it said so last */
-    if (d->forget) do_forget(w, d->job);
     free(d);
     if (!w->runtimes && !w->discards) memory_idle(); /* the last job has gone */
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {

@@ -94,7 +94,7 @@ struct runtime {
     int ntasks;
     runtime_task_t *tasks;
     runtime_ring_t *rings;
-    char *dir;             /* of the local base; removed with the runtime */
+    char *dir;             /* of the local base; removed with the runtime, and the job's directory when nothing else is in it */
     kstate_env_t *state;
     applier_t *applier;    /* the base thread's while base_open */
     uint64_t replayed;
@@ -177,7 +177,6 @@ typedef struct discard { /* a runtime that is being freed, by a thread of its ow
     attempt_t attempt;
     int64_t since_ms; /* the thread has it since then */
     bool torn, said;
-    bool forget;      /* and then the job's local files go */
 } discard_t;
 
 typedef struct link_slot { /* a link of ours until its on_closed was handled */

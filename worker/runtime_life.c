@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "worker/driver_int.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 #define HOLD_INTERVALS 3
 #define HOLD_MS_MIN 2000 /* longer than a new leader takes: output without a guarantee must not pause for it */
@@ -210,6 +211,13 @@ void runtime_free_tasks(runtime_t *rt) {
     for (int i = 0; i < rt->ntasks; i++) task_free(TAKE(rt->tasks[i].task));
 }
 
+/* The job's directory goes too, while none is made in it: the next attempt is built when this one has been freed. */
+static void remove_dir(char *dir) {
+    base_remove_tree(dir);
+    *strrchr(dir, '/') = 0;
+    rmdir(dir);
+}
+
 void runtime_free(runtime_t *rt) {
     stall_point("free");
     for (int i = 0; i < rt->ntasks; i++)
@@ -230,7 +238,7 @@ void runtime_free(runtime_t *rt) {
         if (rt->has_base) atomic_fetch_sub(&rt->w->bases, 1);
     }
     kept_job_free(rt->kept);
-    if (rt->dir) base_remove_tree(rt->dir);
+    if (rt->dir) remove_dir(rt->dir);
     free(rt->dir);
     if (rt->plan) plan_free(rt->plan);
     ctl_free(rt->deploy);

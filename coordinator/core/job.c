@@ -216,7 +216,6 @@ static void close_serve(coord_t *c, job_t *j) {
     j->record->ended_ms = c->wall_ms;
     job_changed(j);
     job_set_state(c, j, j->target);
-    if (!ended_holds_state(j)) ended_release(c, j);
     epoch_end_attempt(j);
     job_workers_clear(j);
 }
@@ -230,9 +229,10 @@ static err_t *state_kept(const job_t *j) {
                     helps ? "; " : "", j->id, j->id);
 }
 
-/* The record of a terminal job is durable: nothing can bring it back, so files may go and clients may know. */
+/* The record of a terminal job is durable: nothing can bring it back, so files may go, in storage and at workers, and clients may know. */
 static void terminal_serve(coord_t *c, job_t *j) {
     if (!job_stored(j)) return;
+    if (!j->swept && !ended_holds_state(j)) ended_release(c, j);
     sweep(c, j);
     const err_t *failed = j->state == JOB_FAILED ? j->record->error : NULL;
     client_answer(c, j, WAIT_RUNNING, failed);

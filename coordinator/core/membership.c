@@ -208,7 +208,7 @@ static void stop_stray(coord_t *c, member_t *m, const job_t *j, const job_report
     s->job = r->job;
     s->attempt = r->attempt;
     membership_send(c, m->session, s);
-    if (j && (!job_state_terminal(j->state) || ended_holds_state(j))) return; /* it may go on */
+    if (j && (!job_state_terminal(j->state) || ended_holds_state(j) || !job_stored(j))) return; /* it may go on */
     ctl_msg_t *release = ctl_new(CTL_RELEASE);
     release->job = r->job;
     membership_send(c, m->session, release);

@@ -219,6 +219,22 @@ START_TEST(A13_a_job_that_is_over_is_released_everywhere) {
 }
 END_TEST
 
+/* Until its end is durable a new leader takes it for running: what a worker has of it is needed then. */
+START_TEST(A13_a_job_is_released_when_its_end_is_durable) {
+    story_t *s = story_running();
+    s->hold_job = true;
+    ask(s, CLIENT_CANCEL, NULL);
+    answer_job(s); /* the wish */
+    pass(s, 300);
+    ck_assert_int_eq(s->record->state, JOB_CANCELLED);
+    expect_not(s, "RELEASE");
+    s->hold_job = false;
+    answer_job(s);
+    expect(s, "w1 < RELEASE", "w2 < RELEASE");
+    story_free(s);
+}
+END_TEST
+
 /* A client that has no limit of its own is not left without an answer either. */
 START_TEST(A7_a_target_has_a_limit_of_its_own) {
     story_t *s = story_running();
@@ -273,4 +289,4 @@ END_TEST
 TESTS("coordinator/story_owner", A7_of_two_starts_from_one_savepoint_only_one_publishes_to_one_place, A7_a_family_is_known_from_the_manifest_alone,
       A4_a_ledger_has_one_live_owner_although_its_leader_has_compiled_nothing, A4_a_job_that_was_taken_over_is_not_resumed_by_mistake,
       stop_of_a_failed_job_says_what_else_there_is, restarts_are_counted_over_coordinators, A13_a_job_that_is_over_is_released_everywhere,
-      A7_a_target_has_a_limit_of_its_own, a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits)
+      A13_a_job_is_released_when_its_end_is_durable, A7_a_target_has_a_limit_of_its_own, a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits)

@@ -511,6 +511,51 @@ START_TEST(no_job_waits_for_the_base_of_another_to_be_stopped) {
 }
 END_TEST
 
+static bool there(const cluster_t *c, const char *kind, job_id_t job, const char *more) {
+    AUTO(auto_free) char *path = xprintf("%s/%s/%016" PRIx64 "%s", c->m[0].dir, kind, job, more);
+    return access(path, F_OK) == 0;
+}
+
+/* A release that comes late, for an attempt that is over, takes no files from the one that runs. Its own takes them all. */
+START_TEST(a_late_release_takes_nothing_from_a_later_attempt) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, -1);
+    cluster_deploy(&c);
+    other_job_t other = other_job(78);
+    cluster_switch(&c, &other);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    cluster_switch(&c, &other);
+    cluster_epoch(&c, 0);
+    usleep(150000); /* small bases wait for some intervals */
+    atomic_store(&puts_slow, true);
+    cluster_epoch(&c, BARRIER_BASE); /* the base thread is in it: what it is told stays undone */
+    usleep(200000);
+    cluster_switch(&c, &other);
+    ck_assert(there(&c, "kept/jobs", 78, ""));
+    tell_all(&c, CTL_RELEASE, 0, 0);
+    pthread_mutex_lock(&c.topic.lock);
+    c.topic.ledger[0] = (ledger_pos_t){0}; /* the other job has written it */
+    pthread_mutex_unlock(&c.topic.lock);
+    cluster_deploy(&c);
+    ck_assert(there(&c, "base", 78, "/2"));
+    atomic_store(&puts_slow, false);
+    ctl_free(await(&c.m[0], CTL_BASE_DONE));
+    usleep(200000); /* now it is done */
+    ck_assert(there(&c, "base", 78, "/2"));
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    tell_all(&c, CTL_RELEASE, 0, 0);
+    for (int i = 0; i < 5000 && (there(&c, "base", 78, "") || there(&c, "kept/jobs", 78, "")); i++) usleep(1000);
+    ck_assert(!there(&c, "base", 78, "") && !there(&c, "kept/jobs", 78, ""));
+    cluster_switch(&c, &other);
+    cluster_end(&c);
+    manifest_free(other.manifest);
+    cluster_stop(&c);
+}
+END_TEST
+
 /* B5 outside of slots: a lane that does not close. The worker says so; when the coordinator sends it away, or at the latest when its own time is
  * over, the process goes and the reason names the lane. */
 START_TEST(B5_an_end_that_hangs_is_named_and_ends_the_process) {
@@ -547,7 +592,7 @@ START_TEST(B5_an_end_that_hangs_is_named_and_ends_the_process) {
 }
 END_TEST
 
-TESTS("worker/driver", B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
+TESTS("worker/driver", a_late_release_takes_nothing_from_a_later_attempt, B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
       B9_a_lane_in_doubt_during_a_restore_waits_for_the_coordinator,
       B9_a_lane_whose_coordinator_was_lost_before_it_was_known_is_not_fenced, no_job_waits_for_the_base_of_another_to_be_stopped,
       B5_an_end_that_hangs_is_named_and_ends_the_process, a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait,
