@@ -1,6 +1,7 @@
 /* kept.c: see kept.h. */
 #include "state/kept.h"
 #include "common/map.h"
+#include "state/changelog.h"
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -58,6 +59,8 @@ typedef struct name {
 
 struct kept_job {
     disk_t *kept;
+    job_id_t job;
+    attempt_t attempt;
     name_t *names;
     map_t *by_path;
     const name_t *log; /* that is being written: it has the latest operator bytes, which no base holds */
@@ -79,19 +82,24 @@ typedef struct sweep { kept_job_t *k; char *dir; } sweep_t;
 static void sweep_one(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     const sweep_t *s = arg;
     AUTO(auto_free) char *path = xprintf("%s/%s", s->dir, name);
-    if (!map_get_str(s->k->by_path, path)) err_free(s->k->kept->remove(s->k->kept, path));
+    storage_origin_t o;
+    bool ours = storage_path_parse(path, &o) && o.attempt == s->k->attempt; /* written already, before anybody said so here */
+    if (!ours && !map_get_str(s->k->by_path, path)) err_free(s->k->kept->remove(s->k->kept, path));
 }
 
-kept_job_t *kept_job_new(disk_t *kept, const manifest_t *m) {
+kept_job_t *kept_job_new(disk_t *kept, const manifest_t *m, attempt_t attempt) {
     kept_job_t *k = xcalloc(1, sizeof *k);
-    k->kept = kept;
-    k->by_path = map_new();
+    *k = (kept_job_t){.kept = kept, .job = m->job, .attempt = attempt, .by_path = map_new()};
     for (int i = 0; i < m->nextents; i++) need(k, m->extents[i].path);
     for (int i = 0; i < m->nbases; i++)
         for (int f = 0; f < m->bases[i].nfiles; f++) need(k, m->bases[i].files[f].path);
-    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, m->job);
-    err_free(kept->list(kept, dir, sweep_one, &(sweep_t){k, dir}));
     return k;
+}
+
+void kept_job_started(kept_job_t *k) {
+    if (!k) return;
+    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, k->job);
+    err_free(k->kept->list(k->kept, dir, sweep_one, &(sweep_t){k, dir}));
 }
 
 void kept_job_free(kept_job_t *k) {

@@ -8,7 +8,8 @@
  *  1. Nothing here is believed: a table file counts when its size and checksum are the manifest's, a segment when both its checksums hold; else
  *     storage is read, and only that error is an error.
  *  2. Bounded by what a restore from the last manifest needs, the files of the last two bases and the changelog since: what else lies here when an
- *     attempt is restored goes, and what an accepted base covers goes. All goes with the job, and when the process starts.
+ *     attempt starts goes, and what an accepted base covers goes. Not before it starts: until then another manifest may be the last, whose files
+ *     may be whole only here (coordinator/core/older.c). All goes with the job, and when the process starts.
  *  3. Failing to keep is no failure. Nothing is synced for it but a file's name.
  * Threads: a kept_job belongs to one thread at a time, a kept_log to one; the disk is any thread's. */
 #pragma once
@@ -24,7 +25,8 @@ void kept_log_close(kept_log_t *l);
 
 /* What of one job's copies is still needed, by attempt. */
 typedef struct kept_job kept_job_t;
-kept_job_t *kept_job_new(disk_t *kept, const manifest_t *m); /* removes what `m` does not name */
+kept_job_t *kept_job_new(disk_t *kept, const manifest_t *m, attempt_t attempt); /* which restores m */
+void kept_job_started(kept_job_t *k);                        /* m is the last manifest now: removes what neither it names nor the attempt wrote */
 void kept_job_free(kept_job_t *k);                           /* removes nothing; NULL is fine, as in the others */
 void kept_job_extent(kept_job_t *k, const char *path, epoch_t last);
 void kept_job_base(kept_job_t *k, const base_t *b);

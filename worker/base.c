@@ -10,7 +10,7 @@
 
 #define FOLLOW_AGAIN_MS 1000 /* after a failure */
 
-typedef enum order_kind { ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
+typedef enum order_kind { ORD_STARTED, ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
 typedef struct order {
     order_kind_t kind;
     base_job_t job;
@@ -74,6 +74,9 @@ void base_add(base_worker_t *b, const base_job_t *job) {
     j->next = b->jobs;
     b->jobs = j;
     pthread_mutex_unlock(&b->lock);
+}
+void base_started(base_worker_t *b, job_id_t job, attempt_t attempt) {
+    ask(b, (order_t){.kind = ORD_STARTED, .job = {.job = job, .attempt = attempt}});
 }
 void base_extent(base_worker_t *b, job_id_t job, attempt_t attempt, const extent_t *x, uint64_t bytes) {
     order_t o = {.kind = ORD_EXTENT, .job = {.job = job, .attempt = attempt}, .extent = *x, .bytes = bytes};
@@ -201,7 +204,9 @@ static void note(base_worker_t *b, const order_t *o) {
     pthread_mutex_lock(&b->lock);
     based_job_t *j = b->current = *find(b, o->job.job, o->job.attempt);
     pthread_mutex_unlock(&b->lock);
-    if (j && o->kind == ORD_EXTENT) {
+    if (j && o->kind == ORD_STARTED) {
+        kept_job_started(j->j.kept);
+    } else if (j && o->kind == ORD_EXTENT) {
         applier_add_extent(j->j.applier, &o->extent);
         j->bytes += o->bytes;
         kept_job_extent(j->j.kept, o->extent.path, o->extent.last);
@@ -216,6 +221,7 @@ static void note(base_worker_t *b, const order_t *o) {
 
 static void obey(base_worker_t *b, order_t *o) {
     switch (o->kind) {
+    case ORD_STARTED:
     case ORD_EXTENT:
     case ORD_COMPLETE:
     case ORD_ACCEPTED: note(b, o); break;

@@ -61,6 +61,7 @@ typedef struct base_job {
     uint64_t replayed;   /* bytes of changelog that were replayed then: they count towards the next base */
 } base_job_t;
 void base_add(base_worker_t *b, const base_job_t *j);
+void base_started(base_worker_t *b, job_id_t job, attempt_t attempt); /* START: no other manifest is restored any more */
 void base_extent(base_worker_t *b, job_id_t job, attempt_t attempt, const extent_t *x, uint64_t bytes); /* durable; copies */
 void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch, bool asked);
 void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch);

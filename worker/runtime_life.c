@@ -56,6 +56,7 @@ void runtime_start(runtime_t *rt) {
     int64_t interval = 100;
     err_free(options_duration_ms(&rt->plan->set, "execution.checkpointing.interval", interval, &interval)); /* checked at submit */
     rt->hold_ms = MAX(HOLD_INTERVALS * interval, (int64_t)HOLD_MS_MIN);
+    base_started(rt->w->base, rt->job, rt->attempt);
     err_t *e = lanes_open(rt->lanes);
     if (e) runtime_failed(rt, e);
     for (int i = 0; i < rt->ntasks && !rt->deploy->deploy.lanes_only; i++) slot_start(rt->tasks[i].slot);

@@ -107,7 +107,7 @@ err_t *runtime_restore(runtime_t *rt) {
     TRY(make_scratch(rt, "checkpoints", &checkpoints));
     int nranges;
     AUTO(auto_free) base_range_t *ranges = ranges_of(rt, &nranges);
-    rt->kept = kept_job_new(w->kept, rt->deploy->deploy.manifest);
+    rt->kept = kept_job_new(w->kept, rt->deploy->deploy.manifest, rt->attempt);
     restore_conf_t rc = {rt->deploy->deploy.manifest, w->conf.storage, fetched, rt->state, nranges, ranges, &rt->cancel, w->kept};
     restore_t *r = restore_new(&rc);
     err_t *e = err_wrap(restore_bases(r), "restoring epoch %" PRIu64, rt->deploy->deploy.manifest->epoch);

@@ -636,12 +636,35 @@ START_TEST(a_worker_restores_from_its_own_copies) {
 }
 END_TEST
 
+/* An older epoch is restored, and that comes to nothing: what the last one needs is still here. When an attempt has started from it, it goes; but not
+ * what that attempt has written by then. */
+START_TEST(A4_copies_of_the_last_epoch_stay_until_an_attempt_starts_from_an_older_one) {
+    past_t p = kept_past(true);
+    manifest_t *older = manifest_new();
+    older->job = JOB;
+    kept_job_free(kept_job_new(kept, older, 2));
+    AUTO(auto_free) char *lost = xprintf("mv %s/storage/jobs %s/away", p.t.path, p.t.path);
+    ck_assert_int_eq(system(lost), 0);
+    ck_ok(begin_again(&p, 3));
+    ck_assert(!own_wrong_seen);
+    kept_job_t *k = kept_job_new(kept, older, 4);
+    ck_ok(kept->put(kept, "jobs/0000000000000001/log/i7.l1.a4.w.0.log", slice_str("segments")));
+    kept_job_started(k);
+    ck_assert_int_eq(files_in(kept), 1);
+    kept_job_free(k);
+    manifest_free(older);
+    kept_past_free(&p);
+}
+END_TEST
+
 START_TEST(copies_go_when_nothing_needs_them) {
     past_t p = kept_past(false);
     ck_ok(kept->put(kept, "jobs/0000000000000001/log/i7.l1.a9.w.0.log", slice_str("of a dead attempt")));
     ck_ok(kept->put(kept, "jobs/0000000000000002/log/i7.l1.a9.w.0.log", slice_str("of another job")));
     int n = files_in(kept);
-    kept_job_t *k = kept_job_new(kept, p.back);
+    kept_job_t *k = kept_job_new(kept, p.back, 2);
+    ck_assert_int_eq(files_in(kept), n); /* not known to be the last yet */
+    kept_job_started(k);
     ck_assert_int_eq(files_in(kept), n - 1);
     base_file_t f = {.path = (char *)"jobs/0000000000000001/base/i7.l1.a2.w/000009.sst"};
     base_t b = {.nfiles = 1, .files = &f};
@@ -666,7 +689,7 @@ START_TEST(copies_go_when_nothing_needs_them) {
 }
 END_TEST
 
-TESTS("restore", a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
+TESTS("restore", A4_copies_of_the_last_epoch_stay_until_an_attempt_starts_from_an_older_one, a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
       a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
       the_same_over_rocksdb, the_same_with_memory_for_a_part_of_the_state, a_restore_needs_no_more_memory_than_its_share,
       a_long_life_with_crashes_equals_the_model,

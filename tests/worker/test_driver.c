@@ -511,6 +511,29 @@ START_TEST(no_job_waits_for_the_base_of_another_to_be_stopped) {
 }
 END_TEST
 
+/* Files of the last epoch may be whole only here: until an older one is the last, which START says, they stay. */
+START_TEST(A4_copies_of_the_last_epoch_stay_while_an_older_one_is_restored) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, /* no rows: the ledger knows of no epoch */ 0);
+    cluster_deploy(&c);
+    cluster_epoch(&c, 0);
+    cluster_end(&c);
+    ck_assert_int_eq(c.manifest->nextents, 1);
+    AUTO(auto_free) char *copy = xprintf("%s/kept/%s", c.m[0].dir, c.manifest->extents[0].path);
+    other_job_t older = other_job(77);
+    manifest_free(c.manifest);
+    c.manifest = older.manifest;
+    cluster_order(&c);
+    ctl_free(await(&c.m[0], CTL_DEPLOYED));
+    ck_assert_int_eq(access(copy, F_OK), 0);
+    tell_all(&c, CTL_START, 0, 0);
+    for (int i = 0; i < 5000 && access(copy, F_OK) == 0; i++) usleep(1000);
+    ck_assert_int_ne(access(copy, F_OK), 0);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
 static bool there(const cluster_t *c, const char *kind, job_id_t job, const char *more) {
     AUTO(auto_free) char *path = xprintf("%s/%s/%016" PRIx64 "%s", c->m[0].dir, kind, job, more);
     return access(path, F_OK) == 0;
@@ -592,7 +615,8 @@ START_TEST(B5_an_end_that_hangs_is_named_and_ends_the_process) {
 }
 END_TEST
 
-TESTS("worker/driver", a_late_release_takes_nothing_from_a_later_attempt, B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
+TESTS("worker/driver", A4_copies_of_the_last_epoch_stay_while_an_older_one_is_restored,
+      a_late_release_takes_nothing_from_a_later_attempt, B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
       B9_a_lane_in_doubt_during_a_restore_waits_for_the_coordinator,
       B9_a_lane_whose_coordinator_was_lost_before_it_was_known_is_not_fenced, no_job_waits_for_the_base_of_another_to_be_stopped,
       B5_an_end_that_hangs_is_named_and_ends_the_process, a_base_is_made_accepted_and_restored, a_full_disk_makes_the_epoch_wait,
