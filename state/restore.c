@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define KEY_GROUPS 1024
+#define LOOK_BYTES ((size_t)1 << 20)
 
 /* One operator of this worker: which key groups it has here, and from which base each comes. */
 typedef struct wanted {
@@ -141,19 +142,73 @@ static err_t *load_runs(restore_t *r, base_db_t *db, int at, const char *dir) {
     return NULL;
 }
 
+/* Read and found to be missing or not what the manifest says. Why else it may fail is no matter of the file. */
+static bool file_is_wrong(const restore_t *r, disk_t *d, const char *path, const base_file_t *f) {
+    AUTO(buf_free) buf_t b = buf_make(LOOK_BYTES);
+    uint32_t crc = 0;
+    err_t *e = NULL;
+    for (uint64_t at = 0; !e && at < f->size; at += b.len) {
+        buf_clear(&b);
+        e = go_on(r);
+        if (!e) e = d->read(d, path, at, MIN(f->size - at, LOOK_BYTES), &b);
+        crc = crc32c(crc, b.data, b.len);
+    }
+    buf_clear(&b);
+    if (!e) e = d->read(d, path, f->size, UINT64_MAX, &b);
+    err_code_t code = err_code(e);
+    bool wrong = code == ERR_NOT_FOUND || code == ERR_CORRUPT || code == ERR_LIMIT || (!e && (b.len > 0 || crc != f->crc));
+    err_free(e);
+    return wrong;
+}
+
+/* A directory here that is gone or not writable has these codes, too: the file is not to blame, and a later attempt may well succeed. */
+static err_t *of_here(err_t *e) {
+    if (err_code(e) != ERR_NOT_FOUND && err_code(e) != ERR_CORRUPT) return e;
+    err_t *local = err_new(ERR_IO, "%s", err_text(e));
+    err_free(e);
+    return local;
+}
+
+static err_t *fetch_stored(restore_t *r, base_db_t *db, const base_file_t *f, const char *dir) {
+    err_t *e = db->fetch(db, r->conf.disk, f, dir);
+    if (err_code(e) != ERR_NOT_FOUND && err_code(e) != ERR_CORRUPT) return e;
+    return file_is_wrong(r, r->conf.disk, f->path, f) ? was_read(r, e) : of_here(e);
+}
+
 /* What is here and right is not asked for. */
 static err_t *fetch(restore_t *r, base_db_t *db, const base_file_t *f, const char *dir) {
     TRY(go_on(r));
-    if (!r->conf.kept) return db->fetch(db, r->conf.disk, f, dir);
+    if (!r->conf.kept) return fetch_stored(r, db, f, dir);
     err_t *e = db->fetch(db, r->conf.kept, f, dir);
     if (!e) return NULL;
     if (err_code(e) != ERR_NOT_FOUND) own_is_wrong(r, f->path);
     err_free(e);
-    TRY(db->fetch(db, r->conf.disk, f, dir));
+    TRY(fetch_stored(r, db, f, dir));
     AUTO(auto_free) char *local = xprintf("%s/%s", dir, f->name);
     kept_add(r->conf.kept, local, f->path);
     r->fetched += f->size;
     return NULL;
+}
+
+/* Nothing became of the files here since they were found right: the base never was one. */
+static bool as_fetched(const restore_t *r, const base_t *b, const char *dir) {
+    disk_t *d;
+    err_t *e = disk_open_posix(dir, /* create= */ false, &d);
+    if (e) {
+        err_free(e);
+        return false;
+    }
+    bool same = true;
+    for (int i = 0; same && i < b->nfiles; i++)
+        if (strcmp(b->files[i].name, BASE_META_NAME) != 0) same = !file_is_wrong(r, d, b->files[i].name, &b->files[i]);
+    d->free(d);
+    return same;
+}
+
+static err_t *load_fetched(restore_t *r, base_db_t *db, int at, const char *dir) {
+    err_t *e = load_runs(r, db, at, dir);
+    if (err_code(e) == ERR_CORRUPT && as_fetched(r, &r->conf.manifest->bases[at], dir)) return was_read(r, e);
+    return of_here(e);
 }
 
 static err_t *load_base(restore_t *r, int at) {
@@ -169,9 +224,9 @@ static err_t *load_base(restore_t *r, int at) {
     err_t *e = NULL;
     for (int i = 0; i < b->nfiles && !e; i++)
         if (strcmp(b->files[i].name, BASE_META_NAME) != 0) e = fetch(r, db, &b->files[i], dir);
-    if (!e) e = load_runs(r, db, at, dir);
+    if (!e) e = load_fetched(r, db, at, dir);
     db->discard(db, dir);
-    return err_wrap(was_read(r, e), "base of worker '%s', epoch %" PRIu64, b->worker, b->epoch);
+    return err_wrap(e, "base of worker '%s', epoch %" PRIu64, b->worker, b->epoch);
 }
 
 err_t *restore_bases(restore_t *r) {

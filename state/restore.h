@@ -48,7 +48,8 @@ err_t *restore_bases(restore_t *r);
 /* The applier (NULL: none) gets the same changes as `state`, so that the base catches up with the manifest's epoch. */
 err_t *restore_replay(restore_t *r, applier_t *applier, const restore_sink_t *sink);
 void restore_free(restore_t *r);
-/* After an error: a file that the manifest names is missing, torn or not what it says, here and in storage; the error says which. */
+/* After an error: a file that the manifest names is missing, torn or not what it says, here and in storage, where it was looked at; the error says
+ * which. What failed in the directories of this worker is not that: ERR_IO. */
 bool restore_damaged(const restore_t *r);
 const char *restore_own_wrong(const restore_t *r); /* NULL, or the first own copy that was there and not whole: storage had to be read */
 uint64_t restore_bytes(const restore_t *r); /* of changelog read, for reports */

@@ -30,6 +30,14 @@ static size_t memory_of_workers; /* 0: no bound */
 
 static disk_t *kept; /* of the tests about copies */
 
+static bool tables_go; /* before a fetched base is loaded */
+static err_t *(*real_load_op)(base_db_t *b, const char *dir, uint64_t fingerprint, int kg_lo, int kg_hi);
+static err_t *load_op(base_db_t *b, const char *dir, uint64_t fingerprint, int kg_lo, int kg_hi) {
+    AUTO(auto_free) char *rm = xprintf("rm %s/*.sst", dir);
+    if (tables_go) ck_assert_int_eq(system(rm), 0);
+    return real_load_op(b, dir, fingerprint, kg_lo, kg_hi);
+}
+
 static err_t *open_base(void *arg, base_db_t **ret) {
     worker_t *w = arg;
     if (!w->rocks) {
@@ -38,7 +46,11 @@ static err_t *open_base(void *arg, base_db_t **ret) {
     }
     AUTO(auto_free) char *live = xprintf("%s/live-%d", w->dir, (int)w->attempt);
     ck_ok(base_wipe(live));
-    return base_open_rocks(live, 16 << 20, true, ret);
+    err_t *e = base_open_rocks(live, 16 << 20, true, ret);
+    if (e) return e;
+    real_load_op = (*ret)->load_op;
+    (*ret)->load_op = load_op;
+    return NULL;
 }
 
 static err_t *on_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
@@ -519,6 +531,45 @@ START_TEST(damage_is_named) {
 }
 END_TEST
 
+static err_t *restore_of(const past_t *p, attempt_t attempt) {
+    worker_t w;
+    err_t *e = worker_start(&w, p->d, p->t.path, true, "w", 0, attempt, 0, 1024, p->back);
+    worker_die(&w);
+    return e;
+}
+
+/* A base cannot be fetched into a directory that is none, nor loaded from files that went meanwhile: storage has them all, and no file is damaged. */
+START_TEST(what_is_wrong_with_a_local_directory_is_no_damaged_file) {
+    past_t p = past_new(3);
+    AUTO(auto_free) char *none = xprintf("mkdir %s/w-2 && touch %s/w-2/fetched-0", p.t.path, p.t.path);
+    ck_assert_int_eq(system(none), 0);
+    for (attempt_t attempt = 2; attempt < 4; attempt++) {
+        tables_go = attempt == 3;
+        err_t *e = restore_of(&p, attempt);
+        tables_go = false;
+        ck_fails(e, ERR_IO, "fetched-0");
+        ck_assert(!damaged_seen);
+    }
+    ck_ok(restore_of(&p, 4));
+    past_free(&p);
+}
+END_TEST
+
+/* What was stored is what the manifest says, but no table. */
+START_TEST(a_base_that_never_was_one_is_damaged) {
+    past_t p = past_new(3);
+    flip(p.t.path, table_of(p.m));
+    AUTO(buf_free) buf_t b = buf_make(1 << 26);
+    ck_ok(p.d->read(p.d, table_of(p.m), 0, UINT64_MAX, &b));
+    for (int i = 0; i < p.back->bases[0].nfiles; i++)
+        if (strcmp(p.back->bases[0].files[i].path, table_of(p.m)) == 0) p.back->bases[0].files[i].crc = crc32c(0, b.data, b.len);
+    err_t *e = restore_of(&p, 2);
+    ck_fails(e, ERR_CORRUPT, "fetched-0");
+    ck_assert(damaged_seen);
+    past_free(&p);
+}
+END_TEST
+
 /* Storage that is asked for `at` things; while the last of them is on its way the job is cancelled. */
 typedef struct slow_disk { disk_t vt; disk_t *real; int calls, at; } slow_disk_t;
 static disk_t *slow_real(disk_t *d) {
@@ -689,7 +740,8 @@ START_TEST(copies_go_when_nothing_needs_them) {
 }
 END_TEST
 
-TESTS("restore", A4_copies_of_the_last_epoch_stay_until_an_attempt_starts_from_an_older_one, a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
+TESTS("restore", what_is_wrong_with_a_local_directory_is_no_damaged_file, a_base_that_never_was_one_is_damaged,
+      A4_copies_of_the_last_epoch_stay_until_an_attempt_starts_from_an_older_one, a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
       a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
       the_same_over_rocksdb, the_same_with_memory_for_a_part_of_the_state, a_restore_needs_no_more_memory_than_its_share,
       a_long_life_with_crashes_equals_the_model,
