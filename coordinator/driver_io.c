@@ -181,6 +181,7 @@ static bool go_aside(task_t *t, const char *verb, const char *where) {
 /* ---- resolve */
 static void resolved(task_t *t, manifest_t *from, err_t *e) {
     coord_event_t ev = {.kind = EV_RESOLVED, .job = t->a.job, .error = e};
+    ev.resolved.leader = t->a.resolve.leader;
     if (!e) {
         ev.resolved.shape = TAKE(t->shape);
         ev.resolved.from = from;
@@ -191,8 +192,8 @@ static void resolved(task_t *t, manifest_t *from, err_t *e) {
 static void restore_run(work_task_t *w) {
     task_t *t = task_of(w);
     manifest_t *from = NULL;
-    leader_guard_t g = {t->d, t->a.job, t->leader};
-    err_t *e = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, t->leader, guard_of(&g), &from);
+    leader_guard_t g = {t->d, t->a.job, t->a.resolve.leader};
+    err_t *e = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, g.leader, guard_of(&g), &from);
     resolved(t, from, e);
 }
 static void resolve_run(work_task_t *w) {

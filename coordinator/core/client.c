@@ -197,6 +197,7 @@ static void resume(coord_t *c, job_t *j, call_id_t call, const client_request_t 
     if (record->wanted == WANTED_CANCEL) record->wanted = WANTED_RUN;
     record->state = JOB_RUNNING;
     record->ended_ms = 0;
+    record->unseen = !record->family;
     j->failures = 0;
     j->raised = j->swept = j->saved = false;
     j->ep.want_savepoint |= j->keep;

@@ -91,6 +91,7 @@ typedef struct job_record {
     char *stop_target;   /* where the savepoint of the stop is to go; NULL: below the storage */
     job_id_t family;     /* as the manifest's; of a job that began from no savepoint its own id; 0: not known, the record is older than this field */
     int nsinks; record_sink_t *sinks; /* with `family`: where it publishes, for a leader that has not compiled it yet (owner.c) */
+    bool unseen;         /* resumed while nobody knew where it publishes: looked at when it is compiled */
     uint64_t restarts;   /* written when the next attempt runs, not in its way: the last may be missing after a failover */
     epoch_t pin;         /* epoch whose files are being copied to a savepoint; 0 none (A7) */
     err_t *error;        /* of FAILED */
@@ -136,7 +137,8 @@ typedef struct coord_event {
         struct { uint64_t leader; int njobs; job_record_t **jobs; } leading; /* jobs[i] taken; the array is the caller's */
         ctl_msg_t *message;                                                  /* taken */
         struct { call_id_t call; client_request_t *request; } client;        /* request taken */
-        struct { job_shape_t *shape; manifest_t *from; } resolved;           /* both taken; from: manifest of the savepoint */
+        /* both taken; from: manifest of the savepoint; leader: of the action */
+        struct { job_shape_t *shape; manifest_t *from; uint64_t leader; } resolved;
         /* last taken; NULL: there is none yet. older: those it names and that can be read; items taken, the array is the caller's */
         struct { attempt_t attempt; epoch_t floor; manifest_t *last; int nolder; manifest_t **older; } raised;
         struct { attempt_t attempt; epoch_t epoch; } manifest_stored;
@@ -178,7 +180,7 @@ typedef struct coord_action {
     job_id_t job;
     union {
         ctl_msg_t *message;                                                /* SEND */
-        struct { job_spec_t spec; char *from; bool enumerate; } resolve;
+        struct { job_spec_t spec; char *from; bool enumerate; uint64_t leader; } resolve; /* what is copied is named after `leader` */
         job_record_t *record;                                              /* PUT_JOB */
         struct { attempt_t above; } raise; /* attempts of the savepoint it begins from lie below all of its own */
         struct { manifest_t *manifest; uint64_t previous_incarnation, previous_leader; attempt_t previous_attempt; epoch_t previous_epoch;

@@ -262,13 +262,20 @@ static void turn_away(coord_t *c, job_t *j, const err_t *why) {
     j->gone = true;
 }
 
+/* There is one answer per term that counts, the one to our own question: of an earlier term's it would be asked again, and two copies of a savepoint
+ * would be made at once under the names of one leader. */
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
+    if (e->resolved.leader != c->leader) return;
     j->resolving = false;
     if (job_state_terminal(j->state) || j->closing) return; /* what was copied for it goes with the job: resumed it would be copied to the same names */
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
     if (!e->error) owner_take(j, e->resolved.shape, e->resolved.from);
-    if (!e->error && !j->persisted) e->error = owner_refused(c, j, e->resolved.from);
+    if (!e->error && (!j->persisted || j->record->unseen)) e->error = owner_refused(c, j, e->resolved.from);
+    if (!e->error && j->record->unseen) {
+        j->record->unseen = false;
+        job_changed(j);
+    }
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {

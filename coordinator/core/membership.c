@@ -174,7 +174,7 @@ static void registered(coord_t *c, session_id_t session, ctl_msg_t *r) {
     }
     m = member_by_name(c, r->reg.name);
     if (m && m->session && m->session != session) {
-        err_t *why = err_new(ERR_FENCED, "a newer session of worker %s registered", m->name);
+        err_t *why = err_new(ERR_UNAVAILABLE, "a newer session of worker %s registered", m->name); /* FENCED says of a job that its lanes were taken over */
         session_id_t old = m->session;
         session_end(c, m, why);
         membership_goodbye(c, old, GOODBYE_ANEW, why);

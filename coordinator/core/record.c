@@ -104,6 +104,7 @@ void job_record_print(buf_t *out, const job_record_t *r) {
     jw_kv_u64(&w, "pin", r->pin);
     jw_kv_u64(&w, "restarts", r->restarts);
     jw_kv_u64(&w, "family", r->family);
+    if (r->unseen) jw_kv_bool(&w, "unseen", true);
     print_sinks(&w, r);
     if (r->error) {
         jw_name(&w, "error");
@@ -185,6 +186,7 @@ err_t *job_record_parse(slice_t text, job_record_t **ret) {
     r->pin = get_u64(o, "pin");
     r->restarts = get_u64(o, "restarts");
     r->family = get_u64(o, "family");
+    r->unseen = json_bool(o, "unseen", false);
     parse_sinks(o, r);
     const json_t *error = json_get(o, "error");
     if (error && error->kind == JSON_OBJECT)

@@ -321,6 +321,7 @@ static job_shape_t *story_shape(const story_t *s) {
 static void answer_resolve(story_t *s, const coord_action_t *a) {
     coord_event_t e = story_event(s, EV_RESOLVED);
     e.job = a->job;
+    e.resolved.leader = a->resolve.leader;
     if (s->resolve_error) e.error = err_copy(s->resolve_error);
     else e.resolved.shape = story_shape(s);
     if (!a->resolve.enumerate && e.resolved.shape) split_list_free(&e.resolved.shape->sources[0].splits);

@@ -275,6 +275,7 @@ START_TEST(a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits) {
         coord_action_t a = {.kind = ACT_RESOLVE, .job = j->id};
         a.resolve.from = (char *)"/mnt/hung";
         a.resolve.enumerate = true;
+        a.resolve.leader = s->leader;
         if (refused) s->resolve_error = err_new(ERR_NOT_FOUND, "topic 'events' is gone");
         answer_resolve(s, &a);
         pass(s, 100);
@@ -286,7 +287,102 @@ START_TEST(a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits) {
 }
 END_TEST
 
+/* A process that leads, loses its lease and leads again: its first term's copy of the savepoint ends after the second term's has begun. Were its
+ * answer taken for the second one's it would be retried, and the slower of two copies under one term's names would remove what the manifest names. */
+START_TEST(A7_the_copy_of_an_earlier_term_does_not_answer_for_that_of_this_one) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 200);
+    s->from_manifest = manifest_copy(s->stored);
+    ask(s, CLIENT_STOP, NULL);
+    pass(s, 300);
+    s->attempt = s->floor = 0;
+    s->hold_raise = true;
+    restore(s, false);
+    s->hold_resolve = true;
+    coord_action_t first = {.kind = ACT_RESOLVE, .job = s->job, .resolve = {.from = (char *)"sp", .enumerate = true}};
+    for (int term = 0; term < 2; term++) {
+        coord_event_t lost = story_event(s, EV_LEADER_LOST);
+        story_step(s, &lost);
+        forget_trace(s);
+        first.resolve.leader = s->leader;
+        lead(s);
+        release_raise(s);
+        s->hold_raise = true;
+        expect(s, "resolve job=");
+        join(s, "w1", 1);
+        join(s, "w2", 1);
+    }
+    forget_trace(s);
+    s->resolve_error = err_new(ERR_FENCED, "this coordinator does not lead any more");
+    answer_resolve(s, &first);
+    err_free(TAKE(s->resolve_error));
+    pass(s, 3000);
+    expect_not(s, "resolve job=");
+    s->hold_raise = false;
+    first.resolve.leader = s->leader;
+    answer_resolve(s, &first);
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    story_free(s);
+}
+END_TEST
+
+/* A worker that registers anew fences nobody's lanes: a job that used its restarts up that way goes on from where it was, with nothing to accept. */
+START_TEST(a_job_whose_worker_came_anew_too_often_is_resumed_as_it_is) {
+    story_t *s = story_running();
+    int max = s->settings.restart_max;
+    for (int i = 0; i <= max && the_job(s)->state != JOB_FAILED; i++) {
+        s->w[0].mute_ack = true;
+        join(s, "w1", 1);
+        s->w[0].mute_ack = true;
+        for (int k = 0; k < 700 && the_job(s)->state != JOB_RUNNING && the_job(s)->state != JOB_FAILED; k++) pass(s, 100);
+    }
+    expect_state(s, JOB_FAILED);
+    expect_says(the_job(s)->record->error, "a newer session of worker w1 registered");
+    s->w[0].mute_ack = false;
+    resume(s, s->job, false);
+    ck_assert_ptr_null(s->reply_error);
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    story_free(s);
+}
+END_TEST
+
+/* Of an earlier build's record nobody knows where the job publishes: it is looked at once it is compiled, before anything of it runs; a new leader
+ * in between looks, too. */
+START_TEST(A4_a_job_of_an_earlier_build_that_is_resumed_is_looked_at_when_it_is_compiled) {
+    static const char *const places[] = {"orders/results", "other/results"};
+    for (int i = 0; i < 4; i++) {
+        bool refused = i % 2 == 0, over = i >= 2;
+        story_t *s = story_new();
+        s->hold_raise = true;
+        job_record_t *r[] = {record_of(1, "live", JOB_RUNNING, 1, "topic 'x'", places[!refused]), record_of(2, "over", JOB_FAILED, 0, NULL, NULL)};
+        job_record_t *live = job_record_copy(r[0]);
+        new_leader_reads(s, 2, r);
+        resume(s, 2, false);
+        ck_assert_ptr_null(s->reply_error);
+        if (over) {
+            job_record_t *again[] = {live, job_record_copy(s->record)};
+            new_leader_reads(s, 2, again);
+        } else {
+            job_record_free(live);
+        }
+        ck_assert_ptr_null(coord_job(s->c, 2)->shape);
+        answer_raise(s, 2, 0);
+        job_t *j = coord_job(s->c, 2);
+        pass(s, 100);
+        ck_assert_str_eq(job_state_name(j->state), refused ? "FAILED" : "WAITING"); /* there are no workers */
+        if (refused) expect_says(j->record->error, "publishes with the same ledger 'orders/results'");
+        else ck_assert(j->shape && !j->record->unseen && j->record->family == 2);
+        story_free(s);
+    }
+}
+END_TEST
+
 TESTS("coordinator/story_owner", A7_of_two_starts_from_one_savepoint_only_one_publishes_to_one_place, A7_a_family_is_known_from_the_manifest_alone,
       A4_a_ledger_has_one_live_owner_although_its_leader_has_compiled_nothing, A4_a_job_that_was_taken_over_is_not_resumed_by_mistake,
       stop_of_a_failed_job_says_what_else_there_is, restarts_are_counted_over_coordinators, A13_a_job_that_is_over_is_released_everywhere,
-      A13_a_job_is_released_when_its_end_is_durable, A7_a_target_has_a_limit_of_its_own, a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits)
+      A13_a_job_is_released_when_its_end_is_durable, A7_a_target_has_a_limit_of_its_own, a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits,
+      A7_the_copy_of_an_earlier_term_does_not_answer_for_that_of_this_one, a_job_whose_worker_came_anew_too_often_is_resumed_as_it_is,
+      A4_a_job_of_an_earlier_build_that_is_resumed_is_looked_at_when_it_is_compiled)

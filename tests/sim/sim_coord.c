@@ -246,6 +246,7 @@ static void resolve(sim_t *s, void *arg) {
     sim_coord_t *c = x->p->coord;
     if (c->term == x->term) {
         coord_event_t e = {.kind = EV_RESOLVED, .job = x->job};
+        e.resolved.leader = x->leader;
         e.error = sim_job_shape(s, x->first, &e.resolved.shape);
         if (!e.error && x->path[0]) e.error = savepoint_restore(x->p->disk, x->path, x->job, x->leader, (savepoint_guard_t){no_look, NULL}, &e.resolved.from);
         step(c, &e);
