@@ -321,7 +321,7 @@ static err_t *read_body(disk_t *disk, const meta_pointer_t *p, manifest_t **ret)
     return err_wrap(manifest_parse(buf_slice(&b), ret), "%s", p->path);
 }
 
-/* One that cannot be read is kept no longer; that is no reason not to go on. */
+/* One that is damaged is kept no longer; that is no reason not to go on. Another may be read the next time: the event says why it was not. */
 static void read_older(coord_driver_t *d, const manifest_t *last, coord_event_t *ev) {
     ev->raised.older = xcalloc((size_t)last->nolder + 1, sizeof(manifest_t *));
     for (int i = 0; i < last->nolder; i++) {
@@ -329,8 +329,10 @@ static void read_older(coord_driver_t *d, const manifest_t *last, coord_event_t 
         AUTO(buf_free) buf_t b = buf_make((size_t)256 << 20);
         err_t *e = d->conf.storage->read(d->conf.storage, path, 0, UINT64_MAX, &b);
         if (!e) e = err_wrap(manifest_parse(buf_slice(&b), &ev->raised.older[ev->raised.nolder]), "%s", path);
+        bool lost = err_deterministic(e);
         if (!e) ev->raised.nolder++;
-        else d->conf.log(d->conf.log_arg, COORD_WARN, err_text(e = err_wrap(e, "an older epoch that was kept is lost")));
+        else d->conf.log(d->conf.log_arg, COORD_WARN, err_text(e = err_wrap(e, "an older epoch that was kept %s", lost ? "is lost" : "cannot be read")));
+        if (!lost && !ev->error) ev->error = TAKE(e);
         err_free(e);
     }
 }

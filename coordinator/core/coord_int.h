@@ -113,6 +113,7 @@ typedef struct job {
     attempt_t attempt;
     bool raised, raising;  /* this attempt's transaction is done / outstanding */
     int64_t raise_retry_ms;
+    int older_tries;       /* transactions in a row after which an older epoch could not be read */
     int nworkers; job_worker_t *workers;  /* of the attempt, by member id */
     int nunits; int *units;               /* unit -> member id; kept over attempts for minimal movement */
     int nplaces; split_place_t *places;   /* split -> subtask */
@@ -246,6 +247,7 @@ void older_next(const job_t *j, manifest_t *m); /* m: the next manifest, all but
 void older_advance(coord_t *c, job_t *j, manifest_t *now, int ngiven, manifest_t **given);
 void older_forget(coord_t *c, job_t *j, const manifest_t *now); /* c NULL: frees only */
 bool older_names(const job_t *j, const char *path);
+bool older_unread(const job_t *j); /* `last` names one that could not be read: which files it needs is not known */
 const manifest_t *older_restored(const job_t *j);            /* what this attempt begins from */
 err_t *older_damaged(coord_t *c, job_t *j, err_t *why);      /* takes why; NULL: the attempt ends, and the next tries an older epoch */
 void older_calm(job_t *j);                                   /* nothing is known to be damaged any more */

@@ -139,7 +139,8 @@ typedef struct coord_event {
         struct { call_id_t call; client_request_t *request; } client;        /* request taken */
         /* both taken; from: manifest of the savepoint; leader: of the action */
         struct { job_shape_t *shape; manifest_t *from; uint64_t leader; } resolved;
-        /* last taken; NULL: there is none yet. older: those it names and that can be read; items taken, the array is the caller's */
+        /* last taken; NULL: there is none yet. older: those it names and that can be read; items taken, the array is the caller's. With STORE_OK and
+         * an error: one of them could not be read this time, for the reason that it says */
         struct { attempt_t attempt; epoch_t floor; manifest_t *last; int nolder; manifest_t **older; } raised;
         struct { attempt_t attempt; epoch_t epoch; } manifest_stored;
         struct { int n; found_split_t *items; } splits_found;                /* borrowed */

@@ -76,6 +76,8 @@ void older_next(const job_t *j, manifest_t *m) {
         if (may_go_back(j, m, ep->older[i])) manifest_add_older(m, ep->older[i]);
 }
 
+bool older_unread(const job_t *j) { return j->ep.last && j->ep.nolder < j->ep.last->nolder; }
+
 bool older_names(const job_t *j, const char *path) {
     for (int i = 0; i < j->ep.nolder; i++) {
         AUTO(auto_free) char *body = manifest_body_path(j->ep.older[i]);
@@ -113,10 +115,11 @@ void older_advance(coord_t *c, job_t *j, manifest_t *now, int ngiven, manifest_t
         if (!m && was && older_is(o, was)) m = TAKE(was);
         if (m) ep->older[ep->nolder++] = m; /* else: it cannot be read, and the next manifest does not name it */
     }
-    if (now && was && was->epoch < now->epoch) garbage_between(c, j, was, now);
+    bool known = !older_unread(j); /* else what `now` needs is not: its orphans are found later */
+    if (now && was && was->epoch < now->epoch && known) garbage_between(c, j, was, now);
     manifest_free(was);
     for (int i = 0; i < nbefore; i++) {
-        if (now && before[i]) garbage_between(c, j, before[i], now);
+        if (now && before[i] && known) garbage_between(c, j, before[i], now);
         manifest_free(before[i]);
     }
     for (int i = 0; i < ngiven; i++) manifest_free(TAKE(given[i]));

@@ -4,7 +4,7 @@
  *   1. its name says an attempt lower than ours, and the store, asked after the listing, says that ours is still the job's attempt and we lead.
  *      An attempt that was raised ends those before it: manifests of theirs are refused (A3), so what the last manifest does not name of them
  *      now, none will. Files of our own attempt may be acked in an epoch under way; those of a later leader's attempt too.
- *   2. the last durable manifest does not name it, nor an older one that is kept, nor is it their body,
+ *   2. the last durable manifest does not name it, nor an older one that is kept, nor is it their body; while one of these could not be read, none goes,
  *   3. nor does a savepoint that is being copied (A7),
  *   4. it has not been written to for `orphan_age_ms`: a worker that was given up but not fenced yet may be writing; whatever else we
  *      have overlooked has that long to come to light.
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 static bool may_sweep(const job_t *j) {
-    return (j->state == JOB_RUNNING || j->state == JOB_STOPPING) && !j->closing && j->raised && epoch_of_us(j);
+    return (j->state == JOB_RUNNING || j->state == JOB_STOPPING) && !j->closing && j->raised && epoch_of_us(j) && !older_unread(j);
 }
 
 void orphans_forget(job_t *j) {

@@ -14,6 +14,7 @@
 
 #define QUIET_MS 60000
 #define RAISE_RETRY_MS 200
+#define OLDER_TRIES 10 /* then the job goes on without the older epoch that cannot be read */
 
 void attempt_stop(coord_t *c, job_t *j) {
     if (j->stop_ms) return;
@@ -109,6 +110,12 @@ void restart_raised(coord_t *c, job_t *j, coord_event_t *e) {
         return;
     }
     ASSERT(e->raised.attempt > j->attempt);
+    if (e->error && ++j->older_tries < OLDER_TRIES) { /* it would be kept no longer, although nothing is wrong with it */
+        j->raise_retry_ms = c->now_ms + RAISE_RETRY_MS;
+        set_text(&j->waiting, xstrdup(err_text(e->error)));
+        return;
+    }
+    j->older_tries = 0;
     j->raised = true;
     j->attempt = e->raised.attempt;
     older_advance(c, j, TAKE(e->raised.last), e->raised.nolder, e->raised.older);

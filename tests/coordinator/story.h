@@ -57,6 +57,7 @@ typedef struct story {
     epoch_t floor;
     manifest_t *stored;
     int nbodies; manifest_t *bodies[256]; /* all that were stored before, as the storage would have them */
+    int unread;            /* so many times older ones cannot be read */
     bool hold_put, hold_raise, hold_job, hold_resolve, hold_save;
     store_outcome_t put_outcome; /* of the next puts; STORE_OK by default */
     manifest_t *held_put;
@@ -274,7 +275,11 @@ static void answer_raise(story_t *s, job_id_t job, attempt_t above) {
     e.raised.floor = s->floor;
     e.raised.last = s->stored ? manifest_copy(s->stored) : NULL;
     e.raised.older = xcalloc(16, sizeof(manifest_t *));
-    for (int i = 0; s->stored && i < s->stored->nolder; i++)
+    if (s->unread && s->stored && s->stored->nolder) {
+        s->unread--;
+        e.error = err_new(ERR_IO, "an older epoch that was kept cannot be read: Input/output error");
+    }
+    for (int i = 0; s->stored && !e.error && i < s->stored->nolder; i++)
         for (int k = 0; k < s->nbodies; k++)
             if (older_is(&s->stored->older[i], s->bodies[k])) {
                 e.raised.older[e.raised.nolder++] = manifest_copy(s->bodies[k]);

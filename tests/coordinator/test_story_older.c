@@ -434,6 +434,51 @@ START_TEST(A7_a_stop_on_the_way_back_ends_with_a_final_epoch_that_is_whole) {
 }
 END_TEST
 
+/* The storage is not there for a moment when a new leader reads what is kept. */
+START_TEST(an_older_epoch_that_cannot_be_read_at_once_is_read_again) {
+    story_t *s = running(0);
+    pass(s, 300);
+    ck_assert_int_gt(s->stored->nolder, 0);
+    s->unread = 3;
+    s->hold_put = true;
+    new_coordinator(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    pass(s, 100);
+    char *waiting = the_job(s)->waiting;
+    ck_assert(waiting && strstr(waiting, "cannot be read: Input/output error"));
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->ep.nolder, s->stored->nolder);
+    story_free(s);
+}
+END_TEST
+
+/* It never comes back: the job goes on without it. What it names is not known, so nothing of dead attempts goes while a durable manifest names it. */
+START_TEST(A14_no_orphans_are_removed_while_what_an_older_epoch_names_is_not_known) {
+    story_t *s = running(0);
+    pass(s, 300);
+    ck_assert_int_gt(s->stored->nolder, 0);
+    s->files[s->nfiles++] = manifest_older_path(s->stored, 0);
+    s->unread = 1000;
+    s->hold_put = true;
+    new_coordinator(s);
+    for (int i = 0; i < 2; i++) join(s, i ? "w2" : "w1", 1)->rows = 5;
+    pass(s, 5000);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->ep.nolder, 0);
+    forget_trace(s);
+    pass(s, s->conf.orphan_age_ms / 2);
+    expect_not(s, "find-orphans");
+    ck_assert_int_eq(s->deleted, 0);
+    s->hold_put = false;
+    release_put(s, STORE_OK);
+    pass(s, s->conf.orphan_age_ms / 2);
+    expect(s, "find-orphans", "delete job=", s->files[0]);
+    story_free(s);
+}
+END_TEST
+
 TESTS("coordinator/story_older", A4_a_damaged_file_is_answered_with_an_older_epoch_of_a_new_id, A4_no_epoch_is_restored_behind_exactly_once_output,
       A4_a_quiet_lane_lets_the_job_go_back_as_far_as_its_last_rows, A27_a_lane_that_has_started_since_is_restored_as_started,
       a_sink_of_files_is_never_taken_back, an_error_that_is_no_damaged_file_never_makes_a_job_go_back,
@@ -441,4 +486,5 @@ TESTS("coordinator/story_older", A4_a_damaged_file_is_answered_with_an_older_epo
       A14_what_older_epochs_need_is_kept_for_two_rounds_of_bases, none_is_kept_when_one_epoch_is_to_be_retained,
       a_second_damaged_file_leads_to_the_next_older_epoch_and_a_third_stops_the_job, a_leader_that_dies_half_way_has_changed_nothing,
       a_worker_lost_on_the_way_back_makes_the_last_epoch_tried_first_again, A3_nobody_starts_before_the_older_epoch_is_durable,
-      A2_a_worker_of_the_epochs_given_up_adds_nothing_to_what_comes_after, A7_a_stop_on_the_way_back_ends_with_a_final_epoch_that_is_whole)
+      A2_a_worker_of_the_epochs_given_up_adds_nothing_to_what_comes_after, A7_a_stop_on_the_way_back_ends_with_a_final_epoch_that_is_whole,
+      an_older_epoch_that_cannot_be_read_at_once_is_read_again, A14_no_orphans_are_removed_while_what_an_older_epoch_names_is_not_known)
