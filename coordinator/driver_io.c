@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define CAMPAIGN_RETRY_MS 1000
+#define SAY_MOVING_MS 5000 /* of a copy, to the core; its limit is much longer */
 
 typedef struct task {
     work_task_t work;
@@ -117,7 +118,7 @@ void io_resign(coord_driver_t *d) { work_queue_add(d->io, &task_new(d, NULL, res
  * and answers within its own deadline. */
 #define LOOKS_MAX 50
 #define LOOK_AGAIN_MS 200
-typedef struct leader_guard { coord_driver_t *d; job_id_t job; uint64_t leader; } leader_guard_t;
+typedef struct leader_guard { coord_driver_t *d; job_id_t job; uint64_t leader; const coord_action_t *save; int64_t said_ms; } leader_guard_t;
 typedef struct look { work_task_t work; const leader_guard_t *g; pthread_mutex_t lock; pthread_cond_t cond; bool done; meta_result_t result; } look_t;
 
 static void look_done(void *arg, meta_result_t *r) {
@@ -167,7 +168,7 @@ static err_t *still_leading(void *arg) {
     }
     return err_wrap(last, "metadata store");
 }
-static savepoint_guard_t guard_of(leader_guard_t *g) { return (savepoint_guard_t){still_leading, g}; }
+static savepoint_guard_t guard_of(leader_guard_t *g) { return (savepoint_guard_t){still_leading, NULL, g}; }
 
 /* ---- aside: a directory that a client named may lie on anything, also on what never answers. Nothing else waits for it. */
 #define ASIDE_FULL "too many directories that were named before do not answer: %s is not looked at"
@@ -192,7 +193,7 @@ static void resolved(task_t *t, manifest_t *from, err_t *e) {
 static void restore_run(work_task_t *w) {
     task_t *t = task_of(w);
     manifest_t *from = NULL;
-    leader_guard_t g = {t->d, t->a.job, t->a.resolve.leader};
+    leader_guard_t g = {t->d, t->a.job, t->a.resolve.leader, NULL, 0};
     err_t *e = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, g.leader, guard_of(&g), &from);
     resolved(t, from, e);
 }
@@ -461,22 +462,37 @@ static void find_orphans_run(work_task_t *w) {
 void io_find_orphans(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, find_orphans_run)->work); }
 
 /* ---- savepoints */
+static coord_event_t of_save(coord_event_kind_t kind, const coord_action_t *a) {
+    coord_event_t ev = {.kind = kind, .job = a->job};
+    ev.saved.epoch = a->save.manifest->epoch;
+    ev.saved.leader = a->save.leader;
+    ev.saved.serial = a->save.serial;
+    return ev;
+}
+static void say_moving(void *arg) {
+    leader_guard_t *g = arg;
+    int64_t now = clock_mono_ms();
+    if (g->said_ms && now - g->said_ms < SAY_MOVING_MS) return;
+    g->said_ms = now;
+    coord_event_t ev = of_save(EV_SAVING, g->save);
+    ev.saved.target = xstrdup(g->save->save.target);
+    driver_post_event(g->d, ev);
+}
 static void save_run(work_task_t *w) {
     task_t *t = task_of(w);
-    coord_event_t ev = {.kind = EV_SAVED, .job = t->a.job};
-    ev.saved.epoch = t->a.save.manifest->epoch;
-    ev.saved.leader = t->a.save.leader;
-    leader_guard_t g = {t->d, t->a.job, t->a.save.leader};
-    ev.error = savepoint_copy(t->d->conf.storage, t->a.save.manifest, t->a.save.leader, t->a.save.target, guard_of(&g));
+    coord_event_t ev = of_save(EV_SAVED, &t->a);
+    leader_guard_t g = {t->d, t->a.job, t->a.save.leader, &t->a, 0};
+    savepoint_guard_t guard = {still_leading, say_moving, &g};
+    ev.error = savepoint_copy(t->d->conf.storage, t->a.save.manifest, t->a.save.leader, t->a.save.serial, t->a.save.target, guard);
     if (ev.error) ev.outcome = err_code(ev.error) == ERR_FENCED ? STORE_REFUSED : STORE_FAILED;
     ev.saved.target = TAKE(t->a.save.target);
     driver_post_event(t->d, ev);
     task_free(t);
 }
 static void not_saved(task_t *t) {
-    coord_event_t ev = {.kind = EV_SAVED, .job = t->a.job, .outcome = STORE_FAILED, .error = err_new(ERR_UNAVAILABLE, ASIDE_FULL, t->a.save.target)};
-    ev.saved.epoch = t->a.save.manifest->epoch;
-    ev.saved.leader = t->a.save.leader;
+    coord_event_t ev = of_save(EV_SAVED, &t->a);
+    ev.outcome = STORE_FAILED;
+    ev.error = err_new(ERR_UNAVAILABLE, ASIDE_FULL, t->a.save.target);
     ev.saved.target = TAKE(t->a.save.target);
     driver_post_event(t->d, ev);
     task_free(t);

@@ -60,7 +60,7 @@ static err_t *look_end(const looking_t *l) {
 }
 
 /* What is not whole is not copied to its end: a savepoint is taken for whole, and what it was copied from goes. */
-static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *f, looking_t *l) {
+static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *f, looking_t *l, const savepoint_guard_t *g) {
     AUTO(buf_free) buf_t b = buf_make(CHUNK);
     uint64_t len = l->file->len;
     for (uint64_t at = 0; at < len; at += CHUNK) {
@@ -70,6 +70,7 @@ static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *
         err_t *e = b.len == n ? look_at(l, at, buf_slice(&b)) : err_new(ERR_CORRUPT, "byte %" PRIu64 ": the file ends", at + b.len);
         if (e) return err_wrap(e, "%s/%s", from->where(from), a);
         TRY(to->append(to, f, buf_slice(&b)));
+        if (g->moved) g->moved(g->arg);
     }
     TRY(err_wrap(look_end(l), "%s/%s", from->where(from), a));
     return to->sync(to, f);
@@ -77,7 +78,7 @@ static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *
 
 /* Under `b`, a name that only this leader writes, lies nothing, or what an earlier try of ours left. It is written anew: equal bytes may come from a
  * cache, behind a sync that failed or never was, and what they were copied from goes when the savepoint is there. */
-static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, const named_t *file) {
+static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, const named_t *file, const savepoint_guard_t *g) {
     disk_file_t *f = NULL;
     err_t *e = to->create(to, b, &f);
     if (err_code(e) == ERR_EXISTS) {
@@ -90,7 +91,7 @@ static err_t *copy_file(disk_t *from, const char *a, disk_t *to, const char *b, 
     if (e) return e;
     looking_t l;
     look_begin(&l, file);
-    e = copy_chunks(from, a, to, f, &l);
+    e = copy_chunks(from, a, to, f, &l, g);
     free(l.extents);
     to->close(to, f);
     if (e) err_free(to->remove(to, b)); /* what is damaged or could not be synced must not be found */
@@ -135,7 +136,8 @@ static err_t *copy_one(void *arg, const named_t *file) {
     if (!name) return err_new(ERR_CORRUPT, "the manifest names '%s', which is no file of a job", file->path);
     TRY(c->guard.look(c->guard.arg));
     AUTO(auto_free) char *there = xprintf("%s%s", c->place->prefix, c->in ? file->path : name);
-    err_t *e = c->in ? copy_file(c->place->disk, there, c->storage, name, file) : copy_file(c->storage, file->path, c->place->disk, there, file);
+    err_t *e = c->in ? copy_file(c->place->disk, there, c->storage, name, file, &c->guard)
+                     : copy_file(c->storage, file->path, c->place->disk, there, file, &c->guard);
     if (err_code(e) != ERR_CORRUPT) return e;
     return err_hint(e, c->in ? "put that file there again from where it is whole, or begin from another savepoint" : "put that file back, and ask again");
 }
@@ -233,12 +235,13 @@ static err_t *copy_all(copying_t *c, const manifest_t *m) {
     return put_there(c->place, MANIFEST_NAME, buf_slice(&text));
 }
 
-err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, const char *target, savepoint_guard_t guard) {
+err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, uint32_t serial, const char *target, savepoint_guard_t guard) {
     place_t p;
     err_t *e = place_open(storage, target, true, &p);
     if (e) return err_wrap(e, "savepoint %s", target);
-    char owner[24];
-    snprintf(owner, sizeof owner, "%016" PRIx64, leader);
+    char owner[40];
+    int n = snprintf(owner, sizeof owner, "%016" PRIx64, leader);
+    if (serial) snprintf(owner + n, sizeof owner - (size_t)n, ".%" PRIu32, serial);
     copying_t c = {storage, &p, false, owner, guard};
     e = copy_all(&c, m);
     place_done(&p);

@@ -1,7 +1,7 @@
 /* savepoint_files.h: a savepoint as a directory.
  *
  *   BEGUN.json     created first, exclusively: whose it is (job, incarnation, epoch)
- *   jobs/<origin>@<leader>/..   the files, under names that only this leader writes
+ *   jobs/<origin>@<leader>[.<serial>]/..   the files, under names that only this leader writes
  *   MANIFEST.json  written last, and names them: a directory without it is not a savepoint
  *
  * Nothing that another process may have written is ever removed or written over, but MANIFEST.json by one of the same epoch: a leader that was
@@ -18,13 +18,14 @@
 #include "state/disk.h"
 #include "state/manifest.h"
 
-/* NULL: go on. An error ends the copy and is its result. */
-typedef struct savepoint_guard { err_t *(*look)(void *arg); void *arg; } savepoint_guard_t;
+/* look: NULL: go on. An error ends the copy and is its result. moved (or NULL): a piece was written. */
+typedef struct savepoint_guard { err_t *(*look)(void *arg); void (*moved)(void *arg); void *arg; } savepoint_guard_t;
 
 /* `target`: a directory of this machine ("/..", "file:///.."), else a path within the storage. Can it be written, and is nothing there yet? */
 err_t *savepoint_check(disk_t *storage, const char *target);
-/* `leader`: ours. One that holds the savepoint of another epoch, or the beginning of one, is refused. The same epoch may be copied again. */
-err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, const char *target, savepoint_guard_t guard);
+/* `leader`: ours. `serial`: so many of its copies were given up and may wake up; like the leader it is in the names, so that no two copies that run
+ * write the same. One that holds the savepoint of another epoch, or the beginning of one, is refused. The same epoch may be copied again. */
+err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, uint32_t serial, const char *target, savepoint_guard_t guard);
 /* Brings the files into the storage as the new job's own and names them so in *ret: "jobs/<origin>@<job>.<leader>/..": an own copy, so that neither
  * job's garbage is the other's, and of this leader, so that one that was deposed in the middle neither removes nor goes on writing what its
  * successor's manifests name. May be repeated; after an error nothing of it is left. */

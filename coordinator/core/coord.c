@@ -6,7 +6,7 @@
 coord_conf_t coord_conf_default(void) {
     return (coord_conf_t){.cluster = "tidegate", .heartbeat_ms = 200, .heartbeat_timeout_ms = 900, .deploy_timeout_ms = 60000,
                           .stop_timeout_ms = 5000, .submit_wait_ms = 10000, .settle_ms = 2000, .savepoint_wait_ms = 20000, .target_wait_ms = 20000,
-                          .publish_wait_ms = 10000, .orphan_age_ms = 3600000, .orphans_max = 256, .jobs_kept = 100};
+                          .publish_wait_ms = 10000, .copy_stall_ms = 600000, .orphan_age_ms = 3600000, .orphans_max = 256, .jobs_kept = 100};
 }
 
 coord_t *coord_new(const coord_conf_t *conf) {
@@ -76,6 +76,7 @@ void coord_reply(coord_t *c, call_id_t call, job_id_t job, err_t *error) {
 static void step_leading(coord_t *c, coord_event_t *e) {
     forget_all(c);
     c->leading = true;
+    c->given_up = 0;
     c->leader = e->leading.leader;
     c->leading_ms = c->now_ms;
     for (int i = 0; i < e->leading.njobs; i++) {
@@ -136,6 +137,7 @@ static void step_answer(coord_t *c, coord_event_t *e) {
     case EV_MANIFEST_STORED: epoch_manifest_stored(c, j, e); break;
     case EV_SPLITS_FOUND: deploy_splits_found(c, j, e); break;
     case EV_TARGET_CHECKED: client_target_checked(c, j, e); break;
+    case EV_SAVING: savepoint_moves(c, j, e); break;
     case EV_SAVED: savepoint_saved(c, j, e); break;
     case EV_ORPHANS: orphans_found(c, j, e); break;
     case EV_FORGOTTEN: ended_forgotten(c, j, e); break;

@@ -27,6 +27,7 @@ typedef struct coord_conf {
     int64_t settle_ms;         /* a new leader waits so long for all workers before it places jobs on fewer slots */
     int64_t savepoint_wait_ms; /* `savepoint` waits so long for its epoch to begin; then epochs have their own limit */
     int64_t target_wait_ms;    /* so long a directory that is to get a savepoint has to say whether it can be written */
+    int64_t copy_stall_ms;     /* a savepoint's copy to a directory that was named is given up when so long no piece of it was written */
     int64_t publish_wait_ms;   /* `cancel` waits so long for complete output to be published */
     int64_t orphan_age_ms;     /* files of dead attempts are removed when they are as old; looked for six times in that time; 0: never */
     int orphans_max;           /* looked at in one go, a second apart */

@@ -140,6 +140,8 @@ typedef struct job {
     char *save_target, *saving_target; /* asked for; of the one under way */
     bool saving_stop;      /* the one under way is that of the stop */
     int64_t save_sent_ms;  /* it is being copied since then */
+    int64_t save_moved_ms; /* a piece of it was written then */
+    uint32_t save_serial;  /* of the copy under way */
     bool save_sent, saved;
     bool save_untold;      /* it has ended, well or with save_error, and clients wait for the record to be durable */
     err_t *save_error;     /* of the last one */
@@ -161,6 +163,7 @@ struct coord {
     uint64_t draw;
     int nmembers; member_t **members; /* by id */
     int njobs; job_t **jobs;          /* by id */
+    uint32_t given_up;                /* copies of savepoints of this term that did not move on: they may wake up, and write what nobody else does */
     int held_said;                    /* so many jobs that hold the only copy of their state were spoken of */
     coord_actions_t *out;             /* during a step */
     uint64_t dropped;                 /* stale messages */
@@ -286,6 +289,7 @@ err_t *owner_refused(const coord_t *c, const job_t *j, const manifest_t *from); 
 /* savepoint.c */
 void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
 void savepoint_serve(coord_t *c, job_t *j);
+void savepoint_moves(coord_t *c, job_t *j, const coord_event_t *e);
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e);
 void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is given up */
 void savepoint_tell(coord_t *c, job_t *j); /* clients that wait for one */

@@ -81,6 +81,7 @@ void coord_event_done(coord_event_t *e) {
         for (int i = 0; i < e->splits_found.n; i++) free(e->splits_found.items[i].split.id);
         free(e->splits_found.items);
         break;
+    case EV_SAVING:
     case EV_SAVED: free(e->saved.target); break;
     case EV_ORPHANS:
         for (int i = 0; i < e->orphans.n; i++) free(e->orphans.paths[i]);

@@ -119,6 +119,7 @@ typedef enum coord_event_kind {
     EV_MANIFEST_STORED, /* answers ACT_PUT_MANIFEST */
     EV_SPLITS_FOUND,    /* answers ACT_FIND_SPLITS */
     EV_TARGET_CHECKED,  /* answers ACT_CHECK_TARGET */
+    EV_SAVING,          /* of an ACT_SAVE: a piece was written, said now and then */
     EV_SAVED,           /* answers ACT_SAVE */
     EV_FORGOTTEN,       /* answers ACT_FORGET */
     EV_ORPHANS,         /* answers ACT_FIND_ORPHANS */
@@ -146,7 +147,7 @@ typedef struct coord_event {
         struct { int n; found_split_t *items; } splits_found;                /* borrowed */
         struct { call_id_t call; } checked;
         /* target borrowed; leader: of the action. STORE_REFUSED: we do not lead */
-        struct { uint64_t leader; epoch_t epoch; char *target; } saved;
+        struct { uint64_t leader; uint32_t serial; epoch_t epoch; char *target; } saved; /* SAVING too; serial: of the action */
         /* old files of the job; then, read from the store after they were listed: the attempt, and the body of the last manifest (NULL:
          * there is none). Taken. */
         struct { int n; char **paths; attempt_t attempt; char *last; } orphans;
@@ -189,7 +190,8 @@ typedef struct coord_action {
         struct { int n; char **paths; } files;                             /* DELETE_FILES */
         struct { job_spec_t spec; } find;                                  /* FIND_SPLITS */
         struct { call_id_t call; char *target; } check;                    /* CHECK_TARGET */
-        struct { manifest_t *manifest; char *target; uint64_t leader; } save; /* asks before each file whether `leader` leads still */
+        /* Asks before each file whether `leader` leads still. serial: so many copies of this leader were given up before; files carry it in their names */
+        struct { manifest_t *manifest; char *target; uint64_t leader; uint32_t serial; } save;
         struct { int64_t age_ms; } orphans;                                /* FIND_ORPHANS */
         struct { bool restored; /* it has files of its own below other jobs' names */ } forget; /* FORGET */
         struct { call_id_t call; err_t *error; } reply;

@@ -7,7 +7,11 @@
  * published; its manifest says what is, so that a job restored from it owes no more than that. `stop` ends with a savepoint of the final
  * epoch; nothing is owed by then. Its target is in the record; where it cannot be copied there after all it goes below the storage, and where
  * that fails too the job is STOPPED with its state in its own files (ended.c). A client is told only of a copy that is whole and named in a
- * durable record, or why there is none: a job that ends while its savepoint is copied ends, and the answer comes after the copy. */
+ * durable record, or why there is none: a job that ends while its savepoint is copied ends, and the answer comes after the copy.
+ *
+ * A directory that was named may stop answering in the middle, for ever. A copy that wrote nothing for `copy_stall_ms` is given up as if it had failed.
+ * It may wake up all the same: its answer is told apart by its serial, its files by their names, and what it still finds of the epoch is true. Copies
+ * below the storage have no such limit: where that does not answer no job goes on, and they wait for each other there. */
 #include "coordinator/core/coord_int.h"
 #include <stdlib.h>
 
@@ -42,22 +46,41 @@ static bool settled(job_t *j) {
     return all;
 }
 
+static bool outside(const char *target) { return target[0] == '/' || strstr(target, "://") != NULL; }
+
+static void stalled(coord_t *c, job_t *j) {
+    if (!outside(j->saving_target) || c->now_ms - j->save_moved_ms < c->conf.copy_stall_ms) return;
+    coord_event_t e = {.kind = EV_SAVED, .job = j->id, .outcome = STORE_FAILED};
+    e.saved.leader = c->leader;
+    e.saved.serial = j->save_serial;
+    e.saved.epoch = j->saving->epoch;
+    e.saved.target = xstrdup(j->saving_target);
+    e.error = err_hint(err_new(ERR_TIMEOUT, "savepoint %s: nothing was written there for %" PRId64 " s", j->saving_target, c->conf.copy_stall_ms / 1000),
+                       "does that directory answer? name another one");
+    c->given_up++;
+    savepoint_saved(c, j, &e);
+    coord_event_done(&e);
+}
+
 void savepoint_serve(coord_t *c, job_t *j) {
     if (j->closing && !j->ep.last) {
         j->saved = true; /* stopped before it began: there is nothing to keep */
         return;
     }
     if (!j->saving) savepoint_begin(c, j);
-    if (j->save_sent || !job_stored(j)) return;
+    if (j->save_sent) stalled(c, j);
+    if (!j->saving || j->save_sent || !job_stored(j)) return;
     bool live = !j->closing && !job_state_terminal(j->state);
     if (!settled(j) && live && c->now_ms - j->saving_ms < c->conf.publish_wait_ms) return;
     j->save_sent = true;
-    j->save_sent_ms = c->now_ms;
+    j->save_sent_ms = j->save_moved_ms = c->now_ms;
+    j->save_serial = c->given_up;
     coord_action_t *a = coord_actions_add(c->out, ACT_SAVE);
     a->job = j->id;
     a->save.manifest = manifest_copy(j->saving);
     a->save.target = xstrdup(j->saving_target);
     a->save.leader = c->leader;
+    a->save.serial = j->save_serial;
 }
 
 /* The directory that was checked when the stop was asked for is full or gone by now: the state goes where all other state is. */
@@ -71,13 +94,22 @@ static bool fall_back(coord_t *c, job_t *j, coord_event_t *e) {
     return true;
 }
 
+static bool of_ours(const coord_t *c, const job_t *j, const coord_event_t *e) {
+    return j->saving && j->save_sent && e->saved.leader == c->leader && e->saved.serial == j->save_serial && e->saved.epoch == j->saving->epoch &&
+           strcmp(e->saved.target, j->saving_target) == 0;
+}
+
+void savepoint_moves(coord_t *c, job_t *j, const coord_event_t *e) {
+    if (of_ours(c, j, e)) j->save_moved_ms = c->now_ms;
+}
+
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e) {
     if (e->saved.leader != c->leader) return; /* of a term of ours that is over */
     if (e->outcome == STORE_REFUSED) {
         c->step_down = true;
         return;
     }
-    if (!j->saving || e->saved.epoch != j->saving->epoch || fall_back(c, j, e)) return;
+    if (!of_ours(c, j, e) || fall_back(c, j, e)) return;
     bool last = j->closing && j->saving_stop;
     manifest_free(TAKE(j->saving));
     j->record->pin = 0;

@@ -70,6 +70,7 @@ typedef struct story {
     char *saved_target;
     epoch_t saved_epoch;
     uint64_t saved_leader;
+    uint32_t saved_serial;
     const char *save_fails;   /* copies to this target fail */
     bool hold_check;          /* targets are tried for ever */
     err_t *check_error;       /* of a target that is tried */
@@ -339,6 +340,7 @@ static void answer_save(story_t *s, err_t *error) {
     e.saved.epoch = s->saved_epoch;
     e.saved.target = xstrdup(s->saved_target);
     e.saved.leader = s->saved_leader;
+    e.saved.serial = s->saved_serial;
     if (error) e.outcome = err_code(error) == ERR_FENCED ? STORE_REFUSED : STORE_FAILED;
     e.error = error;
     s->held_save = false;
@@ -443,6 +445,7 @@ static void perform(story_t *s, coord_action_t *a) {
         manifest_free(s->saved);
         s->saved = manifest_copy(a->save.manifest);
         s->saved_leader = a->save.leader;
+        s->saved_serial = a->save.serial;
         if (s->hold_save) s->held_save = true;
         else answer_save(s, s->save_fails && strstr(s->saved_target, s->save_fails) ? err_new(ERR_NO_SPACE, "no space left in %s", s->saved_target) : NULL);
         break;

@@ -58,7 +58,7 @@ static manifest_t *manifest_of(epoch_t epoch) {
     return m;
 }
 static err_t *yes(void *arg) { return NULL; }
-static const savepoint_guard_t leads = {yes, NULL};
+static const savepoint_guard_t leads = {yes, NULL, NULL};
 
 static void expect_whole(disk_t *d, const manifest_t *m, epoch_t epoch) {
     AUTO(buf_free) buf_t b = buf_make(1 << 20), t = buf_make(100);
@@ -88,9 +88,9 @@ START_TEST(A7_a_savepoint_is_a_directory_that_stands_alone) {
     manifest_t *m = manifest_of(5), *later = manifest_of(6), *got = NULL;
     const char *targets[] = {outside, "savepoints/one"};
     for (int i = 0; i < 2; i++) {
-        ck_ok(savepoint_copy(d, m, 3, targets[i], leads));
-        ck_ok(savepoint_copy(d, m, 4, targets[i], leads)); /* again: an earlier leader's copy is as good */
-        ck_fails(savepoint_copy(d, later, 3, targets[i], leads), ERR_EXISTS, "another savepoint lies there");
+        ck_ok(savepoint_copy(d, m, 3, 0, targets[i], leads));
+        ck_ok(savepoint_copy(d, m, 4, 0, targets[i], leads)); /* again: an earlier leader's copy is as good */
+        ck_fails(savepoint_copy(d, later, 3, 0, targets[i], leads), ERR_EXISTS, "another savepoint lies there");
     }
     ck_ok(d->remove(d, LOG));
     for (int i = 0; i < 2; i++) {
@@ -98,7 +98,7 @@ START_TEST(A7_a_savepoint_is_a_directory_that_stands_alone) {
         expect_restores(d, targets[i], 5); /* once more: what is there is taken */
     }
     ck_fails(savepoint_restore(d, "savepoints/two", 9, 5, leads, &got), ERR_NOT_FOUND, "savepoint savepoints/two");
-    ck_fails(savepoint_copy(d, m, 3, "s3://x", leads), ERR_UNSUPPORTED, "s3://x");
+    ck_fails(savepoint_copy(d, m, 3, 0, "s3://x", leads), ERR_UNSUPPORTED, "s3://x");
     manifest_free(m);
     manifest_free(later);
     d->free(d);
@@ -121,7 +121,7 @@ START_TEST(A7_a_target_that_cannot_be_written_or_is_in_use_is_found_out_beforeha
     ck_fails(savepoint_check(d, "s3://bucket/x"), ERR_UNSUPPORTED, "s3://bucket/x");
     ck_fails(savepoint_check(d, "../x"), ERR_INVALID, "must not leave it");
     manifest_t *m = manifest_of(5);
-    ck_ok(savepoint_copy(d, m, 3, "savepoints/one", leads));
+    ck_ok(savepoint_copy(d, m, 3, 0, "savepoints/one", leads));
     ck_fails(savepoint_check(d, "savepoints/one"), ERR_EXISTS, "another savepoint lies there");
     ck_ok(d->remove(d, "savepoints/one/MANIFEST.json"));
     ck_fails(savepoint_check(d, "savepoints/one"), ERR_EXISTS, "another savepoint was begun there");
@@ -179,16 +179,16 @@ START_TEST(A7_a_savepoint_of_a_damaged_file_is_none_and_the_file_is_named) {
         all[i].how(d, all[i].path, all[i].at);
         AUTO(auto_free) char *target = xprintf("savepoints/%d", i), *manifest = xprintf("%s/MANIFEST.json", target);
         AUTO(auto_free) char *copied = xprintf("%s/jobs/0000000000000007@0000000000000003/%s", target, all[i].path + strlen("jobs/0000000000000007/"));
-        expect_damage(savepoint_copy(d, m, 3, target, leads), d, &all[i], "put that file back");
+        expect_damage(savepoint_copy(d, m, 3, 0, target, leads), d, &all[i], "put that file back");
         AUTO(buf_free) buf_t b = buf_make(1 << 20);
         ck_fails(d->read(d, manifest, 0, UINT64_MAX, &b), ERR_NOT_FOUND, "MANIFEST.json");
         ck_fails(d->read(d, copied, 0, UINT64_MAX, &b), ERR_NOT_FOUND, all[i].path + strlen("jobs/0000000000000007/"));
         fill(d); /* somebody puts it back */
-        ck_ok(savepoint_copy(d, m, 3, target, leads));
+        ck_ok(savepoint_copy(d, m, 3, 0, target, leads));
         expect_restores(d, target, 5);
     }
     flip(d, LOG, ends[5] + 3); /* the manifest names no such byte */
-    ck_ok(savepoint_copy(d, m, 3, "savepoints/beyond", leads));
+    ck_ok(savepoint_copy(d, m, 3, 0, "savepoints/beyond", leads));
     expect_restores(d, "savepoints/beyond", 5);
     manifest_free(m);
     d->free(d);
@@ -209,7 +209,7 @@ START_TEST(A7_no_job_begins_from_a_savepoint_with_a_damaged_file) {
     damage_t all[DAMAGES];
     damages("jobs/0000000000000007@0000000000000003/log/i1.l1.a1.w1.0.log", "jobs/0000000000000007@0000000000000003/base/i1.l1.a1.w1/000001.sst", all);
     manifest_t *m = manifest_of(5), *got = NULL;
-    ck_ok(savepoint_copy(d, m, 3, outside, leads));
+    ck_ok(savepoint_copy(d, m, 3, 0, outside, leads));
     for (int i = 0; i < DAMAGES; i++) {
         AUTO(buf_free) buf_t whole = buf_make(1 << 20);
         ck_ok(kept->read(kept, all[i].path, 0, UINT64_MAX, &whole));
@@ -239,10 +239,10 @@ START_TEST(A7_a_savepoint_of_a_job_that_began_from_one_is_whole) {
     ck_ok(disk_open_posix(path, true, &d));
     fill(d);
     manifest_t *m = manifest_of(5), *second = NULL, *third = NULL;
-    ck_ok(savepoint_copy(d, m, 3, "savepoints/one", leads));
+    ck_ok(savepoint_copy(d, m, 3, 0, "savepoints/one", leads));
     ck_ok(savepoint_restore(d, "savepoints/one", 9, 5, leads, &second));
     second->job = 9;
-    ck_ok(savepoint_copy(d, second, 5, "savepoints/two", leads));
+    ck_ok(savepoint_copy(d, second, 5, 0, "savepoints/two", leads));
     ck_ok(savepoint_restore(d, "savepoints/two", 11, 6, leads, &third));
     ck_assert_str_eq(third->extents[0].path, "jobs/0000000000000007@000000000000000b.0000000000000006/log/i1.l1.a1.w1.0.log");
     expect_whole(d, third, 5);
@@ -276,7 +276,7 @@ static void op(day_t *y) {
         return;
     }
     manifest_t *m = manifest_of(y->successors);
-    err_t *e = savepoint_copy(y->real, m, 4, y->target, leads);
+    err_t *e = savepoint_copy(y->real, m, 4, 0, y->target, leads);
     y->made = !e;
     if (e) ck_assert_int_eq(err_code(e), ERR_EXISTS); /* refused: it goes elsewhere */
     err_free(e);
@@ -316,7 +316,7 @@ static int days(epoch_t successors, bool swept, const char *leftover) {
         y.vt = (disk_t){.create = day_create, .append = day_append, .sync = day_sync, .close = day_close, .read = day_read, .put = day_put,
                         .remove = day_remove, .where = day_where};
         manifest_t *m = manifest_of(5);
-        err_t *e = savepoint_copy(&y.vt, m, 3, y.target, (savepoint_guard_t){day_look, &y});
+        err_t *e = savepoint_copy(&y.vt, m, 3, 0, y.target, (savepoint_guard_t){day_look, NULL, &y});
         through = !y.deposed;
         if (through) ck_ok(e);
         err_free(e);
@@ -357,11 +357,11 @@ START_TEST(A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_bega
         ck_ok(disk_open_posix(path, true, &d));
         fill(d);
         manifest_t *m = manifest_of(5), *ours = NULL;
-        ck_ok(savepoint_copy(d, m, 3, "savepoints/one", leads));
+        ck_ok(savepoint_copy(d, m, 3, 0, "savepoints/one", leads));
         day_t y = {.real = d, .pause = pause, .target = "savepoints/one", .restores = true};
         y.vt = (disk_t){.create = day_create, .append = day_append, .sync = day_sync, .close = day_close, .read = day_read, .put = day_put,
                         .remove = day_remove, .where = day_where};
-        err_t *e = savepoint_restore(&y.vt, y.target, 9, 3, (savepoint_guard_t){day_look, &y}, &ours);
+        err_t *e = savepoint_restore(&y.vt, y.target, 9, 3, (savepoint_guard_t){day_look, NULL, &y}, &ours);
         through = !y.deposed;
         if (through) ck_ok(e);
         if (through) expect_whole(d, ours, 5);
@@ -381,8 +381,40 @@ START_TEST(A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_bega
 }
 END_TEST
 
+typedef struct waking { disk_t *d; const manifest_t *m; const char *target; int looks, wakes; bool fails; } waking_t;
+static err_t *while_the_next_copies(void *arg) {
+    waking_t *w = arg;
+    if (w->looks++ != w->wakes) return NULL;
+    err_t *e = savepoint_copy(w->d, w->m, 3, 1, w->target, leads);
+    return e ? e : w->fails ? err_new(ERR_IO, "Stale file handle") : NULL;
+}
+
+/* One leader, one epoch, one directory: a copy that was given up, asked for again, and then goes on or fails. */
+START_TEST(A7_a_copy_that_was_given_up_and_wakes_up_spoils_nothing) {
+    for (int wakes = 0; wakes < 4; wakes++)
+        for (int fails = 0; fails < 2; fails++) {
+            char path[64];
+            scratch(path);
+            disk_t *d = NULL;
+            ck_ok(disk_open_posix(path, true, &d));
+            fill(d);
+            manifest_t *m = manifest_of(5);
+            waking_t w = {d, m, "savepoints/one", 0, wakes, fails};
+            err_t *e = savepoint_copy(d, m, 3, 0, w.target, (savepoint_guard_t){while_the_next_copies, NULL, &w});
+            ck_assert_int_gt(w.looks, wakes);
+            ck_assert_int_eq(err_code(e), fails ? ERR_IO : ERR_OK);
+            err_free(e);
+            expect_restores(d, w.target, 5);
+            manifest_free(m);
+            d->free(d);
+            remove_all(path);
+        }
+}
+END_TEST
+
 TESTS("coordinator/savepoint_files", A7_a_savepoint_is_a_directory_that_stands_alone, A7_a_savepoint_of_a_damaged_file_is_none_and_the_file_is_named,
       A7_no_job_begins_from_a_savepoint_with_a_damaged_file, A7_a_savepoint_of_a_job_that_began_from_one_is_whole,
       A7_a_target_that_cannot_be_written_or_is_in_use_is_found_out_beforehand, A7_a_deposed_leaders_copy_spoils_nothing_wherever_it_was_paused,
       A7_two_leaders_never_make_savepoints_of_two_epochs_in_one_place,
-      A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_began_from_the_savepoint)
+      A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_began_from_the_savepoint,
+      A7_a_copy_that_was_given_up_and_wakes_up_spoils_nothing)

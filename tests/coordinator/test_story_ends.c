@@ -461,6 +461,84 @@ START_TEST(B11_a_savepoint_that_takes_long_says_where_it_is) {
 }
 END_TEST
 
+static void moves(story_t *s) {
+    coord_event_t e = story_event(s, EV_SAVING);
+    e.job = s->job;
+    e.saved.leader = s->saved_leader;
+    e.saved.serial = s->saved_serial;
+    e.saved.epoch = s->saved_epoch;
+    e.saved.target = xstrdup(s->saved_target);
+    story_step(s, &e);
+}
+
+/* The mount was there when it was checked, and answers no more. */
+START_TEST(A7_a_stop_whose_copy_does_not_move_on_goes_below_the_storage) {
+    story_t *s = running_with_rows();
+    s->c->conf.copy_stall_ms = 5000;
+    s->hold_save = true;
+    call_id_t call = ask(s, CLIENT_STOP, "/hung");
+    for (int i = 0; i < 4; i++) { /* slow is not stuck */
+        pass(s, 4000);
+        moves(s);
+        ck_assert_str_eq(s->saved_target, "/hung");
+    }
+    pass(s, 6000);
+    expect(s, "could not be copied: savepoint /hung: nothing was written there for 5 s; it goes to savepoints/");
+    ck_assert_ptr_nonnull(strstr(s->saved_target, "savepoints/"));
+    ck_assert_uint_eq(s->saved_serial, 1); /* the one that was given up writes under other names */
+    char *second = TAKE(s->saved_target);
+    s->saved_target = xstrdup("/hung"); /* it wakes up */
+    s->saved_serial = 0;
+    answer_save(s, NULL);
+    answer_save(s, err_new(ERR_IO, "/hung: Stale file handle"));
+    expect_state(s, JOB_STOPPING);
+    free(s->saved_target);
+    s->saved_target = second;
+    s->saved_serial = 1;
+    pass(s, 20000); /* below the storage copies wait for each other, as long as it takes */
+    expect_state(s, JOB_STOPPING);
+    answer_save(s, NULL);
+    pass(s, 100);
+    expect_state(s, JOB_STOPPED);
+    ck_assert_str_eq(s->record->savepoint, second);
+    ck_assert_uint_eq(s->last_reply, call);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(A7_a_failed_job_whose_copy_does_not_move_on_can_be_copied_elsewhere_and_forgotten) {
+    story_t *s = running_with_rows();
+    s->c->conf.copy_stall_ms = 5000;
+    failed(s, &s->w[0], err_new(ERR_DATA, "a poison row"), NULL);
+    pass(s, 100);
+    expect_state(s, JOB_FAILED);
+    s->hold_save = true;
+    call_id_t call = ask(s, CLIENT_SAVEPOINT, "/hung");
+    pass(s, 4000);
+    ck_assert(s->held_save);
+    ck_assert_uint_ne(s->last_reply, call);
+    pass(s, 2000);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_int_eq(err_code(s->reply_error), ERR_TIMEOUT);
+    expect_says(s->reply_error, "savepoint /hung: nothing was written there for 5 s");
+    call = ask(s, CLIENT_SAVEPOINT, "/hung"); /* of the same epoch, to the same place: only the serial tells which of them it is that answers */
+    pass(s, 500);
+    ck_assert_uint_eq(s->saved_serial, 1);
+    s->saved_serial = 0;
+    answer_save(s, err_new(ERR_IO, "/hung: Stale file handle"));
+    pass(s, 100);
+    ck_assert_uint_ne(s->last_reply, call);
+    s->saved_serial = 1;
+    answer_save(s, NULL);
+    pass(s, 100);
+    ck_assert_uint_eq(s->last_reply, call);
+    ck_assert_ptr_null(s->reply_error);
+    ask(s, CLIENT_FORGET, NULL);
+    ck_assert_int_eq(s->forgotten, 1);
+    story_free(s);
+}
+END_TEST
+
 TESTS("coordinator/story_ends", A7_a_target_that_is_refused_leaves_the_job_as_it_was, A7_a_target_that_does_not_answer_is_named,
       A7_a_stop_whose_target_fails_later_has_its_savepoint_below_the_storage, A7_the_target_of_a_stop_survives_the_coordinator,
       A7_a_second_stop_waits_with_the_first_or_is_told_its_target, A7_the_savepoint_of_a_stop_is_its_own,
@@ -470,4 +548,5 @@ TESTS("coordinator/story_ends", A7_a_target_that_is_refused_leaves_the_job_as_it
       A7_a_copy_that_was_fenced_is_no_failed_copy, A7_two_leaders_copy_to_two_places,
       A14_a_job_that_can_be_resumed_is_not_forgotten_because_others_ended, A14_a_job_that_runs_is_not_forgotten,
       B11_a_cancel_says_what_it_leaves_unpublished_in_whatever_state_the_job_was,
-      B11_whoever_waits_for_the_end_hears_by_name_what_is_missing, B11_a_savepoint_that_takes_long_says_where_it_is)
+      B11_whoever_waits_for_the_end_hears_by_name_what_is_missing, B11_a_savepoint_that_takes_long_says_where_it_is,
+      A7_a_stop_whose_copy_does_not_move_on_goes_below_the_storage, A7_a_failed_job_whose_copy_does_not_move_on_can_be_copied_elsewhere_and_forgotten)

@@ -248,14 +248,14 @@ static void resolve(sim_t *s, void *arg) {
         coord_event_t e = {.kind = EV_RESOLVED, .job = x->job};
         e.resolved.leader = x->leader;
         e.error = sim_job_shape(s, x->first, &e.resolved.shape);
-        if (!e.error && x->path[0]) e.error = savepoint_restore(x->p->disk, x->path, x->job, x->leader, (savepoint_guard_t){no_look, NULL}, &e.resolved.from);
+        if (!e.error && x->path[0]) e.error = savepoint_restore(x->p->disk, x->path, x->job, x->leader, (savepoint_guard_t){.look = no_look}, &e.resolved.from);
         step(c, &e);
     }
     free(x);
 }
 
 /* The copy is one event, but its leader may die at any file of it, and may have been deposed before it began. */
-typedef struct saving { proc_t *p; uint64_t term; job_id_t job; uint64_t leader; manifest_t *m; char target[256]; } saving_t;
+typedef struct saving { proc_t *p; uint64_t term; job_id_t job; uint64_t leader; uint32_t serial; manifest_t *m; char target[256]; } saving_t;
 static void saving_drop(void *arg) {
     saving_t *x = arg;
     manifest_free(x->m);
@@ -270,11 +270,12 @@ static void save(sim_t *s, void *arg) {
     saving_t *x = arg;
     sim_coord_t *c = x->p->coord;
     coord_event_t e = {.kind = EV_SAVED, .job = x->job};
-    e.error = savepoint_copy(x->p->disk, x->m, x->leader, x->target, (savepoint_guard_t){look, x});
+    e.error = savepoint_copy(x->p->disk, x->m, x->leader, x->serial, x->target, (savepoint_guard_t){look, NULL, x});
     sim_log(s, "%s copies epoch %" PRIu64 " to %s: %s", x->p->name, x->m->epoch, x->target, e.error ? err_text(e.error) : "ok");
     if (e.error) e.outcome = err_code(e.error) == ERR_FENCED ? STORE_REFUSED : STORE_FAILED;
     e.saved.epoch = x->m->epoch;
     e.saved.leader = x->leader;
+    e.saved.serial = x->serial;
     e.saved.target = xstrdup(x->target);
     if (c->term == x->term && !x->p->dying) step(c, &e);
     else coord_event_done(&e);
@@ -374,7 +375,7 @@ static void perform(sim_coord_t *c, coord_action_t *a) {
     case ACT_FIND_ORPHANS: find_orphans(c, a); break;
     case ACT_SAVE: {
         saving_t *x = xcalloc(1, sizeof *x);
-        *x = (saving_t){.p = p, .term = c->term, .job = a->job, .leader = a->save.leader, .m = TAKE(a->save.manifest)};
+        *x = (saving_t){.p = p, .term = c->term, .job = a->job, .leader = a->save.leader, .serial = a->save.serial, .m = TAKE(a->save.manifest)};
         snprintf(x->target, sizeof x->target, "%s", a->save.target);
         sim_at(s, s->now + 50 * SIM_MS, p, save, x, saving_drop);
         break;
