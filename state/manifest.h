@@ -8,7 +8,7 @@
 #include "common/json.h"
 #include "common/split.h"
 
-#define MANIFEST_VERSION 1
+#define MANIFEST_VERSION 2 /* with `older`, `family` or `fell_back`; else 1, as all builds read it */
 
 typedef struct extent {
     char *path;          /* relative to checkpoint storage */

@@ -129,11 +129,15 @@ static void print_older(json_writer_t *w, const manifest_t *m) {
     jw_end_object(w);
 }
 
-void manifest_print(buf_t *out, const manifest_t *m) {
+/* What a build before these fields would take for damage has a number of its own. */
+static int version_of(const manifest_t *m) { return m->nolder || m->family || m->fell.times ? MANIFEST_VERSION : 1; }
+static int first_version(void) { return 1 + MANIFEST_VERSION * version_shift(); }
+
+static void print_as(buf_t *out, const manifest_t *m, int version) {
     size_t begin = out->len;
     json_writer_t w = json_writer(out);
     jw_object(&w);
-    jw_kv_i64(&w, "tidegate_manifest", (MANIFEST_VERSION + version_shift()));
+    jw_kv_i64(&w, "tidegate_manifest", version);
     kv_hex(&w, "job", m->job);
     jw_kv_str(&w, "name", m->name ? m->name : "");
     kv_hex(&w, "incarnation", m->incarnation);
@@ -159,6 +163,8 @@ void manifest_print(buf_t *out, const manifest_t *m) {
     jw_kv_str(&w, "checksum", text);
     jw_end_object(&w);
 }
+
+void manifest_print(buf_t *out, const manifest_t *m) { print_as(out, m, first_version() + version_of(m) - 1); }
 
 /* ---------------------------------------------------------------- parse */
 /* Reads strictly: a field that is absent, of another kind or out of range sets `bad` to its name, once. */
@@ -332,9 +338,10 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     parse_older(f, o, m);
 }
 
-static err_t *check_canonical(const manifest_t *m, slice_t text) {
+/* Of its own version: there were builds that wrote these fields under number 1. */
+static err_t *check_canonical(const manifest_t *m, int version, slice_t text) {
     buf_t again = buf_make(BUF_MAX_DEFAULT);
-    manifest_print(&again, m);
+    print_as(&again, m, version);
     bool same = slice_eq(buf_slice(&again), text);
     buf_free(&again);
     return same ? NULL : err_new(ERR_CORRUPT, "manifest: wrong checksum, or not the text that was written");
@@ -352,15 +359,15 @@ err_t *manifest_parse(slice_t text, manifest_t **ret) {
         e = corrupt;
     } else if (o->kind != JSON_OBJECT || json_i64(o, "tidegate_manifest", 0) <= 0) {
         e = err_new(ERR_CORRUPT, "manifest: this is not a manifest");
-    } else if (json_i64(o, "tidegate_manifest", 0) != (MANIFEST_VERSION + version_shift())) {
-        e = err_hint(err_new(ERR_VERSION, "manifest of version %" PRId64 ": this build reads version %d",
-                             json_i64(o, "tidegate_manifest", 0), (MANIFEST_VERSION + version_shift())),
+    } else if (json_i64(o, "tidegate_manifest", 0) < first_version() || json_i64(o, "tidegate_manifest", 0) >= first_version() + MANIFEST_VERSION) {
+        e = err_hint(err_new(ERR_VERSION, "manifest of version %" PRId64 ": this build reads versions %d to %d",
+                             json_i64(o, "tidegate_manifest", 0), first_version(), first_version() + MANIFEST_VERSION - 1),
                      "start the job with the build that wrote it, or a newer one");
     } else {
         fields_t f = {0};
         m = manifest_new();
         parse_fields(&f, o, m);
-        e = f.bad ? err_new(ERR_CORRUPT, "manifest: field '%s' is missing or malformed", f.bad) : check_canonical(m, text);
+        e = f.bad ? err_new(ERR_CORRUPT, "manifest: field '%s' is missing or malformed", f.bad) : check_canonical(m, (int)json_i64(o, "tidegate_manifest", 0), text);
     }
     arena_free(a);
     if (!e) *ret = TAKE(m);

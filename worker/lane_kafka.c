@@ -66,7 +66,7 @@ static void drop_producer(lane_handle_t *h) {
 static lane_answer_t ok(lane_answer_kind_t kind) { return (lane_answer_t){.kind = kind}; }
 
 static bool poisonous(err_code_t code) {
-    return code == ERR_LIMIT || code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_INVALID || code == ERR_CORRUPT;
+    return code == ERR_LIMIT || code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_INVALID || code == ERR_CORRUPT || code == ERR_VERSION;
 }
 
 static lane_answer_t trouble(err_t *e) {

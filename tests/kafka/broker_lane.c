@@ -224,5 +224,36 @@ START_TEST(fencing_an_open_transaction_does_not_wait_for_librdkafkas_timer) {
 }
 END_TEST
 
+/* Asked again it would say the same: the job stops and says what is needed. */
+START_TEST(a_ledger_record_of_a_later_build_stops_the_lane_with_its_version) {
+    char *base = kafka_lane_base(&table, "test", "later"), *ledger = kafka_ledger_topic(base);
+    ck_ok(kafka_ledger_prepare(&table, ledger, 2, 30000));
+    kafka_client_t *later;
+    ck_ok(kafka_client_new(&table, RD_KAFKA_PRODUCER, NULL, (kafka_setting_t[]){{0}}, 0, &later));
+    static char record[] = "3 0000000000000001 7 0 0 1 more 00000000";
+    ck_assert_int_eq(rd_kafka_producev(later->rk, RD_KAFKA_V_TOPIC(ledger), RD_KAFKA_V_PARTITION(1), RD_KAFKA_V_KEY("1", 1),
+                                       RD_KAFKA_V_VALUE(record, sizeof record - 1), RD_KAFKA_V_END), 0);
+    ck_assert_int_eq(rd_kafka_flush(later->rk, 30000), 0);
+    kafka_client_free(later);
+    lane_driver_t *d = lane_kafka_new();
+    mailbox_t *box = mailbox_new(10, NULL);
+    lane_spec_t spec = {.cluster = "test", .job = "later", .incarnation = 1, .op = &op, .lane = 1, .lanes = 2};
+    lane_handle_t *h;
+    ck_ok(d->open(d, &spec, on_answer, box, &h));
+    lane_action_t a = {.kind = LANE_DO_READ};
+    d->start(d, h, &a);
+    lane_answer_t r = next(box);
+    ck_assert_int_eq(r.kind, LANE_ANSWER_POISON);
+    ck_fails(r.error, ERR_VERSION, "ledger record of version 3, this build reads 1 and 2");
+    d->close(d, h);
+    ck_assert_int_eq(next(box).kind, LANE_ANSWER_CLOSED);
+    mailbox_free(box);
+    lane_kafka_free(d);
+    free(ledger);
+    free(base);
+}
+END_TEST
+
 TESTS("broker_lane", publishes_and_resumes_from_its_ledger, a_restarted_job_does_not_take_the_ledger_back,
-      parts_of_an_epoch_go_on_where_another_owner_stopped, fencing_an_open_transaction_does_not_wait_for_librdkafkas_timer)
+      parts_of_an_epoch_go_on_where_another_owner_stopped, fencing_an_open_transaction_does_not_wait_for_librdkafkas_timer,
+      a_ledger_record_of_a_later_build_stops_the_lane_with_its_version)

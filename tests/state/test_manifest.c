@@ -3,6 +3,7 @@
 #include "state/changelog.h"
 #include "state/manifest.h"
 #include "tests/helpers/test.h"
+#include <stdio.h>
 
 static void add_file(base_t *b, const char *path, const char *name) {
     b->files = xrealloc(b->files, (size_t)(b->nfiles + 1) * sizeof *b->files);
@@ -102,6 +103,44 @@ START_TEST(round_trip_copy_and_frozen_text) {
 }
 END_TEST
 
+static void expect_version(const manifest_t *m, int version) {
+    AUTO(buf_free) buf_t b = buf_make(1 << 20);
+    char begins[64];
+    snprintf(begins, sizeof begins, "{\"tidegate_manifest\":%d,", version);
+    manifest_print(&b, m);
+    ck_assert_msg(strncmp(buf_cstr(&b), begins, strlen(begins)) == 0, "%.40s", buf_cstr(&b));
+    manifest_t *back = NULL;
+    ck_ok(manifest_parse(buf_slice(&b), &back));
+    manifest_free(back);
+}
+
+/* A build that knows none of these fields says "version mismatch", not "corrupt data". */
+START_TEST(C7_a_manifest_with_what_earlier_builds_do_not_know_has_another_version) {
+    for (int i = 0; i < 4; i++) {
+        manifest_t *m = sample();
+        if (i == 1) m->family = 12;
+        if (i == 2) manifest_add_older(m, &(manifest_t){.leader = 4, .attempt = 5, .epoch = 6});
+        if (i == 3) m->fell.times = 1;
+        expect_version(m, i ? 2 : 1);
+        manifest_free(m);
+    }
+    static const char text[] = "\"family\":\"000000000000000c\"";
+    manifest_t *m = sample(), *back = NULL;
+    m->family = 12;
+    AUTO(buf_free) buf_t b = buf_make(1 << 20);
+    manifest_print(&b, m);
+    char *written = xstrdup(buf_cstr(&b)), *sum = strstr(written, ",\"checksum\"");
+    ck_assert_ptr_nonnull(strstr(written, text));
+    *strchr(written, '2') = '1'; /* as the builds between wrote it */
+    snprintf(strrchr(written, ':') + 2, 11, "%08" PRIx32 "\"}", crc32c(0, written, (size_t)(sum - written)));
+    ck_ok(manifest_parse(slice_str(written), &back));
+    ck_assert_uint_eq(back->family, 12);
+    free(written);
+    manifest_free(back);
+    manifest_free(m);
+}
+END_TEST
+
 START_TEST(what_came_after_version_1_is_told_only_when_set) {
     manifest_t *m = sample(), *back;
     manifest_lane(m, 9, 2, true)->started = true;
@@ -149,7 +188,7 @@ START_TEST(every_changed_byte_and_every_prefix_is_refused) {
         ck_assert_int_eq(err_code(e), ERR_CORRUPT);
         err_free(e);
     }
-    ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":2}"), &back), ERR_VERSION, "version 2");
+    ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":3}"), &back), ERR_VERSION, "version 3: this build reads versions 1 to 2");
     ck_fails(manifest_parse(slice_str("[]"), &back), ERR_CORRUPT, "not a manifest");
     ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":1}"), &back), ERR_CORRUPT, "field 'job'");
     buf_free(&a);
@@ -264,5 +303,6 @@ START_TEST(source_positions_are_replaced_by_split) {
 END_TEST
 
 TESTS("manifest", round_trip_copy_and_frozen_text, what_came_after_version_1_is_told_only_when_set,
+      C7_a_manifest_with_what_earlier_builds_do_not_know_has_another_version,
       every_changed_byte_and_every_prefix_is_refused, extents_of_one_file_coalesce,
       trim_keeps_what_a_restore_or_a_lane_needs, garbage_is_the_difference_of_two_manifests, source_positions_are_replaced_by_split)
