@@ -1,6 +1,7 @@
 /* base.c: see base.h. */
 #include "worker/base.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mailbox.h"
 #include <pthread.h>
 #include <ftw.h>
@@ -128,10 +129,14 @@ char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt) {
 
 /* ---------------------------------------------------------------- the base thread */
 static void say(base_worker_t *b, based_job_t *j, err_t *e) {
+    char *text = e ? xprintf("base checkpoint: %s", err_text(e)) : NULL;
     pthread_mutex_lock(&b->lock);
+    bool news = text && (!j->waiting || strcmp(text, j->waiting) != 0);
     free(j->waiting);
-    j->waiting = e ? xprintf("base checkpoint: %s", err_text(e)) : NULL;
+    j->waiting = text;
     pthread_mutex_unlock(&b->lock);
+    if (news) log_line(LOG_WARN, "the local base does not follow", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", b->conf.worker, j->j.job,
+                       j->j.attempt, err_text(e));
     err_free(e);
 }
 
