@@ -70,6 +70,12 @@ static bool same_content(const manifest_t *a, const manifest_t *b) {
     manifest_free(y);
     return same;
 }
+/* The job fails, and says why no older epoch was taken. */
+static void fails(story_t *s, const char *hint) {
+    pass(s, 300);
+    expect_state(s, JOB_FAILED);
+    ck_assert_ptr_nonnull(strstr(err_hint_text(s->record->error), hint));
+}
 static bool keeps(const story_t *s, epoch_t e) {
     for (int i = 0; i < s->stored->nolder; i++)
         if (s->stored->older[i].epoch == e) return true;
@@ -190,9 +196,7 @@ START_TEST(a_sink_of_files_is_never_taken_back) {
     ck_assert_int_eq(s->stored->nolder, 0);
     restart_all(s);
     damaged(s, &s->w[0], FILE_TEXT);
-    pass(s, 300);
-    expect_state(s, JOB_FAILED);
-    ck_assert_ptr_nonnull(strstr(err_hint_text(s->record->error), "sink results holds each row once"));
+    fails(s, "sink results holds each row once");
     manifest_free(first);
     story_free(s);
 }
@@ -221,9 +225,7 @@ START_TEST(a_missing_file_does_not_take_a_job_back_to_its_beginning) {
     m->error = err_new(ERR_NOT_FOUND, FILE_TEXT ": cannot open");
     m->failed.stage = -1;
     say(s, &s->w[0], m);
-    pass(s, 300);
-    expect_state(s, JOB_FAILED);
-    ck_assert_ptr_nonnull(strstr(err_hint_text(s->record->error), "nothing there shows that this is the job's storage"));
+    fails(s, "nothing there shows that this is the job's storage");
     story_free(s);
 }
 END_TEST
@@ -269,9 +271,7 @@ START_TEST(none_is_kept_when_one_epoch_is_to_be_retained) {
     s->settings.retained = 1;
     restart_all(s);
     damaged(s, &s->w[0], FILE_TEXT);
-    pass(s, 300);
-    expect_state(s, JOB_FAILED);
-    ck_assert_ptr_nonnull(strstr(err_hint_text(s->record->error), "none is kept"));
+    fails(s, "none is kept");
     story_free(s);
 }
 END_TEST

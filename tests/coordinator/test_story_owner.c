@@ -46,8 +46,8 @@ static job_record_t *record_of(job_id_t id, const char *name, job_state_t state,
     return r;
 }
 
-/* A savepoint of a job that is STOPPED, and one job begun from it that runs. */
-static story_t *begun_from_savepoint(void) {
+/* A savepoint of a job that is STOPPED. */
+static story_t *stopped(void) {
     story_t *s = story_running();
     s->w[0].rows = 5;
     pass(s, 200);
@@ -57,6 +57,12 @@ static story_t *begun_from_savepoint(void) {
     expect_state(s, JOB_STOPPED);
     manifest_free(TAKE(s->stored)); /* the store knows one job */
     s->attempt = s->floor = 0;
+    return s;
+}
+
+/* And one job begun from it that runs. */
+static story_t *begun_from_savepoint(void) {
+    story_t *s = stopped();
     s->ledger = "tidegate/a/results"; /* no prefix: the name is in it */
     begin(s, "a", "sp", false);
     expect_state(s, JOB_RUNNING);
@@ -253,14 +259,7 @@ END_TEST
 /* Its savepoint lies where nobody answers. It has no id yet that could be told; what it waits for is, and it goes on. */
 START_TEST(a_submit_that_is_not_accepted_in_time_hears_for_what_it_waits) {
     for (int refused = 0; refused < 2; refused++) {
-        story_t *s = story_running();
-        s->w[0].rows = 5;
-        pass(s, 200);
-        s->from_manifest = manifest_copy(s->stored);
-        ask(s, CLIENT_STOP, NULL);
-        pass(s, 300);
-        manifest_free(TAKE(s->stored));
-        s->attempt = s->floor = 0;
+        story_t *s = stopped();
         s->hold_resolve = true;
         call_id_t call = ask_for(s, CLIENT_SUBMIT, "/mnt/hung", 30000);
         pass(s, 29900);

@@ -95,12 +95,16 @@ static void connect_now(world_t *w) {
     m->welcome.heartbeat_ms = 1000000; /* out of the way of the stories */
     receive(w, m);
 }
-/* A registered worker with attempt 1 of job 7 running: two tasks here. */
-static void running(world_t *w) {
+/* With attempt 1 of job 7 being built: so many tasks here. */
+static void building(world_t *w, int tasks) {
     world_new(w);
     link_now = 1;
     connect_now(w);
-    receive(w, deploy(w, 1, 2, 0, 0));
+    receive(w, deploy(w, 1, tasks, 0, 0));
+}
+/* A registered worker with attempt 1 of job 7 running: two tasks here. */
+static void running(world_t *w) {
+    building(w, 2);
     step(w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1});
     receive(w, msg(w, CTL_START, 1, 0));
     buf_clear(&w->trace);
@@ -456,10 +460,7 @@ END_TEST
 START_TEST(a_damaged_file_is_told_as_such) {
     for (int damaged = 0; damaged < 2; damaged++) {
         world_t w;
-        world_new(&w);
-        link_now = 1;
-        connect_now(&w);
-        receive(&w, deploy(&w, 1, 1, 0, 0));
+        building(&w, 1);
         buf_clear(&w.trace);
         step(&w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1, .damaged = damaged, .error = err_new(ERR_CORRUPT, "bad")});
         const char *said = damaged ? "send FAILED job=7 attempt=1 damaged error=bad\n" : "send FAILED job=7 attempt=1 error=bad\n";
@@ -479,10 +480,7 @@ END_TEST
 /* What was damaged for one attempt says nothing of the next: a link that breaks while that one is deployed sends nobody back to an older epoch. */
 START_TEST(a_damaged_file_of_one_attempt_is_not_told_of_the_next) {
     world_t w;
-    world_new(&w);
-    link_now = 1;
-    connect_now(&w);
-    receive(&w, deploy(&w, 1, 1, 0, 0));
+    building(&w, 1);
     step(&w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1, .damaged = true, .error = err_new(ERR_CORRUPT, "bad")});
     receive(&w, deploy(&w, 2, 1, 0, 0));
     step(&w, (agent_event_t){.kind = AGENT_EV_TORN, .job = 7, .attempt = 1});
@@ -496,10 +494,7 @@ END_TEST
 
 START_TEST(a_build_that_fails_is_a_failed_attempt) {
     world_t w;
-    world_new(&w);
-    link_now = 1;
-    connect_now(&w);
-    receive(&w, deploy(&w, 1, 1, 0, 0));
+    building(&w, 1);
     buf_clear(&w.trace);
     step(&w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1, .where = "f.tgcl", .error = err_new(ERR_CORRUPT, "f.tgcl: bad checksum")});
     expect(&w, "send FAILED job=7 attempt=1 error=f.tgcl: bad checksum\n");
@@ -511,10 +506,7 @@ END_TEST
 
 START_TEST(stop_during_the_build_wins) {
     world_t w;
-    world_new(&w);
-    link_now = 1;
-    connect_now(&w);
-    receive(&w, deploy(&w, 1, 1, 0, 0));
+    building(&w, 1);
     receive(&w, msg(&w, CTL_STOP, 2, 0));
     step(&w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1});
     buf_clear(&w.trace);
