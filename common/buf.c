@@ -73,21 +73,20 @@ void buf_clear(buf_t *b) {
     b->overflow = false;
 }
 
-static bool reserve_large(buf_t *b, size_t want, size_t max) {
+static void reserve_large(buf_t *b, size_t want, size_t max) {
     size_t cap, len = b->len;
     uint8_t *again = take_kept(want, max, &cap);
     if (!again) {
         b->data = xrealloc(b->data, want);
         b->cap = want;
         ask_for_large_pages(b->data, want);
-        return true;
+        return;
     }
     if (len) memcpy(again, b->data, len);
     buf_free(b);
     b->data = again;
     b->cap = cap;
     b->len = len;
-    return true;
 }
 
 bool buf_reserve(buf_t *b, size_t more) {
@@ -99,9 +98,12 @@ bool buf_reserve(buf_t *b, size_t more) {
     }
     size_t want = MAX(b->len + more, MIN(b->cap * 2, max));
     want = MAX(want, (size_t)64);
-    if (UNLIKELY(want >= LARGE_FROM)) return reserve_large(b, want, max);
-    b->data = xrealloc(b->data, want);
-    b->cap = want;
+    if (UNLIKELY(want >= LARGE_FROM)) {
+        reserve_large(b, want, max);
+    } else {
+        b->data = xrealloc(b->data, want);
+        b->cap = want;
+    }
     return true;
 }
 

@@ -172,7 +172,6 @@ static savepoint_guard_t guard_of(leader_guard_t *g) { return (savepoint_guard_t
 
 /* ---- aside: a directory that a client named may lie on anything, also on what never answers. Nothing else waits for it. */
 #define ASIDE_FULL "too many directories that were named before do not answer: %s is not looked at"
-static bool named_outside(const char *where) { return where[0] == '/' || strstr(where, "://") != NULL; }
 
 static bool go_aside(task_t *t, const char *verb, const char *where) {
     AUTO(auto_free) char *what = xprintf("%s %s", verb, where);
@@ -499,7 +498,7 @@ static void not_saved(task_t *t) {
 }
 void io_save(coord_driver_t *d, coord_action_t *a) {
     task_t *t = task_new(d, a, save_run);
-    if (!named_outside(t->a.save.target)) work_queue_add(d->files, &t->work);
+    if (!coord_named_outside(t->a.save.target)) work_queue_add(d->files, &t->work);
     else if (!go_aside(t, "writing savepoint", t->a.save.target)) not_saved(t);
 }
 

@@ -184,6 +184,7 @@ void lane_initialised(lane_t *l) {
 }
 
 #define ACCEPT "or go on from the last epoch with output doubled: tidegate resume --accept-duplicates"
+#define PUT_BACK "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT
 
 /* No record of this incarnation is known, and another's is the last, or none. */
 static err_t *check_taking(const lane_t *l, const ledger_pos_t *pos) {
@@ -213,7 +214,7 @@ static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
     if (pos->epoch > l->sent_upto)
         return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but the last complete epoch is %" PRIu64, pos->epoch,
                                 l->sent_upto),
-                        "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT);
+                        PUT_BACK);
     return NULL;
 }
 
@@ -228,7 +229,7 @@ static bool same_history(const lane_t *l, const ledger_pos_t *pos, bool proof) {
 
 static err_t *other_history(const ledger_pos_t *pos) {
     return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but its rows are not those of the checkpoint", pos->epoch),
-                    "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT);
+                    PUT_BACK);
 }
 
 /* Rows of the segment the ledger shows as published are skipped. */

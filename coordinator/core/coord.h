@@ -44,3 +44,4 @@ err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret);
 int64_t coord_next_ms(const coord_t *c);
 bool coord_leading(const coord_t *c);
 uint64_t coord_leader(const coord_t *c); /* the epoch of our leadership; 0: we do not lead */
+bool coord_named_outside(const char *where); /* a directory that a client named, which may not answer; not one below checkpoint storage */

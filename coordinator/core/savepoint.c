@@ -46,10 +46,10 @@ static bool settled(job_t *j) {
     return all;
 }
 
-static bool outside(const char *target) { return target[0] == '/' || strstr(target, "://") != NULL; }
+bool coord_named_outside(const char *where) { return where[0] == '/' || strstr(where, "://") != NULL; }
 
 static void stalled(coord_t *c, job_t *j) {
-    if (!outside(j->saving_target) || c->now_ms - j->save_moved_ms < c->conf.copy_stall_ms) return;
+    if (!coord_named_outside(j->saving_target) || c->now_ms - j->save_moved_ms < c->conf.copy_stall_ms) return;
     coord_event_t e = {.kind = EV_SAVED, .job = j->id, .outcome = STORE_FAILED};
     e.saved.leader = c->leader;
     e.saved.serial = j->save_serial;

@@ -173,7 +173,7 @@ static err_t *encode(kafka_sink_t *k, const batch_t *b, uint32_t i, lane_record_
     row_kind_t kind = batch_kind(b, i);
     bool gone = k->table.upsert && (kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE);
     *ret_skip = false;
-    if (gone && kind == ROW_UPDATE_BEFORE) TRY(is_replaced(k, b, i, ret_skip));
+    if (k->table.upsert && kind == ROW_UPDATE_BEFORE) TRY(is_replaced(k, b, i, ret_skip));
     if (*ret_skip) return NULL;
     *r = (lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = !gone, .has_key = k->key != NULL};
     buf_clear(&k->value_bytes);
