@@ -7,10 +7,12 @@
  * large) fails before its barrier (B1).
  *
  * upsert-kafka: +I and +U write key and value, -D writes a tombstone, -U nothing.
- * Thread: the task's; librdkafka's threads only call env.wake. */
+ * Thread: the task's; librdkafka's threads only call env.wake, and only while the task waits for reports (a barrier, a full queue): a request a
+ * millisecond would else wake the task as often as its input does. Others lie in the queue until the next write or barrier. */
 #include "common/clock.h"
 #include "engine/connector/kafka_ledger.h"
 #include "engine/connector/kafka_table.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,7 +47,8 @@ typedef struct kafka_sink {
     uint64_t unacked; /* of all sections */
     uint32_t at; /* row to go on with */
     rd_kafka_resp_err_t failed;
-    bool ended;
+    bool ended, full;
+    _Atomic bool wanted; /* reports wake the task. Set before the queue is looked at, so that what it did not have then wakes */
 } kafka_sink_t;
 
 static err_t *kafka_sink_check(const table_t *t) { return kafka_table_check(t, false); }
@@ -68,7 +71,8 @@ static err_t *kafka_sink_prepare_lanes(const table_t *t, const char *cluster, co
 
 static void on_reports(rd_kafka_t *rk, void *opaque) {
     sink_t *s = opaque;
-    s->env.wake(s->env.wake_arg);
+    kafka_sink_t *k = s->self;
+    if (atomic_load(&k->wanted)) s->env.wake(s->env.wake_arg);
 }
 
 /* librdkafka asks under its lock of the topic: one at a time. */
@@ -279,6 +283,11 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
             }
         } else {
             op_status_t st = produce(k, &r, reterr);
+            if (st == OP_MORE) {
+                atomic_store(&k->wanted, k->full = true);
+                take_reports(k);
+                st = produce(k, &r, reterr);
+            }
             if (st != OP_DONE) {
                 note_outage(s, k);
                 return st;
@@ -287,6 +296,7 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
         s->bytes_out += r.value.len + r.key.len;
     }
     k->at = 0;
+    k->full = false;
     return OP_DONE;
 }
 
@@ -316,6 +326,7 @@ static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t
 static op_status_t kafka_sink_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
     kafka_sink_t *k = s->self;
     if (k->lane) return OP_DONE;
+    atomic_store(&k->wanted, true);
     take_reports(k);
     if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
     note_outage(s, k);
@@ -325,7 +336,9 @@ static op_status_t kafka_sink_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
     k->first += (uintptr_t)done;
     k->nsections -= done;
     memmove(k->sections, k->sections + done, (size_t)k->nsections * sizeof *k->sections);
-    return wait && k->sections[0].epoch && k->sections[0].epoch <= epoch ? OP_MORE : OP_DONE;
+    if (wait && k->sections[0].epoch && k->sections[0].epoch <= epoch) return OP_MORE;
+    atomic_store(&k->wanted, k->full);
+    return OP_DONE;
 }
 
 static void kafka_sink_close(sink_t *s) {

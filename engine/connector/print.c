@@ -1,7 +1,7 @@
 /* print.c: the print and blackhole sinks. Print writes at once (at least once: rows of an epoch that failed come again).
  *
  * As a table's connector it writes Flink's lines, `[identifier:subtask> ]+I[a, b]`. For the bare SELECT of a `run` file
- * it writes a table: `a | b`, with a leading `op` column when the query retracts. */
+ * it writes a table: `a | b`, with a leading `op` column when the query retracts; the names come once, from the first subtask when it opens. */
 #include "engine/connector/connector.h"
 #include <errno.h>
 #include <poll.h>
@@ -13,7 +13,6 @@
 typedef struct print_sink {
     int fd;
     char *prefix;
-    bool header_done;
     bool terminal; /* the live line of `run` may stand there: it is cleared before rows, and no row is torn by it */
     buf_t out;
     size_t written; /* bytes of out the descriptor took */
@@ -27,21 +26,6 @@ static err_t *print_check(const table_t *t) {
     bool flag;
     TRY(options_check_known(t, print_options));
     return options_bool(&t->options, "standard-error", false, &flag);
-}
-
-static err_t *print_open(sink_t *s) {
-    print_sink_t *p = s->self;
-    const table_t *t = s->env.op->table;
-    bool err = false;
-    if (t) TRY(options_bool(&t->options, "standard-error", false, &err));
-    const char *id = t ? options_get(&t->options, "print-identifier") : NULL;
-    p->fd = err ? STDERR_FILENO : STDOUT_FILENO;
-    p->terminal = isatty(p->fd);
-    p->out = buf_make(BUF_MAX_DEFAULT);
-    if (s->env.op->sink_print) p->prefix = xstrdup("");
-    else if (s->env.parallelism > 1) p->prefix = id ? xprintf("%s:%d> ", id, s->env.subtask + 1) : xprintf("%d> ", s->env.subtask + 1);
-    else p->prefix = id && *id ? xprintf("%s> ", id) : xstrdup("");
-    return NULL;
 }
 
 static const char *const kind_text[] = {"+I", "-U", "+U", "-D"};
@@ -79,15 +63,17 @@ static void table_cell(buf_t *out, const field_t *f, const column_t *c, uint32_t
     }
 }
 
+static void table_names(sink_t *s, print_sink_t *p) {
+    const schema_t *schema = s->env.op->schema;
+    if (p->terminal) buf_puts(&p->out, "\r\033[K");
+    if (s->env.op->retracts) buf_puts(&p->out, "op | ");
+    for (int k = 0; k < schema->n; k++) table_cell(&p->out, &schema->fields[k], NULL, 0, k + 1 == schema->n);
+    buf_put_u8(&p->out, '\n');
+}
+
 static void table_rows(sink_t *s, print_sink_t *p, const batch_t *b) {
     const schema_t *schema = s->env.op->schema;
-    bool ops = s->env.op->retracts || b->kinds;
-    if (!p->header_done) {
-        if (ops) buf_puts(&p->out, "op | ");
-        for (int k = 0; k < schema->n; k++) table_cell(&p->out, &schema->fields[k], NULL, 0, k + 1 == schema->n);
-        buf_put_u8(&p->out, '\n');
-        p->header_done = true;
-    }
+    bool ops = s->env.op->retracts;
     for (uint32_t i = 0; i < b->n; i++) {
         if (ops) buf_printf(&p->out, "%s | ", kind_text[batch_kind(b, i)]);
         for (int k = 0; k < schema->n; k++)
@@ -132,6 +118,25 @@ static op_status_t print_out(print_sink_t *p, err_t **reterr) {
     buf_clear(&p->out);
     p->written = 0;
     return OP_DONE;
+}
+
+static err_t *print_open(sink_t *s) {
+    print_sink_t *p = s->self;
+    const table_t *t = s->env.op->table;
+    bool err = false;
+    if (t) TRY(options_bool(&t->options, "standard-error", false, &err));
+    const char *id = t ? options_get(&t->options, "print-identifier") : NULL;
+    p->fd = err ? STDERR_FILENO : STDOUT_FILENO;
+    p->terminal = isatty(p->fd);
+    p->out = buf_make(BUF_MAX_DEFAULT);
+    if (s->env.op->sink_print) p->prefix = xstrdup("");
+    else if (s->env.parallelism > 1) p->prefix = id ? xprintf("%s:%d> ", id, s->env.subtask + 1) : xprintf("%d> ", s->env.subtask + 1);
+    else p->prefix = id && *id ? xprintf("%s> ", id) : xstrdup("");
+    if (!s->env.op->sink_print || s->env.subtask > 0) return NULL;
+    table_names(s, p);
+    err_t *e = NULL;
+    print_out(p, &e); /* before another subtask has rows; a reader that does not read yet gets it with them */
+    return e;
 }
 
 static op_status_t print_write(sink_t *s, const batch_t *b, err_t **reterr) {
