@@ -48,11 +48,19 @@ static void put_seal(buf_t *out, task_seal_t *s, bool move) {
     }
 }
 
-static size_t seal_bytes(const task_seal_t *s) {
-    size_t n = 64;
-    for (int i = 0; i < s->nstates; i++) n += 64 + s->states[i].bytes.len;
-    for (int i = 0; i < s->nsinks; i++) n += 64 + s->sinks[i].segment.len;
+/* Of the payload: what it takes in any case, and with `around` for what stands around each part more than it can. */
+static size_t seal_bytes(const task_seal_t *s, size_t around) {
+    size_t n = around;
+    for (int i = 0; i < s->nstates; i++) n += around + s->states[i].bytes.len;
+    for (int i = 0; i < s->nsinks; i++) n += around + s->sinks[i].segment.len;
     return n;
+}
+
+/* Each task's parts fitted; together they are too much. */
+static err_t *too_large(const changelog_id_t *id, epoch_t epoch, size_t bytes) {
+    return err_hint(err_new(ERR_LIMIT, "epoch %" PRIu64 ": the tasks of worker %s sealed %zu MB of changes and output, a segment holds at most %zu MB", epoch,
+                            id->worker ? id->worker : "", (bytes + ((size_t)1 << 20) - 1) >> 20, SEGMENT_RAW_MAX >> 20),
+                    "shorten execution.checkpointing.interval, or give the job more workers");
 }
 
 /* A seal buffer that overflowed has lost changes: the segment must not be written. */
@@ -123,12 +131,16 @@ static void put_header(buf_t *out, size_t begin, const changelog_id_t *id, epoch
 
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress,
                      buf_t *out) {
-    for (int i = 0; i < n; i++) TRY(check_seal(seals[i], epoch));
+    size_t about = 0, least = 0, begin = out->len;
+    for (int i = 0; i < n; i++) {
+        TRY(check_seal(seals[i], epoch));
+        about += seal_bytes(seals[i], 64);
+        least += seal_bytes(seals[i], 0);
+    }
+    if (least > SEGMENT_RAW_MAX) return too_large(id, epoch, least);
     task_seal_t **order = xcalloc((size_t)n + 1, sizeof *order);
     for (int i = 0; i < n; i++) order[i] = seals[i];
     qsort(order, (size_t)n, sizeof *order, seal_cmp);
-    size_t about = 0, begin = out->len;
-    for (int i = 0; i < n; i++) about += seal_bytes(order[i]);
     size_t room = (out->max ? out->max : BUF_MAX_DEFAULT) - begin, most = SEGMENT_HEADER + about + about / LZ4_RATIO_MAX + 16; /* LZ4_compressBound */
     bool move = about <= SEGMENT_RAW_MAX && most <= room; /* else it may not fit, and an error must leave the seals as they are */
     bool lz4 = compress && most <= room && worth_compressing(order, n, about);
@@ -153,8 +165,7 @@ err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const
         return NULL;
     }
     out->len = begin;
-    return err_hint(err_new(ERR_LIMIT, "epoch %" PRIu64 ": a segment of more than %zu bytes is not possible", epoch, raw_len),
-                    "shorten execution.checkpointing.interval");
+    return too_large(id, epoch, about);
 }
 
 /* ---------------------------------------------------------------- read */

@@ -308,6 +308,10 @@ static void on_write_failed(run_t *r, agent_event_t *ev) {
 static void on_written(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *out) {
     flight_t *f = flight_of(r, ev->epoch, false);
     if (!run_works(r) || !f || !f->writing) return;
+    if (ev->error && ev->never) {
+        run_fail(a, r, out, TAKE(ev->error), -1, -1, NULL, /* damaged= */ false);
+        return;
+    }
     if (ev->error) {
         on_write_failed(r, ev);
         return;

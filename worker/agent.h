@@ -15,7 +15,8 @@
  *  1. Fencing happens in agent_admit and nowhere else: a message of a lower leader, or of an attempt other than ours, does nothing; a GONE
  *     attempt is remembered until RELEASE, so that an old DEPLOY cannot bring it back.
  *  2. No epoch is skipped (hazards A1): segments are written in epoch order, one at a time; a failed write is tried again, with growing
- *     delay, until it succeeds or the attempt ends. An epoch is acked once it is written, never before.
+ *     delay, until it succeeds or the attempt ends; one that cannot be built, ever, fails the attempt. An epoch is acked once it is
+ *     written, never before.
  *     An epoch without change is acked without a write, but for the first of the attempt: manifest_trim relies on an extent of every worker.
  *  3. INJECT, COMPLETE, START, STOP, DEPLOY may come twice; COMPLETE is cumulative and only for epochs written here.
  *  4. A coordinator that answers no heartbeat for twice the time-out it named in WELCOME is left for another one, if there is one: the hung

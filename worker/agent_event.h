@@ -36,6 +36,7 @@ typedef struct agent_event {
     extent_t extent;
     uint64_t bytes;      /* WRITTEN: of the segment */
     bool want_base;      /* WRITTEN */
+    bool never;          /* WRITTEN with an error: trying again is of no use */
     base_t *base;        /* BASED */
     int stage, subtask;  /* FAILED, ENDED; stage -1: no task */
     const char *where;   /* FAILED: culprit or NULL; borrowed */

@@ -65,6 +65,7 @@ static void log_free(log_t *l) {
 static void attempt_write(checkpoint_t *c, log_t *l) {
     checkpoint_done_t d = {.job = l->id.job, .attempt = l->id.attempt, .epoch = l->epoch};
     if (l->segment.len == 0) d.error = segment_build(&l->id, l->epoch, l->seals, l->n, c->conf.compress, &l->segment);
+    d.never = d.error != NULL;
     if (d.error) buf_free(&l->segment);
     else d.error = changelog_append(l->file, l->epoch, buf_slice(&l->segment), &d.extent);
     d.bytes = l->segment.len;

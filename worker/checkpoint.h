@@ -2,7 +2,8 @@
  *
  * Per (job, attempt) one changelog file at a time. A write that fails is answered with its error and kept: the bytes wait in memory for
  * checkpoint_again, which writes them to a new file, until it succeeds or checkpoint_drop ends the attempt (hazards A1, A22). Whoever
- * decides when to try again is the agent. Requests of one attempt are done in order; the answers come on the writer's thread. */
+ * decides when to try again is the agent; what cannot be built (`never`) is not tried again: the thread is all jobs'. Requests of one
+ * attempt are done in order; the answers come on the writer's thread. */
 #pragma once
 #include "state/changelog.h"
 
@@ -13,6 +14,7 @@ typedef struct checkpoint_done {
     attempt_t attempt;
     epoch_t epoch;
     err_t *error;          /* owned by the receiver; NULL: durable */
+    bool never;            /* with an error: the segment cannot be built, and never will be: not storage's affair */
     extent_t extent;       /* owned by the receiver */
     uint64_t bytes;
     int nseals;

@@ -251,7 +251,7 @@ static void on_failed(worker_t *w, note_t *n) {
 static void on_written(worker_t *w, note_t *n) {
     runtime_t *rt = worker_runtime(w, n->done.job, n->done.attempt);
     agent_event_t ev = {.kind = AGENT_EV_WRITTEN, .job = n->done.job, .attempt = n->done.attempt, .epoch = n->done.epoch,
-                        .bytes = n->done.bytes, .error = TAKE(n->done.error)};
+                        .bytes = n->done.bytes, .never = n->done.never, .error = TAKE(n->done.error)};
     if (rt && !ev.error) runtime_written(rt, &n->done);
     ev.extent = n->done.extent;
     n->done.extent.path = NULL;

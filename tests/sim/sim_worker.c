@@ -233,7 +233,8 @@ static void on_written(sim_t *s, void *arg) {
         return;
     }
     sim_log(s, "%s: written e=%" PRIu64 " %s", n->p->name, n->epoch, n->error ? err_text(n->error) : "");
-    agent_event_t ev = {.kind = AGENT_EV_WRITTEN, .job = n->job, .attempt = n->attempt, .epoch = n->epoch, .bytes = n->bytes, .error = TAKE(n->error)};
+    agent_event_t ev = {.kind = AGENT_EV_WRITTEN, .job = n->job, .attempt = n->attempt, .epoch = n->epoch, .bytes = n->bytes, .never = n->never,
+                        .error = TAKE(n->error)};
     if (rt && !ev.error && !rt->tearing && rt->writing == n->epoch) {
         for (int i = 0; i < rt->nseals; i++)
             for (int k = 0; k < rt->seals[i]->nsinks; k++) {
@@ -270,6 +271,7 @@ static void on_write(sim_t *s, void *arg) {
     disk_phase(w->p->disk, DISK_OTHER);
     n->error = e;
     n->bytes = rt->segment.len;
+    n->never = e && rt->segment.len == 0;
     note_later(rt, sim_between(s, s->mix.disk_us / 2, 2 * s->mix.disk_us), on_written, n);
 }
 static int by_place(const void *a, const void *b) {

@@ -71,6 +71,7 @@ typedef struct note { /* an event for later: names, never pointers */
     int stage, subtask;
     uint32_t link;
     err_t *error;
+    bool never;
     task_seal_t *seal;
     extent_t extent;
     uint64_t bytes;

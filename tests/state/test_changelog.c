@@ -298,6 +298,32 @@ START_TEST(a_seal_that_overflowed_is_never_written) {
 }
 END_TEST
 
+/* Two lanes of 600 MB each passed their own bounds. It is refused before a byte of them is looked at (they are not there), and nothing is freed. */
+START_TEST(a_workers_tasks_that_seal_too_much_together_are_refused_by_name) {
+    task_seal_t *seals[2];
+    for (int i = 0; i < 2; i++) {
+        seals[i] = seal_new(1, 0, i);
+        seal_sink(seals[i], 90, i, "");
+        seals[i]->sinks[0].segment.len = (size_t)600 << 20;
+    }
+    for (int compress = 0; compress < 2; compress++) {
+        buf_t out = buf_make(BUF_MAX_DEFAULT);
+        err_t *e = segment_build(&id, 1, seals, 2, compress, &out);
+        ck_assert_int_eq(err_code(e), ERR_LIMIT);
+        ck_assert_msg(strstr(err_text(e), "sealed 1200 MB of changes and output, a segment holds at most 1024 MB"), "%s", err_text(e));
+        ck_assert_ptr_nonnull(strstr(err_hint_text(e), "shorten execution.checkpointing.interval, or give the job more workers"));
+        ck_assert_uint_eq(out.len, 0);
+        err_free(e);
+        buf_free(&out);
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_eq(seals[i]->sinks[0].segment.len, (size_t)600 << 20);
+        seals[i]->sinks[0].segment.len = 0;
+        task_seal_free(seals[i]);
+    }
+}
+END_TEST
+
 /* Changelog, base and manifest of a build of the next version: refused, and the message says both versions. */
 START_TEST(C7_files_of_a_build_of_another_version_are_refused_by_number) {
     tmp_t t = tmp_new();
@@ -413,6 +439,7 @@ END_TEST
 
 TESTS("changelog", a_segment_tells_what_the_tasks_sealed_in_order_of_tasks, every_torn_tail_and_every_flipped_bit_is_found,
       an_extent_is_read_from_the_middle_of_a_file, a_file_that_passes_by_in_pieces_is_checked_as_one_that_is_read, a_failed_write_is_repeated_into_a_new_file,
-      long_files_are_left_and_names_say_who_wrote, a_seal_that_overflowed_is_never_written, the_segment_format_is_frozen,
+      long_files_are_left_and_names_say_who_wrote, a_seal_that_overflowed_is_never_written,
+      a_workers_tasks_that_seal_too_much_together_are_refused_by_name, the_segment_format_is_frozen,
       C7_files_of_a_build_of_another_version_are_refused_by_number,
       the_disk_keeps_its_promises)

@@ -205,6 +205,29 @@ START_TEST(a_full_disk_holds_the_epoch_back_and_loses_none) {
 }
 END_TEST
 
+/* No storage helps it: said once and at once, with what helps; later epochs are not written in its place (A1). */
+START_TEST(an_epoch_that_cannot_be_built_fails_the_attempt_and_is_not_tried_again) {
+    world_t w;
+    running(&w);
+    receive(&w, msg(&w, CTL_INJECT, 1, 7));
+    sealed(&w, 1, 7, 0, 1);
+    sealed(&w, 1, 7, 1, 1);
+    receive(&w, msg(&w, CTL_INJECT, 1, 8));
+    sealed(&w, 1, 8, 0, 1);
+    sealed(&w, 1, 8, 1, 1);
+    buf_clear(&w.trace);
+    step(&w, (agent_event_t){.kind = AGENT_EV_WRITTEN, .job = 7, .attempt = 1, .epoch = 7, .never = true, .error = err_new(ERR_LIMIT, "too large")});
+    expect(&w, "send FAILED job=7 attempt=1 error=too large\n");
+    ck_assert_ptr_null(agent_waiting(w.a, 7));
+    tick(&w, 2 * AGENT_RETRY_MS_MAX);
+    expect(&w, "");
+    receive(&w, msg(&w, CTL_STOP, 1, 0));
+    step(&w, (agent_event_t){.kind = AGENT_EV_TORN, .job = 7, .attempt = 1});
+    expect(&w, "teardown job=7 attempt=1\nsend STOPPED job=7 attempt=1\n");
+    world_free(&w);
+}
+END_TEST
+
 /* Hazards A2, A6: what belongs to another attempt or a lower leader does nothing. */
 START_TEST(stale_attempts_and_leaders_are_fenced) {
     world_t w;
@@ -654,7 +677,8 @@ START_TEST(an_ack_says_what_the_seals_say) {
 END_TEST
 
 TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, every_message_may_come_twice,
-      a_full_disk_holds_the_epoch_back_and_loses_none, stale_attempts_and_leaders_are_fenced,
+      a_full_disk_holds_the_epoch_back_and_loses_none, an_epoch_that_cannot_be_built_fails_the_attempt_and_is_not_tried_again,
+      stale_attempts_and_leaders_are_fenced,
       a_lost_coordinator_stops_nothing_and_the_next_hears_all_acks_again, what_the_old_link_still_says_is_not_heard,
       reconnects_slow_down_and_a_dumb_server_is_left, the_first_epoch_is_written_even_when_it_is_empty_later_ones_are_only_acked,
           a_barrier_may_overtake_its_inject,

@@ -217,6 +217,30 @@ START_TEST(what_waits_is_dropped_with_its_attempt) {
 }
 END_TEST
 
+/* It is no failure of the storage, and it is not built again and again on the thread that all jobs share. */
+START_TEST(what_cannot_be_built_is_told_apart_from_what_cannot_be_written) {
+    story_t s;
+    story_start(&s);
+    task_seal_t **seals = seals_of(1, "one");
+    seals[0]->states[0].bytes.overflow = true;
+    checkpoint_write(s.c, &id, 1, seals, 2);
+    checkpoint_done_t d = next(&s.answers);
+    ck_assert_int_eq(err_code(d.error), ERR_LIMIT);
+    ck_assert(d.never);
+    err_free(d.error);
+    checkpoint_drop(s.c, 7, 3);
+    atomic_store(&s.disk.fail_append, 1);
+    changelog_id_t later = id;
+    later.attempt = 4;
+    checkpoint_write(s.c, &later, 5, seals_of(5, "five"), 2);
+    d = next(&s.answers);
+    ck_assert_int_eq(err_code(d.error), ERR_NO_SPACE);
+    ck_assert(!d.never);
+    err_free(d.error);
+    story_end(&s);
+}
+END_TEST
+
 START_TEST(when_a_base_is_due) {
     const uint64_t mb = 1 << 20;
     base_need_t n = {.bytes = mb, .since_ms = 3600000};
@@ -257,4 +281,5 @@ START_TEST(the_changelog_between_bases_grows_with_the_state_and_has_a_bound) {
 END_TEST
 
 TESTS("worker/checkpoint", epochs_are_appended_to_one_file_and_seals_come_back, a_failed_write_waits_in_memory_and_goes_to_a_new_file,
-      what_waits_is_dropped_with_its_attempt, when_a_base_is_due, the_changelog_between_bases_grows_with_the_state_and_has_a_bound)
+      what_waits_is_dropped_with_its_attempt, what_cannot_be_built_is_told_apart_from_what_cannot_be_written,
+      when_a_base_is_due, the_changelog_between_bases_grows_with_the_state_and_has_a_bound)
