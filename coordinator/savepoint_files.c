@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #define CHUNK ((uint64_t)4 << 20)
+#define SYNC_BYTES (16 * CHUNK) /* a slow directory takes long over a whole file, and says nothing meanwhile */
 #define MANIFEST_NAME "MANIFEST.json"
 #define BEGUN_NAME "BEGUN.json"
 
@@ -70,10 +71,13 @@ static err_t *copy_chunks(disk_t *from, const char *a, disk_t *to, disk_file_t *
         err_t *e = b.len == n ? look_at(l, at, buf_slice(&b)) : err_new(ERR_CORRUPT, "byte %" PRIu64 ": the file ends", at + b.len);
         if (e) return err_wrap(e, "%s/%s", from->where(from), a);
         TRY(to->append(to, f, buf_slice(&b)));
+        if ((at + n) % SYNC_BYTES == 0) TRY(to->sync(to, f));
         if (g->moved) g->moved(g->arg);
     }
     TRY(err_wrap(look_end(l), "%s/%s", from->where(from), a));
-    return to->sync(to, f);
+    TRY(to->sync(to, f));
+    if (g->moved) g->moved(g->arg);
+    return NULL;
 }
 
 /* Under `b`, a name that only this leader writes, lies nothing, or what an earlier try of ours left. It is written anew: equal bytes may come from a

@@ -18,7 +18,7 @@
 #include "state/disk.h"
 #include "state/manifest.h"
 
-/* look: NULL: go on. An error ends the copy and is its result. moved (or NULL): a piece was written. */
+/* look: NULL: go on. An error ends the copy and is its result. moved (or NULL): a piece was written, or is known to be on the disk. */
 typedef struct savepoint_guard { err_t *(*look)(void *arg); void (*moved)(void *arg); void *arg; } savepoint_guard_t;
 
 /* `target`: a directory of this machine ("/..", "file:///.."), else a path within the storage. Can it be written, and is nothing there yet? */

@@ -164,7 +164,10 @@ err_t *coord_step(coord_t *c, coord_event_t *e, coord_actions_t *ret) {
     c->wall_ms = e->wall_ms;
     c->draw = e->draw;
     c->out = ret;
-    if (c->leading && stood_ms > c->conf.heartbeat_ms) membership_forgive(c, stood_ms);
+    if (c->leading && stood_ms > c->conf.heartbeat_ms) {
+        membership_forgive(c, stood_ms);
+        savepoint_forgive(c, stood_ms);
+    }
     switch (e->kind) {
     case EV_LEADING: step_leading(c, e); break;
     case EV_LEADER_LOST: step_leader_lost(c); break;

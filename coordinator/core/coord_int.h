@@ -289,6 +289,7 @@ err_t *owner_refused(const coord_t *c, const job_t *j, const manifest_t *from); 
 /* savepoint.c */
 void savepoint_begin(coord_t *c, job_t *j); /* `last` is the savepoint */
 void savepoint_serve(coord_t *c, job_t *j);
+void savepoint_forgive(coord_t *c, int64_t stood_ms); /* as membership_forgive */
 void savepoint_moves(coord_t *c, job_t *j, const coord_event_t *e);
 void savepoint_saved(coord_t *c, job_t *j, coord_event_t *e);
 void savepoint_limit(coord_t *c, job_t *j); /* one whose epoch cannot begin is given up */

@@ -9,7 +9,8 @@
  * that fails too the job is STOPPED with its state in its own files (ended.c). A client is told only of a copy that is whole and named in a
  * durable record, or why there is none: a job that ends while its savepoint is copied ends, and the answer comes after the copy.
  *
- * A directory that was named may stop answering in the middle, for ever. A copy that wrote nothing for `copy_stall_ms` is given up as if it had failed.
+ * A directory that was named may stop answering in the middle, for ever. A copy that wrote nothing for `copy_stall_ms`, of which we did not stand still
+ * ourselves, is given up as if it had failed.
  * It may wake up all the same: its answer is told apart by its serial, its files by their names, and what it still finds of the epoch is true. Copies
  * below the storage have no such limit: where that does not answer no job goes on, and they wait for each other there. */
 #include "coordinator/core/coord_int.h"
@@ -55,8 +56,8 @@ static void stalled(coord_t *c, job_t *j) {
     e.saved.serial = j->save_serial;
     e.saved.epoch = j->saving->epoch;
     e.saved.target = xstrdup(j->saving_target);
-    e.error = err_hint(err_new(ERR_TIMEOUT, "savepoint %s: nothing was written there for %" PRId64 " s", j->saving_target, c->conf.copy_stall_ms / 1000),
-                       "does that directory answer? name another one");
+    e.error = err_hint(err_new(ERR_TIMEOUT, "savepoint %s: no piece was copied for %" PRId64 " s", j->saving_target, c->conf.copy_stall_ms / 1000),
+                       "does that directory answer, and do checkpoint storage and the metadata store? If it is the directory, name another one");
     c->given_up++;
     savepoint_saved(c, j, &e);
     coord_event_done(&e);
@@ -97,6 +98,11 @@ static bool fall_back(coord_t *c, job_t *j, coord_event_t *e) {
 static bool of_ours(const coord_t *c, const job_t *j, const coord_event_t *e) {
     return j->saving && j->save_sent && e->saved.leader == c->leader && e->saved.serial == j->save_serial && e->saved.epoch == j->saving->epoch &&
            strcmp(e->saved.target, j->saving_target) == 0;
+}
+
+/* What the copy said meanwhile is still to be read. */
+void savepoint_forgive(coord_t *c, int64_t stood_ms) {
+    for (int i = 0; i < c->njobs; i++) c->jobs[i]->save_moved_ms = MIN(c->jobs[i]->save_moved_ms + stood_ms, c->now_ms);
 }
 
 void savepoint_moves(coord_t *c, job_t *j, const coord_event_t *e) {

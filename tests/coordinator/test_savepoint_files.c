@@ -412,9 +412,65 @@ START_TEST(A7_a_copy_that_was_given_up_and_wakes_up_spoils_nothing) {
 }
 END_TEST
 
+/* A slow directory: of a large file pieces are known to be there before it is whole, and each is said. */
+#define LARGE ((uint64_t)300 << 20)
+typedef struct slow { disk_t vt; uint64_t unsynced, most, written; int syncs, moved_at_sync, moved; } slow_t;
+struct disk_file { int any; };
+static err_t *slow_create(disk_t *d, const char *path, disk_file_t **ret) {
+    static disk_file_t file;
+    *ret = &file;
+    return NULL;
+}
+static err_t *slow_append(disk_t *d, disk_file_t *f, slice_t b) {
+    slow_t *s = (slow_t *)d;
+    s->unsynced += b.len;
+    s->written += b.len;
+    s->most = MAX(s->most, s->unsynced);
+    return NULL;
+}
+static err_t *slow_sync(disk_t *d, disk_file_t *f) {
+    slow_t *s = (slow_t *)d;
+    s->unsynced = 0;
+    s->syncs++;
+    ck_assert_int_gt(s->moved + (s->syncs == 1), s->moved_at_sync); /* something was said since the one before */
+    s->moved_at_sync = s->moved;
+    return NULL;
+}
+static void slow_close(disk_t *d, disk_file_t *f) {}
+static err_t *slow_read(disk_t *d, const char *path, uint64_t from, uint64_t len, buf_t *ret) {
+    if (strcmp(path, SST) != 0) return err_new(ERR_NOT_FOUND, "%s", path);
+    ck_assert(buf_reserve(ret, len));
+    memset(ret->data + ret->len, 0, len);
+    ret->len += len;
+    return NULL;
+}
+static err_t *slow_put(disk_t *d, const char *path, slice_t b) { return NULL; }
+static err_t *slow_remove(disk_t *d, const char *path) { return NULL; }
+static const char *slow_where(disk_t *d) { return "slow"; }
+static void slow_moved(void *arg) { ((slow_t *)arg)->moved++; }
+
+START_TEST(A7_a_large_file_is_synced_in_pieces_and_each_is_said) {
+    slow_t s = {.vt = {.create = slow_create, .append = slow_append, .sync = slow_sync, .close = slow_close, .read = slow_read, .put = slow_put,
+                       .remove = slow_remove, .where = slow_where}};
+    manifest_t *m = manifest_new();
+    m->job = 7;
+    m->name = xstrdup("orders");
+    AUTO(auto_free) uint8_t *zeros = xcalloc(1, 1 << 20);
+    uint32_t crc = 0;
+    for (uint64_t at = 0; at < LARGE; at += 1 << 20) crc = crc32c(crc, zeros, 1 << 20);
+    base_file_t file = {SST, "000001.sst", LARGE, crc};
+    manifest_set_base(m, &(base_t){"w1", 4, 1, &file});
+    ck_ok(savepoint_copy(&s.vt, m, 1, 0, "savepoints/1", (savepoint_guard_t){yes, slow_moved, &s}));
+    ck_assert_uint_ge(s.written, LARGE);
+    ck_assert_uint_le(s.most, (uint64_t)64 << 20);
+    ck_assert_int_gt(s.moved, s.moved_at_sync); /* the last, too */
+    manifest_free(m);
+}
+END_TEST
+
 TESTS("coordinator/savepoint_files", A7_a_savepoint_is_a_directory_that_stands_alone, A7_a_savepoint_of_a_damaged_file_is_none_and_the_file_is_named,
       A7_no_job_begins_from_a_savepoint_with_a_damaged_file, A7_a_savepoint_of_a_job_that_began_from_one_is_whole,
       A7_a_target_that_cannot_be_written_or_is_in_use_is_found_out_beforehand, A7_a_deposed_leaders_copy_spoils_nothing_wherever_it_was_paused,
       A7_two_leaders_never_make_savepoints_of_two_epochs_in_one_place,
       A14_a_deposed_leader_takes_nothing_from_a_job_that_its_successor_began_from_the_savepoint,
-      A7_a_copy_that_was_given_up_and_wakes_up_spoils_nothing)
+      A7_a_copy_that_was_given_up_and_wakes_up_spoils_nothing, A7_a_large_file_is_synced_in_pieces_and_each_is_said)

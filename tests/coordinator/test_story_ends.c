@@ -483,7 +483,7 @@ START_TEST(A7_a_stop_whose_copy_does_not_move_on_goes_below_the_storage) {
         ck_assert_str_eq(s->saved_target, "/hung");
     }
     pass(s, 6000);
-    expect(s, "could not be copied: savepoint /hung: nothing was written there for 5 s; it goes to savepoints/");
+    expect(s, "could not be copied: savepoint /hung: no piece was copied for 5 s; it goes to savepoints/");
     ck_assert_ptr_nonnull(strstr(s->saved_target, "savepoints/"));
     ck_assert_uint_eq(s->saved_serial, 1); /* the one that was given up writes under other names */
     char *second = TAKE(s->saved_target);
@@ -520,7 +520,7 @@ START_TEST(A7_a_failed_job_whose_copy_does_not_move_on_can_be_copied_elsewhere_a
     pass(s, 2000);
     ck_assert_uint_eq(s->last_reply, call);
     ck_assert_int_eq(err_code(s->reply_error), ERR_TIMEOUT);
-    expect_says(s->reply_error, "savepoint /hung: nothing was written there for 5 s");
+    expect_says(s->reply_error, "savepoint /hung: no piece was copied for 5 s");
     call = ask(s, CLIENT_SAVEPOINT, "/hung"); /* of the same epoch, to the same place: only the serial tells which of them it is that answers */
     pass(s, 500);
     ck_assert_uint_eq(s->saved_serial, 1);
