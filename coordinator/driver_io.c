@@ -55,6 +55,101 @@ static void leader_lost(void *arg, err_t *why) {
     driver_post_event(d, (coord_event_t){.kind = EV_LEADER_LOST, .error = why});
 }
 
+/* ---- savepoints that were being copied for jobs nobody accepted, when their leader died. A copy has a note, "restoring/<job>.<leader>", from before
+ * its first file on, with the cluster's name in it: others may share the storage, and what jobs they have is not known here. Who leads next knows all of ours;
+ * a leader before it can add none, and notices before its next file. */
+static char *restoring_note(job_id_t job, uint64_t leader) { return xprintf("restoring/%016" PRIx64 ".%016" PRIx64, job, leader); }
+
+static bool has_owner(const char *name, const char *owner) { /* "<origin>@<owner>/..", or only the beginning of the owner, up to a dot */
+    const char *at = name + strcspn(name, "@/");
+    size_t n = strlen(owner);
+    return strncmp(at, owner, n) == 0 && (at[n] == '/' || at[n] == '.');
+}
+
+typedef struct strays {
+    work_task_t work;
+    coord_driver_t *d;
+    uint64_t leader;
+    int njobs; job_id_t *jobs; /* ours */
+    bool all;                  /* these are all that there are: every record could be read */
+    int n; char **paths;       /* as listed */
+    char owner[40];
+} strays_t;
+static void strays_clear(strays_t *s) {
+    for (int i = 0; i < s->n; i++) free(s->paths[i]);
+    free(TAKE(s->paths));
+    s->n = 0;
+}
+static void strays_drop(work_task_t *w) {
+    strays_t *s = CONTAINER_OF(w, strays_t, work);
+    strays_clear(s);
+    free(s->jobs);
+    free(s);
+}
+static void strays_add(strays_t *s, const char *name) {
+    s->paths = xrealloc(s->paths, (size_t)(s->n + 1) * sizeof *s->paths);
+    s->paths[s->n++] = xstrdup(name);
+}
+static void add_note(void *arg, const char *name, uint64_t size, int64_t modified_ms) { strays_add(arg, name); }
+static void add_stray(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    strays_t *s = arg;
+    if (has_owner(name, s->owner)) strays_add(s, name);
+}
+/* Of our cluster and an earlier leader, and of a job that may be judged. */
+static bool is_left(const strays_t *s, const char *note, bool *ret_known) {
+    disk_t *disk = s->d->conf.storage;
+    char *end = NULL;
+    job_id_t job = strtoull(note, &end, 16);
+    uint64_t leader = *end == '.' ? strtoull(end + 1, &end, 16) : 0;
+    if (*end || !leader || leader >= s->leader) return false;
+    AUTO(auto_free) char *path = xprintf("restoring/%s", note);
+    AUTO(buf_free) buf_t cluster = buf_make(4096);
+    err_t *e = disk->read(disk, path, 0, UINT64_MAX, &cluster);
+    bool ours = !e && slice_eq(buf_slice(&cluster), slice_str(s->d->conf.core.cluster));
+    err_free(e);
+    *ret_known = false;
+    for (int i = 0; i < s->njobs; i++) *ret_known |= s->jobs[i] == job;
+    return ours && (*ret_known || s->all);
+}
+static void strays_run(work_task_t *w) {
+    strays_t *s = CONTAINER_OF(w, strays_t, work);
+    disk_t *disk = s->d->conf.storage;
+    err_free(disk->list(disk, "restoring", add_note, s));
+    int n = s->n;
+    char **notes = TAKE(s->paths);
+    s->n = 0;
+    for (int i = 0; i < n; i++) {
+        bool known = false;
+        if (is_left(s, notes[i], &known)) {
+            snprintf(s->owner, sizeof s->owner, "@%s", notes[i]);
+            err_t *e = known ? NULL : disk->list(disk, "jobs", add_stray, s); /* of a known one: its orphans are looked for, and go with it */
+            for (int k = 0; k < s->n && !e; k++) {
+                AUTO(auto_free) char *path = xprintf("jobs/%s", s->paths[k]);
+                e = disk->remove(disk, path);
+            }
+            strays_clear(s);
+            AUTO(auto_free) char *note = xprintf("restoring/%s", notes[i]);
+            if (!e) e = disk->remove(disk, note);
+            if (e) s->d->conf.log(s->d->conf.log_arg, COORD_WARN, err_text(e)); /* the note stays for the next leader */
+            err_free(e);
+        }
+        free(notes[i]);
+    }
+    free(notes);
+    strays_drop(w);
+}
+static void remove_strays(coord_driver_t *d, const coord_event_t *leading, bool all) {
+    strays_t *s = xcalloc(1, sizeof *s);
+    s->work = (work_task_t){strays_run, strays_drop};
+    s->d = d;
+    s->leader = leading->leading.leader;
+    s->all = all;
+    s->njobs = leading->leading.njobs;
+    s->jobs = xcalloc((size_t)s->njobs + 1, sizeof *s->jobs);
+    for (int i = 0; i < s->njobs; i++) s->jobs[i] = leading->leading.jobs[i]->id;
+    work_queue_add(d->files, &s->work);
+}
+
 static void parse_records(coord_driver_t *d, meta_result_t *r, coord_event_t *ev) {
     ev->leading.jobs = xcalloc((size_t)r->njobs + 1, sizeof(job_record_t *));
     for (int i = 0; i < r->njobs; i++) {
@@ -77,6 +172,7 @@ static void loaded(void *arg, meta_result_t *r) {
     ev.leading.leader = t->attempt.floor; /* the leader epoch, kept over the load */
     if (r->outcome == STORE_OK) {
         parse_records(t->d, r, &ev);
+        remove_strays(t->d, &ev, ev.leading.njobs == r->njobs);
         driver_post_event(t->d, ev);
     } else {
         retry_campaign(t->d, TAKE(r->error));
@@ -191,9 +287,14 @@ static void resolved(task_t *t, manifest_t *from, err_t *e) {
 }
 static void restore_run(work_task_t *w) {
     task_t *t = task_of(w);
+    disk_t *disk = t->d->conf.storage;
     manifest_t *from = NULL;
     leader_guard_t g = {t->d, t->a.job, t->a.resolve.leader, NULL, 0};
-    err_t *e = savepoint_restore(t->d->conf.storage, t->a.resolve.from, t->a.job, g.leader, guard_of(&g), &from);
+    AUTO(auto_free) char *note = restoring_note(t->a.job, g.leader);
+    const char *cluster = t->d->conf.core.cluster;
+    err_t *e = err_wrap(disk->put(disk, note, slice_str(cluster)), "checkpoint storage");
+    if (!e) e = savepoint_restore(disk, t->a.resolve.from, t->a.job, g.leader, guard_of(&g), &from);
+    if (e) err_free(disk->remove(disk, note)); /* what was copied has gone */
     resolved(t, from, e);
 }
 static void resolve_run(work_task_t *w) {
@@ -246,13 +347,15 @@ static void add_path(void *arg, const char *name, uint64_t size, int64_t modifie
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
 }
-/* "jobs/<origin>@<job>[.<leader>]/..": what it began from. */
+/* "<origin>@<job>[.<leader>]/..", below jobs/: what it began from. */
+static bool restored_for(job_id_t job, const char *name) {
+    char owner[24];
+    snprintf(owner, sizeof owner, "@%016" PRIx64, job);
+    return has_owner(name, owner);
+}
 static void add_restored(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     task_t *t = arg;
-    char owner[24];
-    int n = snprintf(owner, sizeof owner, "@%016" PRIx64, t->a.job);
-    const char *at = name + strcspn(name, "@/");
-    if (strncmp(at, owner, (size_t)n) != 0 || (at[n] != '/' && at[n] != '.')) return;
+    if (!restored_for(t->a.job, name)) return;
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%s", name);
 }

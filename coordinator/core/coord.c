@@ -126,6 +126,7 @@ static void step_message(coord_t *c, coord_event_t *e) {
 
 static void step_answer(coord_t *c, coord_event_t *e) {
     job_t *j = coord_job(c, e->job);
+    if (!j && e->kind == EV_RESOLVED) garbage_restored(c, e->job, e->resolved.from); /* it was cancelled and forgotten meanwhile, or we lead no more */
     if (!j) return;
     switch (e->kind) {
     case EV_RESOLVED: job_resolved(c, j, e); break;

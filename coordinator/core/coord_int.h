@@ -241,6 +241,8 @@ manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leade
 err_t *manifest_check_shape(const manifest_t *m, const job_shape_t *s);
 bool manifest_names(const manifest_t *m, const char *path); /* m may be NULL */
 void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now);
+/* What was copied out of a savepoint for a job that does not begin from it (NULL: nothing): its names are the job's and its leader's, nobody else has them. */
+void garbage_restored(coord_t *c, job_id_t job, const manifest_t *from);
 void garbage_unpin(coord_t *c, job_t *j);
 
 /* older.c */

@@ -177,7 +177,7 @@ manifest_t *manifest_next(const job_t *j, const epoch_run_t *run, uint64_t leade
 }
 
 /* ---- garbage */
-typedef struct garbage { coord_t *c; job_t *j; const manifest_t *pin; coord_action_t *action; } garbage_t;
+typedef struct garbage { coord_t *c; job_id_t job; job_t *j; const manifest_t *pin; coord_action_t *action; } garbage_t;
 
 bool manifest_names(const manifest_t *m, const char *path) {
     for (int i = 0; m && i < m->nextents; i++)
@@ -191,7 +191,7 @@ bool manifest_names(const manifest_t *m, const char *path) {
 static void delete_path(garbage_t *g, char *path) {
     if (!g->action) {
         g->action = coord_actions_add(g->c->out, ACT_DELETE_FILES);
-        g->action->job = g->j->id;
+        g->action->job = g->job;
     }
     g->action->files.paths = xrealloc(g->action->files.paths, (size_t)(g->action->files.n + 1) * sizeof(char *));
     g->action->files.paths[g->action->files.n++] = path;
@@ -209,13 +209,23 @@ static void garbage_found(void *arg, const char *path) {
 }
 
 void garbage_between(coord_t *c, job_t *j, const manifest_t *old, const manifest_t *now) {
-    garbage_t g = {c, j, j->saving, NULL};
+    garbage_t g = {c, j->id, j, j->saving, NULL};
     manifest_garbage(old, now, garbage_found, &g);
+}
+
+static void restored_found(void *arg, const char *path) { delete_path(arg, xstrdup(path)); }
+
+void garbage_restored(coord_t *c, job_id_t job, const manifest_t *from) {
+    if (!from) return;
+    garbage_t g = {.c = c, .job = job};
+    manifest_t *none = manifest_new();
+    manifest_garbage(from, none, restored_found, &g);
+    manifest_free(none);
 }
 
 /* The pin is gone: what was held back for it goes, unless a manifest still names it. */
 void garbage_unpin(coord_t *c, job_t *j) {
-    garbage_t g = {c, j, NULL, NULL};
+    garbage_t g = {c, j->id, j, NULL, NULL};
     for (int i = 0; i < j->ndeferred; i++) {
         if (!j->swept && (manifest_names(j->ep.last, j->deferred[i]) || older_names(j, j->deferred[i]))) free(j->deferred[i]);
         else delete_path(&g, j->deferred[i]);

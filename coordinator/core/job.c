@@ -232,6 +232,10 @@ static err_t *state_kept(const job_t *j) {
 /* The record of a terminal job is durable: nothing can bring it back, so files may go, in storage and at workers, and clients may know. */
 static void terminal_serve(coord_t *c, job_t *j) {
     if (!job_stored(j)) return;
+    if (j->state == JOB_CANCELLED && j->from) { /* it never began from that */
+        if (!epoch_of_us(j)) garbage_restored(c, j->id, j->from);
+        manifest_free(TAKE(j->from));
+    }
     if (!j->swept && !ended_holds_state(j)) ended_release(c, j);
     sweep(c, j);
     const err_t *failed = j->state == JOB_FAILED ? j->record->error : NULL;
@@ -243,14 +247,6 @@ static void terminal_serve(coord_t *c, job_t *j) {
 }
 
 /* ---- events of the job */
-/* What was copied out of the savepoint is named after this job: nobody else has it, and it never was. */
-static void give_back(coord_t *c, job_t *j, const manifest_t *from) {
-    if (!from) return;
-    manifest_t *none = manifest_new();
-    garbage_between(c, j, from, none);
-    manifest_free(none);
-}
-
 /* Never accepted: the client hears why and nothing remains. */
 static void turn_away(coord_t *c, job_t *j, const err_t *why) {
     coord_log(c, COORD_INFO, "the job '%s' is turned away: %s", j->record->spec.name ? j->record->spec.name : "", err_text(why)); /* who asked may have gone */
@@ -265,9 +261,16 @@ static void turn_away(coord_t *c, job_t *j, const err_t *why) {
 /* There is one answer per term that counts, the one to our own question: of an earlier term's it would be asked again, and two copies of a savepoint
  * would be made at once under the names of one leader. */
 void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
-    if (e->resolved.leader != c->leader) return;
+    if (e->resolved.leader != c->leader) {
+        garbage_restored(c, j->id, e->resolved.from);
+        return;
+    }
     j->resolving = false;
-    if (job_state_terminal(j->state) || j->closing) return; /* what was copied for it goes with the job: resumed it would be copied to the same names */
+    if (job_state_terminal(j->state) || j->closing) { /* what was copied for it goes with the job: resumed it would be copied to the same names */
+        manifest_free(j->from);
+        j->from = TAKE(e->resolved.from);
+        return;
+    }
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
     if (!e->error) owner_take(j, e->resolved.shape, e->resolved.from);
@@ -276,6 +279,8 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
         j->record->unseen = false;
         job_changed(j);
     }
+    if (!e->error && !j->persisted && e->resolved.from) /* it would be FAILED at once, and was never what the client meant */
+        e->error = err_wrap(manifest_check_shape(e->resolved.from, e->resolved.shape), "savepoint %s", j->record->from);
     if (e->error) {
         bool retry = j->persisted && !err_deterministic(e->error);
         if (retry) {
@@ -284,7 +289,7 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
         } else if (j->persisted) {
             job_fail(c, j, TAKE(e->error));
         } else {
-            give_back(c, j, e->resolved.from);
+            garbage_restored(c, j->id, e->resolved.from);
             turn_away(c, j, e->error);
         }
         return;

@@ -379,6 +379,101 @@ START_TEST(a_directory_that_never_answers_holds_up_no_other_job) {
 }
 END_TEST
 
+/* ---- what a leader left that died while it copied a savepoint for a job that nobody accepted */
+typedef struct copy { char file[128], note[64]; } copy_t;
+static copy_t copy_of(place_t *p, job_id_t job, uint64_t leader, const char *cluster) {
+    copy_t c;
+    snprintf(c.file, sizeof c.file, "jobs/0000000000000007@%016" PRIx64 ".%016" PRIx64 "/log/i1.l1.a1.w1.0.log", job, leader);
+    snprintf(c.note, sizeof c.note, "restoring/%016" PRIx64 ".%016" PRIx64, job, leader);
+    ck_ok(p->disk->put(p->disk, c.file, slice_str("rows")));
+    if (cluster) ck_ok(p->disk->put(p->disk, c.note, slice_str(cluster)));
+    return c;
+}
+static bool there(place_t *p, const char *path) {
+    AUTO(buf_free) buf_t b = buf_make(1 << 20);
+    err_t *e = p->disk->read(p->disk, path, 0, UINT64_MAX, &b);
+    bool yes = !e;
+    err_free(e);
+    return yes;
+}
+static void wait_gone(place_t *p, const char *path) {
+    for (int i = 0; i < 500 && there(p, path); i++) usleep(10000);
+    ck_assert_msg(!there(p, path), "%s is there", path);
+}
+
+typedef struct listed { int n; char first[128]; } listed_t;
+static void see_listed(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    listed_t *l = arg;
+    if (!l->n++) snprintf(l->first, sizeof l->first, "restoring/%s", name);
+}
+
+START_TEST(A14_what_a_dead_leader_copied_for_a_job_nobody_accepted_goes_and_nothing_else) {
+    place_t p = place_new();
+    coord_driver_t *d = start(&p);
+    static fake_t w1;
+    fake_start(&w1, "w1", 4, d);
+    usleep(100000);
+    job_id_t job = submit(d);
+    coord_driver_free(d);
+    fake_join(&w1);
+    copy_t stray = copy_of(&p, 0x101, 1, "tidegate"), known = copy_of(&p, job, 1, "tidegate"), other = copy_of(&p, 0x102, 1, "another");
+    copy_t later = copy_of(&p, 0x103, 1000, "tidegate"), unnoted = copy_of(&p, 0x101, 900, NULL), bad = copy_of(&p, 0x104, 1, NULL);
+    ck_ok(p.disk->put(p.disk, "restoring/notes.txt", slice_str("tidegate")));
+    AUTO(auto_free) char *meta = xprintf("%s/meta", p.path);
+    disk_t *records = NULL;
+    ck_ok(disk_open_posix(meta, true, &records));
+    ck_ok(records->put(records, "jobs/0000000000000104/record", slice_str("{\"version\":99,\"id\":260}"))); /* of a later build: what jobs there are is not known */
+    d = start(&p);
+    wait_gone(&p, known.note); /* its files are its own affair */
+    ck_assert(there(&p, known.file) && there(&p, stray.file) && there(&p, stray.note));
+    coord_driver_free(d);
+    ck_ok(records->remove(records, "jobs/0000000000000104/record"));
+    d = start(&p);
+    wait_gone(&p, stray.note);
+    ck_assert(!there(&p, stray.file));
+    coord_driver_free(d);
+    ck_assert(there(&p, known.file) && there(&p, other.file) && there(&p, other.note) && there(&p, later.file) && there(&p, later.note));
+    ck_assert(there(&p, unnoted.file) && there(&p, bad.file) && there(&p, "restoring/notes.txt"));
+    records->free(records);
+    place_free(&p);
+}
+END_TEST
+
+/* The note is there before the first file, and goes with what was copied when the copy fails. */
+START_TEST(A14_a_copy_that_is_begun_is_noted) {
+    place_t p = place_new();
+    coord_driver_t *d = start(&p);
+    AUTO(auto_free) char *hung = xprintf("%s/hung", p.path), *pipe = xprintf("%s/MANIFEST.json", hung);
+    ck_assert_int_eq(mkdir(hung, 0755), 0);
+    ck_assert_int_eq(mkfifo(pipe, 0644), 0);
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = CLIENT_SUBMIT;
+    r->from = xstrdup(hung);
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .parallelism = 2};
+    waiting_t w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, {0}};
+    coord_driver_call(d, r, answered, &w);
+    listed_t l = {0};
+    for (int i = 0; i < 500 && !l.n; i++) {
+        usleep(10000);
+        ck_ok(p.disk->list(p.disk, "restoring", see_listed, &l));
+    }
+    ck_assert_int_eq(l.n, 1);
+    ck_assert(there(&p, l.first));
+    int fd = open(pipe, O_WRONLY);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    int64_t until = clock_mono_ns() + 30000000000;
+    pthread_mutex_lock(&w.lock);
+    while (!w.done) ck_assert(clock_wait_until(&w.cond, &w.lock, until));
+    pthread_mutex_unlock(&w.lock);
+    ck_assert_ptr_nonnull(w.reply.error); /* a pipe is no file */
+    ck_assert(!there(&p, l.first));
+    client_reply_free(&w.reply);
+    coord_driver_free(d);
+    place_free(&p);
+}
+END_TEST
+
 /* A store whose campaign is answered only when it is closed, and well: as etcd's thread may do at that moment. */
 typedef struct late_store { meta_store_t vt; meta_done_t open; } late_store_t;
 static void late_campaign(meta_store_t *m, void (*lost)(void *arg, err_t *why), void *lost_arg, meta_done_t done) {
@@ -409,4 +504,6 @@ START_TEST(a_store_that_answers_while_it_is_closed_finds_its_queues) {
 END_TEST
 
 TESTS("coordinator/driver", submit_run_lose_a_worker_finish, a_new_coordinator_goes_on_from_the_last_manifest,
-      open_calls_are_answered_at_the_end, a_directory_that_never_answers_holds_up_no_other_job, a_store_that_answers_while_it_is_closed_finds_its_queues)
+      open_calls_are_answered_at_the_end, a_directory_that_never_answers_holds_up_no_other_job,
+      A14_what_a_dead_leader_copied_for_a_job_nobody_accepted_goes_and_nothing_else, A14_a_copy_that_is_begun_is_noted,
+      a_store_that_answers_while_it_is_closed_finds_its_queues)

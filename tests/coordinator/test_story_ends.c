@@ -471,6 +471,83 @@ static void moves(story_t *s) {
     story_step(s, &e);
 }
 
+/* SIGSTOP in the middle of a copy: what the copy said before and after lies unread when the first tick comes. */
+START_TEST(A7_a_coordinator_that_stood_still_gives_no_copy_up_for_it) {
+    story_t *s = running_with_rows();
+    s->hold_save = true;
+    ask(s, CLIENT_STOP, "/mnt");
+    pass(s, 1000);
+    ck_assert(s->held_save);
+    s->now += 2 * s->conf.copy_stall_ms;
+    coord_event_t e = story_event(s, EV_TICK);
+    story_step(s, &e);
+    expect(s, "this coordinator stood still for");
+    ck_assert_str_eq(s->saved_target, "/mnt");
+    moves(s);
+    pass(s, s->conf.copy_stall_ms - 1000);
+    ck_assert_str_eq(s->saved_target, "/mnt");
+    pass(s, 2000); /* a copy that does not move on is still given up, in its time */
+    expect(s, "could not be copied: savepoint /mnt: no piece was copied for 600 s; it goes to savepoints/");
+    story_free(s);
+}
+END_TEST
+
+/* A job whose savepoint is still being copied for it: not yet accepted. Its id is in s->job. */
+static coord_action_t copying(story_t *s) {
+    s->from_manifest = manifest_copy(s->stored);
+    ck_assert_int_gt(s->from_manifest->nextents, 0);
+    ask(s, CLIENT_CANCEL, NULL);
+    pass(s, 300);
+    s->attempt = s->floor = 0;
+    s->hold_resolve = true;
+    restore(s, true);
+    for (int i = 0; i < s->c->njobs; i++)
+        if (s->c->jobs[i]->resolving) s->job = s->c->jobs[i]->id;
+    s->deleted = 0;
+    return (coord_action_t){.kind = ACT_RESOLVE, .job = s->job, .resolve = {.from = (char *)"sp", .enumerate = true, .leader = s->leader}};
+}
+
+/* The thread that copies goes on: what it has copied by its end goes, whether the job was only cancelled, or is forgotten, or its leader is another. */
+START_TEST(A14_what_was_copied_for_a_job_that_was_cancelled_meanwhile_goes) {
+    enum { CANCELLED, FORGOTTEN, DEPOSED, WAYS };
+    for (int how = 0; how < WAYS; how++) {
+        story_t *s = running_with_rows();
+        coord_action_t copy = copying(s);
+        ask(s, CLIENT_CANCEL, NULL);
+        pass(s, 100);
+        expect_state(s, JOB_CANCELLED);
+        if (how == FORGOTTEN) {
+            ask(s, CLIENT_FORGET, NULL);
+            ck_assert_int_eq(s->forgotten, 1);
+            ck_assert_ptr_null(coord_job(s->c, s->job));
+        }
+        if (how == DEPOSED) another_leads(s);
+        ck_assert_int_eq(s->deleted, 0);
+        answer_resolve(s, &copy);
+        pass(s, 100);
+        ck_assert_int_eq(s->deleted, s->from_manifest->nextents);
+        for (int i = 0; i < s->from_manifest->nextents; i++) ck_assert_ptr_nonnull(strstr(buf_cstr(&s->removed), s->from_manifest->extents[i].path));
+        story_free(s);
+    }
+}
+END_TEST
+
+/* It was copied and its first manifest is on its way when the job is cancelled: nobody else would ever remove that. */
+START_TEST(A14_what_a_job_was_to_begin_from_goes_when_it_is_cancelled_before_it_began) {
+    story_t *s = running_with_rows();
+    coord_action_t copy = copying(s);
+    s->hold_raise = true;
+    answer_resolve(s, &copy);
+    pass(s, 100);
+    ck_assert(s->held_raise);
+    ask(s, CLIENT_CANCEL, NULL);
+    pass(s, 100);
+    expect_state(s, JOB_CANCELLED);
+    ck_assert_int_eq(s->deleted, s->from_manifest->nextents);
+    story_free(s);
+}
+END_TEST
+
 /* The mount was there when it was checked, and answers no more. */
 START_TEST(A7_a_stop_whose_copy_does_not_move_on_goes_below_the_storage) {
     story_t *s = running_with_rows();
@@ -549,4 +626,6 @@ TESTS("coordinator/story_ends", A7_a_target_that_is_refused_leaves_the_job_as_it
       A14_a_job_that_can_be_resumed_is_not_forgotten_because_others_ended, A14_a_job_that_runs_is_not_forgotten,
       B11_a_cancel_says_what_it_leaves_unpublished_in_whatever_state_the_job_was,
       B11_whoever_waits_for_the_end_hears_by_name_what_is_missing, B11_a_savepoint_that_takes_long_says_where_it_is,
+      A7_a_coordinator_that_stood_still_gives_no_copy_up_for_it, A14_what_was_copied_for_a_job_that_was_cancelled_meanwhile_goes,
+      A14_what_a_job_was_to_begin_from_goes_when_it_is_cancelled_before_it_began,
       A7_a_stop_whose_copy_does_not_move_on_goes_below_the_storage, A7_a_failed_job_whose_copy_does_not_move_on_can_be_copied_elsewhere_and_forgotten)

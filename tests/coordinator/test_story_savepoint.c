@@ -207,9 +207,14 @@ START_TEST(A7_output_of_a_savepoint_is_never_left_without_a_lane) {
         ask(s, CLIENT_CANCEL, NULL);
         published(s, &s->w[0], 0, s->stored->epoch);
         expect_state(s, JOB_CANCELLED);
+        s->deleted = 0;
+        forget_trace(s);
         call_id_t call = restore(s, new_ledger);
         pass(s, 100);
         ck_assert_uint_eq(s->last_reply, call);
+        expect_not(s, "put-job"); /* and nothing is left of it, neither a job nor what was copied */
+        ck_assert_int_eq(s->c->njobs, 1);
+        ck_assert_int_eq(s->deleted, s->from_manifest->nextents);
         ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), "unpublished output of lane 5 of sink results, which has 2 lanes now and had 6"));
         ck_assert_ptr_nonnull(strstr(err_hint_text(s->reply_error), "--parallelism 6"));
         story_free(s);
