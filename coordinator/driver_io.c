@@ -525,11 +525,21 @@ void io_put_manifest(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->i
 void io_delete_files(coord_driver_t *d, coord_action_t *a) { work_queue_add(d->files, &task_new(d, a, delete_run)->work); }
 
 /* The listing comes first, on the files' queue; only then the store is asked, on its own. */
+static void old_is(task_t *t, char *path, int64_t modified_ms) {
+    if (clock_wall_ms() - modified_ms < t->a.orphans.age_ms) {
+        free(path);
+        return;
+    }
+    if ((t->nold & (t->nold + 1)) == 0) t->old = xrealloc(t->old, (size_t)(2 * t->nold + 2) * sizeof *t->old);
+    t->old[t->nold++] = path;
+}
 static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     task_t *t = arg;
-    if (clock_wall_ms() - modified_ms < t->a.orphans.age_ms) return;
-    if ((t->nold & (t->nold + 1)) == 0) t->old = xrealloc(t->old, (size_t)(2 * t->nold + 2) * sizeof *t->old);
-    t->old[t->nold++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
+    old_is(t, xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name), modified_ms);
+}
+static void add_old_restored(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    task_t *t = arg;
+    if (restored_for(t->a.job, name)) old_is(t, xprintf("jobs/%s", name), modified_ms);
 }
 static void looked(void *arg, meta_result_t *r) {
     task_t *t = arg;
@@ -552,6 +562,7 @@ static void find_orphans_run(work_task_t *w) {
     disk_t *disk = t->d->conf.storage;
     AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, t->a.job);
     err_t *e = disk->list(disk, dir, add_old, t);
+    if (!e && t->a.orphans.restored) e = disk->list(disk, "jobs", add_old_restored, t);
     if (e) {
         t->d->conf.log(t->d->conf.log_arg, COORD_WARN, err_text(e));
         driver_post_event(t->d, (coord_event_t){.kind = EV_ORPHANS, .job = t->a.job, .outcome = STORE_FAILED, .error = e});

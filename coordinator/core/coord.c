@@ -81,7 +81,7 @@ static void step_leading(coord_t *c, coord_event_t *e) {
     c->leading_ms = c->now_ms;
     for (int i = 0; i < e->leading.njobs; i++) {
         job_t *j = coord_add_job(c, TAKE(e->leading.jobs[i]));
-        j->persisted = true;
+        j->persisted = j->seek_restored = true;
         j->record->pin = 0; /* its copy died with the leader that made it */
         j->state = job_state_terminal(j->record->state) ? j->record->state : JOB_RESTARTING;
         if (!job_state_terminal(j->state)) coord_log(c, COORD_INFO, "job %" PRIu64 " '%s' is recovered", j->id, j->record->spec.name);

@@ -122,6 +122,7 @@ typedef struct job {
     int64_t deploy_ms, stop_ms;
     bool closing; job_state_t target;     /* the attempt is being taken down for good; then -> target */
     bool seeking; int64_t seek_ms;         /* orphans.c: a listing is out; nothing before */
+    bool seek_restored;    /* of a job that began from a savepoint: its files below other jobs' names are listed, too */
     int nold; char **old; char *old_last; attempt_t old_attempt; /* what it found and was not looked at yet; the body the store named then; when */
     bool swept;            /* terminal: its files were handed to deletion, or are to be kept */
 

@@ -169,7 +169,7 @@ void coord_action_print(buf_t *out, const coord_action_t *a) {
         break;
     case ACT_CHECK_TARGET: buf_printf(out, " %s", a->check.target); break;
     case ACT_SAVE: buf_printf(out, " epoch=%" PRIu64 " to=%s", a->save.manifest->epoch, a->save.target); break;
-    case ACT_FIND_ORPHANS: buf_printf(out, " older=%" PRId64, a->orphans.age_ms); break;
+    case ACT_FIND_ORPHANS: buf_printf(out, " older=%" PRId64 "%s", a->orphans.age_ms, a->orphans.restored ? " restored" : ""); break;
     case ACT_REPLY: buf_printf(out, " call=%" PRIu64 "%s%s", a->reply.call, a->reply.error ? " error=" : " ok", err_text(a->reply.error)); break;
     case ACT_LOG: buf_printf(out, " %s", a->log.text); break;
     default: break;

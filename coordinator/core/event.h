@@ -192,7 +192,7 @@ typedef struct coord_action {
         struct { call_id_t call; char *target; } check;                    /* CHECK_TARGET */
         /* Asks before each file whether `leader` leads still. serial: so many copies of this leader were given up before; files carry it in their names */
         struct { manifest_t *manifest; char *target; uint64_t leader; uint32_t serial; } save;
-        struct { int64_t age_ms; } orphans;                                /* FIND_ORPHANS */
+        struct { int64_t age_ms; bool restored; } orphans;                 /* FIND_ORPHANS; restored: also what it began from, below other jobs' names */
         struct { bool restored; /* it has files of its own below other jobs' names */ } forget; /* FORGET */
         struct { call_id_t call; err_t *error; } reply;
         struct { coord_log_level_t level; char *text; } log;

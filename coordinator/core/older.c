@@ -115,7 +115,8 @@ void older_advance(coord_t *c, job_t *j, manifest_t *now, int ngiven, manifest_t
         if (!m && was && older_is(o, was)) m = TAKE(was);
         if (m) ep->older[ep->nolder++] = m; /* else: it cannot be read, and the next manifest does not name it */
     }
-    bool known = !older_unread(j); /* else what `now` needs is not: its orphans are found later */
+    bool known = !older_unread(j); /* else what `now` needs is not: orphans.c finds what goes now, and of a restored job it has to look for it elsewhere, too */
+    j->seek_restored |= !known;
     if (now && was && was->epoch < now->epoch && known) garbage_between(c, j, was, now);
     manifest_free(was);
     for (int i = 0; i < nbefore; i++) {

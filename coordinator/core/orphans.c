@@ -8,6 +8,8 @@
  *   3. nor does a savepoint that is being copied (A7),
  *   4. it has not been written to for `orphan_age_ms`: a worker that was given up but not fenced yet may be writing; whatever else we
  *      have overlooked has that long to come to light.
+ * A job that began from a savepoint has files below other jobs' names, which finding takes a listing of all jobs: once by each leader, since one
+ * before it may have died within the copy, and when older.c could not tell what goes.
  * Only of jobs that run: a FAILED one keeps all it has for `resume`. Listed once, then removed in portions, so that copies and
  * deletions of others are not held up. */
 #include "coordinator/core/coord_int.h"
@@ -59,19 +61,24 @@ void orphans_serve(coord_t *c, job_t *j) {
     if (j->nold) {
         remove_some(c, j);
         j->seek_ms = c->now_ms + (j->nold ? MIN(c->conf.orphan_age_ms / 6, 1000) : c->conf.orphan_age_ms / 6);
-        if (!j->nold) orphans_forget(j);
+        if (j->nold) return;
+        orphans_forget(j);
+        j->seek_restored = false;
         return;
     }
     j->seeking = true;
     coord_action_t *a = coord_actions_add(c->out, ACT_FIND_ORPHANS);
     a->job = j->id;
     a->orphans.age_ms = c->conf.orphan_age_ms;
+    a->orphans.restored = j->record->from && j->seek_restored;
 }
 
 void orphans_found(coord_t *c, job_t *j, coord_event_t *e) {
     j->seeking = false;
     orphans_forget(j);
-    if (e->outcome != STORE_OK || !may_sweep(j) || e->orphans.attempt != j->attempt || !e->orphans.n) {
+    bool counts = e->outcome == STORE_OK && may_sweep(j) && e->orphans.attempt == j->attempt;
+    if (counts && !e->orphans.n) j->seek_restored = false;
+    if (!counts || !e->orphans.n) {
         j->seek_ms = c->now_ms + c->conf.orphan_age_ms / 6;
         return;
     }

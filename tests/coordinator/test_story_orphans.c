@@ -149,6 +149,53 @@ START_TEST(A7_A14_what_a_savepoint_has_pinned_stays) {
 }
 END_TEST
 
+#define ALSO_RESTORED "older=3600000 restored"
+/* What a job began from lies below other jobs' names, and to look for it is to list all jobs: once for each leader, since the one before may have died
+ * within a copy of its own, and when what goes could not be told because an older epoch was not read. */
+START_TEST(A14_what_is_left_of_a_savepoints_copy_is_found_below_the_other_jobs_name) {
+    story_t *s = story_running();
+    s->lanes = 0;
+    s->w[0].rows = s->w[1].rows = 5;
+    pass(s, 300);
+    s->from_manifest = manifest_copy(s->stored);
+    ask(s, CLIENT_CANCEL, NULL);
+    pass(s, 300);
+    expect_state(s, JOB_CANCELLED);
+    s->attempt = s->floor = 0;
+    s->job = 0;
+    forget_trace(s);
+    restore(s, true);
+    pass(s, 300);
+    expect_state(s, JOB_RUNNING);
+    expect(s, "find-orphans job=");
+    expect_not(s, ALSO_RESTORED); /* nothing of it is lost yet */
+    char *stray = s->files[s->nfiles++] = xprintf("jobs/0000000000000007@%016" PRIx64 ".%016" PRIx64 "/log/i7.l1.a1.w1.0.log", s->job, s->leader);
+    forget_trace(s);
+    new_coordinator(s);
+    for (int i = 0; i < 2; i++) join(s, i ? "w2" : "w1", 1)->rows = 5;
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    expect(s, ALSO_RESTORED, "delete job=");
+    ck_assert(removed(s, stray));
+    forget_trace(s);
+    pass(s, s->conf.orphan_age_ms / 4);
+    expect(s, "find-orphans job=");
+    expect_not(s, ALSO_RESTORED);
+    ck_assert_int_gt(s->stored->nolder, 0);
+    forget_trace(s);
+    s->unread = 1000;
+    for (int i = 0; i < the_job(s)->ep.nolder; i++) manifest_free(the_job(s)->ep.older[i]);
+    the_job(s)->ep.nolder = 0; /* as if this leader had never read it */
+    die(s, &s->w[0]);
+    join(s, "w1", 1)->rows = 5;
+    pass(s, 5000);
+    expect_state(s, JOB_RUNNING);
+    pass(s, s->conf.orphan_age_ms / 4);
+    expect(s, ALSO_RESTORED);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(A14_a_failed_job_keeps_everything_for_resume) {
     story_t *s = second_attempt();
     s->hold_look = true;
@@ -171,4 +218,4 @@ TESTS("orphans", A14_files_of_dead_attempts_that_no_manifest_names_are_removed,
       A14_many_orphans_are_listed_once_and_removed_in_portions, A14_a_listing_ends_with_its_attempt,
       A14_a_paused_leader_removes_nothing_of_the_attempt_that_came_after_it,
       A14_nothing_is_removed_on_a_doubtful_answer_or_while_the_attempt_changes, A7_A14_what_a_savepoint_has_pinned_stays,
-      A14_a_failed_job_keeps_everything_for_resume)
+      A14_what_is_left_of_a_savepoints_copy_is_found_below_the_other_jobs_name, A14_a_failed_job_keeps_everything_for_resume)

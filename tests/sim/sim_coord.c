@@ -318,13 +318,17 @@ static void delete_files(sim_coord_t *c, coord_action_t *a) {
 }
 /* Files are listed at once, the store is asked after that. */
 typedef struct listing { sim_coord_t *c; const coord_action_t *a; } listing_t;
-static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) { /* below jobs/ */
     listing_t *l = arg;
     const coord_action_t *a = l->a;
     coord_event_t *e = &l->c->listed;
+    char own[24], restored[24];
+    snprintf(own, sizeof own, "%016" PRIx64 "/", a->job);
+    snprintf(restored, sizeof restored, "@%016" PRIx64 ".", a->job);
+    if (strncmp(name, own, 17) != 0 && !(a->orphans.restored && strncmp(name + strcspn(name, "@/"), restored, 18) == 0)) return;
     if (sim_now_ms(l->c->p->s) - modified_ms < a->orphans.age_ms) return;
     e->orphans.paths = xrealloc(e->orphans.paths, (size_t)(e->orphans.n + 1) * sizeof(char *));
-    e->orphans.paths[e->orphans.n++] = xprintf("jobs/%016" PRIx64 "/%s", a->job, name);
+    e->orphans.paths[e->orphans.n++] = xprintf("jobs/%s", name);
 }
 static void on_looked(proc_t *p, void *arg, etcd_answer_t *a) {
     carried_t *x = arg;
@@ -345,8 +349,7 @@ static void find_orphans(sim_coord_t *c, coord_action_t *a) {
     if (c->listed.kind) coord_event_done(&c->listed);
     c->listed = (coord_event_t){.kind = EV_ORPHANS, .job = a->job};
     listing_t l = {c, a};
-    AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, a->job);
-    err_free(p->disk->list(p->disk, dir, add_old, &l));
+    err_free(p->disk->list(p->disk, "jobs", add_old, &l));
     sim_log(p->s, "%s lists %d old files", p->name, c->listed.orphans.n);
     carried_t *x = carry(c, a->job);
     x->attempt = p->s->attempts;
