@@ -56,6 +56,7 @@ typedef struct epochs {
     bool going_back;       /* the next attempt restores `back_to`, chosen when `back_from` was the last; no longer than that: else `last` is tried first */
     epoch_t back_to, back_from;
     err_t *damage;         /* what of `last` is damaged, while older ones are tried */
+    err_t *unread;         /* why an older one that `last` names could not be read, when it may be read another time */
     manifest_t *back;      /* of this attempt: restored instead of `last`, not durable yet */
     manifest_t *pending;   /* of the put under way */
     put_state_t put;
@@ -253,6 +254,7 @@ void older_next(const job_t *j, manifest_t *m); /* m: the next manifest, all but
 void older_advance(coord_t *c, job_t *j, manifest_t *now, int ngiven, manifest_t **given);
 void older_forget(coord_t *c, job_t *j, const manifest_t *now); /* c NULL: frees only */
 bool older_names(const job_t *j, const char *path);
+bool older_lacks(const job_t *j, const coord_event_t *e); /* EV_RAISED: one could not be read this time, and is not known from before */
 bool older_unread(const job_t *j); /* `last` names one that could not be read: which files it needs is not known */
 const manifest_t *older_restored(const job_t *j);            /* what this attempt begins from */
 err_t *older_damaged(coord_t *c, job_t *j, err_t *why);      /* takes why; NULL: the attempt ends, and the next tries an older epoch */

@@ -45,6 +45,7 @@ void epoch_free(job_t *j) {
     older_forget(NULL, j, NULL);
     manifest_free(ep->back);
     older_calm(j);
+    err_free(ep->unread);
     manifest_free(ep->pending);
     for (int i = 0; i < ep->nlanes; i++) free(ep->lanes[i].rows);
     free(ep->lanes);

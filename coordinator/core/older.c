@@ -78,6 +78,21 @@ void older_next(const job_t *j, manifest_t *m) {
 
 bool older_unread(const job_t *j) { return j->ep.last && j->ep.nolder < j->ep.last->nolder; }
 
+static bool among(const older_t *o, manifest_t *const *m, int n) {
+    for (int i = 0; i < n; i++)
+        if (m[i] && older_is(o, m[i])) return true;
+    return false;
+}
+
+bool older_lacks(const job_t *j, const coord_event_t *e) {
+    const manifest_t *now = e->raised.last;
+    for (int i = 0; e->error && now && i < now->nolder; i++) {
+        const older_t *o = &now->older[i];
+        if (!among(o, e->raised.older, e->raised.nolder) && !among(o, j->ep.older, j->ep.nolder) && !among(o, &j->ep.last, 1)) return true;
+    }
+    return false;
+}
+
 bool older_names(const job_t *j, const char *path) {
     for (int i = 0; i < j->ep.nolder; i++) {
         AUTO(auto_free) char *body = manifest_body_path(j->ep.older[i]);
@@ -117,6 +132,7 @@ void older_advance(coord_t *c, job_t *j, manifest_t *now, int ngiven, manifest_t
     }
     bool known = !older_unread(j); /* else what `now` needs is not: orphans.c finds what goes now, and of a restored job it has to look for it elsewhere, too */
     j->seek_restored |= !known;
+    if (known) err_free(TAKE(ep->unread));
     if (now && was && was->epoch < now->epoch && known) garbage_between(c, j, was, now);
     manifest_free(was);
     for (int i = 0; i < nbefore; i++) {
@@ -162,10 +178,20 @@ static err_t *stays(job_t *j, err_t *why) {
     return first;
 }
 
+/* One that is kept might do, but storage did not show it when the attempt was raised: the next one asks again, as often as attempts may fail. */
+static void ask_again(coord_t *c, job_t *j, err_t *why) {
+    restart_begin(c, j, err_new(ERR_IO, "%s; what is kept cannot be read: %s", err_text(why), err_text(j->ep.unread)));
+    err_free(why);
+}
+
 err_t *older_damaged(coord_t *c, job_t *j, err_t *why) {
     epochs_t *ep = &j->ep;
     const manifest_t *to = choose(j, ep->back ? ep->back->fell.to : ep->last->epoch, err_code(why) == ERR_NOT_FOUND);
     if (!ep->back) older_calm(j);
+    if (!to && ep->unread) {
+        ask_again(c, j, why);
+        return NULL;
+    }
     if (!to) return stays(j, why);
     ep->back_to = to->epoch;
     ep->back_from = ep->last->epoch;

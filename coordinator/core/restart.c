@@ -110,7 +110,7 @@ void restart_raised(coord_t *c, job_t *j, coord_event_t *e) {
         return;
     }
     ASSERT(e->raised.attempt > j->attempt);
-    if (e->error && ++j->older_tries < OLDER_TRIES) { /* it would be kept no longer, although nothing is wrong with it */
+    if (older_lacks(j, e) && ++j->older_tries < OLDER_TRIES) { /* it would be kept no longer, although nothing is wrong with it */
         j->raise_retry_ms = c->now_ms + RAISE_RETRY_MS;
         set_text(&j->waiting, xstrdup(err_text(e->error)));
         return;
@@ -119,6 +119,10 @@ void restart_raised(coord_t *c, job_t *j, coord_event_t *e) {
     j->raised = true;
     j->attempt = e->raised.attempt;
     older_advance(c, j, TAKE(e->raised.last), e->raised.nolder, e->raised.older);
+    if (older_unread(j)) {
+        err_free(j->ep.unread);
+        j->ep.unread = TAKE(e->error);
+    }
     epoch_begin_attempt(c, j, e->raised.floor);
 }
 

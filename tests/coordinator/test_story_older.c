@@ -454,6 +454,92 @@ START_TEST(an_older_epoch_that_cannot_be_read_at_once_is_read_again) {
 }
 END_TEST
 
+/* The newer coordinator has read none of what is kept when a worker finds a file damaged: which of them would do is not known yet. */
+static story_t *unread_and_deploying(void) {
+    story_t *s = running(0);
+    pass(s, 300);
+    ck_assert_int_gt(s->stored->nolder, 0);
+    s->unread = 1000;
+    new_coordinator(s);
+    for (int i = 0; i < 2; i++) join(s, i ? "w2" : "w1", 1)->mute_deploy = true;
+    for (int i = 0; i < 100 && the_job(s)->state != JOB_DEPLOYING; i++) pass(s, 100);
+    expect_state(s, JOB_DEPLOYING);
+    ck_assert_int_eq(the_job(s)->ep.nolder, 0);
+    return s;
+}
+
+START_TEST(A4_a_damaged_file_waits_for_what_is_kept_to_be_readable) {
+    story_t *s = unread_and_deploying();
+    forget_trace(s);
+    damaged(s, &s->w[0], FILE_TEXT);
+    expect(s, FILE_TEXT ": wrong checksum; what is kept cannot be read: an older epoch that was kept cannot be read: Input/output error");
+    expect_state(s, JOB_RESTARTING);
+    s->unread = 2;
+    until_deploying(s);
+    ck_assert_int_gt(the_job(s)->ep.nolder, 0);
+    damaged(s, &s->w[0], FILE_TEXT);
+    expect(s, "epoch 0 is tried instead of");
+    until_deploying(s);
+    built(s);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_uint_eq(s->stored->fell.times, 1);
+    story_free(s);
+}
+END_TEST
+
+START_TEST(what_is_kept_and_is_never_readable_fails_the_job_by_the_name_of_both) {
+    story_t *s = unread_and_deploying();
+    the_job(s)->shape->settings.restart_max = 3;
+    for (int i = 0; i < 3; i++) {
+        damaged(s, &s->w[0], FILE_TEXT);
+        expect_state(s, JOB_RESTARTING);
+        until_deploying(s);
+    }
+    damaged(s, &s->w[0], FILE_TEXT);
+    pass(s, 300);
+    expect_state(s, JOB_FAILED);
+    ck_assert_ptr_nonnull(strstr(err_text(s->record->error), FILE_TEXT ": wrong checksum; what is kept cannot be read: "));
+    story_free(s);
+}
+END_TEST
+
+/* That it is lost for good is no reason to ask again. */
+START_TEST(what_was_kept_and_is_lost_is_not_waited_for) {
+    story_t *s = running(0);
+    pass(s, 300);
+    while (s->nbodies) manifest_free(s->bodies[--s->nbodies]);
+    new_coordinator(s);
+    for (int i = 0; i < 2; i++) join(s, i ? "w2" : "w1", 1)->mute_deploy = true;
+    for (int i = 0; i < 10 && the_job(s)->state != JOB_DEPLOYING; i++) pass(s, 100);
+    expect_state(s, JOB_DEPLOYING);
+    damaged(s, &s->w[0], FILE_TEXT);
+    fails(s, "none is kept");
+    story_free(s);
+}
+END_TEST
+
+/* Who has read what is kept does not need the storage for it: a restart is no slower for an older body that cannot be read. */
+START_TEST(an_older_epoch_that_is_known_is_not_waited_for) {
+    story_t *s = running(0);
+    pass(s, 300);
+    round_of_bases(s);
+    round_of_bases(s);
+    int kept = s->stored->nolder;
+    ck_assert_int_eq(kept, 2);
+    s->unread = 1000;
+    forget_trace(s);
+    die(s, &s->w[0]);
+    join(s, "w1", 1)->rows = 5;
+    pass(s, 500);
+    expect_state(s, JOB_RUNNING);
+    const char *raise = strstr(buf_cstr(&s->trace), "raise job=");
+    ck_assert(raise && !strstr(raise + 1, "raise job="));
+    ck_assert_int_eq(the_job(s)->ep.nolder, s->stored->nolder);
+    ck_assert_int_eq(s->stored->nolder, kept);
+    story_free(s);
+}
+END_TEST
+
 /* It never comes back: the job goes on without it. What it names is not known, so nothing of dead attempts goes while a durable manifest names it. */
 START_TEST(A14_no_orphans_are_removed_while_what_an_older_epoch_names_is_not_known) {
     story_t *s = running(0);
@@ -487,4 +573,6 @@ TESTS("coordinator/story_older", A4_a_damaged_file_is_answered_with_an_older_epo
       a_second_damaged_file_leads_to_the_next_older_epoch_and_a_third_stops_the_job, a_leader_that_dies_half_way_has_changed_nothing,
       a_worker_lost_on_the_way_back_makes_the_last_epoch_tried_first_again, A3_nobody_starts_before_the_older_epoch_is_durable,
       A2_a_worker_of_the_epochs_given_up_adds_nothing_to_what_comes_after, A7_a_stop_on_the_way_back_ends_with_a_final_epoch_that_is_whole,
-      an_older_epoch_that_cannot_be_read_at_once_is_read_again, A14_no_orphans_are_removed_while_what_an_older_epoch_names_is_not_known)
+      an_older_epoch_that_cannot_be_read_at_once_is_read_again, A4_a_damaged_file_waits_for_what_is_kept_to_be_readable,
+      what_is_kept_and_is_never_readable_fails_the_job_by_the_name_of_both, what_was_kept_and_is_lost_is_not_waited_for,
+      an_older_epoch_that_is_known_is_not_waited_for, A14_no_orphans_are_removed_while_what_an_older_epoch_names_is_not_known)

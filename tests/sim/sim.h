@@ -88,6 +88,7 @@
     X(ROW_DISK_FULL, "disk full in an epoch")                                                                             \
     X(ROW_BASE_FAILED, "a base fails and is made again")                                                                  \
     X(ROW_LOST_WRITES, "machine dies: unsynced bytes are lost")                                                           \
+    X(ROW_OLDER_UNREAD, "a new leader cannot read what is kept, and reads it again")                                       \
     X(ROW_FELL_BACK, "a damaged file: the job goes back to an older epoch")                                                \
     X(ROW_LANES_BACK, "the same, of a job whose lanes had no rows since")                                                  \
     X(ROW_C_BACK, "leader dies before the older epoch's manifest is durable")                                              \
@@ -368,6 +369,7 @@ bool sim_coord_leading(const proc_t *p);
 /* ---- sim_damage.c */
 bool sim_damage(sim_t *s, bool any); /* false: there is nothing to damage that an older epoch does without, or (any) nothing at all */
 void sim_crash_workers(sim_t *s);
+void sim_new_leader_reads_badly(sim_t *s); /* the leader dies, and to the next one storage does not show an older epoch at once */
 void check_fell_back(sim_t *s, const manifest_t *old, const manifest_t *now);
 const char *sim_damage_stops(sim_t *s);
 

@@ -19,6 +19,7 @@ struct sim_coord {
     int64_t tick_at;
     manifest_t *putting;    /* the last that was tried to be written */
     manifest_t *bodies;     /* the manifest whose pointer is known to be the last: its body and those of the older ones it keeps are needed */
+    bool read;              /* what is kept was read since it leads: then a read that fails is of no matter */
     uint64_t calls;
     coord_event_t listed;   /* old files; the store is being asked */
 };
@@ -117,6 +118,7 @@ static void on_won(proc_t *p, void *arg, etcd_answer_t *a) {
         c->leader = a->leader;
         c->term++;
         c->lease_ms = x->sent_ms;
+        c->read = false;
         bodies_are(c, NULL);
         etcd_load(p->s->etcd, p, c->leader, on_loaded, carry(c, 0));
         at(p, KEEPALIVE_MS, keep);
@@ -141,6 +143,7 @@ static void on_record(proc_t *p, void *arg, etcd_answer_t *a) {
     if (mine) step(c, &e);
     else coord_event_done(&e);
 }
+/* As in driver_io.c: what may be read another time is said. */
 static void read_older(sim_coord_t *c, coord_event_t *e) {
     const manifest_t *m = e->raised.last;
     e->raised.older = xcalloc((size_t)m->nolder + 1, sizeof(manifest_t *));
@@ -150,9 +153,13 @@ static void read_older(sim_coord_t *c, coord_event_t *e) {
         err_t *err = c->p->disk->read(c->p->disk, path, 0, UINT64_MAX, &text);
         if (!err) err = manifest_parse(buf_slice(&text), &e->raised.older[e->raised.nolder]);
         e->raised.nolder += err == NULL;
-        if (err) sim_log(c->p->s, "%s: an older epoch is lost: %s", c->p->name, err_text(err));
+        bool again = err && !err_deterministic(err);
+        if (err) sim_log(c->p->s, "%s: an older epoch %s: %s", c->p->name, again ? "cannot be read" : "is lost", err_text(err));
+        if (again && !c->read) sim_reach(c->p->s, ROW_OLDER_UNREAD);
+        if (again && !e->error) e->error = TAKE(err);
         err_free(err);
     }
+    c->read |= !e->error;
 }
 static void on_raised(proc_t *p, void *arg, etcd_answer_t *a) {
     carried_t *x = arg;
@@ -167,11 +174,11 @@ static void on_raised(proc_t *p, void *arg, etcd_answer_t *a) {
         AUTO(buf_free) buf_t text = buf_make((size_t)64 << 20);
         disk_phase(p->disk, DISK_BODY);
         e.error = p->disk->read(p->disk, a->last, 0, UINT64_MAX, &text);
-        disk_phase(p->disk, DISK_OTHER);
         if (!e.error) e.error = manifest_parse(buf_slice(&text), &e.raised.last);
         if (e.error) e.outcome = STORE_FAILED;
         else bodies_are(c, manifest_copy(e.raised.last));
         if (!e.error) read_older(c, &e);
+        disk_phase(p->disk, DISK_OTHER);
     } else if (a->outcome != STORE_OK) {
         e.error = err_new(ERR_UNAVAILABLE, "etcd");
     }

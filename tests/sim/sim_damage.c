@@ -86,6 +86,14 @@ void sim_crash_workers(sim_t *s) {
     }
 }
 
+void sim_new_leader_reads_badly(sim_t *s) {
+    int at = etcd_leader_proc(s->etcd);
+    if (at < 0 || !s->procs[at].alive) return;
+    proc_kill(&s->procs[at], false);
+    proc_restart_later(&s->procs[at], sim_between(s, 10, 300));
+    disk_fail_next(s->disk, DISK_BODY, 2, ERR_IO); /* behind the body of the last */
+}
+
 /* A manifest that follows another one by going back. */
 void check_fell_back(sim_t *s, const manifest_t *old, const manifest_t *now) {
     sim_reach(s, now->nlanes ? ROW_LANES_BACK : ROW_FELL_BACK);

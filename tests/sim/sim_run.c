@@ -258,6 +258,7 @@ static void do_damage(sim_t *s, void *arg) {
     }
     sim_crash_workers(s);
     if (sim_chance(s, 400)) sim_aim(s, ROW_C_BACK, 0);
+    if (sim_chance(s, 300)) sim_new_leader_reads_badly(s);
 }
 
 sim_result_t sim_seed(uint64_t seed, bool verbose, uint64_t *reached) {

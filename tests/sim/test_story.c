@@ -171,6 +171,23 @@ START_TEST(a4_a_damaged_file_takes_a_job_without_exactly_once_output_back) {
 }
 END_TEST
 
+/* A new leader has read none of what is kept, and storage does not show it at once: it is read again before a damaged file is judged. */
+START_TEST(a4_what_is_kept_is_read_again_by_a_leader_that_could_not_read_it) {
+    sim_t *s = begin(JOB_LOOSE);
+    sim_start(s);
+    until_epoch(s, 12);
+    ck_assert(sim_damage(s, false));
+    sim_crash_workers(s);
+    sim_new_leader_reads_badly(s);
+    until(s, "an older epoch cannot be read: injected");
+    ends_well_(s, __FILE__, __LINE__);
+    ck_assert_int_eq(etcd_job_state(s->etcd), JOB_FINISHED);
+    ck_assert_uint_eq(s->reached[ROW_OLDER_UNREAD], 1);
+    in_order(s, "is damaged at byte", "an older epoch cannot be read: injected", "is tried instead of", "goes on from epoch", "> START");
+    sim_free(s);
+}
+END_TEST
+
 /* One worker was given up and sleeps: when it wakes up the job has gone back, and what it writes and acks is nothing. */
 START_TEST(a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing) {
     sim_t *s = begin(JOB_LOOSE);
@@ -521,7 +538,8 @@ TESTS("sim/story", a_quiet_day, a1_an_epoch_that_cannot_be_written_waits, a1_a_l
       a2_epochs_of_a_dead_attempt_are_never_published, a3_a_manifest_lands_while_the_attempt_is_given_up,
       a3_a_manifest_of_a_dead_leader_lands_before_the_next_one_looks, a3_a_manifest_of_a_leader_without_lease_is_refused,
       a3_an_unknown_outcome_is_asked_again_until_it_is_known, a4_a_damaged_changelog_stops_the_job_by_its_name,
-      a4_a_damaged_file_takes_a_job_without_exactly_once_output_back, a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing,
+      a4_a_damaged_file_takes_a_job_without_exactly_once_output_back, a4_what_is_kept_is_read_again_by_a_leader_that_could_not_read_it,
+      a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing,
       a5_bases_hold_complete_epochs_only_though_memory_is_short, a5_a_base_that_was_stored_but_not_accepted_is_nothing,
       a5_a_worker_dies_inside_a_base, a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,
       a6_a_worker_that_wakes_up_in_a_later_attempt_changes_nothing, a24_after_a_re_seek_in_place_each_row_comes_once,
