@@ -1,6 +1,7 @@
 """What Flink's Kafka tables can say beyond rows: headers, metadata in other types, partitioners, topics by pattern."""
+import signal
 from harness import Cluster, wait_for
-from test_kafka import BOUNDED, EVENTS, background, check, contains, ids, interrupt, put, run, select, table, values
+from test_kafka import BOUNDED, EVENTS, background, check, contains, expect_once, ids, interrupt, put, run, select, table, values
 
 HEADERS = "id BIGINT, h MAP<STRING, BYTES> METADATA FROM 'headers'"
 
@@ -49,6 +50,32 @@ def test_partitioners():
                     + 'INSERT INTO snk SELECT * FROM src;', name=topic)
                 rows = [p for p, _, _, _ in c.dump(topic)]
                 check(topic, [rows.count(p) for p in range(3)], [600, 0, 0] if partitioner == 'fixed' else [200, 200, 200])
+
+
+def test_two_inserts_into_one_table_are_two_writers():
+    """Each has lanes and a ledger of its own: neither takes the other's epochs for its own, nor fences it. The process is killed in between."""
+    with Cluster('kafka-two') as c:
+        c.kafka()
+        for topic in 'in', 'out':
+            c.topic(topic, 2)
+        sql = (table(c, 'src', EVENTS, 'in') + table(c, 'snk', EVENTS, 'out', sink__delivery_guarantee='exactly-once') +
+               'EXECUTE STATEMENT SET BEGIN\nINSERT INTO snk SELECT id, name FROM src WHERE MOD(id, 3) <> 0;\n'
+               'INSERT INTO snk SELECT id + 100000, UPPER(name) FROM src;\nEND;')
+        wanted, n = [], 0
+        p = background(c, sql, 'first', ['--data', c.path('data')], job='two')
+        for turn in range(3):
+            for part in range(3):
+                put(c, 'in', part % 2, *ids(n, n + 200))
+                wanted += [i for i in range(n, n + 200) if i % 3] + [i + 100000 for i in range(n, n + 200)]
+                n += 200
+                wait_for(f'{len(wanted)} rows', lambda: int(c.tool('count', 'out')) >= len(wanted), 40)
+            if turn < 2:
+                p.kill(signal.SIGKILL)
+                p = background(c, sql, f'again{turn}', ['--data', c.path('data')], job='two')
+        check('exit status', interrupt(p), 0)
+        expect_once('rows', [v['id'] for v in values(c, 'out')], wanted)
+        for ledger in 'snk', 'snk-2':
+            check(f'the ledger of {ledger}', int(c.tool('count', f'tidegate-ledger.tidegate.two.{ledger}')) > 0, True)
 
 
 def test_topics_by_pattern_also_those_that_come_later():

@@ -125,8 +125,25 @@ void phys_after_only(phys_t *p) {
     }
 }
 
+/* A name of its own per INSERT: it is in the ids of the lanes and of their ledger. */
+static const table_t *one_writer(phys_t *p, const table_t *t) {
+    const char *name = t->name;
+    int n = 1;
+    for (int i = 0; i < p->nops; i++) {
+        const plan_op_t *o = p->ops[i]->op;
+        if (o->kind != OP_SINK || !o->table || strcmp(o->table->name, name)) continue;
+        name = arena_printf(p->arena, "%s-%d", t->name, ++n);
+        i = -1;
+    }
+    if (n == 1) return t;
+    table_t *copy = ARENA_NEW(p->arena, table_t);
+    *copy = *t;
+    copy->name = name;
+    return copy;
+}
+
 pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in) {
-    const table_t *t = r->sink.table;
+    const table_t *t = exactly_once(r->sink.table) ? one_writer(p, r->sink.table) : r->sink.table;
     int nkey, lanes = 0;
     const int *key = key_columns(p, t, &nkey);
     bool upsert = strcmp(t->connector, "upsert-kafka") == 0;

@@ -1,7 +1,7 @@
 /* fs_part.h: one part file of the filesystem sink, from its hidden name to its visible one.
  *
  * Names: `.part-<incarnation>-<subtask>-<n>.inprogress` while written, `part-<incarnation>-<subtask>-<n>` when visible;
- * n never repeats within (incarnation, subtask). Life:
+ * n never repeats within (incarnation, subtask). The incarnation here is that of one sink of the job (fs_sink.c). Life:
  *
  *   open --part_close--> closed --seal of epoch e--> closed in e --complete(e)--> visible
  *     \--seal of epoch e: committed length--> open            restore of e: open and closed in e -> visible, cut to the length

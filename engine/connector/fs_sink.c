@@ -126,11 +126,14 @@ static err_t *fs_sink_restore(sink_t *s, slice_t bytes) {
     return err_wrap(recover_parts(f, &r, n), "table %s", s->env.op->table->name);
 }
 
+/* In the names of parts: several sinks of a job may write to one directory. */
+static uint64_t writer_of(const sink_t *s) { return s->env.incarnation ^ s->env.op->fingerprint; }
+
 /* Every task of the job was restored: hidden files left now are of nobody. */
 static err_t *fs_sink_start(sink_t *s) {
     fs_sink_t *f = s->self;
     uint64_t next = 0;
-    TRY(fs_clean(f->root, s->env.incarnation, (uint32_t)s->env.subtask, (uint32_t)s->env.parallelism, &next));
+    TRY(fs_clean(f->root, writer_of(s), (uint32_t)s->env.subtask, (uint32_t)s->env.parallelism, &next));
     f->next = MAX(f->next, next);
     return NULL;
 }
@@ -188,7 +191,7 @@ static err_t *part_of_row(sink_t *s, const batch_t *b, uint32_t row, part_t **re
     part_t *p = map_get(f->open, buf_slice(&f->dir));
     if (!p) {
         if (f->nopen >= OPEN_PARTS_MAX) TRY(close_oldest(f));
-        p = part_new(buf_cstr(&f->dir), s->env.incarnation, (uint32_t)s->env.subtask, f->next++);
+        p = part_new(buf_cstr(&f->dir), writer_of(s), (uint32_t)s->env.subtask, f->next++);
         err_t *e = part_open(p, f->root);
         if (e) {
             part_free(p);
