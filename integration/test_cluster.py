@@ -6,9 +6,13 @@ from harness import Cluster, Failure, wait_for, ROOT, SLOW
 FLUSH_MS = 1790000000000 + 3600_000
 
 
-def events_job(c):
-    with open(os.path.join(ROOT, 'examples', 'events_per_category.sql')) as f:
+def example(c, name):
+    with open(os.path.join(ROOT, 'examples', name + '.sql')) as f:
         return f.read().replace('localhost:9092', c.bootstrap)
+
+
+def events_job(c):
+    return example(c, 'events_per_category')
 
 
 def event_ms(text):
@@ -228,13 +232,13 @@ test_six_kills_in_a_minute.limit = 600
 test_six_kills_in_a_minute.load = 2
 
 
-STATELESS_HEAD = """
+EACH_ROW = """
 CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3))
 WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '%s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
 CREATE TABLE big (id STRING, cents BIGINT)
 WITH ('connector' = 'kafka', 'topic' = 'big', 'properties.bootstrap.servers' = '%s', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events;
 """
-EACH_ROW = STATELESS_HEAD + "INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events;"
 
 
 def test_a_kill_inside_a_transaction_costs_no_more_than_another():
@@ -366,26 +370,13 @@ def test_standby_takes_over_from_a_stopped_leader_and_the_workers_follow():
             raise Failure('the leader that was stopped leads again, or ended')
 
 
-STATELESS = STATELESS_HEAD + """
-INSERT INTO big SELECT id, CAST(ROUND(amount * 100) AS BIGINT) FROM events WHERE amount >= 900;
-"""
-UPSERT = """
-CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3))
-WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '%s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
-CREATE TABLE totals (category STRING, n BIGINT, total DOUBLE, PRIMARY KEY (category) NOT ENFORCED)
-WITH ('connector' = 'upsert-kafka', 'topic' = 'totals', 'properties.bootstrap.servers' = '%s', 'key.format' = 'json', 'value.format' = 'json',
-      'sink.delivery-guarantee' = 'exactly-once');
-INSERT INTO totals SELECT category, COUNT(*), SUM(amount) FROM events GROUP BY category;
-"""
-
-
 def test_stateless_and_upsert_jobs_beside_each_other():
     with Cluster('two') as c:
         start_cluster(c, workers=3, slots=4)
         for t in ('events', 'big', 'totals'):
             c.topic(t, 4)
-        c.submit(STATELESS % (c.bootstrap, c.bootstrap), 'big')
-        upsert = c.submit(UPSERT % (c.bootstrap, c.bootstrap), 'totals')
+        c.submit(example(c, 'large_events'), 'big')
+        upsert = c.submit(example(c, 'totals_per_category'), 'totals')
         run_with_kills(c, 10, [(4, kill_worker(c, 1))])
         rows = [json.loads(v) for _, _, _, v in c.dump('events')]
         expected = {r['id']: round(r['amount'] * 100) for r in rows if r['amount'] >= 900}
