@@ -7,6 +7,7 @@
 #include "sql/sql.h"
 
 int cli_fail(err_t *e); /* prints "tidegate: what" and the hint on stderr; takes e; returns its exit status */
+void cli_json_errors(void); /* from now on errors are printed on stdout, too, as a document {"error":{..}}: --json */
 int cli_fail_sql(err_t *e, const char *text, const char *file); /* with line and caret */
 int cli_fail_text(err_t *e, const char *text, const char *file); /* the same for an error of the text alone: exit status 2 */
 err_t *cli_read_file(const char *path, char **ret, size_t *ret_len);
@@ -15,6 +16,8 @@ void cli_log(const config_t *c, const char *component, log_level_t absent);
 /* A job file as `run`, `submit` and `explain` see it. */
 typedef struct cli_job {
     char *file, *text; /* ${NAME} replaced */
+    char parallelism[12];              /* --parallelism as a setting: stronger than SET in the text */
+    const char **set_keys, **set_values;
     sql_source_t source;
     plan_t *plan;
 } cli_job_t;

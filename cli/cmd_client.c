@@ -81,14 +81,17 @@ static void print_error(const json_t *e, const char *what) {
 }
 
 static void print_tasks(const json_t *stages) {
-    printf("%-6s %-8s %-12s %12s %12s %8s %6s %8s %10s  %s\n", "STAGE", "SUBTASK", "WORKER", "ROWS IN", "ROWS OUT", "LATE", "BUSY", "BLOCKED", "STATE", "WATERMARK");
+    printf("%-6s %-8s %-12s %12s %9s %12s %9s %8s %6s %8s %10s %8s  %s\n", "STAGE", "SUBTASK", "WORKER", "ROWS IN", "A SECOND", "ROWS OUT", "A SECOND", "LATE",
+           "BUSY", "BLOCKED", "STATE", "EPOCH", "WATERMARK");
     for (int i = 0; stages && i < stages->n; i++) {
         const json_t *tasks = json_get(stages->items[i], "tasks");
         for (int k = 0; tasks && k < tasks->n; k++) {
             const json_t *t = tasks->items[k];
-            printf("%-6" PRId64 " %-8" PRId64 " %-12s %12" PRId64 " %12" PRId64 " %8" PRId64 " %5.1f%% %7.1f%% %8" PRId64 "kB  ", json_i64(stages->items[i], "id", 0),
-                   json_i64(t, "subtask", 0), json_str(t, "worker", ""), json_i64(t, "rows_in", 0), json_i64(t, "rows_out", 0), json_i64(t, "late_rows", 0),
-                   (double)json_i64(t, "busy_permille", 0) / 10, (double)json_i64(t, "blocked_permille", 0) / 10, json_i64(t, "state_bytes", 0) >> 10);
+            printf("%-6" PRId64 " %-8" PRId64 " %-12s %12" PRId64 " %9" PRId64 " %12" PRId64 " %9" PRId64 " %8" PRId64 " %5.1f%% %7.1f%% %8" PRId64 "kB %5" PRId64 " ms  ",
+                   json_i64(stages->items[i], "id", 0), json_i64(t, "subtask", 0), json_str(t, "worker", ""), json_i64(t, "rows_in", 0),
+                   json_i64(t, "rows_in_per_second", 0), json_i64(t, "rows_out", 0), json_i64(t, "rows_out_per_second", 0), json_i64(t, "late_rows", 0),
+                   (double)json_i64(t, "busy_permille", 0) / 10, (double)json_i64(t, "blocked_permille", 0) / 10, json_i64(t, "state_bytes", 0) >> 10,
+                   json_i64(t, "epoch_ms", 0));
             print_time(strcmp(json_str(t, "watermark", ""), "end") ? json_i64(t, "watermark", INT64_MIN) : INT64_MAX);
             if (json_str(t, "holds_time", NULL)) printf(" held by %s", json_str(t, "holds_time", ""));
             if (json_str(t, "blocked_on", NULL)) printf(" blocked on %s", json_str(t, "blocked_on", ""));

@@ -88,6 +88,15 @@ static err_t *open_meta(const config_t *c, const char *storage, meta_store_t **r
     return meta_store_dir_open(dir, ret);
 }
 
+/* A clock of nothing would tick without a pause, and call every worker dead. */
+static err_t *check_times(const config_t *c) {
+    static const struct { const char *name; int least; } times[] = {{"heartbeat", 10}, {"worker-timeout", 100}};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++)
+        if (config_i64(c, times[i].name) < times[i].least)
+            return err_new(ERR_INVALID, "--%s: '%s' is less than %d ms", times[i].name, config_str(c, times[i].name), times[i].least);
+    return NULL;
+}
+
 static err_t *start_coordinator(const config_t *c, disk_t *disk, coordinator_t *co, rpc_server_t **ret_rpc) {
     coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = disk, .address = config_str(c, "listen")};
     snprintf(conf.core.storage, sizeof conf.core.storage, "%s", config_str(c, "storage"));
@@ -113,8 +122,9 @@ int cmd_coordinator(const config_t *c) {
     if (!storage)
         return cli_fail(err_hint(err_new(ERR_INVALID, "--storage is missing"), "give a directory every worker can reach: --storage file:///var/lib/tidegate/checkpoints"));
     disk_t *disk = NULL;
-    err_t *e = disk_open_uri(storage, &disk);
-    if (e) return cli_fail(err_wrap(e, "--storage"));
+    err_t *e = check_times(c);
+    if (!e) e = err_wrap(disk_open_uri(storage, &disk), "--storage");
+    if (e) return cli_fail(e);
     coordinator_t co = {.lock = PTHREAD_MUTEX_INITIALIZER};
     rpc_server_t *rpc = NULL;
     rest_t *http = NULL;

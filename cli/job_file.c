@@ -6,7 +6,33 @@
 
 #define FILE_MAX ((size_t)16 << 20)
 
+static bool json_errors;
+void cli_json_errors(void) { json_errors = true; }
+
+/* Who reads stdout by program finds a document there in any case. */
+static void print_json(const err_t *e, const char *file) {
+    if (!json_errors) return;
+    buf_t out = buf_make(0);
+    json_writer_t w = json_writer(&out);
+    jw_object(&w);
+    jw_name(&w, "error");
+    jw_object(&w);
+    jw_kv_str(&w, "code", err_code_name(err_code(e)));
+    jw_kv_str(&w, "text", err_text(e));
+    if (err_line(e)) {
+        jw_kv_str(&w, "file", file);
+        jw_kv_i64(&w, "line", err_line(e));
+        jw_kv_i64(&w, "col", err_col(e));
+    }
+    if (err_hint_text(e)) jw_kv_str(&w, "hint", err_hint_text(e));
+    jw_end_object(&w);
+    jw_end_object(&w);
+    puts(buf_cstr(&out));
+    buf_free(&out);
+}
+
 int cli_fail(err_t *e) {
+    print_json(e, NULL);
     int status = err_exit_code(e);
     fprintf(stderr, "tidegate: %s\n", err_text(e));
     if (err_hint_text(e)) fprintf(stderr, "  %s\n", err_hint_text(e));
@@ -16,6 +42,7 @@ int cli_fail(err_t *e) {
 
 int cli_fail_sql(err_t *e, const char *text, const char *file) {
     if (!err_line(e)) return cli_fail(e);
+    print_json(e, file);
     int status = err_exit_code(e);
     buf_t b = buf_make(1 << 20);
     sql_error_print(&b, e, text, file);
@@ -62,6 +89,24 @@ static options_t pairs(const config_t *c, const char *name) {
     return (options_t){n, (const char **)keys, (const char **)values};
 }
 
+/* Those of --set; before them --parallelism, which is no less a word of who calls. */
+static options_t settings(const config_t *c, int parallelism, cli_job_t *job) {
+    options_t given = pairs(c, "set");
+    job->set_keys = xcalloc((size_t)given.n + 1, sizeof *job->set_keys);
+    job->set_values = xcalloc((size_t)given.n + 1, sizeof *job->set_values);
+    int n = 0;
+    if (parallelism) {
+        snprintf(job->parallelism, sizeof job->parallelism, "%d", parallelism);
+        job->set_keys[n] = "parallelism.default";
+        job->set_values[n++] = job->parallelism;
+    }
+    for (int i = 0; i < given.n; i++) {
+        job->set_keys[n] = given.keys[i];
+        job->set_values[n++] = given.values[i];
+    }
+    return (options_t){n, job->set_keys, job->set_values};
+}
+
 int cli_load_job(const config_t *c, bool allow_select, int parallelism, cli_job_t *ret) {
     const char *const *args;
     config_args(c, &args);
@@ -74,13 +119,15 @@ int cli_load_job(const config_t *c, bool allow_select, int parallelism, cli_job_
     e = sql_substitute(raw, len, &params, &ret->text, &len);
     if (e) return cli_fail_text(e, raw, args[0]);
     int asked = (int)config_i64(c, "parallelism");
-    ret->source = (sql_source_t){.text = ret->text, .len = len, .file = ret->file, .set = pairs(c, "set"), .parallelism = asked ? asked : parallelism,
+    ret->source = (sql_source_t){.text = ret->text, .len = len, .file = ret->file, .set = settings(c, asked, ret), .parallelism = asked ? asked : parallelism,
                                  .allow_select = allow_select};
     return 0;
 }
 
 void cli_job_done(cli_job_t *j) {
     plan_free(j->plan);
+    free(j->set_keys);
+    free(j->set_values);
     free(j->file);
     free(j->text);
 }

@@ -1,21 +1,21 @@
 /* local.c: `tidegate run`: coordinator and worker in this process, joined by in-process links. The same cores as the daemons; the metadata
  * lives in memory, or with --data in a directory, and then a further run of the same job resumes. */
 #include "cli/cli.h"
+#include "cli/local_data.h"
 #include "cli/progress.h"
 #include "common/clock.h"
 #include "coordinator/driver.h"
 #include "worker/driver.h"
 #include "worker/lane_kafka.h"
 #include <errno.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define CALL_MS 60000
+#define STOP_MS 30000 /* of what an earlier run left; then it says what is missing */
 #define LOOK_MS_MAX 250
 
 typedef struct local {
@@ -23,6 +23,8 @@ typedef struct local {
     cli_job_t job;
     char *dir;       /* of everything this run writes */
     bool temporary;
+    meta_store_t *meta;    /* the driver's once there is one */
+    job_record_t *earlier; /* --data: the last run of this job; NULL: none */
     disk_t *disk;
     coord_driver_t *driver;
     worker_t *worker;
@@ -35,23 +37,17 @@ typedef struct local {
 
 /* ---------------------------------------------------------------- directories */
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at) { return remove(path); }
-static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
-
-static err_t *open_directory(local_t *l) {
+static err_t *open_directory(local_t *l, const job_spec_t *spec) {
     const char *data = config_str(l->config, "data");
     if (data) {
         l->dir = xstrdup(data);
-        if (config_flag(l->config, "fresh")) {
-            char *meta AUTO(auto_free) = xprintf("%s/metadata", data), *store AUTO(auto_free) = xprintf("%s/checkpoints", data);
-            remove_tree(meta);
-            remove_tree(store);
-        }
+        TRY(local_data_open(data, config_flag(l->config, "fresh"), spec, &l->meta, &l->earlier));
     } else {
         const char *tmp = getenv("TMPDIR");
         l->dir = xprintf("%s/tidegate-run-XXXXXX", tmp && *tmp ? tmp : "/tmp");
         if (!mkdtemp(l->dir)) return err_from_errno(errno, "temporary directory %s", l->dir);
         l->temporary = true;
+        l->meta = meta_store_memory_new();
     }
     char *store AUTO(auto_free) = xprintf("%s/checkpoints", l->dir);
     return err_wrap(l->temporary ? disk_open_scratch(store, &l->disk) : disk_open_posix(store, true, &l->disk), "--data");
@@ -88,12 +84,11 @@ static void quiet_log(void *arg, coord_log_level_t level, const char *text) {
 }
 
 static err_t *start(local_t *l) {
-    char *meta AUTO(auto_free) = xprintf("%s/metadata", l->dir), *data AUTO(auto_free) = xprintf("%s/worker", l->dir);
-    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = l->disk, .address = "this process", .compile = compile_job, .log = quiet_log};
+    char *data AUTO(auto_free) = xprintf("%s/worker", l->dir);
+    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = l->disk, .address = "this process", .compile = compile_job, .log = quiet_log,
+                                .meta = TAKE(l->meta)};
     conf.core.settle_ms = 0;
     conf.core.heartbeat_timeout_ms = 60000; /* one process lives or dies as a whole */
-    if (l->temporary) conf.meta = meta_store_memory_new();
-    else TRY(meta_store_dir_open(meta, &conf.meta));
     TRY(coord_driver_new(&conf, &l->driver));
     l->lanes = lane_kafka_new();
     worker_conf_t w = {.name = "local", .build = TIDEGATE_VERSION, .data_dir = data, .slots = (int)config_i64(l->config, "slots"),
@@ -111,8 +106,10 @@ static void stop(local_t *l) {
     worker_free(l->worker);
     coord_driver_free(l->driver);
     lane_kafka_free(l->lanes);
+    if (l->meta) l->meta->free(l->meta);
     if (l->disk) l->disk->free(l->disk);
-    if (l->temporary) remove_tree(l->dir);
+    if (l->temporary) local_data_remove(l->dir);
+    job_record_free(l->earlier);
     free(l->dir);
     err_free(l->worker_error);
     cli_job_done(&l->job);
@@ -179,47 +176,47 @@ static err_t *call(local_t *l, client_request_t r, arena_t *a, json_t **ret) {
 
 /* ---------------------------------------------------------------- the job */
 
-/* With --data: the last run of the same job, if it can go on. */
-static err_t *find_earlier(local_t *l, arena_t *a, const json_t **ret) {
-    json_t *doc;
-    client_request_t r = {.op = CLIENT_JOBS};
-    *ret = NULL;
-    TRY(call(l, r, a, &doc));
-    const json_t *jobs = json_get(doc, "jobs");
-    for (int i = 0; jobs && i < jobs->n; i++)
-        if (!strcmp(json_str(jobs->items[i], "name", ""), l->job.plan->job_name) &&
-            (!*ret || json_i64(jobs->items[i], "created_ms", 0) > json_i64(*ret, "created_ms", 0)))
-            *ret = jobs->items[i];
-    return NULL;
-}
-
 static bool ended(const char *state) {
     return !strcmp(state, "STOPPED") || !strcmp(state, "FINISHED") || !strcmp(state, "FAILED") || !strcmp(state, "CANCELLED");
 }
 
-/* Starts or resumes the job; *ret is what the coordinator said. */
-static err_t *submit(local_t *l, arena_t *a, json_t **ret) {
-    const json_t *earlier;
-    client_request_t r = {.op = CLIENT_SUBMIT, .spec = cli_job_spec(&l->job, l->config)};
-    err_t *e = find_earlier(l, a, &earlier);
-    const char *state = earlier ? json_str(earlier, "state", "") : "";
-    if (!e && earlier && !ended(state)) { /* it was running when its process died: the coordinator has started it already */
-        job_spec_free(&r.spec);
-        r = (client_request_t){.op = CLIENT_JOB, .job = (job_id_t)json_i64(earlier, "id", 0)};
-    } else if (!e && json_bool(earlier, "holds_state", false)) { /* FAILED, or STOPPED without the savepoint it should have */
-        job_spec_free(&r.spec);
-        r = (client_request_t){.op = CLIENT_RESUME, .job = (job_id_t)json_i64(earlier, "id", 0)};
-    } else if (!e && !strcmp(state, "STOPPED")) {
-        json_t *doc;
-        e = call(l, (client_request_t){.op = CLIENT_JOB, .job = (job_id_t)json_i64(earlier, "id", 0)}, a, &doc);
-        const char *savepoint = e ? NULL : json_str(json_get(doc, "job"), "savepoint", NULL);
-        r.from = savepoint ? xstrdup(savepoint) : NULL;
+/* The savepoint of the earlier run, after `op` if one is asked for; *ret NULL: it left nothing to go on from. malloc'ed. */
+static err_t *savepoint_of(local_t *l, arena_t *a, client_op_t op, char **ret) {
+    json_t *doc;
+    TRY(call(l, (client_request_t){.op = op, .job = l->earlier->id, .wait_ms = STOP_MS}, a, &doc));
+    const char *path = json_str(json_get(doc, "job"), "savepoint", NULL);
+    *ret = path ? xstrdup(path) : NULL;
+    return NULL;
+}
+
+/* Starts or resumes the job; *ret is what the coordinator said. What the earlier run left is the last word of its own text: another text begins from a
+ * savepoint of it, for which it ends first if its process had died. */
+static err_t *submit(local_t *l, job_spec_t spec, arena_t *a, json_t **ret) {
+    const job_record_t *r = l->earlier;
+    bool same = r && local_data_same(&r->spec, &spec), alive = r && !job_state_terminal(r->state);
+    bool held = r && !alive && (r->state == JOB_FAILED || (r->state == JOB_STOPPED && !r->savepoint));
+    char *from = NULL;
+    err_t *e = NULL;
+    if (alive && same && r->wanted == WANTED_RUN) { /* it was running when its process died: the coordinator has started it already */
+        job_spec_free(&spec);
+        return call(l, (client_request_t){.op = CLIENT_JOB, .job = r->id}, a, ret);
+    }
+    if (held && same) {
+        job_spec_free(&spec);
+        return call(l, (client_request_t){.op = CLIENT_RESUME, .job = r->id}, a, ret);
+    }
+    if (alive || held) {
+        fprintf(stderr, "notice: %s holds this job %s: it is %s, and goes on from there with %s\n", l->dir, same ? "being stopped" : "with another text or other settings",
+                alive ? "stopped first" : "copied", same ? "this run" : "those of this run");
+        e = savepoint_of(l, a, alive ? CLIENT_STOP : CLIENT_SAVEPOINT, &from);
+    } else if (r && r->state == JOB_STOPPED) {
+        e = savepoint_of(l, a, CLIENT_JOB, &from);
     }
     if (e) {
-        job_spec_free(&r.spec);
-        return e;
+        job_spec_free(&spec);
+        return err_hint(e, "--fresh begins anew");
     }
-    return call(l, r, a, ret);
+    return call(l, (client_request_t){.op = CLIENT_SUBMIT, .spec = spec, .from = from}, a, ret);
 }
 
 static err_t *document(local_t *l, arena_t *a, const json_t **ret) {
@@ -235,6 +232,13 @@ static err_t *error_of(const json_t *job) {
     if (!e) e = json_get(job, "last_error");
     const char *text = json_str(e, "text", "the job failed");
     return err_make(ERR_DATA, text, (int)json_i64(e, "line", 0), (int)json_i64(e, "col", 0), json_str(e, "hint", NULL));
+}
+
+/* The last line of stdout, behind all rows. */
+static void print_document(local_t *l) {
+    waiter_t *w = call_begin(l, (client_request_t){.op = CLIENT_JOB, .job = strtoull(l->id, NULL, 10)});
+    if (call_done(w, CALL_MS) && !w->reply.error) puts(buf_cstr(&w->reply.json));
+    waiter_unref(w);
 }
 
 /* Until the job has ended. The first signal asks it to stop (a savepoint, everything published), a second one goes at once. */
@@ -270,6 +274,7 @@ static int watch(local_t *l, progress_t *p) {
             progress_end(p, job);
             if (config_str(l->config, "data") && json_bool(job, "holds_state", false))
                 fprintf(stderr, "tidegate: its savepoint could not be copied; what it holds is kept, and a further run with --data goes on from it\n");
+            if (config_flag(l->config, "json")) print_document(l);
             status = 0;
         }
     }
@@ -277,12 +282,23 @@ static int watch(local_t *l, progress_t *p) {
     return status;
 }
 
+/* What an earlier run left needs as many slots as it had. */
+static err_t *too_narrow(const local_t *l) {
+    int slots = (int)config_i64(l->config, "slots");
+    if (!l->earlier || job_state_terminal(l->earlier->state) || l->earlier->spec.parallelism <= slots) return NULL;
+    return err_hint(err_new(ERR_INVALID, "%s holds this job with %d parallel tasks, as its process died; this run has %d slots", l->dir,
+                            l->earlier->spec.parallelism, slots), "run it with --slots %d and end it by Ctrl-C, or --fresh", l->earlier->spec.parallelism);
+}
+
 static int run_job(local_t *l) {
     arena_t *a AUTO(arena_freep) = arena_new();
     json_t *doc;
-    err_t *e = open_directory(l);
+    job_spec_t spec = cli_job_spec(&l->job, l->config);
+    err_t *e = open_directory(l, &spec);
+    if (!e) e = too_narrow(l);
     if (!e) e = start(l);
-    if (!e) e = submit(l, a, &doc);
+    if (e) job_spec_free(&spec);
+    else e = submit(l, spec, a, &doc);
     if (e) return cli_fail_sql(e, l->job.text, l->job.file);
     snprintf(l->id, sizeof l->id, "%" PRId64, json_i64(json_get(doc, "job"), "id", 0));
     progress_t *p = progress_new(!config_flag(l->config, "quiet") && isatty(STDERR_FILENO), !config_flag(l->config, "quiet"));

@@ -50,6 +50,8 @@ int main(int argc, char **argv, char **environment) {
     const command_info_t *k = commands;
     while (k->name && strcmp(k->name, name)) k++;
     if (!k->name) return cli_fail(err_hint(err_new(ERR_INVALID, "there is no command '%s'", name), "see tidegate --help"));
+    for (int i = 2; i < argc; i++)
+        if (!strcmp(argv[i], "--json")) cli_json_errors(); /* also of an option that is wrong */
     config_t *c = NULL;
     bool help;
     err_t *e = config_load(k->cmd, argc - 2, argv + 2, environment, &c, &help);

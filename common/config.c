@@ -64,6 +64,7 @@ static const option_t options[] = {
     {"to", STR, CMD_SAVEPOINT | CMD_STOP, NULL, "URI", "where the savepoint goes (default: below checkpoint storage)"},
     {"accept-duplicates", FLAG, CMD_RESUME, NULL, "", "go on from the last epoch whatever the ledger says; what may be published twice is printed"},
     {"json", FLAG, CMD_CLIENT | CMD_EXPLAIN, NULL, "", "machine-readable output"},
+    {"json", FLAG, CMD_RUN, NULL, "", "behind the rows the job's document, as of `job --json`, or the error"},
     {"log", STR, CMD_DAEMON | CMD_RUN, NULL, "LEVEL", "debug, info, warn or error (default info; warn for run)"},
     {"config", STR, ALL & ~CMD_DOCS, NULL, "FILE", "configuration file with lines name = value"},
 };
@@ -98,6 +99,7 @@ static bool parse_scaled(const char *text, kind_t kind, int64_t *ret) {
     return false;
 }
 
+#define INT_OPTION_MAX 1024 /* slots, subtasks: there are no more key groups */
 static bool parse_int(const char *text, int64_t *ret) {
     char *end;
     errno = 0;
@@ -123,6 +125,7 @@ static err_t *set_value(config_t *c, const option_t *o, const char *value, const
     switch (o->kind) {
     case INT:
         if (!parse_int(value, &v)) return err_new(ERR_INVALID, "%s: '%s' is not a whole number", origin, value);
+        if (v > INT_OPTION_MAX) return err_new(ERR_INVALID, "%s: '%s' is more than %d", origin, value, INT_OPTION_MAX);
         break;
     case TIME:
         if (!parse_scaled(value, TIME, &v)) return err_hint(err_new(ERR_INVALID, "%s: '%s' is not a time", origin, value), "like 200ms, 5s, 1min");

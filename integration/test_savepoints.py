@@ -205,3 +205,62 @@ def test_run_keeps_what_data_names_and_nothing_else():
         check('a run that keeps', first, 1)
         check('a further run', interrupted(c, 'run3', data)[0], last + 1)
         check('a fresh one', interrupted(c, 'run4', [*data, '--fresh'])[0], 1)
+
+
+def test_run_goes_on_with_the_text_it_is_given_whatever_the_last_one_was():
+    """The process is killed, or its statement cannot compute a row; the file is changed: the next run goes on from what there is, with the new text."""
+    with Cluster('changed') as c:
+        data, path = ['--data', c.path('data')], c.path('flow.sql')
+
+        def run(name, sql, *args, until=30):
+            with open(path, 'w') as f:
+                f.write(sql)
+            p = c.start(name, [TIDEGATE, 'run', '--quiet', *data, *args, path])
+            wait_for(f'rows of {name}', lambda: not p.alive() or p.tail(100000).count('+I[') > until)
+            return p
+
+        def numbers(p):
+            return [int(n) for n in re.findall(r'\+I\[(\d+)\]', p.tail(100000))]
+
+        first = run('first', FLOWING)
+        again = c.cli('run', *data, '--fresh', path, ok=False)  # must not take anything from the one that is alive
+        contains('a second run', again.stderr.decode(), 'is in use by process', 'another run is alive there')
+        check('its status', again.returncode, 3)
+        first.kill(signal.SIGKILL)
+        with open(c.path('other.sql'), 'w') as f:
+            f.write(FLOWING)
+        other = c.cli('run', *data, c.path('other.sql'), ok=False)
+        contains('another job', other.stderr.decode(), "holds the job 'flow', which has not ended")
+        check('its status', other.returncode, 3)
+        narrow = c.cli('run', *data, '--slots', '1', path, ok=False)
+        contains('a run with fewer slots', narrow.stderr.decode(), 'with 2 parallel tasks', '--slots 2')
+        seen = numbers(first)
+        second = run('second', FLOWING.replace('SELECT n FROM', 'SELECT n + 1000000 FROM'))
+        contains('the notice', second.tail(100000), 'holds this job with another text', 'stopped first')
+        check('its status', second.kill(signal.SIGINT), 0)
+        got = sorted(n for n in numbers(second) if n < 1000000)
+        new = sorted(n - 1000000 for n in numbers(second) if n >= 1000000)
+        # print is at least once: what the killed one has printed since its last epoch comes again
+        check('no number is missing', sorted({*seen, *got, *new}), list(range(1, max(new) + 1)))
+        if not new or new != list(range(new[0], new[0] + len(new))) or new[0] <= max(got, default=0) or new[0] <= 1:
+            raise Failure(f'the old text printed {got[:3]} .. {got[-3:]}, the new one {new[:3]} .. {new[-3:]}')
+        bad = run('bad', FLOWING.replace('SELECT n FROM', f'SELECT n / ({new[-1] + 60} - n) FROM'), until=10000)
+        bad.expected_death = True
+        check('the status of a job that fails', bad.p.wait(30), 1)
+        third = run('third', FLOWING.replace('SELECT n FROM', 'SELECT n + 2000000 FROM'))
+        contains('the notice', third.tail(100000), 'copied')
+        check('its status', third.kill(signal.SIGINT), 0)
+        last = sorted(n - 2000000 for n in numbers(third))
+        if last != list(range(last[0], last[0] + len(last))) or not new[-1] < last[0] <= new[-1] + 60:
+            raise Failure(f'{last[:3]} .. behind {new[-1]}')
+        print(f'  killed at {seen[-1]}, with another text from {new[0]}, failed at {new[-1] + 60}, with a third from {last[0]}')
+
+
+def test_a_fresh_run_forgets_its_own_job_only():
+    with Cluster('fresh') as c:
+        data = ['--data', c.path('data')]
+        check('a first run', interrupted(c, 'run1', data)[0], 1)
+        last = interrupted(c, 'run2', data)[1]
+        check('another job', interrupted(c, 'run3', [*data, '--set', 'pipeline.name=other'])[0], 1)
+        check('the other one anew', interrupted(c, 'run4', [*data, '--set', 'pipeline.name=other', '--fresh'])[0], 1)
+        check('the first goes on', interrupted(c, 'run5', data)[0], last + 1)

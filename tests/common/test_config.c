@@ -49,6 +49,8 @@ START_TEST(errors_name_their_origin) {
     ck_fails(config_load(CMD_WORKER, 1, (char *[]){"--slotz=3"}, NULL, &c, &help), ERR_INVALID, "--slotz=3");
     ck_fails(config_load(CMD_WORKER, 1, (char *[]){"--slots=x"}, NULL, &c, &help), ERR_INVALID, "--slots: 'x'");
     ck_fails(config_load(CMD_WORKER, 1, (char *[]){"--slots"}, NULL, &c, &help), ERR_INVALID, "needs a value");
+    ck_fails(config_load(CMD_WORKER, 1, (char *[]){"--slots=4294967298"}, NULL, &c, &help), ERR_INVALID, "is more than 1024");
+    ck_fails(config_load(CMD_WORKER, 1, (char *[]){"--slots=-1"}, NULL, &c, &help), ERR_INVALID, "is not a whole number");
     ck_fails(config_load(CMD_WORKER, 0, NULL, (char *[]){"TIDEGATE_MEMORY=many", NULL}, &c, &help), ERR_INVALID, "TIDEGATE_MEMORY");
     ck_fails(config_load(CMD_RUN, 0, NULL, NULL, &c, &help), ERR_INVALID, "takes FILE");
     ck_fails(config_load(CMD_RUN, 3, (char *[]){"a.sql", "--param", "novalue"}, NULL, &c, &help), ERR_INVALID, "NAME=VALUE");
