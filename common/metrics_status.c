@@ -26,7 +26,7 @@ void metrics_watermark(metrics_t *m, const char *name, const char *lag, int64_t 
     metric(m, METRIC_GAUGE, lag, "How far the watermark is behind the clock.", (double)wall_ms / 1000 - (double)ms / 1000, labels);
 }
 
-static const struct { const char *field, *name, *help; metric_type_t type; } task_fields[] = {
+static const struct { const char *field, *name, *help; metric_type_t type; double scale; } task_fields[] = {
     {"rows_in", "task_rows_in_total", "Rows a task has taken in since the attempt began.", METRIC_COUNTER},
     {"rows_out", "task_rows_out_total", "Rows a task has put out since the attempt began.", METRIC_COUNTER},
     {"bytes_in", "task_bytes_in_total", "Bytes a source task has read since the attempt began.", METRIC_COUNTER},
@@ -36,6 +36,9 @@ static const struct { const char *field, *name, *help; metric_type_t type; } tas
     {"bad_records", "task_bad_records_total", "Records that could not be decoded.", METRIC_COUNTER},
     {"state_entries", "task_state_entries", "Keys in a task's state.", METRIC_GAUGE},
     {"state_bytes", "task_state_bytes", "Bytes of a task's state in memory.", METRIC_GAUGE},
+    {"rows_in_per_second", "task_rows_in_per_second", "Rows a task takes in a second, of late.", METRIC_GAUGE},
+    {"rows_out_per_second", "task_rows_out_per_second", "Rows a task puts out a second, of late.", METRIC_GAUGE},
+    {"epoch_ms", "task_epoch_duration_seconds", "From barrier to seal, of the last epoch.", METRIC_GAUGE, 0.001},
     {"busy_permille", "task_busy_permille", "Share of time a task was working.", METRIC_GAUGE},
     {"blocked_permille", "task_backpressured_permille", "Share of time a task was held back by the one after it.", METRIC_GAUGE},
 };
@@ -47,7 +50,7 @@ void metrics_task(metrics_t *m, const metric_owner_t *o, const char *stage, cons
     char name[FULL_MAX], lag[FULL_MAX];
     for (size_t i = 0; i < ARRAY_LEN(task_fields); i++) {
         full_name(name, o->prefix, task_fields[i].name);
-        metrics_number(m, task_fields[i].type, name, task_fields[i].help, task, task_fields[i].field, 1, labels);
+        metrics_number(m, task_fields[i].type, name, task_fields[i].help, task, task_fields[i].field, task_fields[i].scale ? task_fields[i].scale : 1, labels);
     }
     full_name(name, o->prefix, "task_watermark_seconds");
     full_name(lag, o->prefix, "task_watermark_lag_seconds");

@@ -67,6 +67,8 @@ static void render_task(json_writer_t *w, const coord_t *c, const job_worker_t *
     jw_kv_str(w, "worker", member_by_id(c, jw->member)->name);
     jw_kv_u64(w, "rows_in", t->rows_in);
     jw_kv_u64(w, "rows_out", t->rows_out);
+    jw_kv_u64(w, "rows_in_per_second", t->rows_in_rate);
+    jw_kv_u64(w, "rows_out_per_second", t->rows_out_rate);
     jw_kv_u64(w, "bytes_in", t->bytes_in);
     jw_kv_u64(w, "late_rows", t->late_rows);
     jw_kv_u64(w, "bad_records", t->bad_records);
@@ -76,6 +78,7 @@ static void render_task(json_writer_t *w, const coord_t *c, const job_worker_t *
     jw_kv_u64(w, "state_bytes", t->state_bytes);
     jw_kv_i64(w, "busy_permille", t->busy_permille);
     jw_kv_i64(w, "blocked_permille", t->blocked_permille);
+    jw_kv_u64(w, "epoch_ms", t->epoch_ms);
     render_time(w, "watermark", t->watermark);
     if (t->holds_time) jw_kv_str(w, "holds_time", t->holds_time);
     if (t->blocked_on) jw_kv_str(w, "blocked_on", t->blocked_on);

@@ -95,6 +95,31 @@ class Process:
             return ''.join(f.readlines()[-n:])
 
 
+def prometheus(text):
+    """{'name{label="value"}': value} of a /metrics document; Failure when it is none: each family has HELP and TYPE before its samples and comes once,
+    no sample comes twice."""
+    samples, seen, family, kind = {}, set(), None, None
+    for line in text.splitlines():
+        if line.startswith('# HELP '):
+            family, kind = line.split(' ')[2], None
+            if family in seen:
+                raise Failure(f'family {family} comes twice')
+            seen.add(family)
+        elif line.startswith('# TYPE '):
+            name, kind = line.split(' ')[2:4]
+            if name != family or kind not in ('counter', 'gauge') or (kind == 'counter') != name.endswith('_total'):
+                raise Failure(f'after the help of {family}: {line}')
+        else:
+            m = re.fullmatch(r'([a-zA-Z_]\w*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (\S+)', line)
+            if not m or m.group(1) != family or not kind:
+                raise Failure(f'no sample of {family}: {line}')
+            key = m.group(1) + (m.group(2) or '')
+            if key in samples:
+                raise Failure(f'twice: {line}')
+            samples[key] = float(m.group(3))
+    return samples
+
+
 class Cluster:
     """with Cluster() as c: c.kafka(); c.etcd(); c.coordinator(); c.worker(1) ..."""
 

@@ -1,7 +1,7 @@
 """What a person can get wrong, on real processes: each test asserts the exit status and that the message names what is wrong, where, why
 and what to do about it, and that nothing is left behind. One broker and one cluster serve the whole file."""
 import json, os, re, signal, socket, subprocess, time
-from harness import Cluster, Failure, Process, TIDEGATE, free_port, wait_for
+from harness import Cluster, Failure, Process, TIDEGATE, free_port, prometheus, wait_for
 
 SHARED = True
 shared = None
@@ -303,6 +303,7 @@ def test_garbage_on_every_port():
         raise Failure(f'dead: {dead}; {c.json("workers")}')
     for name in ('coordinator', 'w1', 'w2'):
         status, metrics = c.get('/metrics', name)
+        prometheus(metrics)
         wanted = 'tidegate_job_rows_in_total' if name == 'coordinator' else 'task_rows_in_total'
         if status != 200 or wanted not in metrics:
             raise Failure(f'/metrics of {name} answers {status} and has no {wanted}: {metrics[:2000]}')
@@ -313,6 +314,85 @@ def test_garbage_on_every_port():
         raise Failure(f'the worker says {health}, {status}')
     c.cli('cancel', job)
     print(f'  {len(said)} kinds of garbage and 20 silent connections at each of {len(ports)} ports: no restart, no death, rows go on')
+
+
+def test_what_is_asked_with_json_is_answered_with_a_document():
+    """Each command, with success and with an error: one JSON document on stdout, the exit status as without --json."""
+    c = cluster()
+    sql = "CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50');\n" + HOLE + 'INSERT INTO o SELECT a FROM i;'
+    good, bad = c.path('asked.sql'), c.path('asked-wrong.sql')
+    for path, text in (good, sql), (bad, sql.replace('SELECT a', 'SELECT b')):
+        with open(path, 'w') as f:
+            f.write(text)
+
+    def asked(status, *args):
+        r = c.cli(*args, '--json', ok=False)
+        lines = r.stdout.decode().splitlines()
+        if r.returncode != status or len(lines) != 1:
+            raise Failure(f'tidegate {" ".join(args)} --json: exit {r.returncode}, not {status}: {r.stdout.decode()} {r.stderr.decode()}')
+        doc = json.loads(lines[0])
+        if status and not (doc['error']['code'] and doc['error']['text'] in r.stderr.decode()):
+            raise Failure(f'tidegate {" ".join(args)} --json: {doc}, and for people: {r.stderr.decode()}')
+        return doc
+
+    job = str(asked(0, 'submit', '--parallelism', '1', good)['job']['id'])
+    wait_for('epochs', lambda: c.job(job)['job']['epoch'] > 2)
+    for args in ('jobs',), ('workers',), ('job', job), ('manifest', 'show', job), ('ledger', 'show', job), ('explain', good), ('savepoint', job), ('stop', job):
+        asked(0, *args)
+    first = asked(0, 'job', job)['job']
+    again = str(asked(0, 'submit', '--parallelism', '2', '--from', first['savepoint'], good)['job']['id'])
+    for args in ('cancel', again), ('forget', again):
+        asked(0, *args)
+    for name in 'job', 'cancel', 'stop', 'savepoint', 'resume', 'forget', 'manifest show', 'ledger show':
+        doc = asked(3, *name.split(), 'nobody')
+        if doc['error'] != {'code': 'not found', 'text': "there is no job 'nobody'"}:
+            raise Failure(f'{name}: {doc}')
+    for name in 'submit', 'explain':
+        doc = asked(2, name, bad)['error']
+        if (doc['file'], doc['line'], doc['col'], doc['hint']) != (bad, 3, 22, "did you mean 'a'?"):
+            raise Failure(f'{name}: {doc}')
+    asked(2, 'resume', job)
+    asked(2, 'jobs', '--nope')
+    asked(2, 'submit', '--set', 'restart.maxx=1', good)
+    asked(5, 'jobs', '--coordinator', '127.0.0.1:1', '--timeout', '2s')
+    c.cli('jobs', '--coordinator', f'127.0.0.1:1,127.0.0.1:{c.ports["coordinator"]}')  # the second one answers
+    with open(good, 'w') as f:
+        f.write(sql.replace("'rows-per-second' = '50'", "'number-of-rows' = '3'"))
+    doc = asked(0, 'run', good)['job']
+    if (doc['state'], doc['rows_in']) != ('FINISHED', 3):
+        raise Failure(f'run: {doc}')
+    asked(2, 'run', bad)
+
+
+def test_metrics_of_two_sinks_are_told_apart_and_each_task_has_rates_and_times():
+    c = cluster()
+    for t in 'me-in', 'me-a', 'me-b':
+        c.topic(t, 1)
+    c.tool('put', 'me-in', 0, stdin=b'{"a":1}\n')
+    job = c.submit("CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200');\n" + kafka(c, 'x', 'a BIGINT', 'me-a', EXACTLY_ONCE) +
+                   kafka(c, 'y', 'a BIGINT', 'me-b', EXACTLY_ONCE) +
+                   'EXECUTE STATEMENT SET BEGIN\nINSERT INTO x SELECT a FROM i;\nINSERT INTO y SELECT a + 1 FROM i;\nEND;', 'two', 1)
+    wait_for('published epochs of both', lambda: all(l['published'] > 5 for l in c.job(job)['job']['lanes']), 20)
+    time.sleep(1.5)  # rates are of the last half second or more
+    task = c.job(job)['job']['stages'][0]['tasks'][0]
+    if not (100 < task['rows_in_per_second'] < 400 and 0 <= task['epoch_ms'] < 1000):
+        raise Failure(f'200 rows a second: {task}')
+    worker = next(n for n in ('w1', 'w2') if open(os.path.join(c.path(n), 'name')).read().strip() == task['worker'])
+    for name, prefix in ('coordinator', 'tidegate_'), (worker, 'tidegate_worker_'):
+        samples = prometheus(c.get('/metrics', name)[1])
+        for sink in 'x', 'y':
+            key = f'{prefix}lane_published_epoch{{job="{job}",name="two",sink="{sink}",lane="0"}}'
+            if not samples.get(key, 0) > 5:
+                raise Failure(f'{name} has no {key}: {[k for k in samples if "lane" in k]}')
+        of = f'{{job="{job}",name="two",stage="0",subtask="0",worker="{task["worker"]}"}}'
+        for what in ('rows_in_total', 'rows_out_total', 'rows_in_per_second', 'rows_out_per_second', 'epoch_duration_seconds', 'backpressured_permille',
+                     'busy_permille', 'state_bytes'):
+            if f'{prefix}task_{what}{of}' not in samples:
+                raise Failure(f'{name} has no {prefix}task_{what}{of}')
+    text = c.cli('job', job).stdout.decode()
+    expect('tidegate job', text, 'A SECOND', 'EPOCH', 'lane x/0', 'lane y/0')
+    c.cli('cancel', job)
+    print(f'  {task["rows_in_per_second"]} rows a second, last epoch sealed after {task["epoch_ms"]} ms')
 
 
 def test_a_signal_that_comes_twice_at_once_is_one():

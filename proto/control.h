@@ -86,6 +86,8 @@ typedef struct ctl_ack {
 typedef struct task_report {
     int stage, subtask;
     uint64_t rows_in, rows_out, late_rows, bad_records, stale_records, dropped_rows, bytes_in, state_entries, state_bytes;
+    uint64_t rows_in_rate, rows_out_rate; /* a second, of late */
+    uint64_t epoch_ms; /* of the last epoch: from the barrier's coming to this worker until the task had sealed */
     int64_t watermark;
     uint32_t busy_permille, blocked_permille;
     char *holds_time; /* NULL or the split/input that holds event time back */

@@ -111,6 +111,9 @@ static Tidegate__TaskReport *task_report_pb(arena_t *a, const task_report_t *t) 
     p->late_rows = t->late_rows;
     p->bad_records = t->bad_records;
     p->stale_records = t->stale_records;
+    p->rows_in_rate = t->rows_in_rate;
+    p->rows_out_rate = t->rows_out_rate;
+    p->epoch_ms = t->epoch_ms;
     p->dropped_rows = t->dropped_rows;
     p->bytes_in = t->bytes_in;
     p->state_entries = t->state_entries;
@@ -330,7 +333,8 @@ static task_report_t read_task_report(const Tidegate__TaskReport *p) {
     return (task_report_t){.stage = (int)p->stage, .subtask = (int)p->subtask, .rows_in = p->rows_in, .rows_out = p->rows_out,
                            .late_rows = p->late_rows, .bad_records = p->bad_records, .stale_records = p->stale_records,
                            .dropped_rows = p->dropped_rows, .bytes_in = p->bytes_in, .state_entries = p->state_entries,
-                           .state_bytes = p->state_bytes, .watermark = p->watermark,
+                           .state_bytes = p->state_bytes, .watermark = p->watermark, .rows_in_rate = p->rows_in_rate,
+                           .rows_out_rate = p->rows_out_rate, .epoch_ms = p->epoch_ms,
                            .busy_permille = p->busy_permille, .blocked_permille = p->blocked_permille,
                            .holds_time = pb_copy_or_null(p->holds_time), .blocked_on = pb_copy_or_null(p->blocked_on)};
 }

@@ -313,6 +313,7 @@ static void handle(worker_t *w, note_t *n) {
     case NOTE_FENCE: runtime_fence(n->rt); break;
     case NOTE_BUILT: on_built(w, n); break;
     case NOTE_SEALED:
+        runtime_sealed(n->rt, n->seal);
         worker_event(w, &(agent_event_t){.kind = AGENT_EV_SEALED, .job = n->rt->job, .attempt = n->rt->attempt, .epoch = n->seal->epoch,
                                          .seal = TAKE(n->seal)});
         break;

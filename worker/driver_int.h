@@ -65,7 +65,9 @@ typedef struct runtime_task {
     int slot_index;
     task_t *task;          /* built and not yet given to the slot */
     bool added, source;
-    slot_task_stats_t last; /* as of the last heartbeat, for rates */
+    slot_task_stats_t last; /* as of the last heartbeat, for shares of time */
+    struct { int64_t ns; uint64_t in, out, in_rate, out_rate; } rate; /* rows at `ns`, and a second before it */
+    uint64_t epoch_ms;     /* of the last epoch it has sealed */
 } runtime_task_t;
 
 typedef struct runtime_ring { /* the consumer's end of a ring until its task is built */
@@ -118,6 +120,7 @@ struct runtime {
     bool lanes_closing;
     atomic_bool busy_reported; /* by the last heartbeat; else slots wake the control thread when something happens */
     uint64_t progress_injected; /* runtime_progress as of the last INJECT */
+    struct { epoch_t epoch; int64_t ms; } begun[AGENT_EPOCHS_MAX]; /* when the barriers of epochs in flight came to this worker */
     int64_t owed_ms;       /* since when something happened that no INJECT has cut off; 0: nothing */
     int64_t hold_ms;       /* when an INJECT is owed for so long, sources wait */
     atomic_bool held;      /* sources wait; set by the control thread, any thread reads */
@@ -143,6 +146,7 @@ void runtime_launch(runtime_t *rt);   /* hands tasks to slots (not started), and
 void runtime_start(runtime_t *rt);
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags);
 int64_t runtime_hold(runtime_t *rt, int64_t now_ms); /* sources wait when no epoch begins although one is owed; when to look again */
+void runtime_sealed(runtime_t *rt, const task_seal_t *seal); /* for statistics */
 void runtime_complete(runtime_t *rt, epoch_t epoch);
 void runtime_written(runtime_t *rt, checkpoint_done_t *d); /* takes the seals; feeds lanes and base */
 void runtime_add_splits(runtime_t *rt, const ctl_msg_t *m);

@@ -26,9 +26,24 @@ static uint32_t permille(uint64_t ns, int64_t span_ns) {
     return span_ns <= 0 ? 0 : (uint32_t)MIN(ns * 1000 / (uint64_t)span_ns, (uint64_t)1000);
 }
 
-static task_report_t report_task(runtime_task_t *t, int64_t span_ns) {
+#define RATE_NS 500000000 /* a rate is taken over at least so long: rows come in batches */
+
+static void look_at_rate(runtime_task_t *t, const task_stats_t *s, int64_t now_ns) {
+    int64_t span = now_ns - t->rate.ns;
+    if (t->rate.ns && span < RATE_NS) return;
+    if (t->rate.ns) {
+        t->rate.in_rate = (uint64_t)((double)(s->rows_in - t->rate.in) * 1e9 / (double)span);
+        t->rate.out_rate = (uint64_t)((double)(s->rows_out - t->rate.out) * 1e9 / (double)span);
+    }
+    t->rate.ns = now_ns;
+    t->rate.in = s->rows_in;
+    t->rate.out = s->rows_out;
+}
+
+static task_report_t report_task(runtime_task_t *t, int64_t span_ns, int64_t now_ns) {
     slot_task_stats_t s;
     slot_task_stats(t->slot, &s);
+    look_at_rate(t, &s.task, now_ns);
     task_report_t r = {
         .stage = t->stage,
         .subtask = t->subtask,
@@ -41,6 +56,9 @@ static task_report_t report_task(runtime_task_t *t, int64_t span_ns) {
         .bytes_in = s.task.bytes_in,
         .state_entries = s.task.state_entries,
         .state_bytes = s.task.state_bytes,
+        .rows_in_rate = t->rate.in_rate,
+        .rows_out_rate = t->rate.out_rate,
+        .epoch_ms = t->epoch_ms,
         .watermark = s.task.watermark,
         .busy_permille = permille(s.busy_ns - t->last.busy_ns, span_ns),
         .blocked_permille = permille(s.task.blocked_ns - t->last.task.blocked_ns, span_ns),
@@ -106,11 +124,11 @@ static char *memory_waiting(const runtime_t *rt) {
                    kstate_env_unsealed(rt->state) ? "the next epoch is complete" : "complete epochs are in the local base");
 }
 
-static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns) {
+static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns, int64_t now_ns) {
     job_report_t r = {.job = rt->job, .attempt = rt->attempt};
     r.tasks = xcalloc((size_t)rt->ntasks + 1, sizeof *r.tasks);
     r.ntasks = rt->ntasks;
-    for (int i = 0; i < rt->ntasks; i++) r.tasks[i] = report_task(&rt->tasks[i], span_ns);
+    for (int i = 0; i < rt->ntasks; i++) r.tasks[i] = report_task(&rt->tasks[i], span_ns, now_ns);
     lanes_report(rt->lanes, &r.nlanes, &r.lanes);
     const char *waiting = agent_waiting(w->agent, rt->job);
     r.waiting = waiting ? xstrdup(waiting) : base_waiting(w->base, rt->job, rt->attempt);
@@ -132,6 +150,8 @@ static void status_task(json_writer_t *j, const task_report_t *t) {
     jw_kv_i64(j, "subtask", t->subtask);
     jw_kv_u64(j, "rows_in", t->rows_in);
     jw_kv_u64(j, "rows_out", t->rows_out);
+    jw_kv_u64(j, "rows_in_per_second", t->rows_in_rate);
+    jw_kv_u64(j, "rows_out_per_second", t->rows_out_rate);
     jw_kv_u64(j, "late_rows", t->late_rows);
     jw_kv_u64(j, "bad_records", t->bad_records);
     jw_kv_u64(j, "stale_records", t->stale_records);
@@ -144,14 +164,17 @@ static void status_task(json_writer_t *j, const task_report_t *t) {
     else jw_i64(j, t->watermark);
     jw_kv_i64(j, "busy_permille", t->busy_permille);
     jw_kv_i64(j, "blocked_permille", t->blocked_permille);
+    jw_kv_u64(j, "epoch_ms", t->epoch_ms);
     if (t->holds_time) jw_kv_str(j, "holds_time", t->holds_time);
     if (t->blocked_on) jw_kv_str(j, "blocked_on", t->blocked_on);
     jw_end_object(j);
 }
 
-static void status_job(json_writer_t *j, const job_report_t *r) {
+static void status_job(json_writer_t *j, worker_t *w, const job_report_t *r) {
+    const runtime_t *rt = worker_runtime(w, r->job, r->attempt);
     jw_object(j);
     jw_kv_u64(j, "job", r->job);
+    jw_kv_str(j, "name", rt ? rt->deploy->deploy.spec.name : NULL);
     jw_kv_u64(j, "attempt", r->attempt);
     jw_kv_bool(j, "busy", r->busy);
     jw_kv_str(j, "waiting", r->waiting);
@@ -163,6 +186,7 @@ static void status_job(json_writer_t *j, const job_report_t *r) {
     jw_array(j);
     for (int i = 0; i < r->nlanes; i++) {
         jw_object(j);
+        jw_kv_str(j, "sink", rt ? lanes_label(rt->lanes, r->lanes[i].fingerprint, r->lanes[i].lane) : NULL);
         jw_kv_i64(j, "lane", r->lanes[i].lane);
         jw_kv_str(j, "state", r->lanes[i].state);
         jw_kv_u64(j, "published", r->lanes[i].published);
@@ -200,7 +224,7 @@ void worker_write_status(worker_t *w, const ctl_msg_t *m) {
     jw_end_object(&j);
     jw_name(&j, "jobs");
     jw_array(&j);
-    for (int i = 0; i < m->heartbeat.njobs; i++) status_job(&j, &m->heartbeat.jobs[i]);
+    for (int i = 0; i < m->heartbeat.njobs; i++) status_job(&j, w, &m->heartbeat.jobs[i]);
     jw_end_array(&j);
     jw_end_object(&j);
     w->rendered++;
@@ -231,7 +255,7 @@ ctl_msg_t *worker_heartbeat(worker_t *w) {
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) n++;
     m->heartbeat.jobs = xcalloc((size_t)n + 1, sizeof *m->heartbeat.jobs);
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
-        if (reported(rt)) m->heartbeat.jobs[m->heartbeat.njobs++] = report_job(w, rt, span);
+        if (reported(rt)) m->heartbeat.jobs[m->heartbeat.njobs++] = report_job(w, rt, span, now);
         else if (rt->said) m->heartbeat.jobs[m->heartbeat.njobs++] = (job_report_t){.job = rt->job, .attempt = rt->attempt, .waiting = runtime_hangs(rt)};
     }
     for (int i = 0; i < w->nslots; i++) m->heartbeat.slots_used += atomic_load(&w->slot_load[i]); /* rt->ntasks is the builder's while it builds */

@@ -235,6 +235,11 @@ size_t lanes_unpublished(const lanes_t *l) {
     return n;
 }
 
+const char *lanes_label(const lanes_t *l, uint64_t fingerprint, int lane) {
+    const lanes_entry_t *x = find(l, fingerprint, lane);
+    return x ? x->spec.op->label : NULL;
+}
+
 void lanes_report(const lanes_t *l, int *ret_n, lane_report_t **ret) {
     lane_report_t *out = xcalloc((size_t)l->n + 1, sizeof *out);
     for (int i = 0; i < l->n; i++) {

@@ -35,5 +35,6 @@ void lanes_answer(lanes_t *l, lanes_entry_t *entry, lane_answer_t a);
 void lanes_close(lanes_t *l);   /* `closed` follows, perhaps before it returns */
 void lanes_hang(const lanes_t *l, buf_t *out); /* the lanes that are not closed, ", " before each but the first in `out` */
 size_t lanes_unpublished(const lanes_t *l); /* bytes */
+const char *lanes_label(const lanes_t *l, uint64_t fingerprint, int lane); /* of its sink; NULL: there is no such lane */
 /* One report per lane, malloc'ed: what a heartbeat says. */
 void lanes_report(const lanes_t *l, int *ret_n, lane_report_t **ret);

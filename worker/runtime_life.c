@@ -62,8 +62,25 @@ void runtime_start(runtime_t *rt) {
     for (int i = 0; i < rt->ntasks && !rt->deploy->deploy.lanes_only; i++) slot_start(rt->tasks[i].slot);
 }
 
+/* A barrier of another worker may be here before the INJECT. */
+static int64_t begun_ms(runtime_t *rt, epoch_t epoch) {
+    size_t at = epoch % ARRAY_LEN(rt->begun);
+    if (rt->begun[at].epoch != epoch) {
+        rt->begun[at].epoch = epoch;
+        rt->begun[at].ms = clock_mono_ms();
+    }
+    return rt->begun[at].ms;
+}
+
+void runtime_sealed(runtime_t *rt, const task_seal_t *seal) {
+    int64_t took = clock_mono_ms() - begun_ms(rt, seal->epoch);
+    for (int i = 0; i < rt->ntasks; i++)
+        if (rt->tasks[i].stage == seal->stage && rt->tasks[i].subtask == seal->subtask) rt->tasks[i].epoch_ms = (uint64_t)took;
+}
+
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
     if (rt->tearing) return;
+    begun_ms(rt, epoch);
     atomic_store(&rt->busy_reported, false);
     rt->progress_injected = runtime_progress(rt);
     rt->owed_ms = 0;

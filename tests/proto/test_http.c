@@ -436,7 +436,7 @@ static const char job_text[] =
     "{\"job\":{\"id\":17,\"name\":\"or\\\"ders\",\"state\":\"RUNNING\",\"rows_in\":1000,\"rows_out\":10,\"late_rows\":1,\"bad_records\":2,"
     "\"last_outage_ms\":250,\"watermark\":1000000,\"epochs_in_flight\":1,"
     "\"stages\":[{\"id\":0,\"label\":\"source\",\"tasks\":[{\"subtask\":0,\"worker\":\"w1\",\"rows_in\":600,\"rows_out\":600,\"bytes_in\":7000,\"late_rows\":0,"
-    "\"bad_records\":2,\"stale_records\":3,\"state_entries\":0,\"state_bytes\":0,\"busy_permille\":500,\"blocked_permille\":100,\"watermark\":1000000},"
+    "\"bad_records\":2,\"stale_records\":3,\"rows_in_per_second\":60,\"rows_out_per_second\":6,\"epoch_ms\":12,\"state_entries\":0,\"state_bytes\":0,\"busy_permille\":500,\"blocked_permille\":100,\"watermark\":1000000},"
     "{\"subtask\":1,\"worker\":\"w2\",\"rows_in\":400,\"watermark\":null}]},"
     "{\"id\":1,\"tasks\":[{\"subtask\":0,\"worker\":\"w2\",\"rows_in\":1000,\"state_entries\":7,\"state_bytes\":4096,\"watermark\":\"end\"}]}],"
     "\"lanes\":[{\"sink\":\"results\",\"lane\":3,\"published\":99,\"pending_bytes\":12345,\"waits_for\":\"broker\"},{\"sink\":\"results\",\"lane\":4,\"published\":100}],"
@@ -471,6 +471,9 @@ START_TEST(coordinator_documents_become_metrics) {
     ck_assert_double_eq(value_of(&s, "tidegate_task_backpressured_permille" OF_TASK("0", "0", "w1")), 100);
     ck_assert_double_eq(value_of(&s, "tidegate_task_bad_records_total" OF_TASK("0", "0", "w1")), 2);
     ck_assert_double_eq(value_of(&s, "tidegate_task_stale_records_total" OF_TASK("0", "0", "w1")), 3);
+    ck_assert_double_eq(value_of(&s, "tidegate_task_rows_in_per_second" OF_TASK("0", "0", "w1")), 60);
+    ck_assert_double_eq(value_of(&s, "tidegate_task_rows_out_per_second" OF_TASK("0", "0", "w1")), 6);
+    ck_assert_double_eq(value_of(&s, "tidegate_task_epoch_duration_seconds" OF_TASK("0", "0", "w1")), 0.012);
     ck_assert_double_eq(value_of(&s, "tidegate_task_state_bytes" OF_TASK("1", "0", "w2")), 4096);
     ck_assert_double_eq(value_of(&s, "tidegate_task_state_entries" OF_TASK("1", "0", "w2")), 7);
     ck_assert_double_eq(value_of(&s, "tidegate_task_watermark_lag_seconds" OF_TASK("0", "0", "w1")), 3.5);
@@ -500,8 +503,9 @@ START_TEST(a_workers_status_becomes_metrics) {
     static const char text[] =
         "{\"worker\":\"w1\",\"address\":\"127.0.0.1:1\",\"coordinator\":\"c:1\",\"leader\":5,\"slots\":2,\"memory\":536870912,\"rss\":1048576,"
         "\"shuffle\":{\"frames_in\":1,\"frames_out\":2,\"bytes_in\":3,\"bytes_out\":4,\"fenced_frames\":5,\"rejected_connections\":6,\"connections\":7},"
-        "\"jobs\":[{\"job\":17,\"attempt\":3,\"busy\":true,\"waiting\":null,\"tasks\":[{\"stage\":0,\"subtask\":1,\"rows_in\":5,\"watermark\":null}],"
-        "\"lanes\":[{\"lane\":0,\"state\":\"open\",\"published\":9,\"pending_bytes\":77,\"waits_for\":null}]}]}";
+        "\"jobs\":[{\"job\":17,\"name\":\"orders\",\"attempt\":3,\"busy\":true,\"waiting\":null,\"tasks\":[{\"stage\":0,\"subtask\":1,\"rows_in\":5,\"watermark\":null}],"
+        "\"lanes\":[{\"sink\":\"a\",\"lane\":0,\"state\":\"open\",\"published\":9,\"pending_bytes\":77,\"waits_for\":null},"
+        "{\"sink\":\"b\",\"lane\":0,\"state\":\"open\",\"published\":9,\"pending_bytes\":78,\"waits_for\":null}]}]}";
     buf_t out = buf_make(1 << 20);
     ck_ok(worker_rest_metrics(&out, 0, slice_str(text)));
     samples_t s;
@@ -509,8 +513,9 @@ START_TEST(a_workers_status_becomes_metrics) {
     ck_assert_double_eq(value_of(&s, "tidegate_worker_connected{worker=\"w1\"}"), 1);
     ck_assert_double_eq(value_of(&s, "tidegate_worker_process_rss_bytes{worker=\"w1\"}"), 1048576);
     ck_assert_double_eq(value_of(&s, "tidegate_worker_shuffle_fenced_frames_total{worker=\"w1\"}"), 5);
-    ck_assert_double_eq(value_of(&s, "tidegate_worker_task_rows_in_total{job=\"17\",name=\"\",stage=\"0\",subtask=\"1\",worker=\"w1\"}"), 5);
-    ck_assert_double_eq(value_of(&s, "tidegate_worker_lane_unpublished_bytes{job=\"17\",name=\"\",sink=\"\",lane=\"0\"}"), 77);
+    ck_assert_double_eq(value_of(&s, "tidegate_worker_task_rows_in_total{job=\"17\",name=\"orders\",stage=\"0\",subtask=\"1\",worker=\"w1\"}"), 5);
+    ck_assert_double_eq(value_of(&s, "tidegate_worker_lane_unpublished_bytes{job=\"17\",name=\"orders\",sink=\"a\",lane=\"0\"}"), 77);
+    ck_assert_double_eq(value_of(&s, "tidegate_worker_lane_unpublished_bytes{job=\"17\",name=\"orders\",sink=\"b\",lane=\"0\"}"), 78);
     samples_free(&s);
     buf_clear(&out);
     ck_ok(worker_rest_metrics(&out, 0, slice_str("{}"))); /* before the first heartbeat */
