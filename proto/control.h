@@ -43,7 +43,9 @@ typedef enum goodbye {
     GOODBYE_ANEW,      /* the session is over and its attempts with it: register anew */
 } goodbye_t;
 
-#define FAILED_DAMAGED 1u /* in the flags of FAILED: a file that the manifest names is missing, torn or wrong; the error says which */
+/* In the flags of FAILED. */
+#define FAILED_DAMAGED 1u /* a file that the manifest names is missing, torn or wrong; the error says which */
+#define FAILED_OWN 2u     /* the worker's own disk: another worker would do better */
 
 /* A job as submitted: enough for any process to compile the same plan. */
 typedef struct job_spec {
@@ -109,7 +111,7 @@ typedef struct ctl_msg {
     uint64_t incarnation;
     attempt_t attempt;
     epoch_t epoch;
-    uint32_t flags; /* INJECT: BARRIER_* of engine/channel.h; GOODBYE: goodbye_t; FAILED: FAILED_DAMAGED */
+    uint32_t flags; /* INJECT: BARRIER_* of engine/channel.h; GOODBYE: goodbye_t; FAILED: FAILED_* */
     err_t *error;   /* FAILED, GOODBYE */
     union {
         struct { char *name; char *address; int slots; uint64_t memory; int version_min, version_max; char *build; } reg; /* REGISTER */

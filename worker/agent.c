@@ -153,7 +153,7 @@ static void run_drop(agent_t *a, run_t *r) {
     run_free(r);
 }
 
-static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int stage, int subtask, const char *where, bool damaged) {
+static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int stage, int subtask, const char *where, uint32_t flags) {
     if (!run_works(r) && r->state != RUN_BUILDING) { /* the first failure is the cause, the rest follows from it */
         err_free(e);
         return;
@@ -161,7 +161,7 @@ static void run_fail(agent_t *a, run_t *r, agent_actions_t *out, err_t *e, int s
     run_set_state(r, RUN_FAILED);
     r->retry_at_ms = INT64_MAX; /* nothing is tried again: a time in the past would wake the loop for ever */
     r->failed = message(a, CTL_FAILED, r);
-    r->failed->flags = damaged ? FAILED_DAMAGED : 0;
+    r->failed->flags = flags;
     r->failed->error = e;
     r->failed->failed.stage = stage;
     r->failed->failed.subtask = subtask;
@@ -258,7 +258,7 @@ static void on_inject(agent_t *a, run_t *r, const ctl_msg_t *m, int64_t now_ms, 
     flight_t *f = flight_of(r, m->epoch, true);
     if (!f) {
         run_fail(a, r, out, err_new(ERR_INTERNAL, "epoch %" PRIu64 " was injected while %d epochs are in flight", m->epoch,
-                                    r->nflights), -1, -1, NULL, /* damaged= */ false);
+                                    r->nflights), -1, -1, NULL, /* flags= */ 0);
         return;
     }
     if (!f->began_ms) f->began_ms = now_ms;
@@ -282,7 +282,7 @@ static void on_sealed(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *
         epoch_t e = s->epoch;
         task_seal_free(s);
         run_fail(a, r, out, err_new(ERR_INTERNAL, "a seal of epoch %" PRIu64 " came twice or beyond the %d epochs in flight", e,
-                                    r->nflights), -1, -1, NULL, /* damaged= */ false);
+                                    r->nflights), -1, -1, NULL, /* flags= */ 0);
         return;
     }
     if (!f->began_ms) f->began_ms = ev->now_ms;
@@ -331,7 +331,7 @@ static void on_complete(agent_t *a, run_t *r, epoch_t epoch, agent_actions_t *ou
     if (!run_works(r) || epoch <= r->complete) return;
     if (r->ntasks > 0 && epoch > r->written) {
         run_fail(a, r, out, err_new(ERR_INTERNAL, "epoch %" PRIu64 " was completed, but only %" PRIu64 " is durable here", epoch,
-                                    r->written), -1, -1, NULL, /* damaged= */ false);
+                                    r->written), -1, -1, NULL, /* flags= */ 0);
         return;
     }
     int gone = 0;
@@ -566,10 +566,12 @@ static void on_based(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *o
     send(a, out, m);
 }
 
+static uint32_t failed_flags(const agent_event_t *ev) { return (ev->damaged ? FAILED_DAMAGED : 0) | (ev->own ? FAILED_OWN : 0); }
+
 static void on_built(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t *out) {
     if (r->state != RUN_BUILDING) return;
     if (ev->error) {
-        run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where, ev->damaged);
+        run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where, failed_flags(ev));
         return;
     }
     run_set_state(r, RUN_BUILT);
@@ -583,7 +585,7 @@ static void on_run_event(agent_t *a, agent_event_t *ev, agent_actions_t *out) {
     case AGENT_EV_BUILT: on_built(a, r, ev, out); break;
     case AGENT_EV_SEALED: on_sealed(a, r, ev, out); break;
     case AGENT_EV_WRITTEN: on_written(a, r, ev, out); break;
-    case AGENT_EV_FAILED: run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where, /* damaged= */ false); break;
+    case AGENT_EV_FAILED: run_fail(a, r, out, TAKE(ev->error), ev->stage, ev->subtask, ev->where, failed_flags(ev)); break;
     case AGENT_EV_ENDED:
         if (!run_works(r) || ++r->nended < r->ntasks) break;
         if (a->session == HERE) act(out, AGENT_DO_HEARTBEAT); /* the last word on rows: the job may be over before the next one */

@@ -79,6 +79,7 @@ void agent_action_print(buf_t *out, const agent_action_t *a) {
         if (a->msg->job) buf_printf(out, " job=%" PRIu64 " attempt=%" PRIu64, a->msg->job, a->msg->attempt);
         if (a->msg->epoch) buf_printf(out, " epoch=%" PRIu64, a->msg->epoch);
         if (a->msg->kind == CTL_FAILED && a->msg->flags & FAILED_DAMAGED) buf_puts(out, " damaged");
+        if (a->msg->kind == CTL_FAILED && a->msg->flags & FAILED_OWN) buf_puts(out, " own");
         if (a->msg->error) buf_printf(out, " error=%s", err_text(a->msg->error));
         break;
     case AGENT_DO_CONNECT:

@@ -41,6 +41,7 @@ typedef struct agent_event {
     int stage, subtask;  /* FAILED, ENDED; stage -1: no task */
     const char *where;   /* FAILED: culprit or NULL; borrowed */
     bool damaged;        /* BUILT with an error: a file that the manifest names is missing, torn or wrong */
+    bool own;            /* BUILT with an error, FAILED: this worker's own disk is to blame */
     uint64_t fingerprint;
     int lane;
     bool started;

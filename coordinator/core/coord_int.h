@@ -17,11 +17,13 @@ typedef struct member {
     session_id_t session; /* 0: not connected */
     int64_t heard_ms;
     bool draining;
-    int64_t suspect_until_ms; /* gets no tasks before: one end of a link that failed twice, or stuck */
+    int64_t suspect_until_ms; /* gets no tasks before: one end of a link that failed twice, or its own disk did */
     int link_faults;          /* since the last quiet minute */
     int64_t link_fault_ms;
     int link_fault_with;      /* member at the other end of the last one */
     bool link_blamed;         /* suspect_until_ms comes from the last one */
+    int own_faults;           /* of its own disk, since the last quiet minute */
+    int64_t own_fault_ms;
     uint64_t rss;
     int slots_used_reported;
 } member_t;
@@ -190,6 +192,7 @@ void membership_send(coord_t *c, session_id_t session, ctl_msg_t *m); /* takes m
 void membership_goodbye(coord_t *c, session_id_t session, goodbye_t what, err_t *why); /* takes why */
 void membership_expel(coord_t *c, session_id_t session, err_t *why);   /* ends the session, the worker's process exits; takes why */
 void membership_link_fault(coord_t *c, member_t *from, const char *where);
+void membership_own_fault(coord_t *c, member_t *m);
 int member_slots_free(const coord_t *c, const member_t *m, const job_t *except);
 bool member_usable(const coord_t *c, const member_t *m);
 

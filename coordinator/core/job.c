@@ -307,6 +307,7 @@ static void task_failed(coord_t *c, job_t *j, job_worker_t *w, ctl_msg_t *m) {
     member_t *from = member_by_id(c, w->member);
     err_t *e = m->error ? TAKE(m->error) : err_new(ERR_UNAVAILABLE, "no reason given");
     if (m->failed.where) membership_link_fault(c, from, m->failed.where);
+    if (m->flags & FAILED_OWN) membership_own_fault(c, from);
     const char *label = j->shape && m->failed.stage >= 0 && m->failed.stage < j->shape->nstages && j->shape->stages[m->failed.stage].label
                             ? j->shape->stages[m->failed.stage].label
                             : "task";

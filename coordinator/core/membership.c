@@ -83,6 +83,8 @@ static void session_end(coord_t *c, member_t *m, const err_t *why) {
     session_id_t session = m->session;
     m->session = 0;
     link_faults_forget(c, m);
+    if (m->own_fault_ms) m->suspect_until_ms = 0;
+    m->own_fault_ms = m->own_faults = 0;
     coord_log(c, COORD_WARN, "worker %s is gone: %s", m->name, err_text(why));
     for (int i = 0; i < c->njobs; i++) {
         job_t *j = c->jobs[i];
@@ -308,6 +310,17 @@ void membership_link_fault(coord_t *c, member_t *from, const char *where) {
     from->link_faults = to->link_faults = 0;
     coord_log(c, COORD_WARN, "the link between %s and %s failed twice: %s gets no tasks for %d s", from->name, to->name,
               blamed->name, SUSPECT_MS / 1000);
+}
+
+/* A disk that fails one attempt may serve the next. When it does not, others have better ones; a new process begins without blame. */
+void membership_own_fault(coord_t *c, member_t *m) {
+    if (c->now_ms - m->own_fault_ms > QUIET_MS) m->own_faults = 0;
+    m->own_fault_ms = c->now_ms;
+    if (++m->own_faults < 2) return;
+    m->own_faults = 0;
+    m->suspect_until_ms = c->now_ms + SUSPECT_MS;
+    m->link_blamed = false;
+    coord_log(c, COORD_WARN, "the disk of worker %s failed two attempts: it gets no tasks for %d s", m->name, SUSPECT_MS / 1000);
 }
 
 /* The door: everything a worker says passes here, and what is stale goes no further. */

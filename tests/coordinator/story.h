@@ -174,6 +174,14 @@ __attribute__((unused)) static void damaged(story_t *s, story_worker_t *w, const
     m->failed.stage = -1;
     say(s, w, m);
 }
+/* Its own disk fails: no task, and no file that others would miss. */
+__attribute__((unused)) static void disk_failed(story_t *s, story_worker_t *w) {
+    ctl_msg_t *m = of_job(w, CTL_FAILED, 0);
+    m->flags = FAILED_OWN;
+    m->error = err_new(ERR_IO, "the data directory '/data' cannot be used");
+    m->failed.stage = -1;
+    say(s, w, m);
+}
 __attribute__((unused)) static void ended(story_t *s, story_worker_t *w) {
     w->ended = true;
     say(s, w, of_job(w, CTL_ENDED, 0));

@@ -128,6 +128,36 @@ START_TEST(B5_a_link_that_fails_twice_costs_one_end_its_place) {
 }
 END_TEST
 
+/* The job goes on where disks are well; a process that is started anew is not held responsible for the one before. */
+START_TEST(B5_a_worker_whose_own_disk_fails_twice_loses_its_place) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 1);
+    join(s, "w2", 1);
+    join(s, "w3", 1);
+    ask(s, CLIENT_SUBMIT, NULL);
+    disk_failed(s, &s->w[1]);
+    pass(s, 200);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->workers[1].member, 1); /* once is no pattern: same places */
+    disk_failed(s, &s->w[1]);
+    pass(s, 500);
+    expect(s, "the disk of worker w2 failed two attempts: it gets no tasks for 60 s");
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->nworkers, 2);
+    ck_assert_int_eq(the_job(s)->workers[0].member, 0);
+    ck_assert_int_eq(the_job(s)->workers[1].member, 2);
+    die(s, &s->w[1]);
+    join(s, "w2", 1);
+    die(s, &s->w[2]);
+    pass(s, 3000);
+    expect_state(s, JOB_RUNNING);
+    ck_assert_int_eq(the_job(s)->nworkers, 2);
+    ck_assert_int_eq(the_job(s)->workers[1].member, 1);
+    story_free(s);
+}
+END_TEST
+
 START_TEST(B5_a_death_explains_the_faults_of_its_links) {
     story_t *s = story_running();
     s->w[0].rows = s->w[1].rows = 5;
@@ -522,7 +552,7 @@ END_TEST
 
 TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trace, a_second_job_of_the_name_is_refused,
       a_submit_without_slots_waits_and_says_for_what, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
-      B5_a_link_that_fails_twice_costs_one_end_its_place, B5_a_death_explains_the_faults_of_its_links,
+      B5_a_link_that_fails_twice_costs_one_end_its_place, B5_a_worker_whose_own_disk_fails_twice_loses_its_place, B5_a_death_explains_the_faults_of_its_links,
       B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation, a_job_is_at_its_end_when_all_its_tasks_are,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,
       B13_attempts_without_an_epoch_are_delayed_and_counted, B13_a_complete_epoch_forgives, B14_at_most_four_epochs_are_in_flight,

@@ -500,6 +500,20 @@ START_TEST(a_damaged_file_is_told_as_such) {
 }
 END_TEST
 
+START_TEST(a_fault_of_the_workers_own_disk_is_told_as_such) {
+    for (int built = 0; built < 2; built++) {
+        world_t w;
+        building(&w, 1);
+        if (built) step(&w, (agent_event_t){.kind = AGENT_EV_BUILT, .job = 7, .attempt = 1});
+        buf_clear(&w.trace);
+        step(&w, (agent_event_t){.kind = built ? AGENT_EV_FAILED : AGENT_EV_BUILT, .job = 7, .attempt = 1, .stage = -1, .own = true,
+                                 .error = err_new(ERR_IO, "bad")});
+        expect(&w, "send FAILED job=7 attempt=1 own error=bad\n");
+        world_free(&w);
+    }
+}
+END_TEST
+
 /* What was damaged for one attempt says nothing of the next: a link that breaks while that one is deployed sends nobody back to an older epoch. */
 START_TEST(a_damaged_file_of_one_attempt_is_not_told_of_the_next) {
     world_t w;
@@ -686,7 +700,8 @@ TESTS("worker/agent", a_worker_registers_runs_seals_acks_completes_and_stops, ev
       an_only_coordinator_is_not_left_for_its_silence, a_worker_without_tasks_acks_every_epoch,
       the_first_failure_is_reported_once_and_again_to_a_new_coordinator,
       a_build_that_fails_is_a_failed_attempt,
-      a_damaged_file_is_told_as_such, a_damaged_file_of_one_attempt_is_not_told_of_the_next, stop_during_the_build_wins,
+      a_damaged_file_is_told_as_such, a_fault_of_the_workers_own_disk_is_told_as_such,
+      a_damaged_file_of_one_attempt_is_not_told_of_the_next, stop_during_the_build_wins,
       a_complete_for_an_epoch_that_is_not_durable_here_is_refused,
       drain_asks_and_leaves_when_told, 
       B16_a_worker_whose_coordinator_is_gone_leaves_within_five_seconds, goodbyes_differ, B5_a_worker_told_to_exit_exits, an_ack_says_what_the_seals_say)
