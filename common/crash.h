@@ -13,7 +13,8 @@ void crash_point(const char *name); /* any thread */
 /* TIDEGATE_STALL="point:n:ms": the n-th time a thread passes the point it stays there for good, and the limit that watches over it is ms.
  *
  *   step   worker: inside a step of a task
- *   free   worker: an attempt is over, and its memory and local base are being freed */
+ *   free   worker: an attempt is over, and its memory and local base are being freed
+ *   base   worker: something is brought into a local base, or a base checkpoint made of it */
 void stall_point(const char *name);     /* any thread */
 int64_t stall_limit_ms(int64_t usual);  /* ms of the variable; without it `usual` */
 

@@ -96,6 +96,11 @@ err_t *err_copy(const err_t *e) {
     return e ? err_make(e->code, e->text, e->line, e->col, e->hint) : NULL;
 }
 
+err_t *err_here(err_t *e) {
+    if (err_deterministic(e)) e->code = ERR_IO;
+    return e;
+}
+
 void err_free(err_t *e) {
     if (!e) return;
     free(e->text);

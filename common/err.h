@@ -46,6 +46,9 @@ err_t *err_at(err_t *e, int line, int col) NODISCARD;
 err_t *err_hint(err_t *e, const char *fmt, ...) PRINTF(2, 3) NODISCARD;
 err_t *err_from_errno(int no, const char *fmt, ...) PRINTF(2, 3) NODISCARD;
 err_t *err_copy(const err_t *e) NODISCARD;
+/* Of what is this process's alone, its directories and its local base: no matter of the job, right at the next try or in another process. A
+ * deterministic code becomes ERR_IO. Takes and returns e. */
+err_t *err_here(err_t *e) NODISCARD;
 void err_free(err_t *e);
 void err_freep(err_t **e);
 

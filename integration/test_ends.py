@@ -232,7 +232,7 @@ def test_a_job_is_over_before_its_memory_is_freed():
         w = c.procs['w1']
         w.expected_death = True
         wait_for('the end of the process', lambda: not w.alive(), 30)
-        contains('its log', w.tail(1000), f'attempt 1 of job {jobs[0]} has not ended within', 'its local base is being closed')
+        contains('its log', w.tail(1000), f'attempt 1 of job {jobs[0]} has not ended within', f'its local base is being closed: {c.path("w1")}/base/')
         c.worker(1, slots=4)
         wait_for('RUNNING again', lambda: (d := c.job(jobs[2])['job'])['state'] == 'RUNNING' and d['restarts'] == 1, 30)
         listed = [x.split() for x in c.cli('jobs').stdout.decode().splitlines()]
@@ -241,6 +241,25 @@ def test_a_job_is_over_before_its_memory_is_freed():
         c.coordinator(etcd=False)
         wait_for('RUNNING again', lambda: (d := c.job(jobs[2])['job'])['state'] == 'RUNNING' and d['restarts'] == 1, 30)
         print(f'  STOPPED after {took[0]:.2f} and {took[1]:.2f} s')
+
+
+def test_a_base_that_takes_no_change_for_ever_ends_the_process_when_its_job_ends():
+    """The base thread never comes back from the local base: the job is over, and the process goes, naming the directory that does not answer."""
+    with Cluster('baseless') as c:
+        c.coordinator(etcd=False)
+        w = c.worker(1, slots=4, args=['--base-interval', '50ms'], env={'TIDEGATE_STALL': 'base:1:6000'})
+        c.workers_ready(1)
+        job = c.submit(FLOW, 'flow', 1, ['--set', 'checkpoint.base.interval=1s'])
+        time.sleep(4)
+        runs(c, job)
+        w.expected_death = True
+        c.cli('cancel', job)
+        wait_for('the end of the process', lambda: not w.alive(), 30)
+        contains('its log', w.tail(1000), f'its local base in {c.path("w1")}/base/')
+        check('its status', w.p.returncode, 70)
+        ends_as(c, job, 'CANCELLED')
+        c.worker(1, slots=4)
+        runs(c, c.submit(FLOW, 'again', 1, ['--set', 'pipeline.name=again']))
 
 
 def test_a_worker_that_was_started_first_waits_and_has_lost_nothing():

@@ -142,7 +142,12 @@ size_t applier_pending(applier_t *a) {
 }
 
 /* ---------------------------------------------------------------- apply */
-typedef struct round { applier_t *a; coalesce_t *c; epoch_t last; } round_t;
+typedef struct round {
+    applier_t *a;
+    coalesce_t *c;
+    epoch_t last;
+    err_t *refused; /* by the base, within a segment: that one's file is not to blame */
+} round_t;
 
 void applier_cancel(applier_t *a) { __atomic_store_n(&a->cancelled, true, __ATOMIC_RELEASE); }
 static err_t *go_on(const applier_t *a) {
@@ -174,7 +179,8 @@ static err_t *collect_changes(round_t *r, uint64_t fingerprint, int slot, slice_
     if (!change_begin(&in))
         return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", bytes.p[0], CHANGE_VERSION);
     while (reader_left(&in) > 0) {
-        if (coalesce_bytes(r->c) >= r->a->conf.round_bytes) TRY(write_out(r));
+        if (coalesce_bytes(r->c) >= r->a->conf.round_bytes) r->refused = write_out(r);
+        if (r->refused) return err_new(ERR_CANCELLED, "the base takes no more");
         TRY(coalesce_add_some(r->c, fingerprint, slot, &in, r->a->conf.round_bytes));
     }
     return NULL;
@@ -197,7 +203,7 @@ static err_t *collect(round_t *r, const item_t *i) {
 /* Collects epochs until a round is full. Items stay queued until they are in the base, so that an error loses nothing: all
  * changes are absolute values, applying them again is harmless. */
 static err_t *apply_round(applier_t *a, epoch_t upto, bool flush, bool *ret_more) {
-    round_t r = {a, coalesce_new(), a->applied};
+    round_t r = {.a = a, .c = coalesce_new(), .last = a->applied};
     err_t *e = NULL;
     *ret_more = false;
     pthread_mutex_lock(&a->lock);
@@ -210,6 +216,10 @@ static err_t *apply_round(applier_t *a, epoch_t upto, bool flush, bool *ret_more
         }
         r.last = MAX(r.last, i->epoch);
         e = collect(&r, i);
+        if (r.refused) {
+            err_free(e);
+            e = TAKE(r.refused);
+        }
         pthread_mutex_lock(&a->lock); /* i->next is written by enqueue */
         i = i->next;
         pthread_mutex_unlock(&a->lock);

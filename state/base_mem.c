@@ -115,8 +115,14 @@ static void drop(mem_base_t *m, uint64_t fingerprint, int slot, const change_t *
     }
 }
 
+/* It is told so by a test or the simulator: nothing else can happen to it. */
+static err_t *lost(const base_db_t *b) {
+    return atomic_load(&b->health) == BASE_LOST ? err_new(ERR_IO, "state base: cannot be read: it is corrupt") : NULL;
+}
+
 static err_t *mem_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
     mem_base_t *m = self_of(b);
+    TRY(lost(b));
     if (changes.len == 0) return NULL;
     reader_t r = reader_of(changes);
     if (!change_begin(&r)) return err_new(ERR_VERSION, "state base: changes of version %d", changes.p[0]);
@@ -140,6 +146,7 @@ static err_t *mem_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t ch
 static err_t *mem_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, int64_t ns, slice_t key, buf_t *ret,
                       bool *ret_found) {
     mem_base_t *m = self_of(b);
+    TRY(lost(b));
     buf_t full = buf_make(BUF_MAX_DEFAULT);
     make_key(&full, fingerprint, slot, kg, ns, key);
     pthread_mutex_lock(&m->lock);
@@ -168,6 +175,7 @@ static err_t *mem_get_many(base_db_t *b, uint64_t fingerprint, int slot, const b
 static err_t *mem_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const int64_t *ns,
                        err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
     mem_base_t *m = self_of(b);
+    TRY(lost(b));
     buf_t from = buf_make(64);
     err_t *e = NULL;
     pthread_mutex_lock(&m->lock);
@@ -186,6 +194,7 @@ static err_t *mem_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, 
 static err_t *mem_walk(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
                        err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg) {
     mem_base_t *m = self_of(b);
+    TRY(lost(b));
     buf_t at = buf_make(BUF_MAX_DEFAULT);
     err_t *e = NULL;
     bool more = true;
@@ -234,6 +243,7 @@ static err_t *find_block(const char *dir, buf_t *ret) {
 
 static err_t *mem_checkpoint(base_db_t *b, const char *dir) {
     mem_base_t *m = self_of(b);
+    TRY(lost(b));
     buf_t block = buf_make(BUF_MAX_DEFAULT);
     buf_put_u32(&block, FILE_MAGIC);
     pthread_mutex_lock(&m->lock);

@@ -37,12 +37,31 @@ static rocks_t *self_of(base_db_t *b) { return CONTAINER_OF(b, rocks_t, vt); }
 
 err_t *rocks_error(char *text, const char *dir, const char *what) {
     if (!text) return NULL;
-    err_code_t code = strncmp(text, "Corruption", 10) == 0 ? ERR_CORRUPT
-                      : strstr(text, "No space left")      ? ERR_NO_SPACE
-                                                           : ERR_IO;
+    err_code_t code = strncmp(text, "Corruption", 10) == 0     ? ERR_CORRUPT
+                      : strstr(text, "No space left")          ? ERR_NO_SPACE
+                      : strstr(text, "No such file or directory") ? ERR_NOT_FOUND
+                                                               : ERR_IO;
     err_t *e = err_new(code, "%s: %s: %s", dir, what, text);
     rocksdb_free(text);
     return e;
+}
+
+/* Of RocksDB's own words about the live directory, not of what a caller's function returned: the base is as well as they say. */
+err_t *rocks_live(base_db_t *b, err_t *e) {
+    err_code_t code = err_code(e);
+    if (!e) return NULL;
+    base_ails(b, code == ERR_NO_SPACE ? BASE_FULL : code == ERR_CORRUPT || code == ERR_NOT_FOUND ? BASE_LOST : BASE_FAILS);
+    return err_here(e);
+}
+static err_t *live(rocks_t *r, char *text, const char *what) { return rocks_live(&r->vt, rocks_error(text, r->dir, what)); }
+
+/* An iterator's error counts when nothing went wrong before. */
+static err_t *read_error(rocksdb_iterator_t *it, err_t *before, const char *dir) {
+    char *text = NULL;
+    rocksdb_iter_get_error(it, &text);
+    if (!before) return rocks_error(text, dir, "cannot read");
+    if (text) rocksdb_free(text);
+    return NULL;
 }
 
 void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key) {
@@ -96,7 +115,7 @@ static err_t *family_need(rocks_t *r, uint64_t fingerprint, int slot, rocksdb_co
     AUTO(auto_free) char *name = xprintf("%016" PRIx64 ".%d", fingerprint, slot);
     char *text = NULL;
     *ret = rocksdb_create_column_family(r->db, r->options, name, &text);
-    TRY(rocks_error(text, r->dir, "cannot create a column family"));
+    TRY(live(r, text, "cannot create a column family"));
     family_add(r, fingerprint, slot, *ret);
     return NULL;
 }
@@ -118,7 +137,7 @@ static err_t *flush_batch(writing_t *w) {
     rocksdb_write(w->r->db, w->r->wo, w->batch, &text);
     rocksdb_writebatch_clear(w->batch);
     w->bytes = 0;
-    return rocks_error(text, w->r->dir, "cannot write");
+    return live(w->r, text, "cannot write");
 }
 
 static err_t *write_one(writing_t *w, slice_t key, const slice_t *value) {
@@ -205,12 +224,9 @@ static err_t *drop_all(writing_t *w) {
         for (to = from + 1; to < n && d[to].kg_lo == d[from].kg_lo && d[to].kg_hi == d[from].kg_hi;) to++;
         e = drop_many(w, it, d + from, to - from);
     }
-    char *text = NULL;
-    rocksdb_iter_get_error(it, &text);
-    if (!e) e = rocks_error(text, w->r->dir, "cannot read");
-    else if (text) rocksdb_free(text);
+    err_t *read = rocks_live(&w->r->vt, read_error(it, e, w->r->dir));
     rocksdb_iter_destroy(it);
-    return e;
+    return e ? e : read;
 }
 
 static void drop_later(writing_t *w, const change_t *c) {
@@ -220,7 +236,7 @@ static void drop_later(writing_t *w, const change_t *c) {
 
 static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
     AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", w->r->dir, ++w->r->ingested);
-    return rocks_ingest(w->r->db, w->r->options, w->cf, path, changes, ret_done);
+    return rocks_live(&w->r->vt, rocks_ingest(w->r->db, w->r->options, w->cf, path, changes, ret_done));
 }
 
 static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
@@ -278,7 +294,7 @@ static err_t *rocks_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, in
         *ret_found = true;
         rocksdb_pinnableslice_destroy(v);
     }
-    return rocks_error(text, r->dir, "cannot read");
+    return live(r, text, "cannot read");
 }
 
 static err_t *rocks_get_many(base_db_t *b, uint64_t fingerprint, int slot, const base_key_t *keys, uint32_t n,
@@ -307,7 +323,7 @@ static err_t *rocks_get_many(base_db_t *b, uint64_t fingerprint, int slot, const
         rocksdb_batched_multi_get_cf(r->db, r->ro, cf, count, at, len, values, texts, /* sorted_input= */ false);
         for (uint32_t i = 0; i < count; i++) {
             if (e && texts[i]) rocksdb_free(texts[i]);
-            else if (!e) e = rocks_error(texts[i], r->dir, "cannot read");
+            else if (!e) e = live(r, texts[i], "cannot read");
             if (!values[i]) continue;
             size_t vlen;
             const char *v = rocksdb_pinnableslice_value(values[i], &vlen);
@@ -338,9 +354,9 @@ static err_t *scan_group(rocksdb_iterator_t *it, int kg, const int64_t *ns, cons
     return NULL;
 }
 
-err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo,
-                     int kg_hi, const int64_t *ns, const atomic_bool *cancel, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value),
-                     void *arg) {
+/* own: `cf` is a family of it; NULL: of a checkpoint in `dir`. */
+static err_t *scan_cf(rocks_t *own, rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo, int kg_hi,
+                      const int64_t *ns, const atomic_bool *cancel, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(db, ro, cf);
     buf_t from = buf_make(64);
     err_t *e = NULL;
@@ -353,20 +369,18 @@ err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_fa
         if (found > kg) kg = found - 1;
         else e = scan_group(it, kg, ns, cancel, fn, arg);
     }
-    char *text = NULL;
-    rocksdb_iter_get_error(it, &text);
-    if (!e) e = rocks_error(text, dir, "cannot read");
-    else if (text) rocksdb_free(text);
+    err_t *read = read_error(it, e, dir);
+    if (own) read = rocks_live(&own->vt, read);
     rocksdb_iter_destroy(it);
     buf_free(&from);
-    return e;
+    return e ? e : read;
 }
 
 static err_t *rocks_scan(base_db_t *b, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const int64_t *ns,
                          err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value), void *arg) {
     rocks_t *r = self_of(b);
     rocksdb_column_family_handle_t *cf = family_find(r, fingerprint, slot);
-    return cf ? rocks_scan_cf(r->db, r->scan_ro, cf, r->dir, kg_lo, kg_hi, ns, b->cancel, fn, arg) : NULL;
+    return cf ? scan_cf(r, r->db, r->scan_ro, cf, r->dir, kg_lo, kg_hi, ns, b->cancel, fn, arg) : NULL;
 }
 
 /* Walks the group the iterator stands in; *ret_more false: the place to go on at is in `from`. */
@@ -405,13 +419,10 @@ static err_t *rocks_walk(base_db_t *b, uint64_t fingerprint, int slot, int64_t n
         if (!more || e) break;
     }
     if (more && !e) *kg = kg_hi;
-    char *text = NULL;
-    if (it) rocksdb_iter_get_error(it, &text);
-    if (!e) e = rocks_error(text, r->dir, "cannot read");
-    else if (text) rocksdb_free(text);
+    err_t *read = it ? rocks_live(b, read_error(it, e, r->dir)) : NULL;
     if (it) rocksdb_iter_destroy(it);
     buf_free(&at);
-    return e;
+    return e ? e : read;
 }
 
 /* ---------------------------------------------------------------- checkpoint, load */
@@ -419,10 +430,10 @@ static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
     rocks_t *r = self_of(b);
     char *text = NULL;
     rocksdb_checkpoint_t *cp = rocksdb_checkpoint_object_create(r->db, &text);
-    TRY(rocks_error(text, r->dir, "cannot begin a checkpoint"));
+    TRY(live(r, text, "cannot begin a checkpoint"));
     rocksdb_checkpoint_create(cp, dir, 0, &text);
     rocksdb_checkpoint_object_destroy(cp);
-    return rocks_error(text, dir, "cannot make a checkpoint");
+    return rocks_live(b, rocks_error(text, dir, "cannot make a checkpoint"));
 }
 
 static err_t *load_one(void *arg, int64_t ns, slice_t key, slice_t value) {
@@ -439,7 +450,7 @@ static err_t *load_family(void *arg, rocksdb_t *db, rocksdb_column_family_handle
     writing_t w = {.r = l->r, .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(l->r, fingerprint, slot, &w.cf));
     w.batch = rocksdb_writebatch_create();
-    err_t *e = rocks_scan_cf(db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, l->r->vt.cancel, load_one, &w);
+    err_t *e = scan_cf(NULL, db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, l->r->vt.cancel, load_one, &w);
     if (!e) e = flush_batch(&w);
     rocksdb_writebatch_destroy(w.batch);
     buf_free(&w.key);

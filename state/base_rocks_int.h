@@ -5,10 +5,8 @@
 #include <rocksdb/c.h>
 
 err_t *rocks_error(char *text, const char *dir, const char *what); /* takes text; NULL is success */
+err_t *rocks_live(base_db_t *b, err_t *e); /* it is of the live directory: notes how the base is; err_here. Takes and returns e */
 bool rocks_family_parse(const char *name, uint64_t *ret_fingerprint, int *ret_slot);
-err_t *rocks_scan_cf(rocksdb_t *db, rocksdb_readoptions_t *ro, rocksdb_column_family_handle_t *cf, const char *dir, int kg_lo,
-                     int kg_hi, const int64_t *ns, const atomic_bool *cancel, err_t *(*fn)(void *arg, int64_t ns, slice_t key, slice_t value),
-                     void *arg);
 err_t *rocks_go_on(const atomic_bool *cancel); /* ERR_CANCELLED once it is true; NULL: never */
 
 void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key);

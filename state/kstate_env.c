@@ -11,6 +11,7 @@ struct kstate_env {
     kstate_env_conf_t conf;
     pthread_mutex_t lock;
     base_db_t *base;   /* atomic; set once */
+    _Atomic(base_health_t) opening; /* while there is none */
     epoch_t applied;   /* atomic */
     epoch_t restoring; /* atomic */
     size_t used, memory; /* atomic */
@@ -50,7 +51,8 @@ err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret) {
         b = e->base;
         if (!b && !e->conf.open_base)
             err = err_new(ERR_UNSUPPORTED, "this job keeps its state in memory only: there is no directory for a base");
-        else if (!b) err = e->conf.open_base(e->conf.arg, &b);
+        else if (!b && (err = err_here(e->conf.open_base(e->conf.arg, &b))) != NULL)
+            atomic_store(&e->opening, err_code(err) == ERR_NO_SPACE ? BASE_FULL : BASE_FAILS);
         if (!err) __atomic_store_n(&e->base, b, __ATOMIC_RELEASE);
         pthread_mutex_unlock(&e->lock);
     }
@@ -59,6 +61,15 @@ err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret) {
     return NULL;
 }
 
+base_health_t kstate_env_health(const kstate_env_t *e) {
+    const base_db_t *b = __atomic_load_n(&e->base, __ATOMIC_ACQUIRE);
+    return b ? atomic_load(&b->health) : atomic_load(&e->opening);
+}
+void kstate_env_health_forget(kstate_env_t *e) {
+    base_db_t *b = kstate_env_base(e);
+    if (b) base_ails(b, BASE_WELL);
+    else atomic_store(&e->opening, BASE_WELL);
+}
 epoch_t kstate_env_applied(const kstate_env_t *e) { return __atomic_load_n(&e->applied, __ATOMIC_ACQUIRE); }
 void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch) {
     __atomic_store_n(&e->applied, epoch, __ATOMIC_RELEASE);

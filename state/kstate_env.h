@@ -11,6 +11,14 @@
 /* Base: vtable so that the simulator can use an ordered map. */
 typedef struct base_db base_db_t;
 typedef struct base_key { int kg; int64_t ns; slice_t key; } base_key_t;
+/* What the last error of the live base was, or of its directory. Such an error is never deterministic: the base is this process's alone, and another
+ * attempt makes a new one of what storage has. */
+typedef enum base_health {
+    BASE_WELL,
+    BASE_FULL,  /* no space: over when there is some */
+    BASE_FAILS, /* the next try may do, or may not */
+    BASE_LOST,  /* what it held is corrupt or gone: no try helps, it stays so */
+} base_health_t;
 struct base_db {
     /* one operator's sealed changes of a complete epoch; batched by the caller; only key groups in [lo, hi) */
     err_t *(*apply)(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes);
@@ -42,7 +50,12 @@ struct base_db {
                    err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg);
     /* Set by who opened it, or NULL: once it is true load, load_op, scan and fetch return ERR_CANCELLED at their next row or block. */
     const atomic_bool *cancel;
+    _Atomic(base_health_t) health; /* set by whatever thread met the error (base_ails) */
 };
+static inline void base_ails(base_db_t *b, base_health_t how) {
+    base_health_t was = atomic_load(&b->health);
+    while (was != BASE_LOST && !atomic_compare_exchange_weak(&b->health, &was, how)) {}
+}
 static inline void walk_behind(buf_t *from, slice_t key) { /* the first place after a key */
     buf_clear(from);
     buf_put(from, key.p, key.len);
@@ -53,7 +66,7 @@ static inline void walk_behind(buf_t *from, slice_t key) { /* the first place af
  * for the block cache. */
 err_t *base_wipe(const char *dir); /* removes a base directory or checkpoint; absent is no error */
 err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret);
-base_db_t *base_new_memory(void); /* ordered map; checkpoint/load keep named copies in a registry of the process */
+base_db_t *base_new_memory(void); /* ordered map; checkpoint/load keep named copies in a registry of the process; BASE_LOST when told (base_ails) */
 
 typedef struct kstate_env_conf {
     size_t memory;                 /* budget of all hot tables of this job on this worker, bytes; 0: no bound */
@@ -64,7 +77,10 @@ typedef struct kstate_env_conf {
 kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf);
 void kstate_env_free(kstate_env_t *e);
 base_db_t *kstate_env_base(kstate_env_t *e);           /* NULL when none was opened */
-err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret);
+err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret); /* what fails when it is opened is err_here */
+/* Of the base, or of opening it. Any thread reads; who tries again forgets before what it was (what is lost stays lost), so that it is told of this try. */
+base_health_t kstate_env_health(const kstate_env_t *e);
+void kstate_env_health_forget(kstate_env_t *e);
 epoch_t kstate_env_applied(const kstate_env_t *e);     /* last epoch the base holds completely */
 void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch);
 /* Restore: what kstate_apply brings in counts as changed in this epoch (the manifest's): not evicted before the base has applied it.

@@ -162,18 +162,11 @@ static bool file_is_wrong(const restore_t *r, disk_t *d, const char *path, const
     return wrong;
 }
 
-/* A directory here that is gone or not writable has these codes, too: the file is not to blame, and a later attempt may well succeed. */
-static err_t *of_here(err_t *e) {
-    if (err_code(e) != ERR_NOT_FOUND && err_code(e) != ERR_CORRUPT) return e;
-    err_t *local = err_new(ERR_IO, "%s", err_text(e));
-    err_free(e);
-    return local;
-}
-
+/* A directory here that is gone or not writable says much the same as a file that is: this one is not to blame, and a later attempt may well succeed. */
 static err_t *fetch_stored(restore_t *r, base_db_t *db, const base_file_t *f, const char *dir) {
     err_t *e = db->fetch(db, r->conf.disk, f, dir);
-    if (err_code(e) != ERR_NOT_FOUND && err_code(e) != ERR_CORRUPT) return e;
-    return file_is_wrong(r, r->conf.disk, f->path, f) ? was_read(r, e) : of_here(e);
+    bool says = err_code(e) == ERR_NOT_FOUND || err_code(e) == ERR_CORRUPT;
+    return says && file_is_wrong(r, r->conf.disk, f->path, f) ? was_read(r, e) : err_here(e);
 }
 
 /* What is here and right is not asked for. */
@@ -209,7 +202,7 @@ static bool as_fetched(const restore_t *r, const base_t *b, const char *dir) {
 static err_t *load_fetched(restore_t *r, base_db_t *db, int at, const char *dir) {
     err_t *e = load_runs(r, db, at, dir);
     if (err_code(e) == ERR_CORRUPT && as_fetched(r, &r->conf.manifest->bases[at], dir)) return was_read(r, e);
-    return of_here(e);
+    return err_here(e);
 }
 
 static err_t *load_base(restore_t *r, int at) {

@@ -1,6 +1,7 @@
 /* base.c: see base.h. */
 #include "worker/base.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "common/mailbox.h"
 #include <pthread.h>
@@ -29,7 +30,11 @@ typedef struct based_job {
     bool asked;
     epoch_t unaccepted;       /* the last base, while no manifest names it */
     int64_t tried_ms, followed_ms;
-    char *waiting;            /* under the lock */
+    int tries;                /* in vain, one after the other */
+    int64_t failing_ms;       /* since when the local base fails, other than by a full disk; 0: it does not */
+    bool over;                /* `failed` was called */
+    char *why;                /* of the last try */
+    char *waiting;            /* the same for people; under the lock */
 } based_job_t;
 
 struct base_worker {
@@ -47,6 +52,10 @@ bool base_due(const base_need_t *n, int64_t interval_ms) {
     if (n->bytes >= max) return true;
     if (n->asked && (n->bytes >= BASE_CHANGELOG_MIN || n->since_ms >= BASE_SMALL_INTERVALS * interval_ms)) return true;
     return n->since_ms >= interval_ms && n->bytes >= BASE_CHANGELOG_MIN;
+}
+
+bool base_ends(base_health_t health, int64_t since_ms) {
+    return health == BASE_LOST || (health == BASE_FAILS && since_ms >= BASE_HEAL_MS);
 }
 
 char *base_directory(const char *data_dir, job_id_t job, attempt_t attempt) {
@@ -100,6 +109,7 @@ static based_job_t **find(base_worker_t *b, job_id_t job, attempt_t attempt) {
 }
 
 static void job_free(based_job_t *j) {
+    free(j->why);
     free(j->waiting);
     free(j);
 }
@@ -128,15 +138,39 @@ char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt) {
 }
 
 /* ---------------------------------------------------------------- the base thread */
-static void say(base_worker_t *b, based_job_t *j, err_t *e) {
-    char *text = e ? xprintf("base checkpoint: %s", err_text(e)) : NULL;
+/* A try begins so; `tried` is told what came of it. */
+static void begin_try(const based_job_t *j) {
+    stall_point("base");
+    kstate_env_health_forget(j->j.env);
+}
+
+static void set_waiting(base_worker_t *b, based_job_t *j, char *text) {
     pthread_mutex_lock(&b->lock);
-    bool news = text && (!j->waiting || strcmp(text, j->waiting) != 0);
     free(j->waiting);
     j->waiting = text;
     pthread_mutex_unlock(&b->lock);
-    if (news) log_line(LOG_WARN, "the local base does not follow", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", b->conf.worker, j->j.job,
-                       j->j.attempt, err_text(e));
+}
+
+/* What came of a try; NULL: it is done. */
+static void tried(base_worker_t *b, based_job_t *j, err_t *e) {
+    if (err_code(e) == ERR_CANCELLED) { /* the attempt ends */
+        err_free(e);
+        return;
+    }
+    base_health_t health = e ? kstate_env_health(j->j.env) : BASE_WELL; /* else it is storage's */
+    int64_t now = clock_mono_ms();
+    j->tries = e ? j->tries + 1 : 0;
+    if (health == BASE_WELL || health == BASE_FULL) j->failing_ms = 0;
+    else if (!j->failing_ms) j->failing_ms = now;
+    const char *whose = health == BASE_WELL ? "base checkpoint" : "local base";
+    set_waiting(b, j, !e ? NULL : xprintf("%s: %s (%d %s, epoch %" PRIu64 " waits)", whose, err_text(e), j->tries, j->tries == 1 ? "try" : "tries", j->complete));
+    if (e && (!j->why || strcmp(err_text(e), j->why) != 0))
+        log_line(LOG_WARN, "the local base does not follow", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", b->conf.worker, j->j.job,
+                 j->j.attempt, err_text(e));
+    free(j->why);
+    j->why = e ? xstrdup(err_text(e)) : NULL;
+    j->over = e && base_ends(health, now - j->failing_ms);
+    if (j->over) b->conf.failed(b->conf.arg, j->j.job, j->j.attempt, err_wrap(TAKE(e), "local base"));
     err_free(e);
 }
 
@@ -144,6 +178,7 @@ static void make(base_worker_t *b, based_job_t *j) {
     base_t *base = xcalloc(1, sizeof *base);
     uint64_t bytes = j->bytes;
     j->tried_ms = clock_mono_ms();
+    begin_try(j);
     err_t *e = applier_checkpoint(j->j.applier, j->complete, base);
     if (e) {
         free(base);
@@ -154,7 +189,7 @@ static void make(base_worker_t *b, based_job_t *j) {
         kept_job_base(j->j.kept, base);
         b->conf.done(b->conf.arg, j->j.job, j->j.attempt, j->complete, base);
     }
-    say(b, j, e);
+    tried(b, j, e);
 }
 
 uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot) {
@@ -167,9 +202,10 @@ static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
     bool soon = pending >= BASE_APPLY_BYTES && kstate_env_filling(j->j.env), now = pending && kstate_env_short(j->j.env);
     if (!soon && !now) return;
-    if (j->waiting && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
+    if (j->tries && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
     j->followed_ms = clock_mono_ms();
-    say(b, j, applier_apply(j->j.applier, j->complete));
+    begin_try(j);
+    tried(b, j, applier_apply(j->j.applier, j->complete));
 }
 
 static void on_complete(based_job_t *j, const order_t *o) {
@@ -237,11 +273,11 @@ static void obey(base_worker_t *b, order_t *o) {
 }
 
 static void make_if_due(base_worker_t *b, based_job_t *j) {
-    follow(b, j);
-    if (j->complete <= j->based || j->complete <= j->j.restored) return;
+    if (!j->over) follow(b, j);
+    if (j->over || j->complete <= j->based || j->complete <= j->j.restored) return;
     uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env));
     base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, clock_mono_ms() - j->tried_ms};
-    bool again = j->waiting && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
+    bool again = j->tries && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
     if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
 }
 

@@ -11,7 +11,10 @@
  *  4. Memory that is short asks for no base: applying complete epochs locally lets tables evict, nothing has to be uploaded for it.
  *  5. Between bases the local base follows only for tables that come near their share of the memory: nothing else reads it, and what
  *     is left to the next base is written once for many changes. What a base or eviction then waits for is bounded as the changelog is.
- *  6. A base that fails harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why. */
+ *  6. A base that cannot be stored harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why.
+ *  7. Nor does a full disk below --data: RocksDB takes the changes when there is space, and sources wait once memory is full of them. It is tried for
+ *     as long as that takes. Any other error of the local base may last BASE_HEAL_MS, and one that no try helps (corrupt, or gone) ends the attempt at
+ *     once: `failed` is called, once, and nothing more is done for it. The next attempt makes a new base out of storage. */
 #pragma once
 #include "state/disk.h"
 #include "state/applier.h"
@@ -22,6 +25,7 @@
 #define BASE_CHANGELOG_MAX ((uint64_t)256 << 20) /* at most; less where --memory is small, for a restore reads it into memory */
 #define BASE_APPLY_BYTES ((size_t)32 << 20)
 #define BASE_INTERVAL_MS 30000
+#define BASE_HEAL_MS 60000
 
 /* The rule of invariant 3, pure. */
 typedef struct base_need {
@@ -36,6 +40,9 @@ bool base_due(const base_need_t *n, int64_t interval_ms);
  * and a changelog of at most some times as many changes. */
 uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot);
 
+/* The rule of invariant 7, pure: since_ms: so long the local base has failed other than by a full disk. */
+bool base_ends(base_health_t health, int64_t since_ms);
+
 typedef struct base_worker base_worker_t;
 typedef struct base_conf {
     const char *worker, *data_dir;
@@ -45,6 +52,7 @@ typedef struct base_conf {
     uint64_t changelog_most; /* of large states; at least changelog_max */
     void (*done)(void *arg, job_id_t job, attempt_t attempt, epoch_t epoch, base_t *base); /* takes base; the base thread */
     void (*gone)(void *arg, job_id_t job, attempt_t attempt);                             /* nothing of the attempt follows */
+    void (*failed)(void *arg, job_id_t job, attempt_t attempt, err_t *e);                 /* its local base is of no use; takes e; the base thread */
     void *arg;
 } base_conf_t;
 err_t *base_worker_new(const base_conf_t *conf, base_worker_t **ret);
@@ -67,7 +75,7 @@ void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t ep
 void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch);
 void base_look(base_worker_t *b); /* tables are short of memory: complete epochs go into the local base now */
 void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt);
-char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt); /* why the last base failed, malloc'ed, or NULL */
+char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt); /* why the last try failed, malloc'ed, or NULL */
 void base_forget(base_worker_t *b, job_id_t job); /* deletes the job's own copies (state/kept.h); its bases go with their attempts */
 /* Where the base of an attempt lives: a directory per attempt, never one that was open before (a starting process takes the last
  * checkpoint from storage, hazards A5). */

@@ -224,6 +224,9 @@ static void perform_all(worker_t *w) {
 /* What ends the job is said where it ends: by the coordinator, and by `run`. */
 static log_level_t level_of(const err_t *e) { return err_deterministic(e) || err_code(e) == ERR_FENCED ? LOG_INFO : LOG_WARN; }
 
+/* The builder is done with it. */
+static bool own_disk_fails(const runtime_t *rt) { return rt->unusable || (rt->state && kstate_env_health(rt->state) >= BASE_FAILS); }
+
 static void on_built(worker_t *w, note_t *n) {
     runtime_t *rt = n->rt;
     err_t *e = TAKE(n->error);
@@ -235,7 +238,7 @@ static void on_built(worker_t *w, note_t *n) {
     if (e && !torn) log_line(level_of(e), "attempt not built", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", w->conf.name,
                              rt->job, rt->attempt, err_text(e));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_BUILT, .job = rt->job, .attempt = rt->attempt, .error = e, .stage = -1, .subtask = -1,
-                                     .where = rt->culprit, .damaged = rt->damaged});
+                                     .where = rt->culprit, .damaged = rt->damaged, .own = own_disk_fails(rt)});
     runtime_built(rt);
 }
 
@@ -245,7 +248,8 @@ static void on_failed(worker_t *w, note_t *n) {
     log_line(level_of(n->error), "attempt failed", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " stage=%d subtask=%d error=\"%s\"", w->conf.name,
              n->job, n->attempt, n->stage, n->subtask, err_text(n->error));
     worker_event(w, &(agent_event_t){.kind = AGENT_EV_FAILED, .job = n->job, .attempt = n->attempt, .stage = n->stage,
-                                     .subtask = n->subtask, .where = n->where, .error = TAKE(n->error)});
+                                     .subtask = n->subtask, .where = n->where, .own = !rt->building && own_disk_fails(rt),
+                                     .error = TAKE(n->error)});
 }
 
 static void on_written(worker_t *w, note_t *n) {
@@ -270,6 +274,16 @@ static discard_t **discard_of(worker_t *w, const note_t *n) {
     return at;
 }
 
+static void discard_free(discard_t *d) {
+    free(d->dir);
+    free(d);
+}
+
+/* What of it takes so long; malloc'ed. */
+static char *discard_hangs(const discard_t *d) {
+    return d->torn && d->dir ? xprintf("its local base is being closed: %s", d->dir) : xstrdup(d->torn ? "its memory is being freed" : "its tasks are being closed");
+}
+
 /* From here on the coordinator may place the job anew: no task of it runs, no lane of it can commit, nothing of it is written. */
 static void on_torn(worker_t *w, const note_t *n) {
     (*discard_of(w, n))->torn = true;
@@ -280,7 +294,7 @@ static void on_freed(worker_t *w, const note_t *n) {
     discard_t **at = discard_of(w, n), *d = *at;
     *at = d->next;
     pthread_join(d->thread, NULL); /* it said so last */
-    free(d);
+    discard_free(d);
     if (!w->runtimes && !w->discards) memory_idle(); /* the last job has gone */
     for (runtime_t *rt = w->runtimes; rt; rt = rt->next) {
         if (!rt->parked || worker_frees(w, rt->job)) continue;
@@ -356,7 +370,7 @@ static void reap(worker_t *w) {
         *at = rt->next;
         for (int i = 0; i < rt->ntasks; i++) worker_slot_release(w, &rt->tasks[i]);
         discard_t *d = xcalloc(1, sizeof *d);
-        *d = (discard_t){.next = w->discards, .rt = rt, .job = rt->job, .attempt = rt->attempt};
+        *d = (discard_t){.next = w->discards, .rt = rt, .job = rt->job, .attempt = rt->attempt, .dir = rt->dir ? xstrdup(rt->dir) : NULL};
         w->discards = d;
     }
     for (discard_t *d = w->discards; d; d = d->next) {
@@ -409,9 +423,11 @@ static void watch(worker_t *w) {
         AUTO(auto_free) char *what = runtime_hangs(rt);
         watch_end(w, rt->job, rt->attempt, now - rt->tearing_since_ms, &rt->said, what);
     }
-    for (discard_t *d = w->discards; d; d = d->next)
-        if (!d->rt && now - d->since_ms >= SAY_MS)
-            watch_end(w, d->job, d->attempt, now - d->since_ms, &d->said, d->torn ? "its local base is being closed" : "its tasks are being closed");
+    for (discard_t *d = w->discards; d; d = d->next) {
+        if (d->rt || now - d->since_ms < SAY_MS) continue;
+        AUTO(auto_free) char *what = discard_hangs(d);
+        watch_end(w, d->job, d->attempt, now - d->since_ms, &d->said, what);
+    }
 }
 
 /* A job that was quiet and has work now says so at once: the coordinator injects no epoch into quiet jobs (hazards B15). Its slots wake this
@@ -459,7 +475,7 @@ static void wind_up(worker_t *w) {
         turn(w);
         if (w->runtimes || w->links || w->discards) mailbox_wait(w->mail, 100);
         if (clock_mono_ms() < until) continue;
-        AUTO(auto_free) char *what = w->runtimes ? runtime_hangs(w->runtimes) : xstrdup(w->discards ? "a local base is being closed" : "a connection");
+        AUTO(auto_free) char *what = w->runtimes ? runtime_hangs(w->runtimes) : w->discards ? discard_hangs(w->discards) : xstrdup("a connection");
         log_line(LOG_ERROR, "worker does not end", "worker=%s waits=\"%s\": a thread does not return, the process gives up", w->conf.name, what);
         _exit(70); /* its threads cannot be taken back, and their memory must not be freed under them (hazards B5) */
     }

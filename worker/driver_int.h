@@ -104,9 +104,10 @@ struct runtime {
     lanes_t *lanes;        /* the control thread's from NOTE_FENCE on, but for lanes_has */
     restored_segment_t *segments, **segments_end; /* ascending epochs per lane */
     bool base_open;        /* base_add was called */
-    bool has_base;         /* open_base made one; the thread that needed it first */
+    bool has_base;         /* open_base was called; the thread that needed it first */
     char *culprit;         /* of a failed build: a peer, a path */
     bool damaged;          /* of a failed build: a file that the manifest names is not whole */
+    bool unusable;         /* of a failed build: no directory could be had below --data */
 
     atomic_bool cancel;    /* the builder may give up */
     atomic_int_fast64_t clock_ms; /* processing time, never decreasing (hazards A9); any thread */
@@ -179,6 +180,7 @@ typedef struct discard { /* a runtime that is being freed, by a thread of its ow
     pthread_t thread;
     job_id_t job;
     attempt_t attempt;
+    char *dir;        /* of its local base */
     int64_t since_ms; /* the thread has it since then */
     bool torn, said;
 } discard_t;

@@ -57,6 +57,10 @@ static void on_base_gone(void *arg, job_id_t job, attempt_t attempt) {
     worker_post(arg, (note_t){.kind = NOTE_BASE_GONE, .job = job, .attempt = attempt});
 }
 
+static void on_base_failed(void *arg, job_id_t job, attempt_t attempt, err_t *e) {
+    worker_post(arg, (note_t){.kind = NOTE_FAILED, .job = job, .attempt = attempt, .stage = -1, .subtask = -1, .error = e});
+}
+
 static void on_memory_pressed(void *arg) { base_look(((worker_t *)arg)->base); }
 
 /* ---------------------------------------------------------------- start */
@@ -76,7 +80,8 @@ static err_t *start_parts(worker_t *w) {
     checkpoint_conf_t cc = {c->storage, c->name, true, on_checkpoint_done, on_checkpoint_dropped, w, w->kept};
     TRY(checkpoint_new(&cc, &w->checkpoint));
     memory_shares_t shares = memory_shares(c->memory);
-    base_conf_t bc = {c->name, c->data_dir, c->storage, c->base_interval_ms, shares.changelog, shares.changelog_most, on_base_done, on_base_gone, w};
+    base_conf_t bc = {.worker = c->name, .data_dir = c->data_dir, .storage = c->storage, .interval_ms = c->base_interval_ms, .changelog_max = shares.changelog,
+                      .changelog_most = shares.changelog_most, .done = on_base_done, .gone = on_base_gone, .failed = on_base_failed, .arg = w};
     TRY(base_worker_new(&bc, &w->base));
     memory_conf_t mc = {c->memory, process_rss, on_memory_pressed, w};
     TRY(memory_new(&mc, &w->memory));

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "worker/driver_int.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 int64_t runtime_now_ms(runtime_t *rt) {
     int64_t now = clock_wall_ms(), seen = atomic_load_explicit(&rt->clock_ms, memory_order_relaxed);
@@ -192,7 +193,10 @@ static err_t *open_base(void *arg, base_db_t **ret) {
     int others = atomic_load(&rt->w->bases) - rt->has_base; /* the more jobs spill, the smaller is the part of those that come late */
     if (!rt->has_base) atomic_fetch_add(&rt->w->bases, 1); /* once, however often opening is tried */
     rt->has_base = true;
-    TRY(base_open_rocks(dir, memory_shares(rt->w->conf.memory).base / (size_t)(others + 1), /* create= */ true, ret));
+    bool ours = access(dir, F_OK) != 0;
+    err_t *e = base_open_rocks(dir, memory_shares(rt->w->conf.memory).base / (size_t)(others + 1), /* create= */ true, ret);
+    if (e && ours) err_free(base_wipe(dir)); /* half made: the next try must not find it */
+    if (e) return e;
     (*ret)->cancel = &rt->cancel;
     return NULL;
 }

@@ -219,7 +219,7 @@ char *runtime_hangs(const runtime_t *rt) {
     }
     if (rt->awaits.lanes) lanes_hang(rt->lanes, &b);
     if (rt->awaits.writer) buf_printf(&b, "%sthe writer of its epochs", b.len ? ", " : "");
-    if (rt->awaits.base) buf_printf(&b, "%sits base checkpoint", b.len ? ", " : "");
+    if (rt->awaits.base) buf_printf(&b, "%sits local base in %s, or the base checkpoint of it", b.len ? ", " : "", rt->dir);
     char *text = xstrdup(b.len ? buf_cstr(&b) : "nothing that is known");
     buf_free(&b);
     return text;

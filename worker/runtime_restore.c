@@ -75,13 +75,16 @@ static base_range_t *ranges_of(const runtime_t *rt, int *ret_n) {
     return out;
 }
 
-static err_t *make_scratch(const runtime_t *rt, const char *name, char **ret) {
+/* What has vanished below --data is made again. Where that cannot be, it is the worker's misfortune, not the job's. */
+static err_t *make_scratch(runtime_t *rt, const char *name, char **ret) {
     disk_t *d;
     char *dir = xprintf("%s/%s", rt->dir, name);
     err_t *e = disk_open_posix(dir, /* create= */ true, &d);
     if (e) {
+        rt->unusable = err_code(e) != ERR_NO_SPACE;
         free(dir);
-        return e;
+        e = err_here(err_wrap(e, "the data directory '%s' cannot be used", rt->w->conf.data_dir));
+        return err_hint(e, "a worker makes what it needs below --data; look after the disk, the directory above it, and its rights");
     }
     d->free(d);
     *ret = dir;

@@ -6,6 +6,7 @@
 #include "common/map.h"
 #include "common/types.h"
 #include "tests/helpers/test.h"
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -43,6 +44,19 @@ START_TEST(crc_matches_the_standard_vector) {
     ck_assert_uint_eq(crc32c(0, "123456789", 9), 0xe3069283u);
     uint32_t parts = crc32c(crc32c(0, "1234", 4), "56789", 5);
     ck_assert_uint_eq(parts, 0xe3069283u);
+}
+END_TEST
+
+START_TEST(what_fails_here_alone_is_repeated_whatever_it_is) {
+    err_t *e = err_here(err_hint(err_from_errno(ENOTDIR, "/data"), "look"));
+    ck_assert(err_code(e) == ERR_IO && !err_deterministic(e));
+    ck_assert_str_eq(err_text(e), "/data: Not a directory");
+    ck_assert_str_eq(err_hint_text(e), "look");
+    err_free(e);
+    e = err_here(err_new(ERR_NO_SPACE, "full"));
+    ck_assert_int_eq(err_code(e), ERR_NO_SPACE); /* told apart by who waits for space */
+    err_free(e);
+    ck_assert_ptr_null(err_here(NULL));
 }
 END_TEST
 
@@ -188,6 +202,6 @@ START_TEST(types_print_as_flink_does) {
 END_TEST
 
 TESTS("base", hash_is_frozen, hash_spreads_similar_keys, crc_matches_the_standard_vector,
-      errors_carry_context_position_and_hint, arena_survives_large_and_small, buffers_stop_at_their_maximum,
+      errors_carry_context_position_and_hint, what_fails_here_alone_is_repeated_whatever_it_is, arena_survives_large_and_small, buffers_stop_at_their_maximum,
       readers_never_leave_the_slice, map_equals_an_array_under_random_work, mailbox_delivers_everything_once,
       types_print_as_flink_does)

@@ -87,6 +87,7 @@
     X(ROW_READ_FAILED, "read fails during a restore")                                                                     \
     X(ROW_DISK_FULL, "disk full in an epoch")                                                                             \
     X(ROW_BASE_FAILED, "a base fails and is made again")                                                                  \
+    X(ROW_BASE_LOST, "a worker's local base is corrupt")                                                                  \
     X(ROW_LOST_WRITES, "machine dies: unsynced bytes are lost")                                                           \
     X(ROW_OLDER_UNREAD, "a new leader cannot read what is kept, and reads it again")                                       \
     X(ROW_FELL_BACK, "a damaged file: the job goes back to an older epoch")                                                \
@@ -354,6 +355,7 @@ void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const ch
 void sim_worker_lane(proc_t *p, job_id_t job, attempt_t attempt, void *entry, lane_answer_t a);
 void sim_worker_describe(proc_t *p); /* into the trace: why nothing goes on */
 void sim_worker_leave(proc_t *p); /* SIGTERM: it drains */
+bool sim_worker_break_base(proc_t *p); /* it cannot be read nor written any more; false: there is none */
 bool sim_worker_runs(const proc_t *p, attempt_t *ret);
 
 /* ---- sim_coord.c */

@@ -82,6 +82,15 @@ static bool of_start(sim_row_t r) {
 static bool is_rare(sim_row_t r) { /* once in hundreds of ms: it is waited for */
     return r == ROW_C_ACCEPT || r == ROW_C_DELETE || r == ROW_IN_BASE || r == ROW_BASE_STORED || r == ROW_C_STOP;
 }
+/* Of the first worker that has one. */
+static void break_some_base(sim_t *s) {
+    int first = (int)sim_below(s, (uint64_t)s->mix.workers);
+    for (int i = 0; i < s->mix.workers; i++) {
+        if (!sim_worker_break_base(&s->procs[SIM_COORDS + (first + i) % s->mix.workers])) continue;
+        s->faults++;
+        return;
+    }
+}
 /* What is drawn may find nothing to hurt, and what is armed may never be met: a fault counts where it happens. */
 static void fault(sim_t *s) {
     const mix_t *m = &s->mix;
@@ -119,7 +128,8 @@ static void fault(sim_t *s) {
     CASE(m->cut) { pause_or_cut(s, &s->procs[sim_below(s, (uint64_t)(SIM_COORDS + m->workers))], sim_between(s, 100, 2500), true); return; }
     CASE(m->disk) {
         static const disk_phase_t phases[] = {DISK_WRITE, DISK_WRITE, DISK_BASE, DISK_RESTORE, DISK_BODY};
-        disk_fail_next(s->disk, phases[sim_below(s, ARRAY_LEN(phases))], 1 + (int)sim_below(s, 4), sim_chance(s, 700) ? ERR_IO : ERR_NO_SPACE);
+        if (sim_chance(s, 250)) break_some_base(s);
+        else disk_fail_next(s->disk, phases[sim_below(s, ARRAY_LEN(phases))], 1 + (int)sim_below(s, 4), sim_chance(s, 700) ? ERR_IO : ERR_NO_SPACE);
         return;
     }
     CASE(m->disk_full) {

@@ -87,6 +87,8 @@ void task_sealed(void *arg, task_seal_t *seal) {
 void on_task_note(sim_t *s, void *arg) { /* ended, or failed when there is an error */
     note_t *n = arg;
     sim_log(s, "%s: task %d/%d %s", n->p->name, n->stage, n->subtask, n->error ? err_text(n->error) : "ended");
+    const srt_t *rt = n->error ? runtime_of(n->p->worker, n->job, n->attempt) : NULL;
+    if (rt && rt->state && kstate_env_health(rt->state) == BASE_LOST) sim_reach(s, ROW_BASE_LOST);
     agent_event_t ev = {.kind = n->error ? AGENT_EV_FAILED : AGENT_EV_ENDED, .job = n->job, .attempt = n->attempt, .stage = n->stage,
                         .subtask = n->subtask, .where = n->where[0] ? n->where : NULL, .error = TAKE(n->error)};
     agent_event(n->p->worker, &ev);
@@ -308,12 +310,26 @@ static void on_based(sim_t *s, void *arg) {
     agent_event(n->p->worker, &ev);
     note_drop(n);
 }
+/* As in worker/base.c: it is tried again, but what no try helps ends the attempt. Takes e. */
+static void base_tried(srt_t *rt, err_t *e) {
+    sim_t *s = rt->w->p->s;
+    if (e && !rt->w->p->dying) sim_log(s, "%s: base fails: %s", rt->w->p->name, err_text(e));
+    if (!e || rt->w->p->dying || !base_ends(kstate_env_health(rt->state), 0)) {
+        err_free(e);
+        return;
+    }
+    rt->base_over = true;
+    sim_reach(s, ROW_BASE_LOST);
+    agent_event_t ev = {.kind = AGENT_EV_FAILED, .job = rt->job, .attempt = rt->attempt, .stage = -1, .subtask = -1, .own = true, .error = e};
+    agent_event(rt->w, &ev);
+}
 /* Between bases the local base follows when tables find nothing to evict, as in worker/base.c: held sources wait for it. */
 static void follow(srt_t *rt) {
     if (!applier_pending(rt->applier) || !kstate_env_short(rt->state)) return;
     disk_phase(rt->w->p->disk, DISK_BASE);
-    err_free(applier_apply(rt->applier, rt->complete)); /* stays pending: tried again */
+    err_t *e = applier_apply(rt->applier, rt->complete); /* stays pending */
     disk_phase(rt->w->p->disk, DISK_OTHER);
+    base_tried(rt, e);
 }
 static bool base_wanted(const srt_t *rt) {
     sim_t *s = rt->w->p->s;
@@ -328,6 +344,10 @@ static void on_base(sim_t *s, void *arg) {
         return;
     }
     follow(rt);
+    if (rt->base_over) {
+        note_drop(n);
+        return;
+    }
     bool changed = rt->complete > rt->based && rt->complete > rt->restored && rt->bytes > 0, wanted = base_wanted(rt);
     rt->base_flying = false;
     if (wanted) rt->tried_ms = sim_now_ms(s);
@@ -340,8 +360,7 @@ static void on_base(sim_t *s, void *arg) {
     err_t *e = applier_checkpoint(rt->applier, rt->complete, base);
     disk_phase(n->p->disk, DISK_OTHER);
     if (e) {
-        if (!n->p->dying) sim_log(s, "%s: base fails: %s", n->p->name, err_text(e));
-        err_free(e);
+        base_tried(rt, e);
         free(base);
         note_drop(n);
         return;
@@ -355,7 +374,7 @@ static void on_base(sim_t *s, void *arg) {
 }
 static void maybe_base(srt_t *rt) {
     sim_t *s = rt->w->p->s;
-    if (rt->base_flying || (!base_wanted(rt) && !kstate_env_short(rt->state))) return;
+    if (rt->base_over || rt->base_flying || (!base_wanted(rt) && !kstate_env_short(rt->state))) return;
     rt->base_flying = true;
     note_later(rt, sim_between(s, 500, 5000), on_base, note_new(rt));
 }
@@ -558,6 +577,14 @@ void sim_worker_link_failed(proc_t *p, job_id_t job, attempt_t attempt, const ch
     n->error = err_new(ERR_UNAVAILABLE, "the data link to %s broke", peer);
     snprintf(n->where, sizeof n->where, "%s", peer);
     note_later(rt, 0, on_task_note, n);
+}
+bool sim_worker_break_base(proc_t *p) {
+    srt_t *rt = p->alive ? p->worker->runtimes : NULL;
+    while (rt && (rt->tearing || !rt->state || !kstate_env_base(rt->state))) rt = rt->next;
+    if (!rt) return false;
+    sim_log(p->s, "fault: the local base of %s is corrupt", p->name);
+    base_ails(kstate_env_base(rt->state), BASE_LOST);
+    return true;
 }
 void sim_worker_leave(proc_t *p) {
     sim_log(p->s, "%s is told to leave", p->name);

@@ -44,7 +44,7 @@ struct srt { /* an attempt here: worker/driver_int.h's runtime_t */
     buf_t segment;
     /* the base */
     epoch_t complete, restored, based, unaccepted;
-    bool asked, base_flying;
+    bool asked, base_flying, base_over;
     epoch_t asked_epoch;
     uint64_t bytes;
     int64_t tried_ms;

@@ -242,6 +242,27 @@ START_TEST(a5_a_worker_dies_inside_a_base) {
     }
 }
 END_TEST
+/* What a worker's own disk loses lies in storage, too: the attempt ends, whether a task or the base thread meets it, and no process. */
+START_TEST(a_local_base_that_is_corrupt_costs_an_attempt_and_no_row) {
+    for (int all = 0; all < 2; all++) {
+        sim_t *s = begin(JOB_UPSERT);
+        s->mix.memory = 3000; /* all the time over its budget: it is read and written */
+        s->job.keys = 60;
+        sim_start(s);
+        until_epoch(s, 12);
+        int broken = 0;
+        for (int i = 0; i < SIM_WORKERS && (all || !broken); i++) broken += sim_worker_break_base(worker(s, i));
+        ck_assert_int_ge(broken, 1);
+        until(s, "it is corrupt");
+        until(s, "> START");
+        ends_well_(s, __FILE__, __LINE__);
+        ck_assert_int_eq(etcd_job_state(s->etcd), JOB_FINISHED);
+        ck_assert_int_ge(s->attempts, 2);
+        ck_assert_int_eq(count(s, " dies"), 0);
+        sim_free(s);
+    }
+}
+END_TEST
 START_TEST(a13_rollback_in_place_returns_to_the_manifest_not_to_the_base) {
     sim_t *s = begin(JOB_UPSERT);
     sim_start(s);
@@ -541,7 +562,8 @@ TESTS("sim/story", a_quiet_day, a1_an_epoch_that_cannot_be_written_waits, a1_a_l
       a4_a_damaged_file_takes_a_job_without_exactly_once_output_back, a4_what_is_kept_is_read_again_by_a_leader_that_could_not_read_it,
       a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing,
       a5_bases_hold_complete_epochs_only_though_memory_is_short, a5_a_base_that_was_stored_but_not_accepted_is_nothing,
-      a5_a_worker_dies_inside_a_base, a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,
+      a5_a_worker_dies_inside_a_base, a_local_base_that_is_corrupt_costs_an_attempt_and_no_row,
+      a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,
       a6_a_worker_that_wakes_up_in_a_later_attempt_changes_nothing, a24_after_a_re_seek_in_place_each_row_comes_once,
       a7_nothing_is_injected_after_the_final_barrier_of_stop, a7_stop_survives_its_leader, a8_where_the_job_starts_is_durable_before_the_first_poll,
       a9_event_time_survives_a_restore, a9_a_window_that_fired_stays_shut_when_its_keys_move_to_other_tasks,

@@ -272,6 +272,31 @@ START_TEST(another_plan_is_refused) {
 }
 END_TEST
 
+/* Nothing can be made below --data: the worker says so, as a misfortune of its own. When it can again the next attempt runs. */
+START_TEST(a_data_directory_that_cannot_be_used_is_the_workers_misfortune_and_not_the_jobs) {
+    cluster_t c;
+    cluster_start(&c, 1, 2, 10000);
+    AUTO(auto_free) char *in_the_way = xprintf("%s/base", c.m[0].dir);
+    FILE *f = fopen(in_the_way, "w");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+    cluster_order(&c);
+    ctl_msg_t *m = await(&c.m[0], CTL_FAILED);
+    ck_assert_int_eq(err_code(m->error), ERR_IO);
+    AUTO(auto_free) char *named = xprintf("the data directory '%s' cannot be used: %s/", c.m[0].dir, in_the_way);
+    ck_assert_msg(strstr(err_text(m->error), named) != NULL, "%s", err_text(m->error));
+    ck_assert_uint_eq(m->flags, FAILED_OWN);
+    ctl_free(m);
+    ck_assert_int_eq(remove(in_the_way), 0);
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    expect_once(&c, 20000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
 START_TEST(two_workers_on_one_directory_are_refused) {
     cluster_t c;
     cluster_start(&c, 1, 1, 10);
@@ -625,4 +650,5 @@ TESTS("worker/driver", A4_copies_of_the_last_epoch_stay_while_an_older_one_is_re
       lanes_are_fenced_while_the_state_is_restored_and_publish_after_start,
       a_dead_peer_fails_the_attempt_with_its_name, a_lost_coordinator_leaves_the_job_running, another_plan_is_refused,
       sources_wait_when_no_epoch_begins_and_the_next_barrier_lets_them_go_on,
-      two_workers_on_one_directory_are_refused, a_worker_leaves_after_its_jobs_were_taken, an_idle_job_is_not_busy_and_says_so_when_it_is)
+      two_workers_on_one_directory_are_refused, a_data_directory_that_cannot_be_used_is_the_workers_misfortune_and_not_the_jobs,
+      a_worker_leaves_after_its_jobs_were_taken, an_idle_job_is_not_busy_and_says_so_when_it_is)

@@ -1,0 +1,155 @@
+"""What becomes of a job when a worker's own disk fails it: the base below --data. All of it lies in checkpoint storage, too."""
+import collections, glob, json, os, re, shutil, subprocess, time
+from harness import Cluster, Failure, wait_for
+from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish, waits
+
+KEYS, TIMES, WIDTH = 200000, 3, 400  # more than --memory 96M has room for
+
+
+def wide_job(c, topic, rate=20000):
+    """Each key is counted several times, when its state has left the memory; every count is put out once."""
+    rows = KEYS * TIMES
+    return (f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'number-of-rows' = '{rows}', "
+            f"'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}');\n"
+            "CREATE TABLE o (k INT, n BIGINT, total BIGINT, width INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', "
+            f"'topic' = '{topic}', 'properties.bootstrap.servers' = '{c.bootstrap}', 'key.format' = 'json', 'value.format' = 'json', "
+            "'sink.delivery-guarantee' = 'exactly-once');\n"
+            "INSERT INTO o SELECT k, COUNT(*), SUM(id), CHAR_LENGTH(MAX(w)) FROM "
+            f"(SELECT MOD(id, {KEYS}) AS k, id, LPAD(CAST(MOD(id, {KEYS}) AS STRING), {WIDTH}, 'x') AS w FROM i) GROUP BY k;")
+
+
+def counted(c, topic):
+    """No count of a key came twice, and the last of each is right."""
+    seen, last = collections.Counter(), {}
+    for _, _, _, value in c.dump(topic):
+        r = json.loads(value)
+        seen[r['k'], r['n']] += 1
+        last[r['k']] = max(last.get(r['k'], (0, 0, 0)), (r['n'], r['total'], r['width']))
+    twice = [x for x, times in seen.items() if times > 1]
+    wrong = [(k, last.get(k)) for k in range(KEYS) if last.get(k) != (TIMES, TIMES * k + KEYS * TIMES * (TIMES - 1) // 2, WIDTH)]
+    if twice or wrong or len(last) != KEYS:
+        raise Failure(f'{len(twice)} counts came twice: {twice[:4]}; {len(wrong)} of {KEYS} keys are wrong: {wrong[:4]}')
+
+
+def tables(t, worker, attempt='*'):
+    """The table files of its live base."""
+    return glob.glob(t.path(f'{worker}/base/*/{attempt}/db/*.sst'))
+
+
+def cut_in_half(path):
+    """Unless storage has it under another name, or it was merged into another one meanwhile."""
+    if not os.path.exists(path) or os.stat(path).st_nlink > 1:
+        return False
+    os.truncate(path, os.path.getsize(path) // 2)
+    return True
+
+
+def again(t, job, restarts, *says):
+    """The job has begun another attempt, and says why."""
+    now = wait_for('another attempt', lambda: (d := doc(t, job))['restarts'] > restarts and d['state'] in ('RUNNING', 'FINISHED', 'FAILED') and d, 60)
+    text = json.dumps(now['last_error'])
+    if now['state'] == 'FAILED' or not all(s in text for s in says) or '/checkpoints/' in text:
+        raise Failure(f'{now["state"]}: {text} does not say {says}, or names a file of storage')
+    return now
+
+
+def test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_attempts_and_no_row():
+    c = broker()
+    with Cluster('localbase', broker=c) as t:
+        t.coordinator(etcd=False)
+        for i in 1, 2:
+            t.worker(i, memory='96M')
+        t.workers_ready(2)
+        t.topic('lb-out', 2)
+        job = t.submit(wide_job(t, 'lb-out'), 'localbase', 2)
+        names = {w: open(t.path(f'{w}/name')).read().strip() for w in ('w1', 'w2')}
+        cut = wait_for('table files that are not in storage', lambda: [f for f in tables(t, 'w1') if cut_in_half(f)], 60)
+        began = time.monotonic()
+        now = again(t, job, 0, names['w1'], t.path('w1/base/'))
+        if not re.search('Corruption|its end is missing', json.dumps(now['last_error'])):
+            raise Failure(f'{now["last_error"]}')
+        first = json.dumps(now['last_error']['text'])
+        took = time.monotonic() - began
+        wait_for('table files of the new attempt', lambda: tables(t, 'w2', now['attempt']), 60)
+        shutil.rmtree(t.path('w2'))
+        now = again(t, job, now['restarts'], names['w2'], t.path('w2/base/'), 'No such file or directory')
+        wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
+        counted(t, 'lb-out')
+        print(f'  {len(cut)} table files cut: {first[:260]}; another attempt after {took:.1f} s; then all of --data gone: {json.dumps(now["last_error"]["text"])[:260]}; '
+              f'{doc(t, job)["restarts"]} restarts, {KEYS * TIMES} rows counted once')
+
+
+def test_a_full_disk_below_data_is_waited_for_and_said():
+    """Sources wait where memory ends; when there is space all goes on in the same attempt."""
+    c = broker()
+    with Cluster('fulldata', broker=c) as t:
+        data = t.path('w1')
+        os.mkdir(data)
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', data], check=True)
+        try:
+            t.coordinator(etcd=False)
+            t.worker(1, memory='96M')
+            t.workers_ready(1)
+            t.topic('fd-out', 2)
+            job = t.submit(wide_job(t, 'fd-out'), 'fulldata', 2)
+            wait_for('table files', lambda: tables(t, 'w1'), 60)
+            with open(os.path.join(data, 'somebody-elses-file'), 'wb', buffering=0) as other:
+                try:
+                    while other.write(b'\0' * 4096):
+                        pass
+                except OSError:
+                    pass
+            full = time.monotonic()
+            said = waits(t, job, 'local base: ', data, 'No space left on device', seconds=40)
+            noticed = time.monotonic() - full
+
+            def held():
+                before = doc(t, job)['rows_in']
+                time.sleep(3)
+                return doc(t, job)['rows_in'] == before
+            wait_for('sources that wait', held, 60)
+            now = doc(t, job)
+            if now['state'] != 'RUNNING' or now['restarts'] or now['rows_in'] >= KEYS * TIMES:
+                raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {now["rows_in"]} rows read')
+            os.remove(os.path.join(data, 'somebody-elses-file'))
+            wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
+            counted(t, 'fd-out')
+            if doc(t, job)['restarts']:
+                raise Failure(f'{doc(t, job)["restarts"]} restarts: {doc(t, job)["last_error"]}')
+            print(f'  full disk told after {noticed:.1f} s ({said.strip()[:260]}); held at {now["rows_in"]} rows; {KEYS * TIMES} rows counted once, no restart')
+        finally:
+            for p in t.procs.values():
+                p.kill()
+            subprocess.run(['umount', '-l', data], check=True)
+
+
+def test_a_worker_that_can_make_nothing_below_data_loses_its_tasks_to_others():
+    c = broker()
+    with Cluster('nodata', broker=c) as t:
+        t.coordinator(etcd=False)
+        for i in 1, 2:
+            t.worker(i)
+        t.workers_ready(2)
+        for x in 'in', 'out':
+            t.topic('nd-' + x, 2)
+        job = t.submit(copy_job(t, 'nd'), 'nodata', 2)
+        feed = Feeder(t, 'nd-in', rate=1000)
+        wait_for('rows', lambda: count(t, 'nd-out') > 500)
+        shutil.rmtree(t.path('w2/base'))
+        open(t.path('w2/base'), 'w').close()
+        t.procs['w1'].kill()
+        t.worker(1)
+        name = open(t.path('w1/name')).read().strip()
+
+        def elsewhere():
+            d = doc(t, job)
+            return d['state'] == 'RUNNING' and d['restarts'] >= 2 and {k['worker'] for s in d['stages'] for k in s['tasks']} == {name} and d
+        now = wait_for('RUNNING on the other worker alone', elsewhere, 60)
+        text = json.dumps(now['last_error'])
+        if f"the data directory '{t.path('w2')}' cannot be used" not in text:
+            raise Failure(text)
+        exactly_once(t, 'nd-out', feed.stop())
+        said = re.search(r'the disk of worker \S+ failed two attempts: it gets no tasks for \d+ s', open(t.procs['coordinator'].log).read())
+        if not said:
+            raise Failure('the coordinator does not say why')
+        print(f'  {said.group(0)}; {now["restarts"]} restarts, {feed.sent} rows once; {text[:200]}')
