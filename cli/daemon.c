@@ -176,6 +176,7 @@ static err_t *late_read(disk_t *d, const char *path, uint64_t from, uint64_t len
 static err_t *late_put(disk_t *d, const char *path, slice_t bytes) { LATE(put(in, path, bytes)); }
 static err_t *late_remove(disk_t *d, const char *path) { LATE(remove(in, path)); }
 static err_t *late_list(disk_t *d, const char *dir, disk_found_fn fn, void *arg) { LATE(list(in, dir, fn, arg)); }
+static err_t *late_dirs(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name), void *arg) { LATE(dirs(in, dir, fn, arg)); }
 static err_t *late_import(disk_t *d, const char *local_path, const char *path) { LATE(import(in, local_path, path)); }
 static err_t *late_export(disk_t *d, const char *path, const char *local_path) { LATE(export(in, path, local_path)); }
 static const char *late_where(disk_t *d) {
@@ -190,7 +191,7 @@ static void late_free(disk_t *d) {
 }
 static const disk_t late_table = {.create = late_create, .append = late_append, .sync = late_sync, .close = late_close, .read = late_read, .put = late_put,
                                   .remove = late_remove, .list = late_list, .import = late_import, .export = late_export, .free = late_free,
-                                  .where = late_where};
+                                  .where = late_where, .dirs = late_dirs};
 
 typedef struct worker_host {
     late_disk_t storage;

@@ -55,16 +55,42 @@ static void leader_lost(void *arg, err_t *why) {
     driver_post_event(d, (coord_event_t){.kind = EV_LEADER_LOST, .error = why});
 }
 
+/* ---- what was copied out of savepoints lies in "jobs/<origin>@<job>[.<leader>]/..", below the names of other jobs. `owner`: the part behind the @, or
+ * its beginning up to the dot. Only the names of jobs are looked at to find it, not their files: storage may hold very many. */
+typedef struct owned { disk_t *disk; const char *owner, *dir; disk_found_fn fn; void *arg; int n; char **dirs; } owned_t;
+static void add_owned_dir(void *arg, const char *name) {
+    owned_t *o = arg;
+    const char *at = strchr(name, '@');
+    size_t n = strlen(o->owner);
+    if (!at || strncmp(at + 1, o->owner, n) != 0 || (at[n + 1] && at[n + 1] != '.')) return;
+    o->dirs = xrealloc(o->dirs, (size_t)(o->n + 1) * sizeof *o->dirs);
+    o->dirs[o->n++] = xprintf("jobs/%s", name);
+}
+static void found_owned(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+    const owned_t *o = arg;
+    AUTO(auto_free) char *path = xprintf("%s/%s", o->dir, name);
+    o->fn(o->arg, path, size, modified_ms);
+}
+static err_t *list_owned(disk_t *disk, const char *owner, disk_found_fn fn, void *arg) { /* fn: with the whole path */
+    owned_t o = {.disk = disk, .owner = owner, .fn = fn, .arg = arg};
+    err_t *e = disk->dirs(disk, "jobs", add_owned_dir, &o);
+    for (int i = 0; i < o.n; i++) {
+        o.dir = o.dirs[i];
+        if (!e) e = disk->list(disk, o.dir, found_owned, &o);
+        free(o.dirs[i]);
+    }
+    free(o.dirs);
+    return e;
+}
+static err_t *list_restored(disk_t *disk, job_id_t job, disk_found_fn fn, void *arg) { /* by whatever leader */
+    AUTO(auto_free) char *owner = xprintf("%016" PRIx64, job);
+    return list_owned(disk, owner, fn, arg);
+}
+
 /* ---- savepoints that were being copied for jobs nobody accepted, when their leader died. A copy has a note, "restoring/<job>.<leader>", from before
  * its first file on, with the cluster's name in it: others may share the storage, and what jobs they have is not known here. Who leads next knows all of ours;
  * a leader before it can add none, and notices before its next file. */
 static char *restoring_note(job_id_t job, uint64_t leader) { return xprintf("restoring/%016" PRIx64 ".%016" PRIx64, job, leader); }
-
-static bool has_owner(const char *name, const char *owner) { /* "<origin>@<owner>/..", or only the beginning of the owner, up to a dot */
-    const char *at = name + strcspn(name, "@/");
-    size_t n = strlen(owner);
-    return strncmp(at, owner, n) == 0 && (at[n] == '/' || at[n] == '.');
-}
 
 typedef struct strays {
     work_task_t work;
@@ -73,7 +99,6 @@ typedef struct strays {
     int njobs; job_id_t *jobs; /* ours */
     bool all;                  /* these are all that there are: every record could be read */
     int n; char **paths;       /* as listed */
-    char owner[40];
 } strays_t;
 static void strays_clear(strays_t *s) {
     for (int i = 0; i < s->n; i++) free(s->paths[i]);
@@ -90,11 +115,7 @@ static void strays_add(strays_t *s, const char *name) {
     s->paths = xrealloc(s->paths, (size_t)(s->n + 1) * sizeof *s->paths);
     s->paths[s->n++] = xstrdup(name);
 }
-static void add_note(void *arg, const char *name, uint64_t size, int64_t modified_ms) { strays_add(arg, name); }
-static void add_stray(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
-    strays_t *s = arg;
-    if (has_owner(name, s->owner)) strays_add(s, name);
-}
+static void add_name(void *arg, const char *name, uint64_t size, int64_t modified_ms) { strays_add(arg, name); }
 /* Of our cluster and an earlier leader, and of a job that may be judged. */
 static bool is_left(const strays_t *s, const char *note, bool *ret_known) {
     disk_t *disk = s->d->conf.storage;
@@ -114,19 +135,15 @@ static bool is_left(const strays_t *s, const char *note, bool *ret_known) {
 static void strays_run(work_task_t *w) {
     strays_t *s = CONTAINER_OF(w, strays_t, work);
     disk_t *disk = s->d->conf.storage;
-    err_free(disk->list(disk, "restoring", add_note, s));
+    err_free(disk->list(disk, "restoring", add_name, s));
     int n = s->n;
     char **notes = TAKE(s->paths);
     s->n = 0;
     for (int i = 0; i < n; i++) {
         bool known = false;
         if (is_left(s, notes[i], &known)) {
-            snprintf(s->owner, sizeof s->owner, "@%s", notes[i]);
-            err_t *e = known ? NULL : disk->list(disk, "jobs", add_stray, s); /* of a known one: its orphans are looked for, and go with it */
-            for (int k = 0; k < s->n && !e; k++) {
-                AUTO(auto_free) char *path = xprintf("jobs/%s", s->paths[k]);
-                e = disk->remove(disk, path);
-            }
+            err_t *e = known ? NULL : list_owned(disk, notes[i], add_name, s); /* of a known one: its orphans are looked for, and go with it */
+            for (int k = 0; k < s->n && !e; k++) e = disk->remove(disk, s->paths[k]);
             strays_clear(s);
             AUTO(auto_free) char *note = xprintf("restoring/%s", notes[i]);
             if (!e) e = disk->remove(disk, note);
@@ -347,17 +364,10 @@ static void add_path(void *arg, const char *name, uint64_t size, int64_t modifie
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
     t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
 }
-/* "<origin>@<job>[.<leader>]/..", below jobs/: what it began from. */
-static bool restored_for(job_id_t job, const char *name) {
-    char owner[24];
-    snprintf(owner, sizeof owner, "@%016" PRIx64, job);
-    return has_owner(name, owner);
-}
-static void add_restored(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
+static void add_restored(void *arg, const char *path, uint64_t size, int64_t modified_ms) {
     task_t *t = arg;
-    if (!restored_for(t->a.job, name)) return;
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
-    t->a.files.paths[t->a.files.n++] = xprintf("jobs/%s", name);
+    t->a.files.paths[t->a.files.n++] = xstrdup(path);
 }
 static void clear_run(work_task_t *w) {
     task_t *t = task_of(w);
@@ -368,7 +378,7 @@ static void clear_run(work_task_t *w) {
     t->a.files.n = 0;
     t->a.files.paths = NULL;
     err_free(disk->list(disk, dir, add_path, t));
-    if (restored) err_free(disk->list(disk, "jobs", add_restored, t));
+    if (restored) err_free(list_restored(disk, t->a.job, add_restored, t));
     delete_run(w);
 }
 static void forgotten(void *arg, meta_result_t *r) {
@@ -537,10 +547,7 @@ static void add_old(void *arg, const char *name, uint64_t size, int64_t modified
     task_t *t = arg;
     old_is(t, xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name), modified_ms);
 }
-static void add_old_restored(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
-    task_t *t = arg;
-    if (restored_for(t->a.job, name)) old_is(t, xprintf("jobs/%s", name), modified_ms);
-}
+static void add_old_restored(void *arg, const char *path, uint64_t size, int64_t modified_ms) { old_is(arg, xstrdup(path), modified_ms); }
 static void looked(void *arg, meta_result_t *r) {
     task_t *t = arg;
     coord_event_t ev = answer(EV_ORPHANS, t->a.job, r);
@@ -562,7 +569,7 @@ static void find_orphans_run(work_task_t *w) {
     disk_t *disk = t->d->conf.storage;
     AUTO(auto_free) char *dir = xprintf("jobs/%016" PRIx64, t->a.job);
     err_t *e = disk->list(disk, dir, add_old, t);
-    if (!e && t->a.orphans.restored) e = disk->list(disk, "jobs", add_old_restored, t);
+    if (!e && t->a.orphans.restored) e = list_restored(disk, t->a.job, add_old_restored, t);
     if (e) {
         t->d->conf.log(t->d->conf.log_arg, COORD_WARN, err_text(e));
         driver_post_event(t->d, (coord_event_t){.kind = EV_ORPHANS, .job = t->a.job, .outcome = STORE_FAILED, .error = e});

@@ -25,6 +25,8 @@ struct disk {
     err_t *(*export)(disk_t *d, const char *path, const char *local_path);
     void (*free)(disk_t *d);
     const char *(*where)(disk_t *d); /* for messages: "/var/lib/tidegate/checkpoints" */
+    /* names of the directories right in it, in any order; absent is none. What lies below them is not looked at */
+    err_t *(*dirs)(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name), void *arg);
 };
 err_t *disk_open_posix(const char *root, bool create, disk_t **ret);
 /* For what is removed when the process ends: made when absent, and nothing is synced. "Durable" is only until the machine crashes. */

@@ -334,6 +334,21 @@ static err_t *posix_list(disk_t *vt, const char *dir, disk_found_fn fn, void *ar
     return NULL;
 }
 
+static err_t *posix_dirs(disk_t *vt, const char *dir, void (*fn)(void *arg, const char *name), void *arg) {
+    TRY(path_check(dir));
+    AUTO(auto_free) char *full = full_path(self_of(vt), dir);
+    DIR *d = opendir(full);
+    if (!d) return errno == ENOENT ? NULL : err_from_errno(errno, "%s: cannot list", full);
+    for (struct dirent *de; (errno = 0, de = readdir(d));) {
+        AUTO(auto_free) char *path = xprintf("%s/%s", full, de->d_name);
+        struct stat st;
+        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 && lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) fn(arg, de->d_name);
+    }
+    err_t *e = errno ? err_from_errno(errno, "%s: cannot list", full) : NULL;
+    closedir(d);
+    return e;
+}
+
 /* ------------------------------------------------------------------ import, export */
 static err_t *copy_file(const posix_disk_t *d, const char *from, const char *to) {
     AUTO(auto_close) int in = open(from, O_RDONLY | O_CLOEXEC);
@@ -423,7 +438,8 @@ static err_t *open_posix(const char *root, bool create, bool forgets, disk_t **r
     d->durable = map_new();
     pthread_mutex_init(&d->lock, NULL);
     d->vt = (disk_t){posix_create, posix_append, posix_sync,   posix_close,  posix_read, posix_put,
-                     posix_remove, posix_list,   posix_import, posix_export, posix_free, posix_where};
+                     posix_remove, posix_list,   posix_import, posix_export, posix_free, posix_where,
+                     posix_dirs};
     err_t *e = open_root(d, create);
     if (e) {
         posix_free(&d->vt);

@@ -8,8 +8,8 @@
  *   3. nor does a savepoint that is being copied (A7),
  *   4. it has not been written to for `orphan_age_ms`: a worker that was given up but not fenced yet may be writing; whatever else we
  *      have overlooked has that long to come to light.
- * A job that began from a savepoint has files below other jobs' names, which finding takes a listing of all jobs: once by each leader, since one
- * before it may have died within the copy, and when older.c could not tell what goes.
+ * A job that began from a savepoint has files below other jobs' names, which are looked through for them once by each leader, since one before it may
+ * have died within the copy, and when older.c could not tell what goes.
  * Only of jobs that run: a FAILED one keeps all it has for `resume`. Listed once, then removed in portions, so that copies and
  * deletions of others are not held up. */
 #include "coordinator/core/coord_int.h"

@@ -4,6 +4,7 @@
 #include "common/json.h"
 #include "common/mailbox.h"
 #include "coordinator/driver.h"
+#include "coordinator/savepoint_files.h"
 #include "tests/helpers/test.h"
 #include <fcntl.h>
 #include <malloc.h>
@@ -135,12 +136,13 @@ static void answered(void *arg, client_reply_t *r) {
     pthread_cond_signal(&w->cond);
     pthread_mutex_unlock(&w->lock);
 }
-static client_reply_t call(coord_driver_t *d, client_op_t op, job_id_t job, const char *sql) {
+static client_reply_t call_with(coord_driver_t *d, client_op_t op, job_id_t job, const char *sql, const char *from) {
     waiting_t w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, {0}};
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = op;
     r->job = job;
     if (sql) r->spec = (job_spec_t){.sql = xstrdup(sql), .parallelism = 2};
+    if (from) r->from = xstrdup(from);
     coord_driver_call(d, r, answered, &w);
     int64_t until = clock_mono_ns() + 30000000000;
     pthread_mutex_lock(&w.lock);
@@ -148,6 +150,7 @@ static client_reply_t call(coord_driver_t *d, client_op_t op, job_id_t job, cons
     pthread_mutex_unlock(&w.lock);
     return w.reply;
 }
+static client_reply_t call(coord_driver_t *d, client_op_t op, job_id_t job, const char *sql) { return call_with(d, op, job, sql, NULL); }
 static char *job_field(coord_driver_t *d, job_id_t job, const char *name) {
     client_reply_t r = call(d, CLIENT_JOB, job, NULL);
     if (r.error) ck_abort_msg("job: %s", err_text(r.error));
@@ -401,6 +404,7 @@ static void wait_gone(place_t *p, const char *path) {
     ck_assert_msg(!there(p, path), "%s is there", path);
 }
 
+static err_t *go_on(void *arg) { return NULL; }
 typedef struct listed { int n; char first[128]; } listed_t;
 static void see_listed(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
     listed_t *l = arg;
@@ -435,6 +439,63 @@ START_TEST(A14_what_a_dead_leader_copied_for_a_job_nobody_accepted_goes_and_noth
     ck_assert(there(&p, known.file) && there(&p, other.file) && there(&p, other.note) && there(&p, later.file) && there(&p, later.note));
     ck_assert(there(&p, unnoted.file) && there(&p, bad.file) && there(&p, "restoring/notes.txt"));
     records->free(records);
+    place_free(&p);
+}
+END_TEST
+
+/* A job that begins from a savepoint: what it has from it stays, what a leader before left of a copy of its own goes, and all of it with the job. */
+START_TEST(A14_what_a_job_has_from_a_savepoint_is_found_below_the_other_jobs_name) {
+    place_t p = place_new();
+    AUTO(auto_free) char *savepoint = xprintf("%s/savepoint", p.path);
+    manifest_t *m = manifest_new();
+    m->job = 7;
+    m->incarnation = m->attempt = m->epoch = 5;
+    m->name = xstrdup("orders");
+    base_file_t file = {"jobs/0000000000000007/base/i5.l1.a5.w1/000001.sst", "000001.sst", 5, crc32c(0, "table", 5)};
+    manifest_set_base(m, &(base_t){"w1", 5, 1, &file});
+    ck_ok(p.disk->put(p.disk, file.path, slice_str("table")));
+    ck_ok(savepoint_copy(p.disk, m, 1, 0, savepoint, (savepoint_guard_t){.look = go_on}));
+    ck_ok(p.disk->remove(p.disk, file.path));
+    manifest_free(m);
+    coord_driver_t *d = start(&p);
+    static fake_t w1;
+    fake_start(&w1, "w1", 4, d);
+    usleep(100000);
+    client_reply_t r = call_with(d, CLIENT_SUBMIT, 0, "INSERT", savepoint);
+    if (r.error) ck_abort_msg("submit: %s", err_text(r.error));
+    AUTO(arena_freep) arena_t *a = arena_new();
+    json_t *o = NULL;
+    ck_ok(json_parse(a, buf_slice(&r.json), &o));
+    job_id_t job = (job_id_t)json_i64(json_get(o, "job"), "id", 0);
+    client_reply_free(&r);
+    wait_state(d, job, "RUNNING");
+    coord_driver_free(d);
+    fake_join(&w1);
+    AUTO(auto_free) char *dir = xprintf("jobs/0000000000000007@%016" PRIx64 ".%016" PRIx64, job, (uint64_t)1);
+    AUTO(auto_free) char *named = xprintf("%s/base/i5.l1.a5.w1/000001.sst", dir), *left = xprintf("%s/log/i5.l1.a5.w2.0.log", dir);
+    AUTO(auto_free) char *of_another = xprintf("jobs/0000000000000007@%016" PRIx64 ".%016" PRIx64 "/log/i5.l1.a5.w2.0.log", job + 1, (uint64_t)1);
+    ck_assert(there(&p, named));
+    ck_ok(p.disk->put(p.disk, left, slice_str("half")));
+    ck_ok(p.disk->put(p.disk, of_another, slice_str("whole")));
+    AUTO(auto_free) char *old = xprintf("find '%s/storage/jobs' -type f -exec touch -d 2020-01-01 {} +", p.path);
+    ck_assert_int_eq(system(old), 0);
+    d = start(&p);
+    fake_start(&w1, "w1", 4, d);
+    wait_state(d, job, "RUNNING");
+    wait_gone(&p, left);
+    ck_assert(there(&p, named) && there(&p, of_another));
+    r = call(d, CLIENT_CANCEL, job, NULL);
+    ck_assert_ptr_null(r.error);
+    client_reply_free(&r);
+    ck_ok(p.disk->put(p.disk, left, slice_str("half")));
+    r = call(d, CLIENT_FORGET, job, NULL);
+    ck_assert_ptr_null(r.error);
+    client_reply_free(&r);
+    wait_gone(&p, left);
+    wait_gone(&p, named);
+    coord_driver_free(d);
+    fake_join(&w1);
+    ck_assert(there(&p, of_another));
     place_free(&p);
 }
 END_TEST
@@ -506,4 +567,5 @@ END_TEST
 TESTS("coordinator/driver", submit_run_lose_a_worker_finish, a_new_coordinator_goes_on_from_the_last_manifest,
       open_calls_are_answered_at_the_end, a_directory_that_never_answers_holds_up_no_other_job,
       A14_what_a_dead_leader_copied_for_a_job_nobody_accepted_goes_and_nothing_else, A14_a_copy_that_is_begun_is_noted,
+      A14_what_a_job_has_from_a_savepoint_is_found_below_the_other_jobs_name,
       a_store_that_answers_while_it_is_closed_finds_its_queues)

@@ -29,6 +29,7 @@ static bool was_synced(const char *root, const char *dir) {
 }
 
 static void collect(void *arg, const char *name, uint64_t size, int64_t modified_ms) { buf_printf(arg, "%s\n", name); }
+static void collect_name(void *arg, const char *name) { buf_printf(arg, "%s\n", name); }
 static void expect_content(disk_t *d, const char *path, const char *content) {
     buf_t b = buf_make(100);
     ck_ok(d->read(d, path, 0, UINT64_MAX, &b));
@@ -164,6 +165,13 @@ START_TEST(what_a_dead_process_left_aside_is_swept_after_an_hour) {
     ck_assert_int_eq(setenv("TIDEGATE_WALL_OFFSET", clock, 1), 0);
     ck_ok(d->list(d, "jobs", collect, &names));
     ck_assert_int_eq(count_files(path), 3);
+    buf_clear(&names);
+    ck_ok(d->put(d, "jobs/file", slice_str("no directory")));
+    ck_ok(d->dirs(d, "jobs", collect_name, &names));
+    ck_ok(d->dirs(d, "jobs/1", collect_name, &names));
+    ck_ok(d->dirs(d, "nowhere", collect_name, &names));
+    ck_assert_str_eq(buf_cstr(&names), "1\n");
+    ck_ok(d->remove(d, "jobs/file"));
     d->free(d);
     ck_ok(disk_open_posix(path, true, &d)); /* a directory that nobody lists: of a worker, of the metadata */
     ck_assert_int_eq(count_files(path), 2);
