@@ -1,5 +1,6 @@
 /* optimize.c: the list of rules and the loop that runs them. */
 #include "sql/optimize_int.h"
+#include <strings.h>
 
 /* Order matters only for speed, except that the last three see what the others left. */
 static const struct {
@@ -25,6 +26,15 @@ static const struct {
 
 void optimize_rule_names(buf_t *out) {
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) buf_printf(out, "%s%s", i ? ", " : "", rules[i].name);
+}
+
+bool opt_reads_whole_records(const table_t *t) {
+    static const char part[] = ".fail-on-missing-field";
+    for (int i = 0; i < t->options.n; i++) {
+        size_t n = strlen(t->options.keys[i]);
+        if (n > sizeof part - 1 && !strcmp(t->options.keys[i] + n - (sizeof part - 1), part) && !strcasecmp(t->options.values[i], "true")) return true;
+    }
+    return false;
 }
 
 int opt_parents(const opt_t *x, const rel_t *r) { return r->id < x->nparents ? x->parents[r->id] : 1; }

@@ -128,7 +128,7 @@ static expr_t *retype(fields_t *f, const expr_t *e, const schema_t *in) {
 
 static rel_t *narrow_scan(fields_t *f, rel_t *r) {
     const source_vtable_t *vt = source_find(r->scan.table->connector);
-    if (r->scan.upsert || !vt || !vt->narrows) return r;
+    if (r->scan.upsert || !vt || !vt->narrows || opt_reads_whole_records(r->scan.table)) return r;
     schema_t *s = schema_new(arena_of(f), r->schema->n);
     bool any = false;
     for (int i = 0; i < s->n; i++) {

@@ -24,6 +24,9 @@ rel_t *opt_replace_inputs(opt_t *x, rel_t *r, rel_t *const *into);
 /* e over columns that are expressions, unless it would grow beyond measure or a value would be drawn twice: then NULL. */
 const expr_t *opt_substitute(opt_t *x, const expr_t *e, const rel_t *project);
 
+/* 'fail-on-missing-field' speaks of all columns that the table declares: all are decoded, whatever is read. */
+bool opt_reads_whole_records(const table_t *t);
+
 rel_t *rule_fold(opt_t *x, rel_t *r);
 rel_t *rule_filter_merge(opt_t *x, rel_t *r);
 rel_t *rule_filter_true(opt_t *x, rel_t *r);

@@ -127,6 +127,21 @@ START_TEST(a_shared_scan_reads_the_union_of_columns) {
 }
 END_TEST
 
+START_TEST(a_missing_field_is_looked_for_in_all_columns) {
+    static const char *const heads[] = {"", ", 'json.fail-on-missing-field' = 'true'"};
+    for (int i = 0; i < 2; i++) {
+        AUTO(auto_free) char *text = xprintf("CREATE TABLE t (a INT, r ROW<x INT, y INT>, s STRING) WITH ('connector' = 'kafka', 'topic' = 't', "
+                                             "'properties.bootstrap.servers' = 'x:1', 'format' = 'json'%s);\n"
+                                             "CREATE TABLE o (a INT) WITH ('connector' = 'blackhole');\nINSERT INTO o SELECT r.x FROM t WHERE a > 1;", heads[i]);
+        buf_t out = buf_make(1 << 20);
+        ck_ok(sql_explain(&(sql_source_t){.text = text, .len = strlen(text), .parallelism = 1}, &out));
+        ck_assert_msg((strstr(buf_cstr(&out), "scan=[a, r, s]") != NULL) == (i == 1), "%s", buf_cstr(&out));
+        ck_assert_msg((strstr(buf_cstr(&out), "r{x}") != NULL) == (i == 0), "%s", buf_cstr(&out));
+        buf_free(&out);
+    }
+}
+END_TEST
+
 START_TEST(the_same_text_is_the_same_plan) {
     const char *text = EVENTS "INSERT INTO sink SELECT category, COUNT(*) FROM events GROUP BY category;";
     plan_t *a = plan_of(text, 2, 0), *b = plan_of(text, 2, 0), *c = plan_of(text, 3, 0);
@@ -228,5 +243,5 @@ START_TEST(an_update_is_its_new_row_alone_where_nobody_needs_the_old_one) {
 END_TEST
 
 TESTS("bind_plan", state_is_named_by_what_it_means, connection_options_and_new_columns_keep_identity,
-      equal_subtrees_are_one_and_twins_are_told_apart, a_shared_scan_reads_the_union_of_columns, the_same_text_is_the_same_plan, lanes,
-      modes, options, an_update_is_its_new_row_alone_where_nobody_needs_the_old_one)
+      equal_subtrees_are_one_and_twins_are_told_apart, a_shared_scan_reads_the_union_of_columns, a_missing_field_is_looked_for_in_all_columns,
+      the_same_text_is_the_same_plan, lanes, modes, options, an_update_is_its_new_row_alone_where_nobody_needs_the_old_one)
