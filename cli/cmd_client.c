@@ -179,13 +179,13 @@ static int show(command_t cmd, const config_t *c, client_reply_t *reply) {
     return 0;
 }
 
-/* An id, or the name of a job. */
+/* An id, or the name of a job; one of digits may be either. */
 static void set_job(const char *text, client_request_t *r) {
     char *end;
     errno = 0;
     unsigned long long id = strtoull(text, &end, 10);
     if (isdigit((unsigned char)*text) && !*end && !errno) r->job = id;
-    else r->job_name = xstrdup(text);
+    r->job_name = xstrdup(text);
 }
 
 static int submit_request(const config_t *c, client_request_t *r, cli_job_t *job) {

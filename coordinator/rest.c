@@ -229,7 +229,7 @@ static void get_job(void *arg, http_call_t *call) {
     char *end;
     job_id_t id = strtoull(text, &end, 10);
     bool number = *end == '\0' && text[0] >= '0' && text[0] <= '9';
-    ask(((rest_t *)arg)->driver, CLIENT_JOB, number ? id : 0, number ? NULL : text, pass_on, call);
+    ask(((rest_t *)arg)->driver, CLIENT_JOB, number ? id : 0, text, pass_on, call);
 }
 
 static void get_health(void *arg, http_call_t *call) {

@@ -235,8 +235,9 @@ def test_second_submit_of_a_running_name():
     doc = c.job(job)['job']
     if doc['state'] != 'RUNNING' or doc['restarts'] or doc['attempt'] != 1:
         raise Failure(f'the first job is {doc["state"]}, attempt {doc["attempt"]}')
-    other = c.submit(f"SET 'pipeline.name' = 'thrice';\n" + sql, 'twice', 1)
-    c.cli('cancel', other)
+    other = c.submit(f"SET 'pipeline.name' = '333';\n" + sql, 'twice', 1)
+    expect('the job of that name', c.cli('job', '333').stdout.decode(), f"job {other} '333'")
+    c.cli('cancel', '333')
     c.cli('cancel', job)
     again = c.submit(sql, 'twice', 1)  # the name is free again
     c.cli('cancel', again)

@@ -244,7 +244,8 @@ static void savepoint(coord_t *c, job_t *j, call_id_t call, client_request_t *r,
 }
 
 static job_t *find(const coord_t *c, const client_request_t *r) {
-    if (r->job) return coord_job(c, r->job);
+    job_t *of_id = r->job ? coord_job(c, r->job) : NULL;
+    if (of_id) return of_id;
     job_t *active = active_by_name(c, r->job_name, NULL), *newest = NULL;
     for (int i = 0; r->job_name && i < c->njobs; i++) {
         job_t *j = c->jobs[i];
