@@ -251,6 +251,8 @@ static void render_jobs(const coord_t *c, buf_t *out) {
     jw_end_object(&w);
 }
 
+#define GONE_SAID_MS (60 * 60 * 1000) /* so long a worker that is gone is listed */
+
 static const char *member_state(const coord_t *c, const member_t *m) {
     if (!m->session) return "gone";
     if (m->draining) return "draining";
@@ -265,6 +267,7 @@ static void render_workers(const coord_t *c, buf_t *out) {
     jw_array(&w);
     for (int i = 0; i < c->nmembers; i++) {
         const member_t *m = c->members[i];
+        if (!m->session && c->now_ms - m->heard_ms > GONE_SAID_MS) continue;
         jw_object(&w);
         jw_kv_str(&w, "name", m->name);
         jw_kv_str(&w, "address", m->address);
