@@ -118,10 +118,11 @@ static err_t *resolve(const finder_t *f, const mode_t_ *m, int64_t *ret) {
     return NULL;
 }
 
-/* A partition without a leader (just created, or moving) has one soon. Waits a little, within the limit. */
+/* A partition without a leader (just created, moving, or of a broker that comes back) has one soon. Waits a little, within the limit. The library calls
+ * a partition unknown when it has no leader, also one of which the broker has just told. */
 static bool passing(const finder_t *f, rd_kafka_resp_err_t code) {
     bool soon = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
-                code == RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE;
+                code == RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
     if (!soon || clock_mono_ms() >= f->until) return false;
     rd_kafka_poll(f->c->rk, 100);
     return true;
@@ -130,6 +131,8 @@ static bool passing(const finder_t *f, rd_kafka_resp_err_t code) {
 static err_t *add_partition(finder_t *f, const mode_t_ *start, const mode_t_ *end, split_list_t *ret) {
     rd_kafka_resp_err_t code;
     while ((code = rd_kafka_query_watermark_offsets(f->c->rk, f->topic, f->partition, &f->low, &f->high, left_ms(f))) != 0 && passing(f, code)) {}
+    if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+        return err_hint(err_new(ERR_UNAVAILABLE, "table %s: %s/%d has no leader", f->t->name, f->topic, f->partition), "is a broker of its replicas running? try again");
     if (code) return kafka_error(f->c, code, "offsets of %s/%d", f->topic, f->partition);
     split_t s = {.watermark = WATERMARK_NONE};
     TRY(resolve(f, start, &s.position));
