@@ -22,6 +22,7 @@ typedef struct order {
     bool asked;
 } order_t;
 
+typedef struct trial { int tries; char *why, *said; } trial_t; /* tries in vain, one after the other; why the last one was, and what the job says of it */
 typedef struct based_job {
     struct based_job *next;
     base_job_t j;
@@ -30,11 +31,10 @@ typedef struct based_job {
     bool asked;
     epoch_t unaccepted;       /* the last base, while no manifest names it */
     int64_t tried_ms, followed_ms;
-    int tries;                /* in vain, one after the other */
+    trial_t making, following; /* each is over when the same succeeds: that changes go into the local base says nothing of storage */
     int64_t failing_ms;       /* since when the local base fails, other than by a full disk; 0: it does not */
     bool over;                /* `failed` was called */
-    char *why;                /* of the last try */
-    char *waiting;            /* the same for people; under the lock */
+    char *waiting;            /* for people; under the lock */
 } based_job_t;
 
 struct base_worker {
@@ -108,8 +108,15 @@ static based_job_t **find(base_worker_t *b, job_id_t job, attempt_t attempt) {
     return at;
 }
 
+static void well(trial_t *t) {
+    t->tries = 0;
+    free(TAKE(t->why));
+    free(TAKE(t->said));
+}
+
 static void job_free(based_job_t *j) {
-    free(j->why);
+    well(&j->making);
+    well(&j->following);
     free(j->waiting);
     free(j);
 }
@@ -144,31 +151,42 @@ static void begin_try(const based_job_t *j) {
     kstate_env_health_forget(j->j.env);
 }
 
-static void set_waiting(base_worker_t *b, based_job_t *j, char *text) {
+static void set_waiting(base_worker_t *b, based_job_t *j, const char *text) {
     pthread_mutex_lock(&b->lock);
     free(j->waiting);
-    j->waiting = text;
+    j->waiting = text ? xstrdup(text) : NULL;
     pthread_mutex_unlock(&b->lock);
 }
 
-/* What came of a try; NULL: it is done. */
-static void tried(base_worker_t *b, based_job_t *j, err_t *e) {
+/* Said once for each reason. `whose` begins the job's text. */
+static void in_vain(base_worker_t *b, based_job_t *j, trial_t *t, const char *whose, const char *title, const err_t *e) {
+    t->tries++;
+    free(t->said);
+    t->said = xprintf("%s: %s (%d %s, epoch %" PRIu64 " waits)", whose, err_text(e), t->tries, t->tries == 1 ? "try" : "tries", j->complete);
+    set_waiting(b, j, t->said);
+    if (t->why && strcmp(err_text(e), t->why) == 0) return;
+    log_line(LOG_WARN, title, "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", b->conf.worker, j->j.job, j->j.attempt, err_text(e));
+    free(t->why);
+    t->why = xstrdup(err_text(e));
+}
+
+/* What came of a try; NULL: it is done. A base that was made has followed. */
+static void tried(base_worker_t *b, based_job_t *j, trial_t *t, err_t *e) {
     if (err_code(e) == ERR_CANCELLED) { /* the attempt ends */
         err_free(e);
         return;
     }
     base_health_t health = e ? kstate_env_health(j->j.env) : BASE_WELL; /* else it is storage's */
     int64_t now = clock_mono_ms();
-    j->tries = e ? j->tries + 1 : 0;
     if (health == BASE_WELL || health == BASE_FULL) j->failing_ms = 0;
     else if (!j->failing_ms) j->failing_ms = now;
-    const char *whose = health == BASE_WELL ? "base checkpoint" : "local base";
-    set_waiting(b, j, !e ? NULL : xprintf("%s: %s (%d %s, epoch %" PRIu64 " waits)", whose, err_text(e), j->tries, j->tries == 1 ? "try" : "tries", j->complete));
-    if (e && (!j->why || strcmp(err_text(e), j->why) != 0))
-        log_line(LOG_WARN, "the local base does not follow", "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", b->conf.worker, j->j.job,
-                 j->j.attempt, err_text(e));
-    free(j->why);
-    j->why = e ? xstrdup(err_text(e)) : NULL;
+    if (e) {
+        in_vain(b, j, t, health == BASE_WELL ? "base checkpoint" : "local base", t == &j->making ? "no base checkpoint" : "the local base does not follow", e);
+    } else {
+        well(t);
+        if (t == &j->making) well(&j->following);
+        set_waiting(b, j, j->making.said);
+    }
     j->over = e && base_ends(health, now - j->failing_ms);
     if (j->over) b->conf.failed(b->conf.arg, j->j.job, j->j.attempt, err_wrap(TAKE(e), "local base"));
     err_free(e);
@@ -189,7 +207,7 @@ static void make(base_worker_t *b, based_job_t *j) {
         kept_job_base(j->j.kept, base);
         b->conf.done(b->conf.arg, j->j.job, j->j.attempt, j->complete, base);
     }
-    tried(b, j, e);
+    tried(b, j, &j->making, e);
 }
 
 uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot) {
@@ -202,10 +220,10 @@ static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
     bool soon = pending >= BASE_APPLY_BYTES && kstate_env_filling(j->j.env), now = pending && kstate_env_short(j->j.env);
     if (!soon && !now) return;
-    if (j->tries && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
+    if (j->following.tries && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
     j->followed_ms = clock_mono_ms();
     begin_try(j);
-    tried(b, j, applier_apply(j->j.applier, j->complete));
+    tried(b, j, &j->following, applier_apply(j->j.applier, j->complete));
 }
 
 static void on_complete(based_job_t *j, const order_t *o) {
@@ -277,7 +295,7 @@ static void make_if_due(base_worker_t *b, based_job_t *j) {
     if (j->over || j->complete <= j->based || j->complete <= j->j.restored) return;
     uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env));
     base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, clock_mono_ms() - j->tried_ms};
-    bool again = j->tries && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
+    bool again = j->making.tries && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
     if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
 }
 

@@ -11,7 +11,8 @@
  *  4. Memory that is short asks for no base: applying complete epochs locally lets tables evict, nothing has to be uploaded for it.
  *  5. Between bases the local base follows only for tables that come near their share of the memory: nothing else reads it, and what
  *     is left to the next base is written once for many changes. What a base or eviction then waits for is bounded as the changelog is.
- *  6. A base that cannot be stored harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why.
+ *  6. A base that cannot be stored harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why until one is
+ *     stored, however well the local base follows.
  *  7. Nor does a full disk below --data: RocksDB takes the changes when there is space, and sources wait once memory is full of them. It is tried for
  *     as long as that takes. Any other error of the local base may last BASE_HEAL_MS, and one that no try helps (corrupt, or gone) ends the attempt at
  *     once: `failed` is called, once, and nothing more is done for it. The next attempt makes a new base out of storage. */

@@ -39,18 +39,20 @@ static void on_failed(void *arg, job_id_t job, attempt_t attempt, err_t *e) {
     atomic_fetch_add(&s->failed, 1);
 }
 
-static story_t *begin(void) {
+static story_t *begin_with(int64_t interval_ms, uint64_t changelog_max) {
     story_t *s = xcalloc(1, sizeof *s);
     s->w = world_new(false, 0);
     kstate_env_free(s->w->env);
     s->w->env = kstate_env_new(&(kstate_env_conf_t){.memory = 1 << 20, .open_base = open_or_not, .arg = s});
     pthread_mutex_init(&s->lock, NULL);
     s->applier = applier_make(s->w);
-    base_conf_t conf = {.worker = "w", .data_dir = s->w->tmp.path, .storage = s->w->disk, .interval_ms = 50, .done = on_done, .gone = on_gone,
+    base_conf_t conf = {.worker = "w", .data_dir = s->w->tmp.path, .storage = s->w->disk, .interval_ms = interval_ms, .changelog_max = changelog_max,
+                        .done = on_done, .gone = on_gone,
                         .failed = on_failed, .arg = s};
     ck_ok(base_worker_new(&conf, &s->b));
     return s;
 }
+static story_t *begin(void) { return begin_with(50, 0); }
 static void add_job(story_t *s, uint64_t replayed) {
     base_job_t j = {.job = 1, .attempt = 1, .env = s->w->env, .applier = s->applier, .replayed = replayed};
     base_add(s->b, &j);
@@ -159,6 +161,43 @@ START_TEST(a_base_that_storage_does_not_take_ends_nothing_and_is_made_later) {
 }
 END_TEST
 
+static int count(const char *path, const char *what) {
+    AUTO(auto_free) char *command = xprintf("grep -c '%s' '%s'", what, path);
+    FILE *f = popen(command, "r");
+    int n = -1;
+    ck_assert_int_eq(fscanf(f, "%d", &n), 1);
+    pclose(f);
+    return n;
+}
+
+/* Storage is nearly full and memory short: each epoch goes into the local base, and well. That is no reason to make and upload another checkpoint
+ * before the interval is over, nor to forget that the last one failed, nor to say so each time. */
+START_TEST(a_base_that_storage_does_not_take_waits_for_its_interval_although_the_local_one_follows) {
+    story_t *s = begin_with(/* interval_ms= */ 3600000, /* changelog_max= */ 1);
+    AUTO(auto_free) char *jobs = xprintf("%s/jobs", s->w->tmp.path), *log = xprintf("%s/log", s->w->tmp.path);
+    FILE *f = fopen(jobs, "w");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+    int err = dup(2);
+    ck_assert_ptr_nonnull(freopen(log, "a", stderr));
+    add_job(s, BASE_CHANGELOG_MIN);
+    complete(s, 1);
+    until(said(s, "base checkpoint: base checkpoint of epoch 1: "));
+    for (epoch_t e = 2; e < 12; e++) {
+        complete(s, e);
+        press(s);
+        until(kstate_env_applied(s->w->env) == e);
+        ck_assert(said(s, "(1 try, epoch 1 waits)"));
+    }
+    ck_assert_int_eq(dup2(err, 2), 2);
+    close(err);
+    ck_assert_int_eq(count(log, "msg=\"no base checkpoint\""), 1);
+    ck_assert_int_eq(count(log, "level=warn"), 1);
+    end(s);
+}
+END_TEST
+
 TESTS("worker/base", a_full_disk_is_waited_for_another_error_has_a_minute_and_a_lost_base_ends_the_attempt,
       a_local_base_that_fails_is_tried_again_and_the_job_says_how_often, a_local_base_that_is_lost_ends_its_attempt_once_and_is_left_alone,
-      a_base_that_storage_does_not_take_ends_nothing_and_is_made_later)
+      a_base_that_storage_does_not_take_ends_nothing_and_is_made_later,
+      a_base_that_storage_does_not_take_waits_for_its_interval_although_the_local_one_follows)
