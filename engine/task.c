@@ -292,18 +292,6 @@ static bool step_nodes(task_t *t, err_t **reterr) {
     return false;
 }
 
-static bool step_sources(task_t *t, err_t **reterr) {
-    for (int k = 0; k < t->nnodes; k++) {
-        int i = (t->next_source + k) % t->nnodes;
-        node_t *n = &t->nodes[i];
-        if (!is_head(n) || !source_ready(n)) continue;
-        t->next_source = (i + 1) % t->nnodes;
-        *reterr = source_run(n);
-        return true;
-    }
-    return false;
-}
-
 static bool quiescent(const task_t *t) {
     for (int i = 0; i < t->nnodes; i++) {
         const node_t *n = &t->nodes[i];
@@ -312,6 +300,25 @@ static bool quiescent(const task_t *t) {
             if (n->inputs[k].n) return false;
     }
     return true;
+}
+
+/* Where memory is scarce rows are asked for one batch after the other: what is on its way when sources are held still makes state, and the queues
+ * of a task would take ten batches. (A barrier comes all the same.) */
+static bool asks_for_more(const task_t *t) {
+    return !t->env.state || !kstate_env_scarce(t->env.state) || quiescent(t);
+}
+
+static bool step_sources(task_t *t, err_t **reterr) {
+    bool more = asks_for_more(t);
+    for (int k = 0; k < t->nnodes; k++) {
+        int i = (t->next_source + k) % t->nnodes;
+        node_t *n = &t->nodes[i];
+        if (!is_head(n) || !source_ready(n) || !(more || n->ninjected)) continue;
+        t->next_source = (i + 1) % t->nnodes;
+        *reterr = source_run(n);
+        return true;
+    }
+    return false;
 }
 
 /* Input is idle: combiners let go of what they hold, and idleness of splits may be counted. */

@@ -70,6 +70,16 @@ SELECT COUNT(*) AS n, SUM(c) AS r, SUM(c * c) AS squares, SUM(s) AS total, SUM(l
     run_within_budget(sql, [keys, rows, keys - twice + 4 * twice, rows * (rows - 1) // 2, keys * WIDTH])
 
 
+def test_windows_larger_than_the_budget_fire_within_it():
+    """Two windows of 300,000 keys of some 600 bytes, of which most are evicted when they fire."""
+    keys, rows = 300000, 800000
+    sql = source(rows) + f"""
+SELECT COUNT(*) AS n, SUM(c) AS r, SUM(s) AS total, SUM(len) AS lens FROM (
+  SELECT k, COUNT(*) AS c, SUM(id) AS s, CHAR_LENGTH(MAX(w)) AS len
+  FROM TABLE(TUMBLE(TABLE ({wide(keys)}), DESCRIPTOR(ts), INTERVAL '400' SECOND)) GROUP BY k, window_start, window_end);"""
+    run_within_budget(sql, [2 * keys, rows, rows * (rows - 1) // 2, 2 * keys * WIDTH])
+
+
 def test_a_sweep_over_state_larger_than_the_budget_stays_within_it():
     """Keys that never come again, forgotten after four seconds: what lives at any time is more than memory has room for."""
     rows = 500000
@@ -78,5 +88,6 @@ SELECT COUNT(*) AS n, SUM(len) AS lens FROM (SELECT k, CHAR_LENGTH(MAX(w)) AS le
     run_within_budget(sql, [rows, rows * WIDTH])
 
 
-for test in (test_state_several_times_the_budget_stays_within_it_and_is_exact, test_a_sweep_over_state_larger_than_the_budget_stays_within_it):
+for test in (test_state_several_times_the_budget_stays_within_it_and_is_exact, test_windows_larger_than_the_budget_fire_within_it,
+             test_a_sweep_over_state_larger_than_the_budget_stays_within_it):
     test.alone = SLOW == 1  # how much comes between two looks at RSS depends on who else wants the cores; instrumented builds do not measure it

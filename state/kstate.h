@@ -63,15 +63,16 @@ bool kstate_first_ns(const kstate_t *ks, int64_t *ret);              /* smallest
 bool kstate_next_ns(const kstate_t *ks, int64_t after, int64_t *ret);
 /* A walk over the entries of a namespace, a portion at a time: first what is in memory, then what was evicted, in the order of the base.
  * Evicted entries are decoded for the portion only and stay evicted, so a walk needs no more memory than a portion, however large the
- * namespace is; dirty or deleted ones become entries of the table. Begins as {.ns = ..}.
- *  - Each entry that is there from begin to end comes once, provided that none is created in the namespace meanwhile (deleting returned
- *    ones is allowed): what is in memory of the namespace is not evicted before the end, a seal or a drop.
+ * namespace is; dirty or deleted ones become entries of the table. Begins as {.ns = ..}. Between the calls kstate_evict may be called.
+ *  - Each entry that is there from begin to end comes once, provided that none is created in the namespace, nor read back, meanwhile
+ *    (deleting returned ones is allowed), and that it is not sealed or dropped; kstate_scan.c says what of it may be evicted.
  *  - `weak`: anything may happen between the calls; then an entry may be missed, or come twice. */
 typedef struct kstate_scan {
     int64_t ns;
     int kg_lo, kg_hi; /* only key groups [kg_lo, kg_hi); both 0: all of the instance's */
     bool weak;
     bool begun; /* from here on not the caller's to set */
+    int step, part_lo, part_hi; /* key groups of a part; of this one */
     bool below; /* in the base */
     uint64_t at, found, evicted; /* at: in the order of hashes */
     int kg;

@@ -36,7 +36,7 @@ err_t *ks_load_all(kstate_t *ks) {
 /* ---------------------------------------------------------------- eviction */
 static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     ks_ns_t *n = e->ns;
-    if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || n->scanning || ks_changed_epoch(ks, e) > applied) return;
+    if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || ks_changed_epoch(ks, e) > applied || UNLIKELY(ks_pinned(n, e->hash))) return;
     if (e->flags & ENTRY_DEAD) {
         ks_remove(ks, e); /* the base has applied the delete */
         return;

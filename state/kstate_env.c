@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define COPIES 3 /* of what is sealed, at once: the seal and its segment, packed and not; later the segment and what is sorted */
+#define ON_THE_WAY ((size_t)32 << 20) /* some ten batches in a task's queues, of wide rows in several tasks */
 
 struct kstate_env {
     kstate_env_conf_t conf;
@@ -122,6 +123,11 @@ bool kstate_env_over(const kstate_env_t *e) {
 bool kstate_env_filling(const kstate_env_t *e) {
     size_t memory = kstate_env_memory(e);
     return memory && kstate_env_used(e) > memory - memory / 4;
+}
+
+bool kstate_env_scarce(const kstate_env_t *e) {
+    size_t memory = kstate_env_memory(e), least = MIN(MAX(memory / 4, ON_THE_WAY), memory);
+    return memory && kstate_env_used(e) >= memory - least;
 }
 
 bool kstate_env_short(const kstate_env_t *e) {

@@ -96,6 +96,8 @@ void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes); /* any thread; 
 void kstate_env_watch(kstate_env_t *e, size_t step, void (*fn)(void *arg), void *arg);
 bool kstate_env_over(const kstate_env_t *e);           /* hot tables are over budget: evict */
 bool kstate_env_filling(const kstate_env_t *e);        /* they have three quarters of it: they will evict soon */
+/* So near to it that what is on its way, in the queues of tasks, counts: a quarter is left, or 32 MB. */
+bool kstate_env_scarce(const kstate_env_t *e);
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);
 /* Sources must not poll: over budget by more than an eighth, or more is unsealed than the bound and its copies on the way (seal,

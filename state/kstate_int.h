@@ -62,8 +62,14 @@ struct ks_ns {
     bool keep_dead;     /* DEAD entries stay until applied */
     bool drop_pending;  /* DROP goes into the next seal, before everything else of this namespace */
     bool listed;        /* in ks->changed */
-    bool scanning;      /* within a scan that is not weak: not evicted from */
+    bool scanning;      /* within a scan that is not weak: nothing of key groups [scan_lo, scan_hi) is evicted */
+    uint16_t scan_lo, scan_hi;
+    uint64_t scan_more; /* evicted since its begin, of key groups that it will come to */
 };
+
+static inline bool ks_pinned(const ks_ns_t *n, uint64_t hash) {
+    return n->scanning && hash_key_group(hash) >= n->scan_lo && hash_key_group(hash) < n->scan_hi;
+}
 
 static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->ns->key_at, e->key_len); }
 

@@ -236,7 +236,7 @@ void ks_chunk_vacate(kstate_t *ks, uint32_t at) {
     uint32_t n = c->bump;
     for (uint32_t i = 0; i < n && ks->chunks[at].mem && ks->partial[c->cls]; i++) { /* no chunk is made: the array stays where it is */
         entry_t *e = ks_chunk_entry(c, i);
-        if (!(e->flags & (ENTRY_FREE | ENTRY_LOOSE)) && !e->ns->scanning) entry_move(ks, e);
+        if (!(e->flags & (ENTRY_FREE | ENTRY_LOOSE))) entry_move(ks, e);
     }
     if (!c->mem) return;
     c->leaving = false;

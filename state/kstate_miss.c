@@ -106,6 +106,7 @@ static void first_filter(kstate_t *ks, ks_ns_t *n) {
 void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash) {
     n->evicted++;
     ks->evicted++;
+    if (UNLIKELY(n->scanning) && hash_key_group(hash) >= n->scan_hi) n->scan_more++;
     n->keep_dead = true;
     /* with the first evicted key: one that is made later does not have those before it, but by a walk */
     if (n->evicted == 1 && (n->ns == 0 || n->live >= FILTER_LIVE_MIN)) first_filter(ks, n);

@@ -226,7 +226,8 @@ void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e) {
 void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
     /* of many small namespaces that are evicted these would be most of the memory; one that is listed has a place in ks->touched */
     if (n->used == 0 && !n->listed && !n->scanning) let_go(ks, n);
-    if (n->scanning || n->cap <= 64 || n->used * 8 > n->cap) return;
+    bool by_slots = n->scanning && n->scan_lo == 0 && n->scan_hi == KEY_GROUPS; /* a scan goes by them */
+    if (by_slots || n->cap <= 64 || n->used * 8 > n->cap) return;
     uint64_t cap = SLOTS_MIN;
     while (cap * 3 < n->used * 8) cap *= 2;
     if (cap < n->cap) slots_resize(ks, n, cap);

@@ -1,9 +1,17 @@
 /* kstate_scan.c: a namespace entry by entry, in portions. What is in memory comes first, by its slots; then the base is walked, and what
  * the table does not have, alive or dead, is what was evicted: while a namespace has evicted entries, everything else of it that the base
- * holds is in the table (kstate_int.h says why). */
+ * holds is in the table (kstate_int.h says why).
+ *
+ * Where memory is scarce a scan of all key groups goes in parts of them, each as above, so that the table need not keep what it has for as long
+ * as a large window fires. What may be evicted of the namespace meanwhile, such that each entry comes once:
+ *  - while the table's part is read, nothing: the place is one among the slots, and who leaves the table has others change theirs;
+ *  - while the base is read for a part, all but that part: what has come of it from the table would come again from the base. Of a part before
+ *    it nothing is looked for any more; of a part behind it what leaves comes from the base, and is counted (scan_more). */
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
+#define SCAN_PARTS 16 /* each goes over the table's slots once .. */
+#define PART_ENTRIES 512 /* .. and is worth it */
 #define PORTION_BYTES ((size_t)512 << 10) /* of values decoded at once, beside at least one */
 
 void ks_loose_free(kstate_t *ks) {
@@ -62,25 +70,48 @@ static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more
     return NULL;
 }
 
+static void pin(kstate_scan_t *s, ks_ns_t *n, int lo, int hi) {
+    if (s->weak) return;
+    n->scan_lo = (uint16_t)lo;
+    n->scan_hi = (uint16_t)hi;
+}
+
+static void part_begin(kstate_scan_t *s, ks_ns_t *n, int lo) {
+    s->part_lo = s->kg = lo;
+    s->part_hi = MIN(lo + s->step, s->kg_hi);
+    s->below = false;
+    s->at = 0;
+    buf_clear(&s->from);
+    pin(s, n, 0, KEY_GROUPS);
+}
+
+static void part_below(kstate_t *ks, kstate_scan_t *s, ks_ns_t *n) {
+    s->below = true;
+    pin(s, n, s->part_lo, s->part_hi);
+    if (!s->weak && s->step < s->kg_hi - s->kg_lo) ks->fruitless = 0; /* an eviction may find more from now on */
+}
+
 /* The place in the table is kept as one among the hashes, which are its order: so it means the same in a table that was made larger or
  * smaller meanwhile (a weak scan). */
 static void take_slots(portion_t *p) {
     kstate_scan_t *s = p->s;
-    const ks_ns_t *n = p->n;
+    ks_ns_t *n = p->n;
     uint64_t i = n->cap ? s->at >> n->shift : 0;
     for (; i < n->cap && p->found < p->max; i++) {
         const slot_t *slot = &n->slots[i];
         int kg = hash_key_group(slot->hash);
-        if (!slot->e || kg < s->kg_lo || kg >= s->kg_hi || (slot->e->flags & ENTRY_DEAD)) continue;
+        if (!slot->e || kg < s->part_lo || kg >= s->part_hi || (slot->e->flags & ENTRY_DEAD)) continue;
         p->ret[p->found++] = entry_value(slot->e);
     }
-    s->below = i >= n->cap;
-    if (!s->below) s->at = i << n->shift;
+    if (i < n->cap) s->at = i << n->shift;
+    else part_below(p->ks, s, n);
 }
 
-static err_t *scan_end(kstate_t *ks, kstate_scan_t *s) {
-    bool whole = s->kg_lo == ks->kg_lo && s->kg_hi == ks->kg_hi && !s->weak;
-    uint64_t found = s->found, evicted = s->evicted;
+static bool is_whole(const kstate_t *ks, const kstate_scan_t *s) { return s->kg_lo == ks->kg_lo && s->kg_hi == ks->kg_hi && !s->weak; }
+
+static err_t *scan_end(kstate_t *ks, kstate_scan_t *s, const ks_ns_t *n) {
+    bool whole = is_whole(ks, s);
+    uint64_t found = s->found, evicted = s->evicted + n->scan_more;
     kstate_scan_stop(ks, s);
     if (whole && found != evicted)
         return err_new(ERR_CORRUPT, "state base: operator %016" PRIx64 " evicted %" PRIu64 " entries of namespace %" PRId64
@@ -93,11 +124,30 @@ static void scan_begin(kstate_t *ks, kstate_scan_t *s, ks_ns_t *n) {
         s->kg_lo = ks->kg_lo;
         s->kg_hi = ks->kg_hi;
     }
+    int all = s->kg_hi - s->kg_lo;
+    bool scarce = is_whole(ks, s) && kstate_env_base(ks->env) && (n->evicted || kstate_env_filling(ks->env));
+    int parts = scarce ? (int)MIN((n->live + n->evicted) / PART_ENTRIES + 1, (uint64_t)SCAN_PARTS) : 1;
+    s->step = MAX(all / parts, 1);
     s->begun = true;
-    s->kg = s->kg_lo;
     s->from = buf_make(BUF_MAX_DEFAULT);
     s->evicted = n->evicted;
-    if (!s->weak) n->scanning = true;
+    if (!s->weak) {
+        n->scanning = true;
+        n->scan_more = 0;
+    }
+    part_begin(s, n, s->kg_lo);
+}
+
+static err_t *take_of_part(portion_t *p) {
+    kstate_t *ks = p->ks;
+    kstate_scan_t *s = p->s;
+    if (!s->below) take_slots(p);
+    if (p->found || !p->n->evicted || s->kg >= s->part_hi) return NULL;
+    base_db_t *b = kstate_env_base(ks->env);
+    ASSERT(b);
+    TRY(b->walk(b, ks->fingerprint, ks->slot, s->ns, &s->kg, s->part_hi, &s->from, take_evicted, p));
+    s->found += p->found;
+    return NULL;
 }
 
 err_t *kstate_scan(kstate_t *ks, kstate_scan_t *s, void **ret, uint32_t max, uint32_t *ret_n) {
@@ -110,15 +160,13 @@ err_t *kstate_scan(kstate_t *ks, kstate_scan_t *s, void **ret, uint32_t max, uin
     }
     if (!s->begun) scan_begin(ks, s, n);
     portion_t p = {.ks = ks, .n = n, .s = s, .ret = ret, .max = max};
-    if (!s->below) take_slots(&p);
-    if (p.found == 0 && n->evicted && s->kg < s->kg_hi) {
-        base_db_t *b = kstate_env_base(ks->env);
-        ASSERT(b);
-        TRY(b->walk(b, ks->fingerprint, ks->slot, s->ns, &s->kg, s->kg_hi, &s->from, take_evicted, &p));
-        s->found += p.found;
+    TRY(take_of_part(&p));
+    while (p.found == 0 && s->part_hi < s->kg_hi) {
+        part_begin(s, n, s->part_hi);
+        TRY(take_of_part(&p));
     }
     *ret_n = p.found;
-    return p.found ? NULL : scan_end(ks, s);
+    return p.found ? NULL : scan_end(ks, s, n);
 }
 
 void kstate_scan_stop(kstate_t *ks, kstate_scan_t *s) {

@@ -370,6 +370,7 @@ static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
         }
         g->any_group |= live > 0;
         if (live && (*reterr = emit_final(op, keys, values, live, out))) return OP_FAIL;
+        if ((*reterr = kstate_evict(g->ks))) return OP_FAIL;
     }
     /* Subtask 0 answers for a global aggregate over nothing: its key group is there or nowhere. */
     if (op->env.op->nkeys == 0 && !g->any_group && op->env.subtask == 0 && (*reterr = emit_empty(op, out))) return OP_FAIL;

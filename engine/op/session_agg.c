@@ -310,7 +310,7 @@ static op_status_t session_fire(op_t *op, int64_t clock, out_t *out, err_t **ret
         }
         *reterr = emit_ready(op, keys, out);
         clear_ready(w);
-        if (*reterr) return OP_FAIL;
+        if (*reterr || (*reterr = kstate_evict(w->ks)) || (*reterr = kstate_evict(w->ends))) return OP_FAIL;
         if (n) continue;
         kstate_drop_ns(w->ends, w->end);
         w->firing = false;

@@ -312,6 +312,7 @@ static op_status_t fire_until(op_t *op, int64_t clock, out_t *out, err_t **reter
         for (bool done = false; !done;) {
             if (out_full(out)) return OP_MORE;
             if ((*reterr = fire_chunk(op, out, &done))) return OP_FAIL;
+            if ((*reterr = kstate_evict(w->ks))) return OP_FAIL; /* the task cannot: it does not know what is held over OP_MORE */
         }
         finish_window(w);
     }

@@ -337,7 +337,34 @@ START_TEST(a_full_output_names_the_consumer_that_is_slow) {
 }
 END_TEST
 
-TESTS("task", a_full_output_names_the_consumer_that_is_slow,
+/* What is in its queues when sources are held still makes state: where memory is scarce a task has one batch at work. */
+START_TEST(where_memory_is_scarce_a_source_is_asked_for_one_batch_after_the_other) {
+    char *want = tumble_expected(steady, 1, 500, 1000);
+    uint64_t polls[2];
+    for (int scarce = 0; scarce < 2; scarce++) {
+        rig_t *r = rig_new(tumble_plan(1, true, false), steady, 1, 500);
+        r->memory = 64 << 20;
+        r->channel_bytes = 1;
+        r->poll_rows = 10;
+        rig_build(r);
+        if (scarce) kstate_env_hold_bytes(r->env, (int64_t)r->memory * 7 / 8);
+        ck_assert(!kstate_env_hold(r->env) && kstate_env_scarce(r->env) == scarce);
+        err_t *e = NULL;
+        task_step(r->tasks[0], 1000, &e); /* its consumer takes nothing */
+        ck_assert_ptr_null(e);
+        polls[scarce] = r->polls;
+        rig_finish(r, 7);
+        assert_same_lines(rig_output(r), want);
+        if (scarce) kstate_env_hold_bytes(r->env, -(int64_t)r->memory * 7 / 8);
+        rig_free(r);
+    }
+    ck_assert_uint_eq(polls[1], 1);
+    ck_assert_uint_ge(polls[0], 4);
+    free(want);
+}
+END_TEST
+
+TESTS("task", where_memory_is_scarce_a_source_is_asked_for_one_batch_after_the_other, a_full_output_names_the_consumer_that_is_slow,
       rows_pass_a_chain_in_one_task, tumbling_count_and_sum_in_one_task, any_interleaving_gives_the_same_windows,
       killed_and_restored_equals_undisturbed, rows_and_barriers_pass_a_sink_while_the_seals_before_them_wait,
       an_ended_task_answers_barriers, nothing_follows_a_final_barrier, an_idle_split_stops_holding_time,

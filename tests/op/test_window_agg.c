@@ -356,6 +356,41 @@ START_TEST(a_window_larger_than_memory_fires_in_portions) {
 }
 END_TEST
 
+/* Others need the memory of its table: what it has not come to yet leaves that, and comes from the base. */
+START_TEST(a_window_that_fires_gives_up_memory_meanwhile) {
+    plan_t *p = tumble_plan(1, false, true);
+    plan_stage_t *s = p->stages[0];
+    s->nops--; /* the sink moves behind an exchange that takes one batch at a time */
+    plan_sink(p, plan_exchange(p, s, EXCHANGE_FORWARD, 0, NULL));
+    rig_t *r = rig_new(p, wide, 1, 19999);
+    r->memory = 64 << 20;
+    r->poll_rows = 1000;
+    r->channel_bytes = 1;
+    r->unbounded = true;
+    rig_build(r);
+    rig_run(r, 2000, 4); /* all of it is in the base and in the table, .. */
+    size_t before = kstate_env_used(r->env);
+    kstate_env_set_memory(r->env, before + before / 8); /* .. which is nearly full */
+    r->per_split = 20000;                               /* the row that ends it all */
+    task_stats_t st = {0};
+    uint64_t half = 0; /* rows that had left when the table was half as large */
+    for (int i = 0; i < 4000 && st.rows_out < 19999; i++) {
+        rig_run(r, 1, 0);
+        task_stats(r->tasks[0], &st);
+        if (st.rows_out) kstate_env_set_memory(r->env, before / 8);
+        if (!half && kstate_env_used(r->env) < before / 2) half = st.rows_out;
+    }
+    ck_assert_msg(half > 0 && half < 19999 / 2, "half of it had left the table after %" PRIu64 " rows", half);
+    rig_inject(r, 0);
+    rig_run(r, 100, 0);
+    ck_assert_uint_eq(r->complete, r->injected);
+    int lines = 0;
+    for (char *l = rig_output(r); (l = strchr(l, '\n')); l++) lines++;
+    ck_assert_int_eq(lines, 19999);
+    rig_free(r);
+}
+END_TEST
+
 /* The windows of a TVF without aggregation, aggregated by their columns ("attached"). */
 START_TEST(assigned_windows_are_attached) {
     for (size_t k = 2; k < ARRAY_LEN(specs); k += 3) {
@@ -416,7 +451,8 @@ START_TEST(days_are_those_of_the_session_zone) {
 END_TEST
 
 TESTS("window_agg", days_are_those_of_the_session_zone, every_kind_of_window_equals_recomputation, windows_survive_kills,
-      every_kind_of_window_fires_from_state_larger_than_memory, a_window_larger_than_memory_fires_in_portions, the_late_rule_is_exact,
+      every_kind_of_window_fires_from_state_larger_than_memory, a_window_larger_than_memory_fires_in_portions,
+      a_window_that_fires_gives_up_memory_meanwhile, the_late_rule_is_exact,
       a_row_late_for_one_window_counts_in_the_next, a_restored_window_is_not_opened_again, batch_mode_drops_nothing,
       processing_time_windows_fire_by_the_clock, sessions_equal_recomputation, a_bridge_merges_sessions, a_large_window_leaves_in_parts,
       assigned_windows_are_attached)

@@ -272,7 +272,114 @@ START_TEST(the_room_for_a_seal_is_that_of_its_own_changes_and_not_of_the_last_on
 }
 END_TEST
 
-TESTS("evict", the_filter_of_evicted_keys_forgets_those_that_were_deleted, a_filter_made_without_room_is_made_anew_when_there_is_some,
+/* A window fires for seconds, and others need the memory of its table meanwhile. Between the portions of a scan: evictions, an epoch that goes
+ * into the base, changes and deletes of what has come. */
+static void scan_among_evictions(bool rocks, uint64_t seed) {
+    enum { N = 12000, ROUNDS = 5 };
+    world_t *w = world_new(rocks, 64 << 20);
+    applier_t *a = applier_make(w);
+    kstate_t *ks = table_open(w);
+    rng_t rng;
+    rng_seed(&rng, seed);
+    static uint64_t want[N]; /* 0: none */
+    static uint8_t seen[N];
+    memset(want, 0, sizeof want);
+    uint64_t evicted_within = 0;
+    for (uint64_t round = 1; round <= ROUNDS; round++) {
+        uint64_t rare = 1 + rng_below(&rng, 5);
+        for (uint64_t i = 0; i < N; i++)
+            if (rng_below(&rng, rare) == 0) kstate_dirty(ks, number_of(ks, i, true)), want[i] = ((val_t *)number_of(ks, i, true))->number = round * N + i;
+        buf_t sealed = buf_make(1 << 26);
+        kstate_seal(ks, round, &sealed);
+        add_changes(a, round, buf_slice(&sealed));
+        buf_free(&sealed);
+        bool behind = round > 1 && rng_below(&rng, 2);
+        if (!behind) applier_complete(a, round);
+        ck_ok(applier_apply(a, round));
+        size_t full = kstate_bytes(ks);
+        for (int i = rng_below(&rng, 4); i > 0; i--) {
+            kstate_env_set_memory(w->env, full / (1 + rng_below(&rng, 8)));
+            ck_ok(kstate_evict(ks));
+        }
+        for (int i = 0; i < 500; i++) {
+            uint64_t k = rng_below(&rng, N);
+            val_t *v = number_of(ks, k, false);
+            if (!v) continue;
+            kstate_dirty(ks, v);
+            want[k] = ++v->number;
+        }
+        kstate_env_set_memory(w->env, MAX(kstate_bytes(ks), (size_t)1)); /* filling */
+        memset(seen, 0, sizeof seen);
+        static uint64_t was[N];
+        memcpy(was, want, sizeof was);
+        void *got[300];
+        kstate_scan_t s = {.ns = 0};
+        for (uint32_t n = 1; n;) {
+            ck_ok(kstate_scan(ks, &s, got, 1 + (uint32_t)rng_below(&rng, ARRAY_LEN(got)), &n));
+            for (uint32_t i = 0; i < n; i++) {
+                uint64_t k;
+                memcpy(&k, kstate_key(ks, got[i]).p, sizeof k);
+                val_t *v = got[i];
+                ck_assert(k < N);
+                ck_assert_msg(!seen[k]++, "key %d comes again", (int)k);
+                ck_assert_uint_eq(v->number, was[k]);
+                uint64_t what = rng_below(&rng, 20);
+                if (what == 0) kstate_delete(ks, v), want[k] = 0;
+                else if (what == 1) kstate_dirty(ks, v), want[k] = ++v->number;
+            }
+            if (behind && rng_below(&rng, 30) == 0) {
+                applier_complete(a, round);
+                ck_ok(applier_apply(a, round));
+                behind = false;
+            }
+            uint64_t before = kstate_evicted(ks);
+            if (rng_below(&rng, 3) == 0) kstate_env_set_memory(w->env, full / (1 + rng_below(&rng, 16)));
+            if (rng_below(&rng, 2) == 0) ck_ok(kstate_evict(ks));
+            evicted_within += kstate_evicted(ks) - before;
+        }
+        for (uint64_t i = 0; i < N; i++) ck_assert_msg(seen[i] == (was[i] != 0), "key %d has not come", (int)i);
+        applier_complete(a, round);
+        ck_ok(applier_apply(a, round));
+    }
+    ck_assert_uint_gt(evicted_within, N / 10);
+    for (uint64_t i = 0; i < N; i++) {
+        val_t *v = number_of(ks, i, false);
+        ck_assert_uint_eq(v ? v->number : 0, want[i]);
+    }
+    world_end(w, a, ks);
+}
+START_TEST(each_entry_comes_once_from_a_scan_whatever_is_evicted_applied_changed_or_deleted_meanwhile) {
+    for (uint64_t seed = 1; seed <= 12; seed++) scan_among_evictions(seed > 10, seed);
+}
+END_TEST
+
+START_TEST(a_scan_keeps_no_more_than_a_part_of_its_namespace_from_being_evicted) {
+    enum { N = 40000 };
+    world_t *w = world_new(true, 64 << 20);
+    applier_t *a = applier_make(w);
+    kstate_t *ks = table_open(w);
+    for (uint64_t i = 0; i < N; i++) ((val_t *)number_of(ks, i, true))->number = i;
+    seal_and_apply(ks, a, 1);
+    size_t full = kstate_bytes(ks);
+    kstate_env_set_memory(w->env, full); /* filling */
+    void *got[100];
+    uint64_t all = 0, half = 0; /* half: had come when the table was half as large */
+    kstate_scan_t s = {.ns = 0};
+    for (uint32_t n = 1; n; all += n) {
+        ck_ok(kstate_scan(ks, &s, got, ARRAY_LEN(got), &n));
+        kstate_env_set_memory(w->env, full / 8);
+        ck_ok(kstate_evict(ks));
+        if (!half && kstate_bytes(ks) < full / 2) half = all + n;
+    }
+    ck_assert_uint_eq(all, N);
+    ck_assert_msg(half > 0 && half < N / 8, "half of it had left after %" PRIu64 " entries", half);
+    world_end(w, a, ks);
+}
+END_TEST
+
+TESTS("evict", each_entry_comes_once_from_a_scan_whatever_is_evicted_applied_changed_or_deleted_meanwhile,
+      a_scan_keeps_no_more_than_a_part_of_its_namespace_from_being_evicted, the_filter_of_evicted_keys_forgets_those_that_were_deleted,
+      a_filter_made_without_room_is_made_anew_when_there_is_some,
       a_table_may_end_while_its_filter_is_replaced,
       small_namespaces_leave_little_behind_when_evicted_and_nothing_when_dropped, many_drops_at_once_take_what_each_of_them_would,
       a_value_too_large_to_be_moved_stays_where_it_is_until_its_seal_says_so, the_room_for_a_seal_is_that_of_its_own_changes_and_not_of_the_last_ones)
