@@ -111,19 +111,27 @@ END;
 """
 
 
-def sinks_agree(t):
+def offsets(t, topic):
+    """{partition: the offset behind its last row}"""
+    ends = {}
+    for p, offset, _, _ in t.dump(topic):
+        ends[p] = offset + 1
+    return ends
+
+
+def sinks_agree(topics):
     """Both sinks hold the same rows, each once: of each partition of the input all up to some offset. (How many these are, how many there are)."""
-    ids = collections.Counter(json.loads(v)['id'] for _, _, _, v in t.dump('big'))
+    ids = collections.Counter(json.loads(v)['id'] for _, _, _, v in topics['big'])
     if max(ids.values(), default=0) > 1:
         raise Failure(f'big: twice: {[i for i, k in ids.items() if k > 1][:5]}')
     last = {}
-    for _, _, _, v in t.dump('totals'):
+    for _, _, _, v in topics['totals']:
         row = json.loads(v)
         if row['n'] <= last.get(row['category'], (0, 0))[0]:
             raise Failure(f'totals: {row} after {last[row["category"]]}: doubled or out of order')
         last[row['category']] = (row['n'], row['cents'])
     partitions, want = collections.defaultdict(list), collections.defaultdict(lambda: (0, 0))
-    for p, offset, _, v in t.dump('events'):
+    for p, offset, _, v in topics['events']:
         row = json.loads(v)
         partitions[p].append((offset, row['id'] in ids))
         if row['id'] in ids:
@@ -141,7 +149,7 @@ def sinks_agree(t):
 def test_stop_and_savepoint_at_full_rate_and_on_from_there_with_two_sinks():
     """20,000 rows a second go on coming while the job is copied, stopped, and goes on from the savepoint of its stop with another parallelism, twice:
     at each stop both sinks show the same cut through the input, and in the end each row once."""
-    rate, seconds = 20000, 20
+    rate, seconds = 20000, 90  # it is ended before
     with Cluster('full-rate') as t:
         t.kafka()
         t.etcd()
@@ -169,17 +177,23 @@ def test_stop_and_savepoint_at_full_rate_and_on_from_there_with_two_sinks():
             if gen.poll() is not None:
                 raise Failure('the generator has ended: nothing flowed when the job was stopped')
             check('state', doc(t, job)['state'], 'STOPPED')
-            cuts.append(sinks_agree(t))
-            if not rate < cuts[-1][0] < cuts[-1][1]:
-                raise Failure(f'stopped at row {cuts[-1][0]} of {cuts[-1][1]}: the cut is not in the middle')
+            cuts.append((count(t, 'events'), {topic: offsets(t, topic) for topic in ('big', 'totals')}))
             job = t.submit(sql, 'full', parallelism, ['--from', target])
-        if gen.wait(seconds * 4 + 240):
+        gen.terminate()  # what went in is in the topic
+        if gen.wait(60) not in (0, -signal.SIGTERM):
             raise Failure('the generator failed: ' + gen.stderr.read().decode())
-        wait_for('all rows', lambda: count(t, 'big') >= rate * seconds, 90, 0.5)
+        rows = count(t, 'events')
+        wait_for('all rows', lambda: count(t, 'big') >= rows, 90, 0.5)
         wait_for('all to be published', lambda: not any(x['behind'] for x in t.json('ledger', 'show', job)['lanes']), 20)
         time.sleep(1)  # a doubled row would come now
-        check('rows in both sinks', sinks_agree(t), (rate * seconds, rate * seconds))
-        print(f'  cut at rows {cuts[0][0]} and {cuts[1][0]} while {rate} a second came; {rate * seconds} rows once in both sinks')
+        topics = {topic: t.dump(topic) for topic in ('events', 'big', 'totals')}
+        check('rows in both sinks', sinks_agree(topics), (rows, rows))
+        at = []
+        for came, ends in cuts:  # as they were when the job was stopped
+            at.append(sinks_agree({'events': topics['events'], **{topic: [r for r in topics[topic] if r[1] < ends[topic].get(r[0], 0)] for topic in ends}})[0])
+            if not rate < at[-1] < came:
+                raise Failure(f'stopped at row {at[-1]} of {came}: the cut is not in the middle')
+        print(f'  cut at rows {at[0]} and {at[1]} while {rate} a second came; {rows} rows once in both sinks')
 
 
 def interrupted(c, name, args):
