@@ -245,7 +245,7 @@ def idle(b, o):
 
 
 KEYED = """CREATE TABLE src (k BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'number-of-rows' = '${ROWS}',
- 'fields.k.min' = '0', 'fields.k.max' = '${LAST}');
+ 'fields.k.min' = '0', 'fields.k.max' = '${LAST}', 'fields.v.min' = '0', 'fields.v.max' = '1000');
 CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM src GROUP BY k;
 """

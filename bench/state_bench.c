@@ -1,11 +1,15 @@
 /* state_bench.c: what keyed state costs: upserts per second from 10^3 to 10^7 keys, the barrier's cost per dirty key, what a restore of the
  * sealed bytes takes, and the changelog append. Keys are 16 bytes and come in random order; values 16 bytes (a count and a sum).
- *   state_bench [MAX_KEYS [OPS]] */
+ *   state_bench [MAX_KEYS [OPS]]
+ * And what it costs to bring a change of twelve epochs into the base, read by key group and, as it is where changes lie in no parts, in rounds; with
+ * the compaction that follows within five seconds. Each epoch changes a quarter of the keys:
+ *   state_bench base [KEYS] */
 #include "common/clock.h"
-#include "state/kstate_env.h"
+#include "state/applier.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef struct acc { uint64_t count; double sum; } acc_t;
 static void encode(void *ctx, const void *v, buf_t *out) {
@@ -98,7 +102,120 @@ static void run(uint64_t keys, uint64_t ops) {
     kstate_env_free(env);
 }
 
+/* ---------------------------------------------------------------- base */
+#define EPOCHS 12
+static char dir[] = "/tmp/state-bench-XXXXXX";
+static err_t *open_base(void *arg, base_db_t **ret) {
+    char path[64];
+    snprintf(path, sizeof path, "%s/live", dir);
+    return base_open_rocks(path, 600 << 20, true, ret);
+}
+
+/* Keys of five bytes, as an aggregate over an integer has them: looked up, changed and said to be changed a batch at a time. */
+static void changes(kstate_t *ks, rng_t *rng, uint64_t keys, uint64_t n) {
+    enum { BATCH = 512 };
+    uint8_t bytes[BATCH * (VARINT_MAX + 1)];
+    uint32_t off[BATCH + 1] = {0};
+    uint64_t hash[BATCH];
+    void *got[BATCH];
+    kstate_keys_t all = {BATCH, hash, bytes, off, NULL, NULL, true};
+    for (uint64_t i = 0; i < n; i += BATCH) {
+        for (int j = 0; j < BATCH; j++) {
+            uint8_t *p = bytes + off[j];
+            *p = 1;
+            off[j + 1] = (uint32_t)(varint_at(p + 1, 2 * rng_below(rng, keys)) - bytes);
+            hash[j] = hash_bytes(p, off[j + 1] - off[j]);
+        }
+        check(kstate_get_many(ks, &all, got));
+        for (int j = 0; j < BATCH; j++) {
+            acc_t *a = got[j];
+            a->count++;
+            a->sum += (double)(hash[j] >> 11);
+        }
+        kstate_changed(ks, got, BATCH);
+    }
+}
+
+/* One epoch: sealed, written to the changelog, and the applier hears of it. Returns CPU ns of the seal and of the writing. */
+static void epoch_of(kstate_t *ks, changelog_t *log, const changelog_id_t *id, applier_t *a, epoch_t epoch, bool parts, int64_t ns[2]) {
+    int64_t t0 = cpu_ns();
+    state_seal_t state = {0, 1, 0, buf_make(BUF_MAX_DEFAULT)};
+    task_seal_t seal = {.epoch = epoch, .nstates = 1, .states = &state}, *seals = &seal;
+    kstate_seal(ks, epoch, &state.bytes);
+    int64_t t1 = cpu_ns();
+    if (!parts) {
+        reader_t r = reader_of(buf_slice(&state.bytes));
+        buf_t plain = buf_make(BUF_MAX_DEFAULT);
+        change_header(&plain);
+        if (change_begin(&r)) buf_put(&plain, r.p, reader_left(&r));
+        buf_free(&state.bytes);
+        state.bytes = plain;
+    }
+    int64_t t2 = cpu_ns();
+    buf_t segment = buf_make(BUF_MAX_DEFAULT);
+    extent_t x;
+    check(segment_build(id, epoch, &seals, 1, true, &segment));
+    check(changelog_append(log, epoch, buf_slice(&segment), &x));
+    applier_add_extent(a, &x);
+    free(x.path);
+    buf_free(&segment);
+    buf_free(&state.bytes);
+    ns[0] += t1 - t0;
+    ns[1] += cpu_ns() - t2;
+}
+
+static void run_base(uint64_t keys, bool parts) {
+    const changelog_id_t id = {1, 1, 1, 1, "bench"};
+    static const base_range_t all = {1, 0, 1024};
+    disk_t *disk;
+    kstate_env_conf_t conf = {0, open_base, NULL};
+    kstate_t *ks;
+    if (!mkdtemp(dir)) exit(1);
+    check(disk_open_scratch(dir, &disk));
+    kstate_env_t *env = kstate_env_new(&conf);
+    check(kstate_open(env, 1, 0, 0, 1024, &codec, &ks));
+    applier_conf_t ac = {env, disk, id, dir, 1, &all};
+    applier_t *a = applier_new(&ac);
+    changelog_t *log = changelog_new(disk, &id);
+    rng_t rng;
+    rng_seed(&rng, keys);
+    int64_t ns[2] = {0}, made = 0;
+    for (epoch_t e = 1; e <= EPOCHS; e++) {
+        int64_t t = cpu_ns();
+        changes(ks, &rng, keys, keys / 4);
+        made += cpu_ns() - t;
+        epoch_of(ks, log, &id, a, e, parts, ns);
+    }
+    applier_complete(a, EPOCHS);
+    base_t base;
+    int64_t t = cpu_ns();
+    check(applier_checkpoint(a, EPOCHS, &base));
+    nanosleep(&(struct timespec){5, 0}, NULL);
+    double n = (double)(keys / 4 * EPOCHS);
+    printf("%10" PRIu64 " %10s %10.1f %10.1f %10.1f %10.1f %10d\n", keys, parts ? "parts" : "rounds", (double)made / n, (double)ns[0] / n,
+           (double)ns[1] / n, (double)(cpu_ns() - t) / n, base.nfiles);
+    base_done(&base);
+    changelog_free(log);
+    applier_free(a);
+    kstate_close(ks);
+    kstate_env_free(env);
+    disk->free(disk);
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    if (system(command) != 0) exit(1);
+    memcpy(dir + sizeof dir - 7, "XXXXXX", 6);
+}
+
+static void bases(uint64_t keys) {
+    printf("      keys     read in  ns/change    ns/seal  ns/changelog  ns/base  files\n");
+    for (int parts = 0; parts < 2; parts++) run_base(keys, parts);
+}
+
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "base") == 0) {
+        bases(argc > 2 ? strtoull(argv[2], NULL, 10) : 4000000);
+        return 0;
+    }
     uint64_t most = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
     uint64_t ops = argc > 2 ? strtoull(argv[2], NULL, 10) : 5000000;
     printf("      keys  M upserts/CPU s  ns/create  ns/seal key  ns/apply key  bytes/key  sealed bytes/key\n");

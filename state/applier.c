@@ -2,12 +2,15 @@
 #include "state/applier.h"
 #include "state/coalesce.h"
 #include "state/kept.h"
+#include "state/parts.h"
 #include "common/crash.h"
 #include "common/map.h"
 #include <pthread.h>
 #include <stdlib.h>
 
 #define ROUND_BYTES ((size_t)64 << 20) /* changes coalesced in memory at once */
+#define FILE_BYTES ((size_t)32 << 20)  /* what is coalesced is joined to table files of this size, where a round is not smaller */
+#define LOOSE_SHARE 64                 /* of a round: changes of a large application that lie in no part */
 
 typedef struct item {
     struct item *next;
@@ -147,6 +150,10 @@ typedef struct round {
     coalesce_t *c;
     epoch_t last;
     err_t *refused; /* by the base, within a segment: that one's file is not to blame */
+    bool joins; /* by parts: what is coalesced lies in `joined`, of one operator, before it is written */
+    uint64_t fingerprint;
+    int slot;
+    buf_t joined;
 } round_t;
 
 void applier_cancel(applier_t *a) { __atomic_store_n(&a->cancelled, true, __ATOMIC_RELEASE); }
@@ -154,10 +161,32 @@ static err_t *go_on(const applier_t *a) {
     return __atomic_load_n(&a->cancelled, __ATOMIC_ACQUIRE) ? err_new(ERR_CANCELLED, "the attempt was stopped") : NULL;
 }
 
+static err_t *write_joined(round_t *r) {
+    base_db_t *b = kstate_env_base(r->a->conf.env);
+    err_t *e = r->joined.len ? b->apply(b, r->fingerprint, r->slot, buf_slice(&r->joined)) : NULL;
+    buf_clear(&r->joined);
+    return e;
+}
+
+/* What is coalesced of consecutive parts ascends: it becomes one table file. */
+static err_t *join(round_t *r, uint64_t fingerprint, int slot, slice_t changes) {
+    reader_t in = reader_of(changes);
+    change_t first;
+    bool drops = !change_begin(&in) || !change_next(&in, &first) || first.kind == CHANGE_DROP;
+    bool fits = r->joined.len + changes.len <= MIN(FILE_BYTES, r->a->conf.round_bytes / 2);
+    if (drops || !fits || fingerprint != r->fingerprint || slot != r->slot) TRY(write_joined(r));
+    r->fingerprint = fingerprint;
+    r->slot = slot;
+    if (r->joined.len) changes = slice_of(changes.p + 1, changes.len - 1); /* one header is enough */
+    buf_put(&r->joined, changes.p, changes.len);
+    return NULL;
+}
+
 static err_t *write_op(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
-    const applier_t *a = arg;
-    TRY(go_on(a));
-    base_db_t *b = kstate_env_base(a->conf.env);
+    round_t *r = arg;
+    TRY(go_on(r->a));
+    if (r->joins) return join(r, fingerprint, slot, changes);
+    base_db_t *b = kstate_env_base(r->a->conf.env);
     return b->apply(b, fingerprint, slot, changes);
 }
 
@@ -166,24 +195,32 @@ static err_t *write_out(round_t *r) {
     if (coalesce_empty(r->c)) return NULL;
     TRY(kstate_env_need_base(r->a->conf.env, &b));
     r->a->begun = MAX(r->a->begun, r->last);
-    TRY(coalesce_write(r->c, write_op, r->a));
+    TRY(coalesce_write(r->c, write_op, r));
     coalesce_free(r->c);
     r->c = coalesce_new();
     return NULL;
 }
 
-/* An epoch larger than a round goes into the base in parts: nobody reads what it changed there before all of it is applied. */
+static err_t *collect_some(void *arg, uint64_t fingerprint, int slot, reader_t *in) {
+    round_t *r = arg;
+    while (reader_left(in) > 0) {
+        if (coalesce_bytes(r->c) >= r->a->conf.round_bytes) {
+            r->refused = write_out(r);
+            if (!r->refused) r->refused = write_joined(r); /* what follows may be of the same keys: of a file of its own */
+        }
+        if (r->refused) return err_new(ERR_CANCELLED, "the base takes no more");
+        TRY(coalesce_add_some(r->c, fingerprint, slot, in, r->a->conf.round_bytes));
+    }
+    return NULL;
+}
+
+/* An epoch larger than a round goes into the base in pieces: nobody reads what it changed there before all of it is applied. */
 static err_t *collect_changes(round_t *r, uint64_t fingerprint, int slot, slice_t bytes) {
     if (bytes.len == 0) return NULL;
     reader_t in = reader_of(bytes);
     if (!change_begin(&in))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", bytes.p[0], CHANGE_VERSION);
-    while (reader_left(&in) > 0) {
-        if (coalesce_bytes(r->c) >= r->a->conf.round_bytes) r->refused = write_out(r);
-        if (r->refused) return err_new(ERR_CANCELLED, "the base takes no more");
-        TRY(coalesce_add_some(r->c, fingerprint, slot, &in, r->a->conf.round_bytes));
-    }
-    return NULL;
+        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", bytes.p[0], CHANGE_VERSION);
+    return collect_some(r, fingerprint, slot, &in);
 }
 
 static err_t *collect_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
@@ -198,6 +235,36 @@ static err_t *collect(round_t *r, const item_t *i) {
     if (i->changes) return collect_changes(r, i->fingerprint, i->slot, buf_slice(&i->bytes));
     if (i->extent.path) return changelog_read_kept(a->conf.disk, a->conf.kept, &i->extent, a->conf.id.job, &v, NULL);
     return err_wrap(segment_visit(buf_slice(&i->bytes), a->conf.id.job, &v, NULL), "segment of epoch %" PRIu64, i->epoch);
+}
+
+static void forget_items(applier_t *a, epoch_t upto) {
+    pthread_mutex_lock(&a->lock);
+    while (a->first && a->first->epoch <= upto) {
+        item_t *done = a->first;
+        a->first = done->next;
+        if (!a->first) a->last = &a->first;
+        hold(a, done, -1);
+        item_free(done);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void set_applied(applier_t *a, epoch_t epoch) {
+    a->applied = MAX(a->applied, epoch);
+    if (kstate_env_base(a->conf.env)) kstate_env_set_applied(a->conf.env, a->applied);
+}
+
+static item_t *next_item(applier_t *a, const item_t *i) {
+    pthread_mutex_lock(&a->lock); /* i->next is written by enqueue */
+    item_t *next = i->next;
+    pthread_mutex_unlock(&a->lock);
+    return next;
+}
+
+static err_t *own_error(round_t *r, err_t *e) {
+    if (!r->refused) return e;
+    err_free(e);
+    return TAKE(r->refused);
 }
 
 /* Collects epochs until a round is full. Items stay queued until they are in the base, so that an error loses nothing: all
@@ -216,30 +283,69 @@ static err_t *apply_round(applier_t *a, epoch_t upto, bool flush, bool *ret_more
         }
         r.last = MAX(r.last, i->epoch);
         e = collect(&r, i);
-        if (r.refused) {
-            err_free(e);
-            e = TAKE(r.refused);
-        }
-        pthread_mutex_lock(&a->lock); /* i->next is written by enqueue */
-        i = i->next;
-        pthread_mutex_unlock(&a->lock);
+        e = own_error(&r, e);
+        i = next_item(a, i);
     }
     if (!e) e = write_out(&r);
     coalesce_free(r.c);
     if (e) return e;
     epoch_t reached = *ret_more ? r.last : upto;
+    forget_items(a, reached);
+    if (!flush) set_applied(a, reached);
+    return NULL;
+}
+
+/* ---- by parts: more than a round, all at once */
+static err_t *see_items(applier_t *a, parts_t *p, epoch_t upto, epoch_t *ret_last, bool *ret_fit) {
     pthread_mutex_lock(&a->lock);
-    while (a->first && a->first->epoch <= reached) {
-        item_t *done = a->first;
-        a->first = done->next;
-        if (!a->first) a->last = &a->first;
-        hold(a, done, -1);
-        item_free(done);
-    }
+    const item_t *i = a->first;
     pthread_mutex_unlock(&a->lock);
-    if (flush) return NULL;
-    a->applied = MAX(a->applied, reached);
-    if (kstate_env_base(a->conf.env)) kstate_env_set_applied(a->conf.env, a->applied);
+    size_t bytes = 0;
+    for (const item_t *x = i; x && x->epoch <= upto; x = next_item(a, x)) {
+        if (x->changes || (x->extent.path && x->extent.first != x->extent.last)) return NULL; /* of a restore */
+        bytes += item_bytes(x);
+    }
+    *ret_fit = bytes > a->conf.round_bytes;
+    for (; *ret_fit && i && i->epoch <= upto; i = next_item(a, i)) {
+        TRY(go_on(a));
+        TRY(parts_add(p, i->extent.path ? &i->extent : NULL, buf_slice(&i->bytes), ret_fit));
+        *ret_last = i->epoch;
+    }
+    return NULL;
+}
+
+static err_t *write_parts(applier_t *a, parts_t *p, epoch_t last) {
+    round_t r = {.a = a, .c = coalesce_new(), .last = last, .joins = true, .joined = buf_make(SIZE_MAX / 2)};
+    err_t *e = NULL;
+    for (int i = 0; i <= CHANGE_PARTS && !e; i++) {
+        if (!(e = go_on(a))) e = own_error(&r, parts_read(p, i, collect_some, &r));
+        if (!e && (i >= CHANGE_PARTS - 1 || coalesce_bytes(r.c) >= a->conf.round_bytes / 2)) e = write_out(&r);
+    }
+    if (!e) e = write_joined(&r);
+    coalesce_free(r.c);
+    buf_free(&r.joined);
+    return e;
+}
+
+/* *ret_done false: not this way. */
+static err_t *apply_parts(applier_t *a, epoch_t upto, bool *ret_done) {
+    parts_t *p = parts_new(a->conf.disk, a->conf.kept, a->conf.id.job, a->conf.round_bytes / LOOSE_SHARE);
+    bool fit = false;
+    epoch_t last = a->applied;
+    err_t *e = see_items(a, p, upto, &last, &fit);
+    if (!e && fit) e = write_parts(a, p, last);
+    parts_free(p);
+    *ret_done = !e && fit;
+    if (!*ret_done) return e;
+    forget_items(a, upto);
+    set_applied(a, upto);
+    return NULL;
+}
+
+static err_t *apply_all(applier_t *a, epoch_t upto) {
+    bool done;
+    TRY(apply_parts(a, upto, &done));
+    for (bool more = !done; more;) TRY(apply_round(a, upto, false, &more));
     return NULL;
 }
 
@@ -247,9 +353,7 @@ err_t *applier_apply(applier_t *a, epoch_t upto) {
     pthread_mutex_lock(&a->lock);
     upto = MIN(upto, a->complete);
     pthread_mutex_unlock(&a->lock);
-    for (bool more = upto > a->applied; more;)
-        TRY(err_wrap(apply_round(a, upto, false, &more), "cannot bring epoch %" PRIu64 " into the state base", upto));
-    return NULL;
+    return upto > a->applied ? err_wrap(apply_all(a, upto), "cannot bring epoch %" PRIu64 " into the state base", upto) : NULL;
 }
 
 err_t *applier_flush(applier_t *a) {

@@ -3,13 +3,27 @@
 
 #define KEY_GROUPS 1024
 
-void change_header(buf_t *out) { buf_put_u8(out, CHANGE_VERSION); }
+void change_header(buf_t *out) { buf_put_u8(out, 1); }
+
+void change_header_parts(buf_t *out, const change_index_t *x) {
+    buf_put_u8(out, CHANGE_VERSION);
+    buf_put_u8(out, (uint8_t)x->n);
+    for (int i = 0; i < x->n; i++) {
+        buf_put_u8(out, (uint8_t)x->part[i].part);
+        buf_put_u32(out, x->part[i].len);
+        buf_put_u32(out, x->part[i].crc);
+    }
+}
 
 void change_put(buf_t *out, int64_t ns, slice_t key, slice_t value) {
-    buf_put_u8(out, CHANGE_PUT);
-    buf_put_zigzag(out, ns);
-    buf_put_bytes(out, key);
-    buf_put_bytes(out, value);
+    uint8_t *p = buf_begin(out, 1 + 3 * VARINT_MAX + key.len + value.len);
+    if (!p) return;
+    *p++ = CHANGE_PUT;
+    p = varint_at(zigzag_at(p, ns), key.len);
+    if (key.len) memcpy(p, key.p, key.len);
+    p = varint_at(p + key.len, value.len);
+    if (value.len) memcpy(p, value.p, value.len);
+    buf_end(out, p + value.len);
 }
 
 void change_del(buf_t *out, int64_t ns, slice_t key) {
@@ -27,10 +41,50 @@ void change_drop_range(buf_t *out, int64_t ns, int kg_lo, int kg_hi) {
 
 void change_drop(buf_t *out, int64_t ns) { change_drop_range(out, ns, 0, KEY_GROUPS); }
 
-bool change_begin(reader_t *r) { return read_u8(r) == CHANGE_VERSION && !r->bad; }
+bool change_begin_parts(reader_t *r, change_index_t *ret) {
+    uint8_t version = read_u8(r);
+    ret->n = 0;
+    if (r->bad || version < 1 || version > CHANGE_VERSION) return false;
+    if (version == 1) return true;
+    int n = read_u8(r), last = -1;
+    uint64_t sum = 0;
+    if (n > CHANGE_PARTS) r->bad = true;
+    for (int i = 0; i < n && !r->bad; i++) {
+        change_part_t *p = &ret->part[i];
+        p->part = read_u8(r);
+        p->len = read_u32(r);
+        p->crc = read_u32(r);
+        sum += p->len;
+        if (p->part <= last || p->part >= CHANGE_PARTS) r->bad = true;
+        last = p->part;
+    }
+    if (sum > reader_left(r)) r->bad = true;
+    if (r->bad) return false;
+    ret->n = n;
+    return true;
+}
+
+bool change_begin(reader_t *r) {
+    change_index_t x;
+    return change_begin_parts(r, &x);
+}
+
+/* The commonest, a PUT whose namespace and lengths are a byte each, and whole; false: it is another, or the end. */
+static inline bool short_put(reader_t *r, change_t *ret) {
+    const uint8_t *p = r->p;
+    size_t left = reader_left(r);
+    if (left < 4 || p[0] != CHANGE_PUT || ((p[1] | p[2]) & 0x80) || left < 4u + p[2]) return false;
+    size_t key = p[2], value = p[3 + key];
+    if (value >= 0x80 || left < 4 + key + value) return false;
+    int64_t ns = (int64_t)(p[1] >> 1) ^ -(int64_t)(p[1] & 1);
+    *ret = (change_t){.kind = CHANGE_PUT, .ns = ns, .key = slice_of(p + 3, key), .value = slice_of(p + 4 + key, value)};
+    r->p = p + 4 + key + value;
+    return true;
+}
 
 bool change_next(reader_t *r, change_t *ret) {
     if (r->bad || reader_left(r) == 0) return false;
+    if (LIKELY(short_put(r, ret))) return true;
     change_t c = {.kind = read_u8(r)};
     c.ns = read_zigzag(r);
     switch (c.kind) {

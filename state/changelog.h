@@ -10,6 +10,7 @@
  *               SINK  { fingerprint, op, lane, rows, segment }
  *   STATE and SINK belong to the TASK before them; a task without changes writes none.
  *   kstate changes = version u8, then { PUT ns key value | DEL ns key | DROP ns kg_lo kg_hi }; ns zigzag varint, key/value with varint length.
+ *   Many of them lie by key group, behind an index (version 2), so that a reader can take them a part of the groups at a time.
  *
  * The extent (path, from, to, crc) of a segment goes into the ack and from there into the manifest: only bytes named by a manifest are ever
  * read (hazards A2). An append that fails abandons the file: the segment is written again, whole, to the next file (A1, A22). */
@@ -55,6 +56,7 @@ typedef struct segment_visitor {
     err_t *(*task)(void *arg, int stage, int subtask, int64_t watermark, bool ended);
     err_t *(*state)(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes);
     err_t *(*sink)(void *arg, uint64_t fingerprint, int op, int lane, uint64_t rows, slice_t segment);
+    void (*payload)(void *arg, const uint8_t *stored); /* after begin: what follows points into the bytes as they are stored, or NULL: into a copy */
 } segment_visitor_t;
 err_t *changelog_read(disk_t *disk, const extent_t *extent, job_id_t job, const segment_visitor_t *v);
 /* The same from the worker's own copy, segment by segment, where that is whole (state/kept.h; NULL: there is none); sets *own_wrong when it is there
@@ -69,7 +71,16 @@ void change_drop(buf_t *out, int64_t ns);                              /* of all
 void change_drop_range(buf_t *out, int64_t ns, int kg_lo, int kg_hi);  /* of those of the task that wrote it */
 typedef enum change_kind { CHANGE_PUT = 1, CHANGE_DEL = 2, CHANGE_DROP = 3 } change_kind_t;
 typedef struct change { change_kind_t kind; int64_t ns; slice_t key, value; int kg_lo, kg_hi; /* DROP */ } change_t;
-#define CHANGE_VERSION 1
+#define CHANGE_VERSION 2 /* with an index; without one 1 is written. Both are read */
 bool change_next(reader_t *r, change_t *ret); /* false at the end or malformed (r->bad); call change_begin first */
-bool change_begin(reader_t *r);               /* reads the version; false: unknown */
+bool change_begin(reader_t *r);               /* reads the version and the index; false: unknown, or the index is malformed */
 void change_header(buf_t *out);
+/* Version 2: behind the index come parts, ascending, each with PUT and DEL of its key groups alone; then, without order, what came after all of
+ * them. A part is checked by its own CRC where it is read alone. */
+#define CHANGE_PART_GROUPS 16
+#define CHANGE_PARTS 64 /* of 1024 key groups */
+typedef struct change_part { int part; uint32_t len, crc; } change_part_t;
+typedef struct change_index { int n; change_part_t part[CHANGE_PARTS]; } change_index_t;
+static inline int change_part_of(uint64_t hash) { return (int)(hash & 1023) / CHANGE_PART_GROUPS; }
+void change_header_parts(buf_t *out, const change_index_t *x);
+bool change_begin_parts(reader_t *r, change_index_t *ret); /* as change_begin; n is 0 in version 1 */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define KEY_GROUPS 1024
+#define MANY 4096u /* changes in one key group: they come of many epochs, and most are of keys that are met again */
 #define WRITE_BYTES ((size_t)32 << 20) /* a table file of the base */
 
 typedef struct item { /* PUT or DEL; bytes in the arena */
@@ -111,14 +112,8 @@ err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t chang
     if (changes.len == 0) return NULL;
     reader_t r = reader_of(changes);
     if (!change_begin(&r))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", changes.p[0], CHANGE_VERSION);
+        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", changes.p[0], CHANGE_VERSION);
     return coalesce_add_some(c, fingerprint, slot, &r, SIZE_MAX);
-}
-
-static int key_cmp(const item_t *a, const item_t *b) {
-    uint32_t n = MIN(a->key_len, b->key_len);
-    int c = n > sizeof a->prefix ? memcmp(a->key + sizeof a->prefix, b->key + sizeof b->prefix, n - sizeof a->prefix) : 0;
-    return c ? c : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
 /* ---- the order of the base: key group, namespace, key; of equal ones the order in which they came. A round of small keys is sorted a
@@ -126,17 +121,42 @@ static int key_cmp(const item_t *a, const item_t *b) {
 typedef struct place {
     int64_t ns;
     uint64_t prefix;
-    uint32_t at; /* among the items */
+    uint32_t at, key_len; /* at: among the items */
 } place_t;
+
+/* Of keys with the same prefix. */
+static int key_cmp(const item_t *items, const place_t *a, const place_t *b) {
+    const size_t known = sizeof a->prefix;
+    uint32_t n = MIN(a->key_len, b->key_len);
+    int c = n > known ? memcmp(items[a->at].key + known, items[b->at].key + known, n - known) : 0;
+    return c ? c : (a->key_len > b->key_len) - (a->key_len < b->key_len);
+}
 
 static inline bool comes_before(const item_t *items, const place_t *a, const place_t *b) {
     if (a->ns != b->ns) return a->ns < b->ns;
     if (a->prefix != b->prefix) return a->prefix < b->prefix;
-    return key_cmp(&items[a->at], &items[b->at]) < 0;
+    return key_cmp(items, a, b) < 0;
 }
 
 static bool same_key(const item_t *items, const place_t *a, const place_t *b) {
-    return a->ns == b->ns && a->prefix == b->prefix && key_cmp(&items[a->at], &items[b->at]) == 0;
+    return a->ns == b->ns && a->prefix == b->prefix && key_cmp(items, a, b) == 0;
+}
+
+/* Of each key the last, where its first one was; returns how many there are. `index` has room for 2 n or more, a power of two. */
+static uint32_t last_words(const item_t *items, place_t *p, uint32_t n, uint32_t *index, size_t room) {
+    uint32_t kept = 0;
+    memset(index, 0, room * sizeof *index);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t at = (hash_mix(p[i].prefix ^ (uint64_t)p[i].ns << 1) >> 32) & (room - 1);
+        while (index[at] && !same_key(items, &p[index[at] - 1], &p[i])) at = (at + 1) & (room - 1);
+        if (index[at]) {
+            p[index[at] - 1].at = p[i].at;
+            continue;
+        }
+        p[kept++] = p[i];
+        index[at] = kept;
+    }
+    return kept;
 }
 
 #define RUN 12
@@ -208,6 +228,12 @@ static err_t *write_item(writing_t *w, const item_t *x) {
     return w->buf.len >= WRITE_BYTES ? flush(w) : NULL;
 }
 
+#define AHEAD 8
+static void ask_for(const item_t *items, const place_t *p, uint32_t i, uint32_t n) {
+    if (i + 2 * AHEAD < n) __builtin_prefetch(&items[p[i + 2 * AHEAD].at]);
+    if (i + AHEAD < n) __builtin_prefetch(items[p[i + AHEAD].at].key);
+}
+
 static err_t *write_items(writing_t *w, const item_t *items, size_t n) {
     uint32_t start[KEY_GROUPS + 1] = {0}, most = 0;
     ASSERT(n <= UINT32_MAX);
@@ -219,15 +245,23 @@ static err_t *write_items(writing_t *w, const item_t *items, size_t n) {
     place_t *all = xmalloc(((size_t)n + most) * sizeof *all), *scratch = all + n;
     uint32_t next[KEY_GROUPS];
     memcpy(next, start, sizeof next);
-    for (size_t i = 0; i < n; i++) all[next[items[i].kg]++] = (place_t){items[i].ns, items[i].prefix, (uint32_t)i};
+    for (size_t i = 0; i < n; i++) all[next[items[i].kg]++] = (place_t){items[i].ns, items[i].prefix, (uint32_t)i, items[i].key_len};
+    size_t room = 1;
+    uint32_t *index = NULL;
+    while (most >= MANY && room < 2 * (size_t)most) room *= 2;
+    if (most >= MANY) index = xmalloc(room * sizeof *index);
     err_t *e = NULL;
     for (int g = 0; g < KEY_GROUPS && !e; g++) {
         uint32_t count = start[g + 1] - start[g];
+        if (count >= MANY) count = last_words(items, all + start[g], count, index, room);
         const place_t *p = sort_places(items, all + start[g], scratch, count);
-        for (uint32_t i = 0; i < count && !e; i++)
+        for (uint32_t i = 0; i < count && !e; i++) {
+            ask_for(items, p, i, count);
             if (i + 1 == count || !same_key(items, &p[i], &p[i + 1])) e = write_item(w, &items[p[i].at]); /* else a later one follows */
+        }
     }
     free(all);
+    free(index);
     return e;
 }
 

@@ -43,12 +43,12 @@ void kstate_close(kstate_t *ks) {
     free(ks->loose);
     ks_ns_free_all(ks);
     ks_mem_free(ks);
+    ks_log_free(ks);
     kstate_env_account(ks->env, -ks->reported);
     kstate_env_account_unsealed(ks->env, -ks->unsealed_reported);
     if (ks->nchanged) kstate_env_dirty(ks->env, -1);
     free(ks->changed);
     free(ks->touched);
-    buf_free(&ks->log.bytes);
     buf_free(&ks->scratch);
     free(ks);
 }

@@ -35,7 +35,7 @@ typedef struct entry {
     epoch_t changed; /* epoch of the last seal that wrote it, or its generation (ks_changed_epoch); 0: the base holds it */
     uint32_t key_len, heap;
     uint32_t chunk : 25, flags : 7; /* index of its chunk */
-    uint32_t dirty_at; /* DIRTY: its place in ns->dirty; LOOSE: in ks->loose */
+    uint32_t dirty_at; /* DIRTY: its place in ns->dirty; LOOSE: in ks->loose; logged in this epoch: of its record in the part */
 } entry_t; /* a cache line is dear: header, value and key of a sum and a count by an integer are one and a half */
 
 static inline void *entry_value(entry_t *e) { return e + 1; }
@@ -107,14 +107,14 @@ typedef struct chunk {
 } chunk_t;
 
 #define KS_GENERATIONS 64
-typedef struct ks_log { /* kstate_log.c: changes of namespace 0 that were written down as they were made */
-    buf_t bytes;
+typedef struct ks_log { /* kstate_log.c: changes of namespace 0 by key group, mostly written down as they were made */
+    buf_t *parts; /* CHANGE_PARTS, or NULL: nothing yet. Between epochs they keep their memory while much is written */
     bool on;
     uint64_t generation;            /* number of seals */
     epoch_t ended[KS_GENERATIONS];  /* epoch whose seal ended generation g, at g % KS_GENERATIONS */
     uint64_t puts, again;           /* in this generation; again: of entries that were in the log already */
     uint64_t marked;                /* in this generation, by kstate_changed while the log is off */
-    size_t last, accounted;         /* bytes of the last one; of the buffer */
+    size_t accounted;               /* bytes of the buffers */
 } ks_log_t;
 
 typedef struct ns_block { int n; ks_ns_t **items; } ns_block_t;
@@ -193,7 +193,12 @@ void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out);
 /* kstate_log.c */
 epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e); /* an upper bound for entries of long ago; UINT64_MAX: not sealed yet */
 void ks_log_stop(kstate_t *ks);                 /* from here to the next seal changes are marked */
-void ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out); /* what was logged, first in the seal; then the next generation */
+void ks_log_begin(kstate_t *ks);                /* before ks_log_part */
+static inline buf_t *ks_log_part(kstate_t *ks, uint64_t hash) { return &ks->log.parts[change_part_of(hash)]; }
+/* What lies in the parts, first in the seal and with its header; false: nothing. `dirty`: entries that the seal met besides. Then the next
+ * generation. */
+bool ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out);
+void ks_log_free(kstate_t *ks);
 
 /* kstate_base.c */
 err_t *ks_load_all(kstate_t *ks);                                   /* at open, when the base has content */

@@ -1,16 +1,18 @@
-/* kstate_log.c: changes written down as they are made. At a seal each changed entry is met once more, anywhere in memory; where keys hardly
- * repeat within an epoch that is one miss of the cache for each change, and all of them while the barrier waits. Then kstate_changed
- * encodes the value at once: it has just been used. A key that changes again is written again (the last word holds), so the log
- * is on only while that is rare, and only for values that own nothing, in namespace 0.
+/* kstate_log.c: changes of namespace 0, by key group, so that who brings many epochs into the base can take them a part of the groups at a time
+ * (state/parts.h), and written down as they are made. At a seal each changed entry is met once more, anywhere in memory; where keys seldom
+ * repeat within an epoch that is one miss of the cache for nearly each change, and all of them while the barrier waits. Then kstate_changed
+ * encodes the value at once: it has just been used. A key that changes again is written over what it left, where that is as long, else
+ * behind it (the last word holds); that costs a miss, too, so the log is on only while keys mostly do not repeat, and only for values that
+ * own nothing, in namespace 0.
  *
  * An entry of the log does not know the epoch that will seal it: it names a generation, and the epochs of the latest generations are kept. */
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
-#define RARE 16 /* of so many changes at most one is of an entry that was changed before in the epoch .. */
-#define RARE_NOW 8 /* .. or the log stops at once, after .. */
-#define TELLING 4096 /* .. so many */
-#define RESERVED_MAX (64u << 20) /* bytes taken ahead for an epoch as large as the last one; one that lasted for seconds is not the measure */
+#define TELLING 4096 /* changes from which on it can be said how often keys repeat */
+#define AHEAD 8
+#define INDEXED ((size_t)1 << 20) /* bytes from which on a seal has an index of its parts */
+#define KEPT_ALWAYS ((size_t)64 << 10)
 #define GENERATION ((epoch_t)0x8000 << 48) /* the upper sixteen bits of a generation; no epoch and no UINT64_MAX has them */
 
 static bool is_generation(epoch_t changed) { return changed >> 48 == GENERATION >> 48; }
@@ -24,19 +26,43 @@ epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e) {
 
 static void account(kstate_t *ks) {
     ks_log_t *l = &ks->log;
-    if (l->bytes.cap == l->accounted) return;
-    ks_account(ks, (int64_t)l->bytes.cap - (int64_t)l->accounted);
-    l->accounted = l->bytes.cap;
+    size_t cap = 0;
+    for (int i = 0; l->parts && i < CHANGE_PARTS; i++) cap += l->parts[i].cap;
+    if (cap == l->accounted) return;
+    ks_account(ks, (int64_t)cap - (int64_t)l->accounted);
+    l->accounted = cap;
 }
 
 void ks_log_stop(kstate_t *ks) { ks->log.on = false; }
 
-/* Before the first change of an epoch, and only then: a call may have none, where all its values are dirty. */
-static void begin(ks_log_t *l) {
-    ASSERT(l->bytes.len == 0);
-    l->bytes.max = BUF_MAX_DEFAULT;
-    buf_reserve(&l->bytes, MIN(l->last + l->last / 8, (size_t)RESERVED_MAX));
-    change_header(&l->bytes);
+void ks_log_begin(kstate_t *ks) {
+    ks_log_t *l = &ks->log;
+    if (LIKELY(l->parts)) return;
+    l->parts = xcalloc(CHANGE_PARTS, sizeof *l->parts);
+    for (int i = 0; i < CHANGE_PARTS; i++) l->parts[i].max = BUF_MAX_DEFAULT;
+}
+
+void ks_log_free(kstate_t *ks) {
+    for (int i = 0; ks->log.parts && i < CHANGE_PARTS; i++) buf_free(&ks->log.parts[i]);
+    free(TAKE(ks->log.parts));
+    account(ks);
+}
+
+/* Of the changes in an epoch up to half may be of entries that were changed before in it; .. */
+static bool seldom(uint64_t again, uint64_t changes) { return again * 2 <= changes; }
+/* .. from here on the log stops at once. */
+static bool too_often(uint64_t again, uint64_t changes) { return again * 3 > changes * 2; }
+
+/* The record at the end of the part is of a key that has one in it already, at `at`. Both have the same bytes up to the length of the value. */
+static void write_over(const kstate_t *ks, const entry_t *e, size_t at, size_t from, const put_head_t *head, buf_t *part) {
+    size_t len = part->len - from, value = head->len + 1 + e->key_len; /* where the length of the value is */
+    if (part->overflow || e->key_len >= 0x80 || len <= value || part->data[from + value] >= 0x80 || part->data[at + value] != part->data[from + value]) return;
+    memcpy(part->data + at, part->data + from, len);
+    part->len = from;
+}
+
+static inline void ask_for_record(kstate_t *ks, const entry_t *e, epoch_t mark) {
+    if (e->changed == mark && !(e->flags & ENTRY_DIRTY)) __builtin_prefetch(ks_log_part(ks, e->hash)->data + e->dirty_at, 1);
 }
 
 static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
@@ -44,18 +70,26 @@ static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
     ks_ns_t *ns = ks_ns_find(ks, 0);
     put_head_t head = ks_put_head(0);
     epoch_t mark = GENERATION | l->generation;
-    size_t before = l->bytes.len;
+    size_t bytes = 0;
+    ks_log_begin(ks);
     for (uint32_t i = 0; i < n; i++) {
         entry_t *e = entry_of(values[i]);
+        if (i + AHEAD < n) ask_for_record(ks, entry_of(values[i + AHEAD]), mark);
         if (e->flags & ENTRY_DIRTY) continue; /* comes behind the log */
-        if (l->puts == 0) begin(l);
-        ks_emit_put(ks, e, &head, &l->bytes);
-        l->again += e->changed == mark;
+        buf_t *out = ks_log_part(ks, e->hash);
+        size_t before = out->len;
+        ks_emit_put(ks, e, &head, out);
         l->puts++;
+        if (e->changed == mark) {
+            l->again++;
+            write_over(ks, e, e->dirty_at, before, &head, out);
+        }
+        if (out->len > before) e->dirty_at = (uint32_t)before;
+        bytes += out->len - before;
         e->changed = mark;
         e->flags &= (uint8_t)~ENTRY_NEW;
     }
-    ks_unsealed(ks, l->bytes.len - before);
+    ks_unsealed(ks, bytes);
     account(ks);
     ks_ns_changed(ks, ns);
 }
@@ -63,31 +97,41 @@ static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
 void kstate_changed(kstate_t *ks, void *const *values, uint32_t n) {
     if (ks->log.on && n) {
         log_changes(ks, values, n);
-        if (ks->log.again * RARE_NOW > ks->log.puts && ks->log.puts >= TELLING) ks_log_stop(ks);
+        if (ks->log.puts >= TELLING && too_often(ks->log.again, ks->log.puts)) ks_log_stop(ks);
         return;
     }
     ks->log.marked += n;
     for (uint32_t i = 0; i < n; i++) kstate_dirty(ks, values[i]);
 }
 
-void ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out) {
+/* One behind the other. The buffers are kept where the next epoch will need as much again: fresh memory costs more than filling it. */
+static void put_parts(kstate_t *ks, size_t bytes, buf_t *out) {
     ks_log_t *l = &ks->log;
-    if (l->puts) {
-        l->last = l->bytes.len;
-        if (out->len == 0 && !out->data && out->max >= l->bytes.max) {
-            size_t max = out->max;
-            *out = l->bytes;
-            out->max = max;
-            l->bytes = (buf_t){0};
-        } else {
-            out->overflow = out->overflow || l->bytes.overflow;
-            buf_put(out, l->bytes.data, l->bytes.len);
-            buf_free(&l->bytes);
-        }
-        account(ks);
+    change_index_t x = {0};
+    for (int i = 0; i < CHANGE_PARTS; i++) {
+        const buf_t *p = &l->parts[i];
+        out->overflow = out->overflow || p->overflow;
+        if (p->len) x.part[x.n++] = (change_part_t){i, (uint32_t)p->len, bytes >= INDEXED ? crc32c(0, p->data, p->len) : 0};
     }
+    buf_reserve(out, MIN(bytes + 1024, out->max - MIN(out->len, out->max)));
+    if (bytes >= INDEXED) change_header_parts(out, &x);
+    else change_header(out);
+    for (int i = 0; i < x.n; i++) buf_put(out, l->parts[x.part[i].part].data, x.part[i].len);
+    bool keep = l->accounted <= 4 * bytes + KEPT_ALWAYS;
+    for (int i = 0; keep && i < CHANGE_PARTS; i++) buf_clear(&l->parts[i]);
+    if (!keep) ks_log_free(ks);
+}
+
+bool ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out) {
+    ks_log_t *l = &ks->log;
+    size_t bytes = 0;
+    for (int i = 0; l->parts && i < CHANGE_PARTS; i++) bytes += l->parts[i].len;
+    account(ks);
+    if (bytes) put_parts(ks, bytes, out);
+    else ks_log_free(ks);
     l->ended[l->generation++ % KS_GENERATIONS] = epoch;
     uint64_t changes = l->puts + l->marked, again = l->again + (l->marked > dirty ? l->marked - dirty : 0);
-    l->on = l->puts + dirty > 0 && again * RARE <= changes && !ks->codec.heap && !ks->codec.clear;
+    l->on = l->puts + dirty > 0 && seldom(again, changes) && !ks->codec.heap && !ks->codec.clear;
     l->puts = l->again = l->marked = 0;
+    return bytes > 0;
 }

@@ -226,6 +226,12 @@ void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e) {
 void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
     /* of many small namespaces that are evicted these would be most of the memory; one that is listed has a place in ks->touched */
     if (n->used == 0 && !n->listed && !n->scanning) let_go(ks, n);
+    if (n->dirty_cap > 64 && n->ndirty * 8 < n->dirty_cap) {
+        uint64_t cap = n->dirty_cap / 4;
+        n->dirty = xrealloc(n->dirty, cap * sizeof *n->dirty);
+        ks_account(ks, -(int64_t)((n->dirty_cap - cap) * sizeof *n->dirty));
+        n->dirty_cap = cap;
+    }
     bool by_slots = n->scanning && n->scan_lo == 0 && n->scan_hi == KEY_GROUPS; /* a scan goes by them */
     if (by_slots || n->cap <= 64 || n->used * 8 > n->cap) return;
     uint64_t cap = SLOTS_MIN;

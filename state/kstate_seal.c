@@ -1,9 +1,11 @@
 /* kstate_seal.c: changes out (seal) and in (apply). The order of a seal is that of the calls that made the changes:
- * namespaces by their first change, entries by theirs; never an address, never a hash table's order. */
+ * namespaces by their first change, entries by theirs; never an address, never a hash table's order. Many of namespace 0 come first, by
+ * key group, and within a part in that order (kstate_log.c). */
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
 #define SEAL_PREFETCH 12
+#define MANY 16384u /* or any, where some were logged */
 
 /* Header, value and key of entries that follow: they were changed in any order all over memory. */
 static inline void prefetch_entry(const entry_t *e) {
@@ -75,15 +77,21 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, const put_head_t
     ks_heap_update(ks, e);
 }
 
-static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
-    if (n->drop_pending) change_drop_range(out, n->ns, ks->kg_lo, ks->kg_hi);
-    n->drop_pending = n->listed = n->scanning = false;
+/* out NULL: each into the part of its key group. */
+static void seal_entries(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
     put_head_t head = ks_put_head(n->ns);
     for (size_t i = 0; i < n->ndirty; i++) {
         if (i + SEAL_PREFETCH < n->ndirty) prefetch_entry(n->dirty[i + SEAL_PREFETCH]);
-        seal_entry(ks, n->dirty[i], epoch, &head, out);
+        seal_entry(ks, n->dirty[i], epoch, &head, out ? out : ks_log_part(ks, n->dirty[i]->hash));
     }
-    if (n->dirty_cap > 64 && n->ndirty * 4 < n->dirty_cap) {
+}
+
+/* `before`: entries that went into the parts. */
+static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, size_t before, buf_t *out) {
+    if (n->drop_pending) change_drop_range(out, n->ns, ks->kg_lo, ks->kg_hi);
+    n->drop_pending = n->listed = n->scanning = false;
+    seal_entries(ks, n, epoch, out);
+    if (n->dirty_cap > 64 && (n->ndirty + before) * 4 < n->dirty_cap) {
         size_t cap = n->dirty_cap / 2;
         n->dirty = xrealloc(n->dirty, cap * sizeof *n->dirty);
         ks_account(ks, -(int64_t)((n->dirty_cap - cap) * sizeof *n->dirty));
@@ -93,16 +101,29 @@ static void seal_ns(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
     ks_ns_release(ks, n);
 }
 
+/* Many changes of namespace 0 go by key group; not large ones, of which there are two copies meanwhile. A drop lies between what was logged and
+ * what is marked: then these come behind it. Returns their number. */
+static size_t seal_into_parts(kstate_t *ks, epoch_t epoch) {
+    ks_ns_t *n = ks_ns_find(ks, 0);
+    if (!n || n->ndirty < (ks->log.puts ? 1 : MANY) || n->drop_pending || ks->codec.heap) return 0;
+    size_t count = n->ndirty;
+    ks_log_begin(ks);
+    seal_entries(ks, n, epoch, NULL);
+    n->ndirty = 0;
+    return count;
+}
+
 void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     size_t most = (size_t)ks->unsealed;
     ks->unsealed = 0;
     ks_report(ks);
     if (ks->nchanged == 0) return;
-    size_t begin = out->len, changes = 0;
-    for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
-    bool logged = ks->log.puts > 0;
-    ks_log_seal(ks, epoch, changes, out);
+    size_t begin = out->len, changes = 0, dirty = 0;
+    for (size_t i = 0; i < ks->nchanged; i++) dirty += ks->changed[i]->ndirty;
+    size_t parted = seal_into_parts(ks, epoch);
+    bool logged = ks_log_seal(ks, epoch, dirty, out);
     if (!logged) change_header(out);
+    for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
     size_t empty = logged ? begin : out->len, marked = out->len;
     for (size_t i = 0; i < ks->ntouched; i++) ks->touched[i]->ntouched = 0; /* the seal measures all */
     ks->ntouched = 0;
@@ -110,7 +131,7 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
      * they own: after one large value the small ones that follow are not taken for large. */
     size_t room = MIN(MIN(changes * ks->sealed_each, most), out->max - MIN(out->len, out->max));
     buf_reserve(out, room);
-    for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, out);
+    for (size_t i = 0; i < ks->nchanged; i++) seal_ns(ks, ks->changed[i], epoch, ks->changed[i]->ns == 0 ? parted : 0, out);
     ks->nchanged = 0;
     if (changes) ks->sealed_each = (uint32_t)MIN((out->len - marked) * 9 / 8 / changes + 1, (size_t)1 << 20);
     kstate_env_dirty(ks->env, -1);
@@ -198,7 +219,7 @@ err_t *kstate_apply(kstate_t *ks, slice_t sealed) {
     epoch_t epoch = kstate_env_restoring(ks->env);
     reader_t r = reader_of(sealed);
     if (!change_begin(&r))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads version %d", sealed.p[0], CHANGE_VERSION);
+        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", sealed.p[0], CHANGE_VERSION);
     err_t *e = NULL;
     change_t c;
     while (!e && change_next(&r, &c)) {

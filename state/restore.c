@@ -307,7 +307,7 @@ static void filter_drop(restore_t *r, const wanted_t *w, const change_t *c) {
 static err_t *filter(restore_t *r, const wanted_t *w, slice_t bytes) {
     reader_t in = reader_of(bytes);
     if (!change_begin(&in))
-        return err_new(ERR_VERSION, "sealed state of another version: this build reads version %d", CHANGE_VERSION);
+        return err_new(ERR_VERSION, "sealed state of another version: this build reads versions up to %d", CHANGE_VERSION);
     buf_clear(&r->filtered);
     change_header(&r->filtered);
     size_t empty = r->filtered.len;

@@ -1,0 +1,208 @@
+/* Many epochs go into the base a part of the key groups at a time: the same base as if each had been applied for itself, and each key in it once. */
+#include "state/parts.h"
+#include "state/segment.h"
+#include "tests/state/world.h"
+#include <fcntl.h>
+
+#define KEYS 80000
+#define EACH 60000 /* changes of a large epoch: more than a MB */
+#define EPOCHS 8
+
+static void flat_encode(void *ctx, const void *v, buf_t *out) { buf_put_u64(out, *(const uint64_t *)v); }
+static bool flat_decode(void *ctx, slice_t bytes, void *v) {
+    reader_t r = reader_of(bytes);
+    *(uint64_t *)v = read_u64(&r);
+    return !r.bad && reader_left(&r) == 0;
+}
+static const kstate_codec_t flat_codec = {sizeof(uint64_t), NULL, NULL, NULL, flat_encode, flat_decode, NULL};
+
+typedef struct table { kstate_t *ks; uint64_t want[KEYS]; } table_t;
+
+static table_t *flat_open(world_t *w, uint64_t fingerprint) {
+    table_t *t = xcalloc(1, sizeof *t);
+    ck_ok(kstate_open(w->env, fingerprint, 0, 0, 1024, &flat_codec, &t->ks));
+    return t;
+}
+
+/* Different keys; one in twenty is deleted again. Said to be changed as an aggregate says it: from the second epoch on most are written down at once. */
+static void change(table_t *t, rng_t *rng, uint32_t n) {
+    uint64_t first = rng_below(rng, KEYS);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t k = (first + i) % KEYS;
+        void *v = number_of(t->ks, k, true);
+        *(uint64_t *)v = t->want[k] = rng_next(rng) | 1;
+        kstate_changed(t->ks, &v, 1);
+        if (rng_below(rng, 20)) continue;
+        kstate_delete(t->ks, v);
+        t->want[k] = 0;
+    }
+}
+
+static void check_base(world_t *w, table_t *t, uint64_t fingerprint) {
+    kstate_t *ks;
+    ck_ok(kstate_open(w->env, fingerprint, 0, 0, 1024, &flat_codec, &ks)); /* reads the base */
+    uint64_t live = 0;
+    for (uint64_t k = 0; k < KEYS; k++) {
+        const uint64_t *v = number_of(ks, k, false);
+        ck_assert_msg(v ? *v == t->want[k] : t->want[k] == 0, "key %d", (int)k);
+        live += v != NULL;
+    }
+    ck_assert_uint_eq(kstate_entries(ks), live);
+    kstate_close(ks);
+}
+
+/* What reaches the base of the large operator. */
+static uint64_t written;
+static err_t *(*real_apply)(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes);
+static err_t *counting_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
+    reader_t r = reader_of(changes);
+    change_t c;
+    ASSERT(change_begin(&r));
+    while (fingerprint == FP && change_next(&r, &c)) written += c.kind != CHANGE_DROP;
+    return real_apply(b, fingerprint, slot, changes);
+}
+
+static void seal_epoch(world_t *w, table_t *const *t, changelog_t *log, applier_t *a, epoch_t epoch) {
+    task_seal_t *s = seal_new(epoch, 0, 0);
+    for (int i = 0; i < 2; i++) kstate_seal(t[i]->ks, epoch, seal_state(s, FP + (uint64_t)i, i, 0));
+    buf_puts(seal_state(s, FP, 0, -1), "operator bytes are not for the base");
+    changelog_id_t id = {1, 1, 1, 1, "w"};
+    buf_t segment = buf_make(1 << 26);
+    ck_ok(segment_build(&id, epoch, &s, 1, false, &segment));
+    extent_t x = {0};
+    if (log) ck_ok(changelog_append(log, epoch, buf_slice(&segment), &x));
+    if (log) applier_add_extent(a, &x);
+    else applier_add(a, epoch, buf_slice(&segment));
+    free(x.path);
+    buf_free(&segment);
+    task_seal_free(s);
+}
+
+/* drop_rest: changes of the large operator behind a drop of all that came before; 0: no drop. */
+static void story(bool rocks, bool stored, uint32_t drop_rest) {
+    world_t *w = world_new(rocks, 0);
+    w->round_bytes = 4 << 20;
+    applier_t *a = applier_make(w);
+    changelog_id_t id = {1, 1, 1, 1, "w"};
+    changelog_t *log = stored ? changelog_new(w->disk, &id) : NULL;
+    if (log) changelog_set_file_bytes(log, 3 << 20);
+    table_t *t[2] = {flat_open(w, FP), flat_open(w, FP + 1)};
+    base_db_t *base;
+    ck_ok(kstate_env_need_base(w->env, &base));
+    real_apply = base->apply;
+    base->apply = counting_apply;
+    written = 0;
+    rng_t rng;
+    rng_seed(&rng, 3);
+    for (epoch_t e = 1; e <= EPOCHS; e++) {
+        if (e == 5 && drop_rest) {
+            change(t[0], &rng, 30);
+            kstate_drop_ns(t[0]->ks, 0);
+            memset(t[0]->want, 0, sizeof t[0]->want);
+        }
+        change(t[0], &rng, e == 5 && drop_rest ? drop_rest : e == 6 ? 40 : EACH);
+        change(t[1], &rng, 60);
+        seal_epoch(w, t, log, a, e);
+    }
+    applier_complete(a, EPOCHS);
+    ck_ok(applier_apply(a, EPOCHS));
+    ck_assert_uint_eq(applier_pending(a), 0);
+    ck_assert_uint_eq(kstate_env_applied(w->env), EPOCHS);
+    base->apply = real_apply;
+    for (int i = 0; i < 2; i++) check_base(w, t[i], FP + (uint64_t)i);
+    if (drop_rest < 1000) ck_assert_uint_le(written, KEYS);
+    else ck_assert_uint_gt(written, KEYS); /* too much behind the drop: in rounds, as ever */
+    for (int i = 0; i < 2; i++) {
+        kstate_close(t[i]->ks);
+        free(t[i]);
+    }
+    changelog_free(log);
+    applier_free(a);
+    world_free(w);
+}
+
+START_TEST(many_epochs_go_into_the_base_with_the_last_word_of_each_key_alone) {
+    for (int rocks = 0; rocks < 2; rocks++)
+        for (int stored = 0; stored < 2; stored++) story(rocks, stored, 0);
+}
+END_TEST
+
+START_TEST(a_drop_between_them_and_what_follows_it_keep_their_place) {
+    for (int stored = 0; stored < 2; stored++) story(stored, stored, 50);
+}
+END_TEST
+
+START_TEST(what_mostly_lies_in_no_part_goes_in_rounds) { story(false, true, EACH); }
+END_TEST
+
+static err_t *no_part(void *arg, uint64_t fingerprint, int slot, reader_t *r) { return NULL; }
+
+START_TEST(a_part_that_changed_on_disk_since_it_was_checked_is_refused) {
+    world_t *w = world_new(false, 0);
+    table_t *t = flat_open(w, FP);
+    rng_t rng;
+    rng_seed(&rng, 4);
+    change(t, &rng, EACH);
+    task_seal_t *s = seal_new(1, 0, 0);
+    kstate_seal(t->ks, 1, seal_state(s, FP, 0, 0));
+    changelog_id_t id = {1, 1, 1, 1, "w"};
+    changelog_t *log = changelog_new(w->disk, &id);
+    buf_t segment = buf_make(1 << 26);
+    extent_t x;
+    bool fit;
+    ck_ok(segment_build(&id, 1, &s, 1, false, &segment));
+    ck_ok(changelog_append(log, 1, buf_slice(&segment), &x));
+    parts_t *p = parts_new(w->disk, NULL, 1, 1000);
+    ck_ok(parts_add(p, &x, slice_of(NULL, 0), &fit));
+    ck_assert(fit);
+    AUTO(auto_free) char *path = xprintf("%s/%s", w->tmp.path, x.path);
+    int fd = open(path, O_RDWR), bad = 0;
+    uint8_t byte = (uint8_t)~segment.data[segment.len - 1]; /* of the last part */
+    ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)segment.len - 1), 1);
+    close(fd);
+    for (int i = 0; i < CHANGE_PARTS; i++) {
+        err_t *e = parts_read(p, i, no_part, NULL);
+        ck_assert_msg(!e || (err_code(e) == ERR_CORRUPT && strstr(err_text(e), "wrong checksum of a part")), "%s", err_text(e));
+        bad += e != NULL;
+        err_free(e);
+    }
+    ck_assert_int_eq(bad, 1);
+    parts_free(p);
+    changelog_free(log);
+    free(x.path);
+    buf_free(&segment);
+    task_seal_free(s);
+    kstate_close(t->ks);
+    free(t);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(an_index_that_does_not_hold_together_is_refused) {
+    change_index_t x = {2, {{3, 5, 1}, {9, 6, 2}}}, got;
+    buf_t b = buf_make(1 << 10);
+    change_header_parts(&b, &x);
+    size_t head = b.len;
+    buf_puts(&b, "fivebsixbyt");
+    reader_t r = reader_of(buf_slice(&b));
+    ck_assert(change_begin_parts(&r, &got) && got.n == 2 && got.part[1].part == 9 && got.part[1].len == 6 && got.part[1].crc == 2);
+    ck_assert_uint_eq(reader_left(&r), 11);
+    for (size_t len = 1; len < head; len++) { /* cut */
+        r = reader_of(slice_of(b.data, len));
+        ck_assert(!change_begin(&r));
+    }
+    r = reader_of(slice_of(b.data, b.len - 1)); /* a part reaches beyond the end */
+    ck_assert(!change_begin(&r));
+    b.data[2 + 9] = 3; /* not ascending */
+    r = reader_of(buf_slice(&b));
+    ck_assert(!change_begin(&r));
+    b.data[2 + 9] = CHANGE_PARTS;
+    r = reader_of(buf_slice(&b));
+    ck_assert(!change_begin(&r));
+    buf_free(&b);
+}
+END_TEST
+
+TESTS("parts", many_epochs_go_into_the_base_with_the_last_word_of_each_key_alone, a_drop_between_them_and_what_follows_it_keep_their_place,
+      what_mostly_lies_in_no_part_goes_in_rounds, a_part_that_changed_on_disk_since_it_was_checked_is_refused,
+      an_index_that_does_not_hold_together_is_refused)
