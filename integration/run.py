@@ -25,7 +25,8 @@ LONG = {'cluster.test_six_kills_in_a_minute': 95, 'bad_input': 50, 'kafka_cluste
         'run.test_the_demo_shows_results_at_once_and_ends_by_itself_with_every_order_counted': 20, 'kafka.test_certificates': 19,
         'ends.test_a_stop_and_a_cancel_name_the_lane_that_has_not_published': 19, 'kafka.test_a_broker_outage_is_waited_for_and_said': 19,
         'bad_days.test_zombie_worker_is_fenced_and_comes_back': 18, 'bad_days.test_a_clock_that_jumps_back_repeats_no_window_and_loses_no_row': 18,
-        'bad_days.test_etcd_is_away_for_a_while': 16}
+        'bad_days.test_etcd_is_away_for_a_while': 16, 'local_base.test_a_full_disk_below_data_is_waited_for_and_said': 70,
+        'local_base.test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_attempts_and_no_row': 55}
 
 
 class TimedOut(BaseException):  # no `except Exception` of a test takes it for its own

@@ -114,6 +114,9 @@ def test_a_full_disk_below_data_is_waited_for_and_said():
             os.remove(os.path.join(data, 'somebody-elses-file'))
             wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
             counted(t, 'fd-out')
+            lines = open(t.procs['w1'].log).read().count('the local base does not follow')
+            if not 1 <= lines <= 6:
+                raise Failure(f'{lines} log lines say that the disk is full')
             if doc(t, job)['restarts']:
                 raise Failure(f'{doc(t, job)["restarts"]} restarts: {doc(t, job)["last_error"]}')
             print(f'  full disk told after {noticed:.1f} s ({said.strip()[:260]}); held at {now["rows_in"]} rows; {KEYS * TIMES} rows counted once, no restart')

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define FOLLOW_AGAIN_MS 1000 /* after a failure */
+#define LOG_AGAIN_MS 60000   /* that it still fails: the log may lie on the disk that is full */
 
 typedef enum order_kind { ORD_STARTED, ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
 typedef struct order {
@@ -22,7 +23,12 @@ typedef struct order {
     bool asked;
 } order_t;
 
-typedef struct trial { int tries; char *why, *said; } trial_t; /* tries in vain, one after the other; why the last one was, and what the job says of it */
+typedef struct trial { /* tries in vain, one after the other */
+    int tries;
+    base_health_t logged; /* how the base was then */
+    int64_t logged_ms;
+    char *said;           /* what the job says of the last one */
+} trial_t;
 typedef struct based_job {
     struct based_job *next;
     base_job_t j;
@@ -110,7 +116,6 @@ static based_job_t **find(base_worker_t *b, job_id_t job, attempt_t attempt) {
 
 static void well(trial_t *t) {
     t->tries = 0;
-    free(TAKE(t->why));
     free(TAKE(t->said));
 }
 
@@ -158,16 +163,19 @@ static void set_waiting(base_worker_t *b, based_job_t *j, const char *text) {
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Said once for each reason. `whose` begins the job's text. */
-static void in_vain(base_worker_t *b, based_job_t *j, trial_t *t, const char *whose, const char *title, const err_t *e) {
+/* RocksDB's words name another file each time: it is logged when something else fails, and now and then. */
+static void in_vain(base_worker_t *b, based_job_t *j, trial_t *t, base_health_t health, const err_t *e) {
+    const char *whose = health == BASE_WELL ? "base checkpoint" : "local base";
+    const char *title = t == &j->making ? "no base checkpoint" : "the local base does not follow";
     t->tries++;
     free(t->said);
     t->said = xprintf("%s: %s (%d %s, epoch %" PRIu64 " waits)", whose, err_text(e), t->tries, t->tries == 1 ? "try" : "tries", j->complete);
     set_waiting(b, j, t->said);
-    if (t->why && strcmp(err_text(e), t->why) == 0) return;
-    log_line(LOG_WARN, title, "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " error=\"%s\"", b->conf.worker, j->j.job, j->j.attempt, err_text(e));
-    free(t->why);
-    t->why = xstrdup(err_text(e));
+    int64_t now = clock_mono_ms();
+    if (t->tries > 1 && health == t->logged && now - t->logged_ms < LOG_AGAIN_MS) return;
+    log_line(LOG_WARN, title, "worker=%s job=%" PRIu64 " attempt=%" PRIu64 " tries=%d error=\"%s\"", b->conf.worker, j->j.job, j->j.attempt, t->tries, err_text(e));
+    t->logged = health;
+    t->logged_ms = now;
 }
 
 /* What came of a try; NULL: it is done. A base that was made has followed. */
@@ -181,7 +189,7 @@ static void tried(base_worker_t *b, based_job_t *j, trial_t *t, err_t *e) {
     if (health == BASE_WELL || health == BASE_FULL) j->failing_ms = 0;
     else if (!j->failing_ms) j->failing_ms = now;
     if (e) {
-        in_vain(b, j, t, health == BASE_WELL ? "base checkpoint" : "local base", t == &j->making ? "no base checkpoint" : "the local base does not follow", e);
+        in_vain(b, j, t, health, e);
     } else {
         well(t);
         if (t == &j->making) well(&j->following);
