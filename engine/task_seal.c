@@ -32,6 +32,7 @@ static void drop_empty_state(task_seal_t *s) {
 static void add_sink(task_seal_t *s, const node_t *n, const plan_op_t *op, uint64_t rows, buf_t segment) {
     s->sinks = xrealloc(s->sinks, sizeof *s->sinks * (size_t)(s->nsinks + 1));
     s->sinks[s->nsinks++] = (sink_seal_t){op->id, op->fingerprint, n->t->env.subtask, rows, segment};
+    if (n->t->env.state) kstate_env_output(n->t->env.state, (int64_t)segment.len); /* until the lane has published it */
 }
 
 /* Now, with the positions: what the source reads from here on belongs to the next epoch. */

@@ -1,6 +1,6 @@
 """The memory budget on a real process: state several times --memory, and RSS stays within it, whatever is done with that state."""
-import os, subprocess, tempfile, time
-from harness import Failure, SLOW, TIDEGATE
+import os, re, signal, subprocess, tempfile, threading, time
+from harness import Cluster, Failure, SLOW, TIDEGATE, wait_for
 
 BUDGET = 96 << 20
 WIDTH = 400
@@ -19,6 +19,13 @@ def wide(keys):
 def rss(pid):
     with open(f'/proc/{pid}/statm') as f:
         return int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+
+def check_peak(peak):
+    with open(TIDEGATE, 'rb') as f:
+        measured = b'__asan_init' not in f.read()  # shadow and quarantine are no memory of ours: there only the result counts
+    if measured and peak > 1.2 * BUDGET:
+        raise Failure(f'peak RSS {peak >> 20} MB is more than 1.2 times the budget of {BUDGET >> 20} MB')
 
 
 def run_within_budget(sql, expected):
@@ -54,10 +61,7 @@ def run_within_budget(sql, expected):
     if found != expected:
         raise Failure(f'the result is {found}, expected {expected}')
     print(f'    peak RSS {peak / 2**20:.0f} MB of {BUDGET >> 20} MB, {time.time() - began:.1f} s')
-    with open(TIDEGATE, 'rb') as f:
-        measured = b'__asan_init' not in f.read()  # shadow and quarantine are no memory of ours: there only the result counts
-    if measured and peak > 1.2 * BUDGET:
-        raise Failure(f'peak RSS {peak >> 20} MB is more than 1.2 times the budget of {BUDGET >> 20} MB')
+    check_peak(peak)
 
 
 def test_state_several_times_the_budget_stays_within_it_and_is_exact():
@@ -88,6 +92,80 @@ SELECT COUNT(*) AS n, SUM(len) AS lens FROM (SELECT k, CHAR_LENGTH(MAX(w)) AS le
     run_within_budget(sql, [rows, rows * WIDTH])
 
 
+class Peak(threading.Thread):
+    """Largest RSS of a process, until `ends` is set."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.ends = pid, 0, threading.Event()
+
+    def run(self):
+        while not self.ends.wait(0.02):
+            try:
+                self.peak = max(self.peak, rss(self.pid))
+            except (OSError, IndexError):
+                return
+
+
+def ids(c, topic):
+    """The id of each record of the topic, one after the other: all of it would be hundreds of megabytes."""
+    with c.tool('dump', topic, 'read_committed', background=True) as p:
+        for line in p.stdout:
+            yield int(line.split(b'"id":', 1)[1].split(b',', 1)[0])
+
+
+def test_output_that_its_broker_does_not_take_stays_within_the_budget_and_comes_once():
+    """The broker stands still for a while, later it is gone: output of some 12 MB a second piles up to its share of the budget, and there the source waits."""
+    rows, width = 900000, 280
+    with Cluster('output') as t:
+        t.kafka()
+        t.coordinator(etcd=False)
+        worker = t.worker(1, slots=2, memory='96M')
+        t.workers_ready(1)
+        t.topic('piled', 2)
+        job = t.submit(f"""CREATE TABLE i (id BIGINT, pad STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '40000', 'fields.id.kind' = 'sequence',
+  'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}', 'fields.pad.length' = '{width}');
+CREATE TABLE o (id BIGINT, pad STRING) WITH ('connector' = 'kafka', 'topic' = 'piled', 'properties.bootstrap.servers' = '{t.bootstrap}', 'format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once');
+INSERT INTO o SELECT id, pad FROM i;""", 'output', 2)
+        count = lambda: int(t.tool('count', 'piled'))
+        waits = lambda: re.search('(its share of --memory is|whose memory has) 12 MB( for it)?: sources wait', t.cli('job', job).stdout.decode())  # worker or coordinator
+        read = lambda: t.job(job)['job']['rows_in']
+        watch = Peak(worker.p.pid)
+        watch.start()
+        for hang in (True, False):
+            before = count()
+            wait_for('rows', lambda: count() > before + 20000)
+            if hang:
+                os.killpg(os.getpgid(t.broker_pid), signal.SIGSTOP)
+            else:
+                t.kill_kafka()
+            try:
+                wait_for('the job to say that its sources wait', waits)
+                time.sleep(2)
+                held = read()
+                time.sleep(6)
+                if read() != held:
+                    raise Failure(f'{held} rows were read when the sources waited, {read()} six seconds later')
+            finally:
+                if hang:
+                    os.killpg(os.getpgid(t.broker_pid), signal.SIGCONT)
+            if not hang:
+                t.kafka()
+        wait_for('all rows', lambda: count() >= rows, 120)
+        wait_for('the end of the job', lambda: t.job(job)['job']['state'] == 'FINISHED')
+        watch.ends.set()
+        watch.join()
+        seen = bytearray(rows)
+        for i in ids(t, 'piled'):
+            seen[i] += 1
+        if seen != b'\1' * rows:
+            raise Failure(f'{seen.count(0)} of {rows} rows are missing, {rows - seen.count(0) - seen.count(1)} came more than once')
+        print(f'    peak RSS {watch.peak / 2**20:.0f} MB of {BUDGET >> 20} MB, {t.job(job)["job"]["restarts"]} restarts')
+        check_peak(watch.peak)
+
+
 for test in (test_state_several_times_the_budget_stays_within_it_and_is_exact, test_windows_larger_than_the_budget_fire_within_it,
-             test_a_sweep_over_state_larger_than_the_budget_stays_within_it):
+             test_a_sweep_over_state_larger_than_the_budget_stays_within_it,
+             test_output_that_its_broker_does_not_take_stays_within_the_budget_and_comes_once):
     test.alone = SLOW == 1  # how much comes between two looks at RSS depends on who else wants the cores; instrumented builds do not measure it

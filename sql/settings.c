@@ -35,7 +35,7 @@ static const struct {
     {"restart.max", VALUE_INT, 0, 1000000, "10", "attempts without a complete epoch before the job is FAILED"},
     {"restart.delay", VALUE_DURATION, 0, 86400000, "1 s", "delay before the first restart; doubles"},
     {"restart.delay.max", VALUE_DURATION, 0, 86400000, "1 min", "longest delay"},
-    {"sink.unpublished.max", VALUE_BYTES, 1, INT64_MAX, "1 GB", "complete output that waits for its broker; above it no epoch begins and sources wait"},
+    {"sink.unpublished.max", VALUE_BYTES, 1, INT64_MAX, "1 GB", "complete output that waits for its broker; above it, or a worker's share (an eighth of --memory), sources wait"},
     {"checkpoint.base.interval", VALUE_DURATION, 1, 86400000, "30 s", "time between base checkpoints"},
 };
 

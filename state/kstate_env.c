@@ -17,6 +17,7 @@ struct kstate_env {
     epoch_t restoring; /* atomic */
     size_t used, memory; /* atomic */
     size_t unsealed, unsealed_max; /* atomic */
+    size_t output, output_max;     /* atomic */
     epoch_t sealed;    /* atomic: youngest with changes */
     epoch_t little;    /* atomic: applied epoch + 1 at which an eviction found too little */
     int dirty;         /* atomic: states with unsealed changes */
@@ -29,7 +30,7 @@ kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf) {
     kstate_env_t *e = xcalloc(1, sizeof *e);
     if (conf) e->conf = *conf;
     e->memory = e->conf.memory;
-    e->unsealed_max = SIZE_MAX;
+    e->unsealed_max = e->output_max = SIZE_MAX;
     e->restoring = UINT64_MAX;
     pthread_mutex_init(&e->lock, NULL);
     return e;
@@ -98,6 +99,11 @@ void kstate_env_watch(kstate_env_t *e, size_t step, void (*fn)(void *arg), void 
 }
 
 void kstate_env_hold_bytes(kstate_env_t *e, int64_t delta) { kstate_env_account(e, delta); }
+void kstate_env_output(kstate_env_t *e, int64_t delta) { __atomic_fetch_add(&e->output, (size_t)delta, __ATOMIC_RELAXED); }
+size_t kstate_env_output_bytes(const kstate_env_t *e) { return __atomic_load_n(&e->output, __ATOMIC_RELAXED); }
+void kstate_env_set_output_max(kstate_env_t *e, size_t bytes) { __atomic_store_n(&e->output_max, bytes, __ATOMIC_RELAXED); }
+size_t kstate_env_output_max(const kstate_env_t *e) { return __atomic_load_n(&e->output_max, __ATOMIC_RELAXED); }
+bool kstate_env_output_full(const kstate_env_t *e) { return kstate_env_output_bytes(e) > kstate_env_output_max(e); }
 void kstate_env_account_unsealed(kstate_env_t *e, int64_t delta) { __atomic_fetch_add(&e->unsealed, (size_t)delta, __ATOMIC_RELAXED); }
 size_t kstate_env_unsealed_bytes(const kstate_env_t *e) { return __atomic_load_n(&e->unsealed, __ATOMIC_RELAXED); }
 void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes) { __atomic_store_n(&e->unsealed_max, bytes, __ATOMIC_RELAXED); }
@@ -144,6 +150,7 @@ static bool on_the_way(const kstate_env_t *e) {
 
 bool kstate_env_hold(const kstate_env_t *e) {
     size_t memory = kstate_env_memory(e), used = kstate_env_used(e);
+    if (UNLIKELY(kstate_env_output_full(e))) return true;
     if (LIKELY(!memory || used <= memory / 4) || !e->conf.open_base) return false;
     size_t unsealed = kstate_env_unsealed_bytes(e);
     bool over = used > memory + memory / 8;

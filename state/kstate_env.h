@@ -90,6 +90,13 @@ size_t kstate_env_used(const kstate_env_t *e);
 void kstate_env_hold_bytes(kstate_env_t *e, int64_t delta); /* any thread: memory beside the tables that counts as theirs */
 size_t kstate_env_memory(const kstate_env_t *e);
 void kstate_env_set_memory(kstate_env_t *e, size_t bytes); /* any thread: what others need is taken from the hot tables */
+/* Output of exactly-once sinks, from the moment a sink collects it until it is published. Above its bound sources wait (kstate_env_hold); that this
+ * ends is the argument there. Any thread. */
+void kstate_env_output(kstate_env_t *e, int64_t delta);
+size_t kstate_env_output_bytes(const kstate_env_t *e);
+size_t kstate_env_output_max(const kstate_env_t *e);
+void kstate_env_set_output_max(kstate_env_t *e, size_t bytes); /* unset: no bound */
+bool kstate_env_output_full(const kstate_env_t *e);
 void kstate_env_set_unsealed_max(kstate_env_t *e, size_t bytes); /* any thread; see kstate_env_hold; unset: no bound */
 /* fn is called, from whatever thread, whenever `used` has moved by more than `step` since its last call. Set and taken away (fn NULL) while
  * nobody uses the env. */
@@ -100,9 +107,14 @@ bool kstate_env_filling(const kstate_env_t *e);        /* they have three quarte
 bool kstate_env_scarce(const kstate_env_t *e);
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);
-/* Sources must not poll: over budget by more than an eighth, or more is unsealed than the bound and its copies on the way (seal,
- * segment, sorting) would not fit beside the tables; and an epoch that becomes complete and is applied will free memory. Never
- * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead. */
+/* Sources must not poll. One reason: tables are over budget by more than an eighth, or more is unsealed than the bound and its copies on the way
+ * (seal, segment, sorting) would not fit beside the tables; and an epoch that becomes complete and is applied will free memory. Never
+ * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead.
+ * The other: more output than its bound is not published. Nothing waits for these sources but their own next row, so that they wait cannot keep
+ * it from being published: barriers come from them all the same, and what is ahead of one moves on to the sinks; an epoch that was
+ * injected is sealed, written, complete and published without any row to follow; what sinks have collected behind the last barrier is a
+ * reason to inject the next (runtime_busy), which the coordinator puts off only while output of epochs before it waits for lanes (B1), and these
+ * need no barrier. So what is left is the broker; the first byte below the bound lets rows come again. */
 bool kstate_env_hold(const kstate_env_t *e);
 size_t kstate_env_unsealed_bytes(const kstate_env_t *e);
 bool kstate_env_unsealed(const kstate_env_t *e);       /* the next barrier would seal changes */

@@ -83,6 +83,7 @@ static err_t *start_parts(worker_t *w) {
     base_conf_t bc = {.worker = c->name, .data_dir = c->data_dir, .storage = c->storage, .interval_ms = c->base_interval_ms, .changelog_max = shares.changelog,
                       .changelog_most = shares.changelog_most, .done = on_base_done, .gone = on_base_gone, .failed = on_base_failed, .arg = w};
     TRY(base_worker_new(&bc, &w->base));
+    if (c->lane_driver && !c->lane_driver->txn_bytes) c->lane_driver->txn_bytes = shares.transaction;
     memory_conf_t mc = {c->memory, process_rss, on_memory_pressed, w};
     TRY(memory_new(&mc, &w->memory));
     w->slots = xcalloc((size_t)c->slots, sizeof *w->slots);

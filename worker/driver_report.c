@@ -109,7 +109,7 @@ static const char *stateful_op(const plan_stage_t *s) {
 
 /* Sources are held: which stage holds the memory, and what it waits for; malloc'ed, or NULL. */
 static char *memory_waiting(const runtime_t *rt) {
-    if (!kstate_env_hold(rt->state)) return NULL;
+    if (!kstate_env_hold(rt->state) || kstate_env_output_full(rt->state)) return NULL;
     uint64_t most = 0;
     int stage = 0;
     for (int i = 0; i < rt->ntasks; i++) {
@@ -124,6 +124,12 @@ static char *memory_waiting(const runtime_t *rt) {
                    kstate_env_unsealed(rt->state) ? "the next epoch is complete" : "complete epochs are in the local base");
 }
 
+static char *output_waiting(const runtime_t *rt) {
+    if (!kstate_env_output_full(rt->state)) return NULL;
+    return xprintf("output: %zu MB wait to be published, its share of --memory is %zu MB: sources wait", kstate_env_output_bytes(rt->state) >> 20,
+                   kstate_env_output_max(rt->state) >> 20);
+}
+
 static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns, int64_t now_ns) {
     job_report_t r = {.job = rt->job, .attempt = rt->attempt};
     r.tasks = xcalloc((size_t)rt->ntasks + 1, sizeof *r.tasks);
@@ -132,6 +138,7 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns, int6
     lanes_report(rt->lanes, &r.nlanes, &r.lanes);
     const char *waiting = agent_waiting(w->agent, rt->job);
     r.waiting = waiting ? xstrdup(waiting) : base_waiting(w->base, rt->job, rt->attempt);
+    if (!r.waiting) r.waiting = output_waiting(rt);
     if (!r.waiting) r.waiting = memory_waiting(rt);
     if (!r.waiting) r.waiting = tasks_waiting(rt);
     for (int i = 0; i < r.nlanes && !r.waiting; i++)

@@ -16,6 +16,8 @@
 #define DOWN_MS 2000 /* of SEND_MS: after these a lane whose brokers all refuse stops hoping, says what it waits for and asks anew */
 #define COMMIT_SLICE_MS 500
 #define PACE_MAX_MS 1000
+#define QUEUED_MAX 10000000 /* records that the client holds at once, each with some hundred bytes of its own; .. */
+#define QUEUED_BYTES 128    /* .. where memory is small no more than of so many bytes they would fill a transaction */
 #define TXN_TIMEOUT "15000"
 
 struct lane_handle {
@@ -35,6 +37,7 @@ struct lane_handle {
     int partitions, rotate, init_ms;
     kafka_partitioner_t partitioner;
     int64_t pace_ms;
+    size_t queued_max;
     uint64_t unacked;
     rd_kafka_resp_err_t delivery_error;
     bool down; /* librdkafka said that no broker answers, and nothing was delivered since */
@@ -92,8 +95,10 @@ static err_t *take_error(lane_handle_t *h, rd_kafka_error_t *k, const char *what
 /* ---- init */
 
 static err_t *new_producer(lane_handle_t *h) {
+    char queued[24];
+    snprintf(queued, sizeof queued, "%zu", h->queued_max);
     kafka_setting_t defaults[] = {{"linger.ms", "0"}, {"retry.backoff.ms", "5"}, {"batch.num.messages", "100000"}, {"batch.size", "1000000"},
-                                  {"queue.buffering.max.messages", "10000000"}, {"queue.buffering.max.kbytes", "1000000"},
+                                  {"queue.buffering.max.messages", queued}, {"queue.buffering.max.kbytes", "1000000"},
                                   {"message.max.bytes", "100000000"}, {"transaction.timeout.ms", TXN_TIMEOUT}, {0}};
     kafka_setting_t ours[] = {{"transactional.id", h->id}, {"enable.idempotence", "true"}, {0}};
     TRY(kafka_client_new(h->spec.op->table, RD_KAFKA_PRODUCER, defaults, ours, RD_KAFKA_EVENT_DR, &h->client));
@@ -369,6 +374,7 @@ static err_t *driver_open(lane_driver_t *d, const lane_spec_t *spec, void (*answ
     lane_handle_t *h = xcalloc(1, sizeof *h);
     h->spec = *spec;
     h->partitioner = partitioner;
+    h->queued_max = d->txn_bytes && d->txn_bytes < LANE_TXN_BYTES ? d->txn_bytes / QUEUED_BYTES : QUEUED_MAX;
     h->answer = answer;
     h->arg = arg;
     h->topic = xstrdup(topic);

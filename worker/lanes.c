@@ -11,6 +11,7 @@ struct lanes_entry {
     bool unconfirmed; /* fenced, or the coordinator is lost */
     bool reported_start;
     epoch_t reported;
+    size_t held; /* bytes that were fed and have not left */
     char *waits_for;
 };
 
@@ -94,14 +95,27 @@ static void entry_pump(lanes_entry_t *x) {
     x->lanes->driver->start(x->lanes->driver, x->handle, &a);
 }
 
+static void note_left(lanes_entry_t *x) {
+    size_t now = lane_unpublished_bytes(x->lane), left = x->held - now;
+    x->held = now;
+    if (left) x->lanes->h.left(x->lanes->h.arg, left);
+}
+
 void lanes_feed(lanes_t *l, uint64_t fingerprint, int lane, epoch_t epoch, buf_t *segment) {
     lanes_entry_t *x = find(l, fingerprint, lane);
-    if (x) lane_segment(x->lane, epoch, segment);
-    else buf_free(segment);
+    if (!x) {
+        l->h.left(l->h.arg, segment->len);
+        buf_free(segment);
+        return;
+    }
+    x->held += segment->len;
+    lane_segment(x->lane, epoch, segment);
+    note_left(x);
 }
 
 /* What it waited for stays said until a commit went through, or nothing is left to send: being initialised and read anew is no progress. */
 static void note_published(lanes_entry_t *x, bool committed) {
+    note_left(x);
     if (lane_state(x->lane) != LANE_READY) return; /* fenced early: its ledger is not judged yet */
     if (committed || !lane_unpublished_bytes(x->lane)) free(TAKE(x->waits_for));
     epoch_t e = lane_published(x->lane);

@@ -18,6 +18,7 @@ typedef struct lanes_handler {
     void (*published)(void *arg, uint64_t fingerprint, int lane, epoch_t epoch, bool started);
     void (*stopped)(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e); /* takes e; once per lane */
     void (*closed)(void *arg);
+    void (*left)(void *arg, size_t bytes); /* so much of what was fed is held no more: published, or of no use */
     void *arg;
 } lanes_handler_t;
 

@@ -2,6 +2,8 @@
 #include "worker/memory.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "engine/lane.h"
+#include "proto/budget.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -25,6 +27,8 @@ memory_shares_t memory_shares(uint64_t budget) {
         .base = clamp(budget / 6, 8 * MB, 1024 * MB),
         .apply_round = clamp(budget / 32, MB, 64 * MB),
         .unsealed = clamp(budget / 32, 2 * MB, 256 * MB),
+        .output = output_share(budget),
+        .transaction = clamp(budget / 32, MB, LANE_TXN_BYTES),
         .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
         .changelog_most = MAX(budget / 4, 4 * MB),
     };
@@ -106,6 +110,7 @@ static size_t share_of_tables(memory_t *m, uint64_t rss, size_t hot) {
 }
 
 static void look(memory_t *m) {
+    memory_shares_t shares = memory_shares(m->conf.budget);
     size_t hot = 0;
     bool pressed = false;
     for (int i = 0; i < m->n; i++) hot += m->used[i] = kstate_env_used(m->envs[i]);
@@ -113,7 +118,8 @@ static void look(memory_t *m) {
     memory_divide(share_of_tables(m, rss, hot), m->n, m->used, m->part);
     for (int i = 0; i < m->n; i++) {
         kstate_env_set_memory(m->envs[i], m->part[i]);
-        kstate_env_set_unsealed_max(m->envs[i], memory_shares(m->conf.budget).unsealed / (size_t)m->n);
+        kstate_env_set_unsealed_max(m->envs[i], shares.unsealed / (size_t)m->n);
+        kstate_env_set_output_max(m->envs[i], shares.output / (size_t)m->n);
         pressed = pressed || kstate_env_short(m->envs[i]);
     }
     if (pressed) m->conf.pressed(m->conf.arg);

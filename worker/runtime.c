@@ -246,6 +246,7 @@ void runtime_failed(runtime_t *rt, err_t *e) {
 static void lane_stopped_for(void *arg, uint64_t fingerprint, int lane, const char *label, err_t *e) {
     runtime_failed(arg, err_wrap(e, "lane %d of sink %s", lane, label));
 }
+static void output_left(void *arg, size_t bytes) { kstate_env_output(((runtime_t *)arg)->state, -(int64_t)bytes); }
 static void lanes_all_closed(void *arg) {
     runtime_t *rt = arg;
     runtime_answered(rt, &rt->awaits.lanes);
@@ -258,7 +259,7 @@ err_t *runtime_prepare(runtime_t *rt) {
     kstate_env_conf_t conf = {.memory = (size_t)(rt->w->conf.memory / 8), .open_base = open_base, .arg = rt, .applied = base_applied};
     rt->state = kstate_env_new(&conf);
     memory_add(rt->w->memory, rt->state);
-    lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
+    lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, output_left, rt};
     rt->lanes = lanes_new(rt->w->conf.lane_driver, &h);
     return make_lanes(rt);
 }

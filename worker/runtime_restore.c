@@ -42,6 +42,7 @@ static err_t *on_sink(void *arg, uint64_t fingerprint, int op, int lane, epoch_t
     restored_segment_t *s = xcalloc(1, sizeof *s);
     *s = (restored_segment_t){.fingerprint = fingerprint, .lane = lane, .epoch = epoch, .bytes = buf_make(BUF_MAX_DEFAULT)};
     buf_put(&s->bytes, segment.p, segment.len);
+    kstate_env_output(r->rt->state, (int64_t)segment.len);
     *r->rt->segments_end = s;
     r->rt->segments_end = &s->next;
     return NULL;

@@ -9,7 +9,8 @@
  *      bytes, until it is known or the attempt ends; until then nothing completes.
  *   5. At most EPOCHS_IN_FLIGHT_MAX epochs are injected and not complete (B14).
  *   6. After a final epoch was injected nothing is injected any more in this incarnation (A7, A20).
- *   7. Nothing is injected while nothing happened (B15), nor while more than `unpublished_max` bytes wait for lanes (B1).
+ *   7. Nothing is injected while nothing happened (B15), nor while more than `unpublished_max` bytes wait for lanes, nor, but for a stop
+ *      or a savepoint, while a worker has more of them than its memory has room for (B1).
  *   8. BASE_ACCEPTED(e) is sent only after a durable manifest names that base; an extent is dropped only by manifest_trim, when
  *      the bases cover it and every lane has published it.
  *   9. A file is deleted only because a durable manifest named it and the next durable one does not (A14), nor an older one that is kept
@@ -22,6 +23,7 @@
  *                        |-> RETRY (certainly not stored) -> FLYING
  *                        `-> UNKNOWN (no answer)          -> FLYING, same bytes; the store answers OK when it finds them there */
 #include "coordinator/core/coord_int.h"
+#include "proto/budget.h"
 #include <stdlib.h>
 
 #define PUT_RETRY_MS 100
@@ -318,19 +320,43 @@ static bool all_ended(const job_t *j) {
     return j->nworkers > 0;
 }
 
-static uint64_t unpublished_bytes(const job_t *j) {
+static uint64_t unpublished_bytes(const job_worker_t *w) {
     uint64_t sum = 0;
-    for (int i = 0; i < j->nworkers; i++)
-        for (int k = 0; k < j->workers[i].report.nlanes; k++) sum += j->workers[i].report.lanes[k].pending_bytes;
+    for (int k = 0; k < w->report.nlanes; k++) sum += w->report.lanes[k].pending_bytes;
     return sum;
 }
 
+/* What a worker's memory has for the output of each job it runs. */
+static uint64_t output_part(const coord_t *c, const member_t *m) {
+    uint64_t jobs = 0;
+    for (int i = 0; i < c->njobs; i++)
+        for (int w = 0; w < c->jobs[i]->nworkers; w++) jobs += c->jobs[i]->workers[w].member == m->id;
+    return output_share(m->memory) / MAX(jobs, (uint64_t)1);
+}
+
+/* A worker whose part for this job is full; what sources elsewhere bring it cannot hold back by itself. */
+static const member_t *full_of_output(const coord_t *c, const job_t *j, uint64_t *ret_bytes) {
+    for (int i = 0; i < j->nworkers; i++) {
+        const member_t *m = member_by_id(c, j->workers[i].member);
+        *ret_bytes = unpublished_bytes(&j->workers[i]);
+        if (m && m->memory && *ret_bytes >= output_part(c, m)) return m;
+    }
+    return NULL;
+}
+
 /* Why nothing may be injected although there is reason to, or NULL; kept for people. */
-static bool held(job_t *j) {
-    uint64_t bytes = unpublished_bytes(j), max = j->shape->settings.unpublished_max;
+static bool held(const coord_t *c, job_t *j, bool asked_for) {
+    uint64_t bytes = 0, max = j->shape->settings.unpublished_max, part;
+    for (int i = 0; i < j->nworkers; i++) bytes += unpublished_bytes(&j->workers[i]);
     if (max && bytes >= max) {
         set_text(&j->ep.held, xprintf("%" PRIu64 " MB of output wait for publication, the bound is %" PRIu64 " MB: sources wait",
                                       bytes >> 20, max >> 20));
+        return true;
+    }
+    const member_t *m = asked_for ? NULL : full_of_output(c, j, &part);
+    if (m) {
+        set_text(&j->ep.held, xprintf("%" PRIu64 " MB of output wait for publication on worker %s, whose memory has %" PRIu64 " MB for it: sources wait",
+                                      part >> 20, m->name, output_part(c, m) >> 20));
         return true;
     }
     set_text(&j->ep.held, NULL);
@@ -372,7 +398,7 @@ static void maybe_inject(coord_t *c, job_t *j) {
     if (!at_once && c->now_ms - ep->injected_ms < j->shape->settings.interval_ms) return;
     bool base = base_due(c, j) && (ep->want_base || ep->worth);
     if (!at_once && !ep->worth && !base && !(ep->n == 0 && bases_in(j))) return;
-    if (held(j)) return;
+    if (held(c, j, at_once)) return;
     inject(c, j, (final ? BARRIER_FINAL : 0) | (savepoint || (final && ep->want_savepoint) ? BARRIER_SAVEPOINT : 0) |
                      (base && !final ? BARRIER_BASE : 0));
 }

@@ -12,12 +12,14 @@
 #include "common/clock.h"
 #include "engine/connector/kafka_ledger.h"
 #include "engine/connector/kafka_table.h"
+#include "state/kstate_env.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define RECORD_MAX_DEFAULT 1000000 /* below the broker's default max.message.bytes of 1048588 */
 #define SEGMENT_MAX ((size_t)1 << 30)
+#define RESERVE_MAX (4u << 20) /* the next segment is taken to be as large as the last, up to this */
 
 typedef struct section {
     epoch_t epoch; /* of the barrier at its end; 0: none yet */
@@ -36,7 +38,8 @@ typedef struct kafka_sink {
     int64_t record_max;
     bool lane;
     buf_t segment;
-    uint64_t rows; /* in the segment */
+    uint64_t rows;  /* in the segment */
+    size_t counted; /* bytes of it that count as unpublished output */
     /* direct mode */
     kafka_client_t *client;
     rd_kafka_queue_t *queue;
@@ -112,6 +115,12 @@ static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
     }
     k->topic = rd_kafka_topic_new(k->client->rk, options_get(&k->table.t->options, "topic"), conf);
     return k->topic ? NULL : kafka_error(k->client, rd_kafka_last_error(), "topic");
+}
+
+static void count_segment(sink_t *s, kafka_sink_t *k) {
+    size_t now = k->rows ? k->segment.len : 0;
+    if (s->env.state && now != k->counted) kstate_env_output(s->env.state, (int64_t)now - (int64_t)k->counted);
+    k->counted = now;
 }
 
 static void begin_segment(kafka_sink_t *k) {
@@ -295,6 +304,7 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
         }
         s->bytes_out += r.value.len + r.key.len;
     }
+    if (k->lane) count_segment(s, k);
     k->at = 0;
     k->full = false;
     return OP_DONE;
@@ -307,15 +317,27 @@ static err_t *kafka_sink_end(sink_t *s) {
     return NULL;
 }
 
+/* It waits for the broker as it is: room that it does not need goes back. */
+static void shrink(buf_t *segment) {
+    if (segment->cap - segment->len <= segment->len / 8) return;
+    segment->data = xrealloc(segment->data, segment->len);
+    segment->cap = segment->len;
+}
+
 static op_status_t kafka_sink_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t *segment, err_t **reterr) {
     kafka_sink_t *k = s->self;
     if (k->lane) {
         if (!k->rows) return OP_DONE; /* always so behind a source of dead letters */
         segment_finish(&k->segment, 0, k->rows);
-        buf_put(segment, k->segment.data, k->segment.len);
-        buf_clear(&k->segment);
+        ASSERT(!segment->len);
+        buf_free(segment);
+        *segment = k->segment; /* as it is: a window's result may be large, and two of it too large */
+        shrink(segment);
+        k->segment = buf_make(SEGMENT_MAX);
+        buf_reserve(&k->segment, MIN(segment->len, (size_t)RESERVE_MAX));
         begin_segment(k);
         k->rows = 0;
+        count_segment(s, k); /* the task counts it from here on */
         return OP_DONE;
     }
     k->sections[k->nsections - 1].epoch = epoch;

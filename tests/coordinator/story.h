@@ -208,6 +208,7 @@ static void beat(story_t *s, story_worker_t *w) {
     e.message = m;
     story_step(s, &e);
 }
+static uint64_t story_memory; /* of workers that join; 0: they say nothing of it */
 static story_worker_t *join(story_t *s, const char *who, int slots) {
     char name[16]; /* `who` may be the worker's own */
     snprintf(name, sizeof name, "%s", who);
@@ -222,6 +223,7 @@ static story_worker_t *join(story_t *s, const char *who, int slots) {
     m->reg.name = xstrdup(name);
     m->reg.address = xprintf("%s:1", name);
     m->reg.slots = slots;
+    m->reg.memory = story_memory;
     m->reg.version_min = CONTROL_VERSION_MIN;
     m->reg.version_max = CONTROL_VERSION_MAX;
     say(s, w, m);
@@ -596,19 +598,22 @@ static call_id_t ask_for(story_t *s, client_op_t op, const char *from, int64_t w
     return s->calls;
 }
 static call_id_t ask(story_t *s, client_op_t op, const char *from) { return ask_for(s, op, from, 0); }
-__attribute__((unused)) static call_id_t restore(story_t *s, bool new_ledger) { /* of from_manifest, by a job of another name */
+static call_id_t submit_as(story_t *s, const char *name, const char *from, bool new_ledger) {
     manifest_free(TAKE(s->stored)); /* the store knows one job */
     client_request_t *r = xcalloc(1, sizeof *r);
     r->op = CLIENT_SUBMIT;
-    r->from = xstrdup("sp");
+    r->from = from ? xstrdup(from) : NULL;
     r->new_ledger = new_ledger;
-    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup("restored")};
+    r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup(name)};
     coord_event_t e = story_event(s, EV_CLIENT);
     e.client.call = ++s->calls;
     e.client.request = r;
     story_step(s, &e);
     return s->calls;
 }
+/* of from_manifest, by a job of another name */
+__attribute__((unused)) static call_id_t restore(story_t *s, bool new_ledger) { return submit_as(s, "restored", "sp", new_ledger); }
+__attribute__((unused)) static call_id_t submit_another(story_t *s) { return submit_as(s, "another", NULL, false); }
 static job_t *the_job(story_t *s) {
     job_t *j = coord_job(s->c, s->job);
     ck_assert_ptr_nonnull(j);

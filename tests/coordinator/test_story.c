@@ -89,6 +89,69 @@ START_TEST(B1_unpublished_output_holds_the_epochs) {
 }
 END_TEST
 
+/* Far below the job's own bound: the worker has no room for it, and its rows come from sources elsewhere. A stop still has its barrier. */
+START_TEST(B1_unpublished_output_holds_the_epochs_of_a_worker_without_memory_for_it_but_no_stop) {
+    story_t *s = story_new();
+    lead(s);
+    join(s, "w1", 1);
+    story_memory = 64 << 20;
+    join(s, "w2", 1);
+    story_memory = 0;
+    ask(s, CLIENT_SUBMIT, NULL);
+    for (int i = 0; i < 2; i++) {
+        s->w[i].lanes = true;
+        s->w[i].rows = 5;
+        s->w[i].busy = true;
+        s->w[i].pending_bytes = (8 << 20) - 1;
+    }
+    pass(s, 300);
+    expect(s, "INJECT", "COMPLETE");
+    s->w[0].pending_bytes = 100 << 20; /* nothing is known of this one's memory */
+    s->w[1].pending_bytes = 8 << 20;
+    pass(s, 200);
+    forget_trace(s);
+    pass(s, 2000);
+    expect_not(s, "INJECT");
+    ck_assert_str_eq(the_job(s)->ep.held, "8 MB of output wait for publication on worker w2, whose memory has 8 MB for it: sources wait");
+    s->w[1].pending_bytes = 0;
+    pass(s, 200);
+    expect(s, "INJECT");
+    s->w[1].pending_bytes = 8 << 20;
+    pass(s, 200);
+    forget_trace(s);
+    ask(s, CLIENT_STOP, NULL);
+    pass(s, 200);
+    expect(s, "INJECT");
+    story_free(s);
+}
+END_TEST
+
+START_TEST(B1_jobs_of_one_worker_share_what_its_memory_has_for_output) {
+    story_t *s = story_new();
+    lead(s);
+    story_memory = 64 << 20;
+    join(s, "w1", 4);
+    story_memory = 0;
+    ask(s, CLIENT_SUBMIT, NULL);
+    s->w[0].lanes = true;
+    s->w[0].rows = 5;
+    s->w[0].busy = true;
+    s->w[0].pending_bytes = 4 << 20;
+    pass(s, 300);
+    expect(s, "INJECT", "COMPLETE");
+    s->ledger = "another/results";
+    submit_another(s); /* of which the worker speaks from now on */
+    ck_assert_int_eq(s->c->njobs, 2);
+    expect_state(s, JOB_RUNNING);
+    pass(s, 200);
+    forget_trace(s);
+    pass(s, 2000);
+    expect_not(s, "INJECT");
+    ck_assert_str_eq(the_job(s)->ep.held, "4 MB of output wait for publication on worker w1, whose memory has 4 MB for it: sources wait");
+    story_free(s);
+}
+END_TEST
+
 START_TEST(B5_an_epoch_deadline_names_the_culprit) {
     story_t *s = story_new();
     s->settings.epoch_timeout_ms = 1000;
@@ -551,7 +614,9 @@ START_TEST(strays_of_a_dead_leader_are_told_to_stop) {
 END_TEST
 
 TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trace, a_second_job_of_the_name_is_refused,
-      a_submit_without_slots_waits_and_says_for_what, B1_unpublished_output_holds_the_epochs, B5_an_epoch_deadline_names_the_culprit,
+      a_submit_without_slots_waits_and_says_for_what, B1_unpublished_output_holds_the_epochs,
+      B1_unpublished_output_holds_the_epochs_of_a_worker_without_memory_for_it_but_no_stop,
+      B1_jobs_of_one_worker_share_what_its_memory_has_for_output, B5_an_epoch_deadline_names_the_culprit,
       B5_a_link_that_fails_twice_costs_one_end_its_place, B5_a_worker_whose_own_disk_fails_twice_loses_its_place, B5_a_death_explains_the_faults_of_its_links,
       B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation, a_job_is_at_its_end_when_all_its_tasks_are,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,

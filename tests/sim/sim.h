@@ -142,6 +142,7 @@ typedef struct mix {
     int64_t base_interval_ms;
     uint64_t file_bytes;      /* a changelog file is left when it is longer; 0: the default */
     size_t memory;            /* of keyed state; 0: no bound */
+    size_t output_max;        /* of a worker, unpublished: its sources wait above it; 0: no bound */
     size_t txn_bytes;         /* a transaction carries at most so much: larger epochs go in parts; 0: as much as the real thing */
     int workers;
     epoch_t stop_after;       /* so many epochs; 0: the job runs to its end */
@@ -203,6 +204,7 @@ struct sim {
     uint64_t epochs;      /* manifests that became durable, but the first */
     uint64_t attempts;
     uint64_t memory_short; /* epochs that were complete while a worker's keyed state was over its budget */
+    uint64_t output_full;  /* epochs that were complete while the sources of a worker waited for output to be published */
     attempt_t inject_attempt;
     epoch_t inject_before, inject_max; /* ids of the attempts before / of all */
     char *broken;         /* the first violated invariant */

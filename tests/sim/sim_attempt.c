@@ -140,6 +140,7 @@ static err_t *restore_sink(void *arg, uint64_t fingerprint, int op, int lane, ep
     if (!lanes_has(rt->lanes, fingerprint, lane)) return NULL;
     buf_t copy = buf_make(BUF_MAX_DEFAULT);
     buf_put(&copy, segment.p, segment.len);
+    kstate_env_output(rt->state, (int64_t)segment.len);
     lanes_feed(rt->lanes, fingerprint, lane, epoch, &copy);
     return NULL;
 }
@@ -241,6 +242,7 @@ static void lane_stopped_for(void *arg, uint64_t fingerprint, int lane, const ch
     n->error = err_wrap(e, "lane %d of sink %s", lane, label);
     note_later(arg, 0, on_task_note, n);
 }
+static void output_left(void *arg, size_t bytes) { kstate_env_output(((srt_t *)arg)->state, -(int64_t)bytes); }
 static void lanes_all_closed(void *arg) { ((srt_t *)arg)->closed = true; }
 
 err_t *attempt_build(srt_t *rt) {
@@ -255,7 +257,8 @@ err_t *attempt_build(srt_t *rt) {
                 rt->tasks[rt->ntasks++] = (stask_t){.rt = rt, .stage = st, .subtask = d->tasks[i].subtask};
     rt->dir = xprintf("%s.%u.%" PRIu64, rt->w->p->name, rt->w->p->gen, rt->attempt);
     rt->state = kstate_env_new(&(kstate_env_conf_t){.memory = s->mix.memory, .open_base = open_base, .arg = rt, .applied = base_applied});
-    lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, rt};
+    if (s->mix.output_max) kstate_env_set_output_max(rt->state, s->mix.output_max);
+    lanes_handler_t h = {lane_post, lane_published_to, lane_stopped_for, lanes_all_closed, output_left, rt};
     rt->lanes = lanes_new(rt->w->driver, &h);
     TRY(make_lanes(rt));
     TRY(lanes_fence(rt->lanes));

@@ -241,6 +241,7 @@ sim_t *sim_draw(uint64_t seed) {
     if (s->job.kind == JOB_LOOSE) m->damage_after = (epoch_t)sim_between(s, 2, 34);
     else if (sim_chance(s, s->job.kind == JOB_WINDOW ? 500 : 150)) m->damage_after = 30;
     if (sim_chance(s, 300) || own_aim(s) == ROW_BETWEEN_PARTS) m->txn_bytes = (size_t)sim_between(s, 100, 3000);
+    if (sim_chance(s, 300)) m->output_max = (size_t)sim_between(s, 1, 2000);
     return s;
 }
 

@@ -461,6 +461,7 @@ static void do_complete(srt_t *rt, epoch_t epoch) {
         if (!rt->tasks[i].failed) err_free(task_complete(rt->tasks[i].task, epoch));
     rt->complete = MAX(rt->complete, epoch);
     rt->w->p->s->memory_short += kstate_env_over(rt->state);
+    rt->w->p->s->output_full += kstate_env_output_full(rt->state);
     applier_complete(rt->applier, epoch);
     if (rt->asked_epoch && epoch >= rt->asked_epoch) {
         rt->asked = true;

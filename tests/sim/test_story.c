@@ -222,6 +222,37 @@ START_TEST(a5_bases_hold_complete_epochs_only_though_memory_is_short) {
     sim_free(s);
 }
 END_TEST
+/* ---------------------------------------------------------------- B1 */
+static int64_t rows_read(sim_t *s) {
+    const manifest_t *m = etcd_manifest(s->etcd);
+    int64_t n = 0;
+    for (int i = 0; i < m->nsources; i++)
+        for (int k = 0; k < m->sources[i].splits.n; k++) n += m->sources[i].splits.items[k].position;
+    return n;
+}
+START_TEST(b1_sources_wait_while_the_broker_takes_no_output_and_go_on_when_it_does) {
+    sim_t *s = begin(JOB_UPSERT);
+    s->mix.output_max = 300;
+    sim_start(s);
+    until_epoch(s, 5);
+    kafka_down(s->kafka, s->now + 60000 * SIM_MS);
+    sim_run_until(s, s->now + 1500 * SIM_MS);
+    int64_t read = rows_read(s);
+    uint64_t epochs = s->epochs, full = s->output_full;
+    sim_run_until(s, s->now + 1000 * SIM_MS);
+    ck_assert_int_eq(rows_read(s), read);
+    ck_assert_uint_gt(s->epochs, epochs); /* barriers pass */
+    ck_assert_uint_gt(s->output_full, full);
+    proc_t *w = busy_worker(s); /* what the next attempt restores counts, too */
+    proc_kill(w, false);
+    proc_restart_later(w, 20);
+    sim_run_until(s, s->now + 2000 * SIM_MS);
+    ck_assert_int_eq(rows_read(s), read);
+    ends_well_(s, __FILE__, __LINE__);
+    ck_assert_int_gt(rows_read(s), read);
+    sim_free(s);
+}
+END_TEST
 START_TEST(a5_a_base_that_was_stored_but_not_accepted_is_nothing) {
     sim_t *s = begin(JOB_WINDOW);
     sim_start(s);
@@ -561,6 +592,7 @@ TESTS("sim/story", a_quiet_day, a1_an_epoch_that_cannot_be_written_waits, a1_a_l
       a3_an_unknown_outcome_is_asked_again_until_it_is_known, a4_a_damaged_changelog_stops_the_job_by_its_name,
       a4_a_damaged_file_takes_a_job_without_exactly_once_output_back, a4_what_is_kept_is_read_again_by_a_leader_that_could_not_read_it,
       a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing,
+      b1_sources_wait_while_the_broker_takes_no_output_and_go_on_when_it_does,
       a5_bases_hold_complete_epochs_only_though_memory_is_short, a5_a_base_that_was_stored_but_not_accepted_is_nothing,
       a5_a_worker_dies_inside_a_base, a_local_base_that_is_corrupt_costs_an_attempt_and_no_row,
       a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,

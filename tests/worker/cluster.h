@@ -53,6 +53,7 @@ static const source_vtable_t *test_find_source(const char *name) { return &count
 /* ---------------------------------------------------------------- sink: one lane per subtask */
 typedef struct lane_sink { buf_t rows; uint64_t n; } lane_sink_t;
 static atomic_int sink_keeps;    /* it seals bytes of its own, too */
+static size_t sink_width = 8;    /* bytes of a record's value: the number, and what fills it up */
 static atomic_int sink_restored; /* how often such bytes came back to the subtask that wrote them */
 static err_t *lane_sink_restore(sink_t *s, slice_t bytes) {
     reader_t r = reader_of(bytes);
@@ -73,10 +74,15 @@ static op_status_t lane_sink_seal(sink_t *s, epoch_t e, buf_t *bytes, buf_t *seg
     lane_sink_t *l = s->self;
     if (atomic_load(&sink_keeps)) buf_put_u8(bytes, (uint8_t)s->env.subtask);
     if (l->n) {
+        static const uint8_t empty[4096];
+        uint8_t value[sizeof empty];
+        memcpy(value, empty, sizeof value);
         size_t begin = segment->len;
         segment_begin(segment);
-        for (uint64_t i = 0; i < l->n; i++)
-            segment_add(segment, &(lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = true, .value = slice_of(l->rows.data + 8 * i, 8)});
+        for (uint64_t i = 0; i < l->n; i++) {
+            memcpy(value, l->rows.data + 8 * i, 8);
+            segment_add(segment, &(lane_record_t){.partition = -1, .timestamp_ms = -1, .has_value = true, .value = slice_of(value, sink_width)});
+        }
         segment_finish(segment, begin, l->n);
     }
     buf_clear(&l->rows);
@@ -386,8 +392,9 @@ __attribute__((unused)) static void cluster_switch(cluster_t *c, other_job_t *o)
 }
 
 static void free_message(void *m) { ctl_free(m); }
+static uint64_t worker_memory = 256 << 20;
 static worker_conf_t member_conf(cluster_t *c, member_t *m) {
-    return (worker_conf_t){.name = m->name, .data_dir = m->dir, .slots = 2, .memory = 256 << 20, 
+    return (worker_conf_t){.name = m->name, .data_dir = m->dir, .slots = 2, .memory = worker_memory,
                            .base_interval_ms = 5, .stuck_ms = c->stuck_ms, .storage = c->storage, .listen = "127.0.0.1:0",
                            .connect = test_connect, .compile = test_compile, .find_source = test_find_source, .find_sink = test_find_sink,
                            .lane_driver = &c->topic.driver, .exited = test_exited, .arg = m};

@@ -640,7 +640,58 @@ START_TEST(B5_an_end_that_hangs_is_named_and_ends_the_process) {
 }
 END_TEST
 
-TESTS("worker/driver", A4_copies_of_the_last_epoch_stay_while_an_older_one_is_restored,
+static char *waiting_of(cluster_t *c, int i) {
+    ctl_msg_t *h = await(&c->m[i], CTL_HEARTBEAT);
+    char *text = h->heartbeat.njobs && h->heartbeat.jobs[0].waiting ? xstrdup(h->heartbeat.jobs[0].waiting) : NULL;
+    ctl_free(h);
+    return text;
+}
+
+/* B1: what is not published has an eighth of the worker's memory; barriers pass meanwhile, also those of a new attempt that restored it. */
+START_TEST(B1_sources_wait_while_output_fills_its_share_of_memory_and_go_on_when_it_is_published) {
+    cluster_t c;
+    worker_memory = 32 << 20;
+    cluster_start(&c, 1, 2, -1); /* without end: 32 rows a millisecond */
+    worker_memory = 256 << 20;
+    sink_width = 500;
+    c.topic.hold = true;
+    cluster_deploy(&c);
+    AUTO(auto_free) char *said = NULL;
+    for (int i = 0; i < 500 && !(said && strstr(said, "its share of --memory is 4 MB: sources wait")); i++) {
+        cluster_epoch(&c, 0);
+        free(said);
+        said = waiting_of(&c, 0);
+    }
+    ck_assert_msg(said && strstr(said, "MB wait to be published, its share of --memory is 4 MB"), "%s", said ? said : "nothing is said");
+    cluster_epoch(&c, 0); /* what was on its way */
+    ck_assert_uint_eq(cluster_epoch(&c, 0), 0);
+    cluster_end(&c);
+    cluster_deploy(&c); /* what was restored counts as well */
+    cluster_epoch(&c, 0);
+    ck_assert_uint_eq(cluster_epoch(&c, 0), 0);
+    cluster_end(&c);
+    pthread_mutex_lock(&c.topic.lock);
+    c.topic.hold = false;
+    pthread_mutex_unlock(&c.topic.lock);
+    cluster_deploy(&c);
+    uint64_t more = 0, all = 0;
+    for (int i = 0; i < 500 && !more; i++) more = cluster_epoch(&c, 0);
+    ck_assert_uint_gt(more, 0);
+    cluster_epoch(&c, BARRIER_FINAL);
+    sink_width = 8;
+    const source_pos_t *pos = manifest_source(c.manifest, 11);
+    for (int k = 0; k < 2; k++) all += (uint64_t)pos->splits.items[k].position;
+    await_records(&c, all);
+    for (int k = 0; k < 2; k++)
+        for (int64_t v = atoi(pos->splits.items[k].id); v < MIN(2 * pos->splits.items[k].position, (int64_t)TOPIC_MAX); v += 2)
+            ck_assert_msg(c.topic.seen[v] == 1, "%d published %d times", (int)v, c.topic.seen[v]);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+TESTS("worker/driver", B1_sources_wait_while_output_fills_its_share_of_memory_and_go_on_when_it_is_published,
+      A4_copies_of_the_last_epoch_stay_while_an_older_one_is_restored,
       a_late_release_takes_nothing_from_a_later_attempt, B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
       B9_a_lane_in_doubt_during_a_restore_waits_for_the_coordinator,
       B9_a_lane_whose_coordinator_was_lost_before_it_was_known_is_not_fenced, no_job_waits_for_the_base_of_another_to_be_stopped,

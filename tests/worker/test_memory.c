@@ -88,6 +88,23 @@ START_TEST(tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom) 
 }
 END_TEST
 
+/* Whether there is a base or not: what frees it is the lane, behind a barrier. */
+START_TEST(output_that_is_not_published_holds_the_sources_above_its_bound_and_is_not_the_tables) {
+    kstate_env_t *e = kstate_env_new(&(kstate_env_conf_t){.memory = MB});
+    kstate_env_output(e, 900 << 10);
+    ck_assert(!kstate_env_output_full(e) && !kstate_env_hold(e)); /* no bound is set */
+    kstate_env_set_output_max(e, 500 << 10);
+    ck_assert(kstate_env_output_full(e) && kstate_env_hold(e));
+    kstate_env_output(e, 200 << 10);
+    ck_assert_uint_eq(kstate_env_used(e), 0); /* to evict for it would take a database where a job has no state */
+    kstate_env_output(e, -(600 << 10));
+    ck_assert(!kstate_env_output_full(e) && !kstate_env_hold(e));
+    kstate_env_output(e, -(500 << 10));
+    ck_assert_uint_eq(kstate_env_output_bytes(e), 0);
+    kstate_env_free(e);
+}
+END_TEST
+
 static err_t *open_base(void *arg, base_db_t **ret) {
     *ret = base_new_memory();
     return NULL;
@@ -109,7 +126,8 @@ START_TEST(an_eviction_that_says_late_that_it_found_little_does_not_hide_what_ot
 }
 END_TEST
 
-TESTS("worker/memory", an_eviction_that_says_late_that_it_found_little_does_not_hide_what_others_said, memory_far_below_its_budget_is_looked_at_seldom,
-      tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom,
+TESTS("worker/memory", output_that_is_not_published_holds_the_sources_above_its_bound_and_is_not_the_tables,
+      an_eviction_that_says_late_that_it_found_little_does_not_hide_what_others_said,
+      memory_far_below_its_budget_is_looked_at_seldom, tables_that_grow_are_seen_at_once_though_memory_is_looked_at_seldom,
       hot_tables_get_what_the_others_leave_and_never_less_than_an_eighth,
       a_job_with_little_state_keeps_it_and_large_ones_share_the_rest, the_shares_of_any_budget_leave_room_for_state)
