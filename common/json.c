@@ -173,6 +173,16 @@ static err_t *parse_value(parser_t *s, json_t **ret) {
     }
 }
 
+err_t *json_parse_first(arena_t *a, slice_t text, json_t **ret) {
+    parser_t s = {a, text.p, text.p, text.p + text.len, 0};
+    json_t *v;
+    TRY(parse_value(&s, &v));
+    if (s.p < s.end && v->kind == JSON_NUMBER && !strchr(" \t\r\n", *s.p ? *s.p : 'x')) return fail(&s, "text in the number");
+    if (s.p < s.end && (v->kind == JSON_BOOL || v->kind == JSON_NULL) && *s.p >= '0' && *s.p != ']' && *s.p != '}') return fail(&s, "text in the word");
+    *ret = v;
+    return NULL;
+}
+
 err_t *json_parse(arena_t *a, slice_t text, json_t **ret) {
     parser_t s = {a, text.p, text.p, text.p + text.len, 0};
     json_t *v;

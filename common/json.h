@@ -17,6 +17,8 @@ typedef struct json {
 } json_t;
 
 err_t *json_parse(arena_t *a, slice_t text, json_t **ret); /* depth at most 64; ERR_DATA with the byte */
+/* The first value alone; what follows is not looked at, as Jackson does where it is not told otherwise. */
+err_t *json_parse_first(arena_t *a, slice_t text, json_t **ret);
 const json_t *json_get(const json_t *object, const char *name); /* NULL when absent or not an object */
 const char *json_str(const json_t *object, const char *name, const char *absent);
 int64_t json_i64(const json_t *object, const char *name, int64_t absent); /* numbers and numeric strings */

@@ -109,6 +109,12 @@ static str_t trimmed(str_t s) {
     return s;
 }
 
+static str_t without_blanks(str_t s) { /* before and behind integers Flink takes nothing else */
+    while (s.len && s.p[0] == ' ') s.p++, s.len--;
+    while (s.len && s.p[s.len - 1] == ' ') s.len--;
+    return s;
+}
+
 static bool is_word(str_t s, const char *const *words) {
     for (; *words; words++)
         if (strlen(*words) == s.len && strncasecmp(s.p, *words, s.len) == 0) return true;
@@ -221,18 +227,18 @@ static bool read_value(caster_t *k, str_t s, const type_t *to, column_t *o, uint
     switch (to->kind) {
     case TYPE_BOOLEAN: return read_boolean(s, &o->b[i]);
     case TYPE_TINYINT:
-        if (!read_int_as(to, trimmed(s), &v)) return false;
+        if (!read_int_as(to, without_blanks(s), &v)) return false;
         o->i8[i] = (int8_t)v;
         return true;
     case TYPE_SMALLINT:
-        if (!read_int_as(to, trimmed(s), &v)) return false;
+        if (!read_int_as(to, without_blanks(s), &v)) return false;
         o->i16[i] = (int16_t)v;
         return true;
     case TYPE_INT:
-        if (!read_int_as(to, trimmed(s), &v)) return false;
+        if (!read_int_as(to, without_blanks(s), &v)) return false;
         o->i32[i] = (int32_t)v;
         return true;
-    case TYPE_BIGINT: return read_int_as(to, trimmed(s), &o->i64[i]);
+    case TYPE_BIGINT: return read_int_as(to, without_blanks(s), &o->i64[i]);
     case TYPE_FLOAT: {
         double d;
         str_t t = trimmed(s);

@@ -194,8 +194,9 @@ static bool eat_time(cursor_t *c, int digits, datetime_t *d) {
 bool timestamp_parse_strict(const char *p, size_t n, char separator, bool utc, int64_t *ret_us) {
     cursor_t c = {p, p + n};
     datetime_t d = {0};
-    if (!eat_date(&c, 2, false, &d) || !eat(&c, separator) || !eat_time(&c, 2, &d)) return false;
-    if (eat(&c, '.') && !eat_fraction(&c, &d.micro)) return false;
+    bool iso = separator == 'T'; /* Flink's own form resolves February 30 and 24:00, and takes a bare point; Java's ISO form does not */
+    if (!eat_date(&c, 2, !iso, &d) || !eat(&c, separator) || !eat_time(&c, 2, &d) || (iso && d.hour == 24)) return false;
+    if (eat(&c, '.') && !eat_fraction(&c, &d.micro) && iso) return false;
     if (utc && !eat(&c, 'Z')) return false;
     if (c.p != c.end || (d.hour == 24 && d.micro)) return false;
     *ret_us = datetime_us(&d);
@@ -218,7 +219,7 @@ bool time_parse_strict(const char *p, size_t n, int32_t *ret_ms) {
     cursor_t c = {p, p + n};
     datetime_t d = {0};
     if (!eat_time(&c, 2, &d)) return false;
-    if (eat(&c, '.') && !eat_fraction(&c, &d.micro)) return false;
+    if (eat(&c, '.')) eat_fraction(&c, &d.micro);
     if (c.p != c.end || (d.hour == 24 && d.micro)) return false;
     if (d.hour == 24) d.hour = 0;
     *ret_ms = time_of(&d);
@@ -239,9 +240,9 @@ bool timestamp_parse(const char *p, size_t n, int64_t *ret_us) {
 }
 
 static bool eat_blank_number(cursor_t *c, int max, int *ret) {
-    while (c->p < c->end && *c->p == ' ') c->p++;
+    while (c->p < c->end && (unsigned char)*c->p <= ' ') c->p++; /* as Java's trim */
     if (!eat_number(c, 1, max, ret)) return false;
-    while (c->p < c->end && *c->p == ' ') c->p++;
+    while (c->p < c->end && (unsigned char)*c->p <= ' ') c->p++;
     return true;
 }
 
@@ -268,6 +269,7 @@ bool time_parse(const char *p, size_t n, int32_t *ret_ms) {
         if (eat(&c, ':')) {
             if (!eat_blank_number(&c, 9, &d.second)) return false;
             if (eat(&c, '.') && !eat_fraction(&c, &d.micro)) return false;
+            d.micro += 500; /* Flink rounds here, and nowhere else */
         }
     }
     if (c.p != c.end || d.hour > 23 || d.minute > 59 || d.second > 59) return false;

@@ -12,7 +12,7 @@ typedef struct item {
 } item_t;
 
 struct date_pattern {
-    bool simple;
+    bool simple, optional; /* optional: a part in [ ] */
     int n;
     item_t *items;
 };
@@ -20,6 +20,20 @@ struct date_pattern {
 static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
                                      "July",    "August",   "September", "October", "November", "December"};
 static const char *const weekdays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+
+bool date_pattern_names_zone(const date_pattern_t *p) {
+    for (int i = 0; i < p->n; i++)
+        if (p->items[i].letter == 'z') return true;
+    return false;
+}
+
+bool date_pattern_reads_offset(const date_pattern_t *p) {
+    for (int i = 0; i < p->n; i++)
+        if (p->items[i].letter && strchr("XxZz", p->items[i].letter)) return true;
+    return false;
+}
+
+bool date_pattern_optional(const date_pattern_t *p) { return p->optional; }
 
 void date_pattern_free(date_pattern_t *p) {
     if (!p) return;
@@ -70,7 +84,8 @@ err_t *date_pattern_compile(const char *s, size_t n, bool simple, date_pattern_t
             add_literal(p, s + from, k - from);
             i = k + 1;
         } else {
-            add_literal(p, s + i, 1);
+            if (!simple && (ch == '[' || ch == ']')) p->optional = true; /* printed, such a part is always there */
+            else add_literal(p, s + i, 1);
             i++;
         }
     }
@@ -241,6 +256,7 @@ static bool read_number(const date_pattern_t *p, int i, const char **at, const c
     }
     if (max > run) max = run;
     if (max < min || max < 1) return false;
+    if (!p->simple && strchr("yu", it->letter) && it->count >= 4 && max > it->count) return false; /* Java wants a + then */
     int64_t v = 0;
     for (int k = 0; k < max; k++) v = v * 10 + (s[k] - '0');
     *ret = negative ? -v : v;
@@ -333,7 +349,13 @@ static bool read_item(const date_pattern_t *p, int i, const char **at, const cha
     case 'X':
     case 'x':
     case 'Z': f->has_offset = true; return read_offset(at, end, &f->offset);
-    default: return false; /* zone names and the like */
+    case 'z': /* names of zones are not known, but for these */
+        if (end - *at < 3 || (strncmp(*at, "UTC", 3) != 0 && strncmp(*at, "GMT", 3) != 0)) return false;
+        *at += 3;
+        f->has_offset = true;
+        f->offset = 0;
+        return true;
+    default: return false;
     }
 }
 
@@ -353,8 +375,9 @@ static bool resolve(const date_pattern_t *p, fields_t *f, int64_t *ret_us) {
         day = f->doy > 0 ? date_days(f->year, 1, 1) + f->doy - 1 : date_days(f->year, f->month, MIN(f->day, last));
     }
     if (day > 400000000 || day < -400000000) return false;
+    /* of a DateTimeFormatter's result Flink takes the wall time and forgets the offset */
     *ret_us = day * US_PER_DAY +
-              (f->hour * INT64_C(3600) + f->minute * INT64_C(60) + f->second - (f->has_offset ? f->offset : 0)) * US_PER_SECOND +
+              (f->hour * INT64_C(3600) + f->minute * INT64_C(60) + f->second - (f->has_offset && p->simple ? f->offset : 0)) * US_PER_SECOND +
               f->micro;
     return true;
 }

@@ -15,6 +15,7 @@ expr_t *expr_literal(arena_t *a, const type_t *t, value_t v) {
     e->kind = EXPR_LITERAL;
     e->type = t->nullable == v.null ? t : type_nullable(a, t, v.null);
     e->value = v;
+    if (type_is_approx(t) && v.f == 0) e->value.f = 0; /* Flink's literals know no -0.0 */
     return e;
 }
 
@@ -224,6 +225,7 @@ err_t *expr_constant(arena_t *a, const expr_t *e, const eval_ctx_t *ctx, value_t
     err_t *err = expr_eval(p, ctx ? ctx : &plain, row, NULL, 1, row->mem, &out);
     if (!err) {
         value_of(&out, 0, ret);
+        if (type_is_approx(e->type) && !ret->null && ret->f == 0) ret->f = 0; /* as Flink's constants, which know no -0.0 */
         if (!ret->null && (type_is_strlike(e->type) || e->type->kind == TYPE_SYMBOL))
             ret->s.p = arena_strndup(a, ret->s.p ? ret->s.p : "", ret->s.len);
     }

@@ -19,7 +19,7 @@ const func_t func_table_time[] = {
     {"DATE_FORMAT", "Pt>r|Zt>r|Dt>r|tt>r", rule_date_format, kernel_date_format, FUNC_CTX, "DATE_FORMAT(time, pattern)", "The time as text.", patterns_free},
     {"TO_TIMESTAMP", "tt?>P!", NULL, kernel_to_timestamp, 0, "TO_TIMESTAMP(s[, pattern])", "The TIMESTAMP(3) of a text, NULL when it is none.", patterns_free},
     {"TO_DATE", "tt?>D!", NULL, kernel_to_date, 0, "TO_DATE(s[, pattern])", "The DATE of a text, NULL when it is none.", patterns_free},
-    {"TO_TIMESTAMP_LTZ", "aa?a?>r", rule_to_ltz, kernel_to_ltz, 0, "TO_TIMESTAMP_LTZ(n[, 0|3]) or TO_TIMESTAMP_LTZ(s[, pattern[, zone]])", "The instant of an epoch number (seconds: 0, milliseconds: 3) or of a text.", patterns_free},
+    {"TO_TIMESTAMP_LTZ", "aa?a?>r", rule_to_ltz, kernel_to_ltz, 0, "TO_TIMESTAMP_LTZ(n[, precision]) or TO_TIMESTAMP_LTZ(s[, pattern[, zone]])", "The instant of an epoch number (seconds: 0, milliseconds: 3, the default, microseconds: 6) or of a text.", patterns_free},
     {"FROM_UNIXTIME", "lt?>t!", NULL, kernel_from_unixtime, FUNC_CTX, "FROM_UNIXTIME(seconds[, pattern])", "Epoch seconds as text in the session's zone.", patterns_free},
     {"UNIX_TIMESTAMP", "t?t?>l", NULL, kernel_unix_now, FUNC_NOW, "UNIX_TIMESTAMP([s[, pattern]])", "Epoch seconds of a text in the session's zone, or of now.", patterns_free},
     {"CONVERT_TZ", "ttt>t!", NULL, kernel_convert_tz, 0, "CONVERT_TZ(s, from zone, to zone)", "'yyyy-MM-dd HH:mm:ss' moved from one zone to another.", patterns_free},

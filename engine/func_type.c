@@ -195,6 +195,14 @@ static bool same_values(const type_t *f, const type_t *t) {
     return f->kind == t->kind && type_is_interval(f);
 }
 
+/* Would an element be read from a text, which can fail? In Flink all of the value is NULL then. */
+static bool reads_text(const type_t *f, const type_t *t) {
+    if (type_is_text(f)) return !type_is_strlike(t);
+    for (int i = 0; i < t->nchild && i < f->nchild; i++)
+        if (reads_text(f->child[i], t->child[i])) return true;
+    return false;
+}
+
 err_t *cast_bind(arena_t *a, expr_t *arg, const type_t *to, cast_mode_t mode, expr_t **ret) {
     const type_t *f = arg->type;
     if (type_equal(f, to) && (mode != CAST_TRY || f->nullable)) {
@@ -207,6 +215,9 @@ err_t *cast_bind(arena_t *a, expr_t *arg, const type_t *to, cast_mode_t mode, ex
         if (mode == CAST_IMPLICIT && cast_allowed(f, to, CAST_EXPLICIT)) e = err_hint(e, "write CAST(.. AS ..)");
         return e;
     }
+    if (mode == CAST_TRY && type_is_nested(to) && reads_text(f, to))
+        return err_hint(err_new(ERR_UNSUPPORTED, "TRY_CAST does not read texts inside of %s", type_text(a, type_nullable(a, f, true))),
+                        "CAST it, or TRY_CAST the elements before they are put together");
     bool nullable = f->nullable || mode == CAST_TRY || (mode == CAST_IMPLICIT && to->nullable);
     if (arg->kind == EXPR_LITERAL && arg->value.null) {
         *ret = expr_null(a, type_nullable(a, to, true));

@@ -37,11 +37,56 @@ static err_t *bind_comparable(binding_t *b, int from, int to) {
     return bind_common(b, from, to, &t);
 }
 
+static expr_t *truth(arena_t *a, bool v) { return expr_literal(a, type_nullable(a, &type_boolean, false), (value_t){.i = v}); }
+static bool is_row_call(const expr_t *e) { return e->kind == EXPR_CALL && e->func == func_find("ROW"); }
+
+/* (a, b) = (c, d) is a = c AND b = d, so that a NULL makes it unknown; (a, b) <> (c, d) is a <> c OR b <> d. */
+static err_t *by_fields(binding_t *b, const expr_t *x, const expr_t *y, const char *op, expr_t **ret) {
+    bool equal = strcmp(op, "=") == 0;
+    expr_t *all = NULL;
+    for (int k = 0; k < x->nargs; k++) {
+        expr_t *pair[2] = {x->args[k], y->args[k]}, *one;
+        if (is_row_call(pair[0]) && is_row_call(pair[1]) && pair[0]->nargs == pair[1]->nargs) TRY(by_fields(b, pair[0], pair[1], op, &one));
+        else TRY(func_bind(b->a, op, pair, 2, &one));
+        expr_t *both[2] = {all, one};
+        if (all) TRY(func_bind(b->a, equal ? "AND" : "OR", both, 2, &all));
+        else all = one;
+    }
+    *ret = all;
+    return NULL;
+}
+
+/* The binding becomes `op` over two conditions already bound. */
+static err_t *become(binding_t *b, const char *op, expr_t *x, expr_t *y) {
+    b->func = func_find(op);
+    expr_t **args = ARENA_ARRAY(b->a, expr_t *, 2);
+    args[0] = x;
+    args[1] = y;
+    b->args = args;
+    b->nargs = 2;
+    b->type = type_of(b, &type_boolean);
+    return NULL;
+}
+
 err_t *rule_compare(binding_t *b) {
     bool equality = strcmp(b->func->name, "=") == 0 || strcmp(b->func->name, "<>") == 0;
+    if (equality && is_row_call(b->args[0]) && is_row_call(b->args[1]) && b->args[0]->nargs == b->args[1]->nargs && b->args[0]->nargs > 0) {
+        expr_t *e;
+        TRY(by_fields(b, b->args[0], b->args[1], b->func->name, &e));
+        return become(b, "AND", e, truth(b->a, true));
+    }
     if (!equality) TRY(texts_as_numbers(b, 0, b->nargs));
     TRY(bind_comparable(b, 0, b->nargs));
     const type_t *t = b->args[0]->type;
+    /* Flink does not compute x = x: also NaN equals itself then, and a list with a NULL */
+    bool same = expr_equal(b->args[0], b->args[1]) && expr_is_deterministic(b->args[0]);
+    if (same && (type_is_approx(t) || (equality && type_is_nested(t)))) {
+        bool holds = strchr(b->func->name, '=') != NULL;
+        expr_t *x[1] = {b->args[0]}, *known;
+        TRY(func_bind(b->a, holds ? "IS NOT NULL" : "IS NULL", x, 1, &known));
+        return t->nullable ? become(b, holds ? "OR" : "AND", known, expr_null(b->a, type_nullable(b->a, &type_boolean, true)))
+                           : become(b, "AND", truth(b->a, holds), truth(b->a, true));
+    }
     if (type_is_nested(t) && !equality) return bind_error(b, "values of this type have no order");
     b->type = type_of(b, &type_boolean);
     return NULL;
@@ -55,6 +100,19 @@ err_t *rule_distinct(binding_t *b) {
 
 err_t *rule_in(binding_t *b) {
     if (b->nargs < 2) return bind_error(b, "a list of values is needed");
+    bool rows = is_row_call(b->args[0]);
+    for (int k = 1; k < b->nargs; k++) rows &= is_row_call(b->args[k]) && b->args[k]->nargs == b->args[0]->nargs;
+    if (rows && b->args[0]->nargs > 0 && expr_is_deterministic(b->args[0])) {
+        expr_t *any = NULL;
+        for (int k = 1; k < b->nargs; k++) {
+            expr_t *e;
+            TRY(by_fields(b, b->args[0], b->args[k], "=", &e));
+            expr_t *both[2] = {any, e};
+            if (any) TRY(func_bind(b->a, "OR", both, 2, &any));
+            else any = e;
+        }
+        return become(b, "OR", any, truth(b->a, false));
+    }
     if (type_is_numeric(b->args[0]->type)) TRY(texts_as_numbers(b, 0, b->nargs));
     TRY(bind_comparable(b, 0, b->nargs));
     b->type = type_of(b, &type_boolean);
@@ -128,6 +186,8 @@ static bool holds(int op, int cmp) {
 
 static inline bool str_equal(str_t a, str_t b) { return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0); }
 
+static bool values_equal(const column_t *a, uint32_t i, const column_t *b, uint32_t j);
+
 static err_t *compare(call_t *c, int op) {
     switch (arg_type(c, 0)->kind) {
     case TYPE_NULL:
@@ -159,8 +219,10 @@ static err_t *compare(call_t *c, int op) {
     }
     for (uint32_t i = 0; i < c->n; i++) {
         c->out->b[i] = 0;
-        if (!row_null(c, i))
-            c->out->b[i] = holds(op, value_compare(&c->args[0], AT(c, 0, i), &c->args[1], AT(c, 1, i)));
+        if (row_null(c, i)) continue;
+        const column_t *x = &c->args[0], *y = &c->args[1];
+        if (op == OP_EQ || op == OP_NE) c->out->b[i] = values_equal(x, AT(c, 0, i), y, AT(c, 1, i)) == (op == OP_EQ);
+        else c->out->b[i] = holds(op, value_compare(x, AT(c, 0, i), y, AT(c, 1, i)));
     }
     return NULL;
 }
@@ -172,13 +234,43 @@ err_t *kernel_le(call_t *c) { return compare(c, OP_LE); }
 err_t *kernel_gt(call_t *c) { return compare(c, OP_GT); }
 err_t *kernel_ge(call_t *c) { return compare(c, OP_GE); }
 
-/* NaN is not equal to itself in "="; value_compare is total. */
+/* NaN is not equal to itself in "="; value_compare is total. As in Flink an array that holds a NULL equals none, and maps have no order. */
+static bool values_equal(const column_t *a, uint32_t i, const column_t *b, uint32_t j) {
+    switch (a->type->kind) {
+    case TYPE_DOUBLE: return a->f64[i] == b->f64[j];
+    case TYPE_FLOAT: return a->f32[i] == b->f32[j];
+    case TYPE_ARRAY: {
+        span_t x = a->span[i], y = b->span[j];
+        if (x.len != y.len) return false;
+        for (uint32_t k = 0; k < x.len; k++) {
+            if (column_null(&a->child[0], x.off + k) || column_null(&b->child[0], y.off + k)) return false;
+            if (!values_equal(&a->child[0], x.off + k, &b->child[0], y.off + k)) return false;
+        }
+        return true;
+    }
+    case TYPE_MAP: {
+        span_t x = a->span[i], y = b->span[j];
+        if (x.len != y.len) return false;
+        for (uint32_t k = 0; k < x.len; k++) {
+            bool found = false;
+            for (uint32_t m = 0; m < y.len && !found; m++) {
+                bool xn = column_null(&a->child[0], x.off + k), yn = column_null(&b->child[0], y.off + m);
+                if (xn || yn ? xn != yn : !values_equal(&a->child[0], x.off + k, &b->child[0], y.off + m)) continue;
+                xn = column_null(&a->child[1], x.off + k);
+                yn = column_null(&b->child[1], y.off + m);
+                if (xn || yn ? xn != yn : !values_equal(&a->child[1], x.off + k, &b->child[1], y.off + m)) return false;
+                found = true;
+            }
+            if (!found) return false;
+        }
+        return true;
+    }
+    default: return value_compare(a, i, b, j) == 0;
+    }
+}
+
 static bool rows_equal(const call_t *c, int x, int y, uint32_t i) {
-    const column_t *a = &c->args[x], *b = &c->args[y];
-    uint32_t ia = AT(c, x, i), ib = AT(c, y, i);
-    if (a->type->kind == TYPE_DOUBLE) return a->f64[ia] == b->f64[ib];
-    if (a->type->kind == TYPE_FLOAT) return a->f32[ia] == b->f32[ib];
-    return value_compare(a, ia, b, ib) == 0;
+    return values_equal(&c->args[x], AT(c, x, i), &c->args[y], AT(c, y, i));
 }
 
 static err_t *distinct(call_t *c, bool want) {

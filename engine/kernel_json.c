@@ -82,7 +82,8 @@ void json_put_string(buf_t *out, const char *s, size_t n) {
 
 static int by_name(const void *a, const void *b, void *arg) {
     const json_t *o = arg;
-    return strcmp(o->names[*(const int *)a], o->names[*(const int *)b]);
+    int x = *(const int *)a, y = *(const int *)b, c = strcmp(o->names[x], o->names[y]);
+    return c ? c : x - y;
 }
 
 void json_put(arena_t *a, buf_t *out, const json_t *v) {
@@ -104,8 +105,9 @@ void json_put(arena_t *a, buf_t *out, const json_t *v) {
         for (int i = 0; i < v->n; i++) order[i] = i;
         qsort_r(order, (size_t)v->n, sizeof *order, by_name, (void *)(uintptr_t)v);
         buf_put_u8(out, '{');
-        for (int i = 0; i < v->n; i++) {
-            if (i) buf_put_u8(out, ',');
+        for (int i = 0, n = 0; i < v->n; i++) {
+            if (i + 1 < v->n && strcmp(v->names[order[i]], v->names[order[i + 1]]) == 0) continue; /* the last of equal keys counts */
+            if (n++) buf_put_u8(out, ',');
             json_put_string(out, v->names[order[i]], strlen(v->names[order[i]]));
             buf_put_u8(out, ':');
             json_put(a, out, v->items[order[i]]);

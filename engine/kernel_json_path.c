@@ -181,7 +181,7 @@ err_t *json_path_of(call_t *c, str_t path, json_state_t **ret) {
 /* ---- evaluation */
 bool json_parse_doc(json_state_t *s, str_t doc, json_t **ret) {
     arena_reset(s->arena);
-    err_t *e = json_parse(s->arena, slice_of(doc.p, doc.len), ret);
+    err_t *e = json_parse_first(s->arena, slice_of(doc.p, doc.len), ret);
     bool ok = e == NULL;
     err_free(e);
     return ok;
@@ -252,7 +252,8 @@ static bool walk_step(json_state_t *s, int at, json_t *v, json_t *out) {
     case STEP_SLICE: return walk_slice(s, at, v, out);
     case STEP_FILTER: return walk_filter(s, at, v, out);
     case STEP_ALL:
-        for (int i = 0; nested && i < v->n; i++) json_walk(s, at + 1, v->items[i], out);
+        for (int i = 0; nested && i < v->n; i++)
+            if (v->kind == JSON_ARRAY || json_get(v, v->names[i]) == v->items[i]) json_walk(s, at + 1, v->items[i], out);
         return true;
     case STEP_LENGTH: {
         if (!nested) return false;

@@ -33,6 +33,18 @@ void regex_free(void *state) {
     free(r);
 }
 
+/* Is it {L}, {Lu} and so on, or L: a general category of Unicode, which both know? */
+static bool category(str_t p, uint32_t at) {
+    static const char *const names[] = {"L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Ps",
+                                        "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp"};
+    bool braced = at < p.len && p.p[at] == '{';
+    uint32_t from = at + braced, to = braced ? from : MIN(at + 1, p.len);
+    while (braced && to < p.len && p.p[to] != '}') to++;
+    for (size_t k = 0; k < ARRAY_LEN(names); k++)
+        if (strlen(names[k]) == to - from && memcmp(names[k], p.p + from, to - from) == 0) return true;
+    return false;
+}
+
 /* NULL, or what PCRE2 and Java understand differently. */
 static const char *differs(str_t p) {
     bool in_class = false;
@@ -40,7 +52,7 @@ static const char *differs(str_t p) {
         char ch = p.p[i], next = i + 1 < p.len ? p.p[i + 1] : 0, third = i + 2 < p.len ? p.p[i + 2] : 0;
         if (ch == '\\') {
             if (next == 'Q' || next == 'E') return "\\Q..\\E";
-            if (next == 'p' || next == 'P') return "\\p{..}";
+            if ((next == 'p' || next == 'P') && !category(p, i + 2)) return "\\p{..}";
             if (next && strchr("KgCNXoRZGuhHvV", next)) return "this escape";
             i++;
         } else if (in_class) {
@@ -119,8 +131,7 @@ err_t *kernel_regexp(call_t *c) {
         regex_t *r;
         int n = 0;
         TRY(regex_of(c, arg_str(c, 1, i), &r));
-        if (!r->valid) return call_error(c, ERR_DATA, "malformed pattern", arg_str(c, 1, i));
-        TRY(regex_match(c, r, arg_str(c, 0, i), 0, 0, &n));
+        if (r->valid) TRY(regex_match(c, r, arg_str(c, 0, i), 0, 0, &n)); /* a malformed one matches nothing */
         c->out->b[i] = n > 0 && arg_str(c, 1, i).len; /* Flink: an empty pattern matches nothing */
     }
     return NULL;
@@ -280,6 +291,22 @@ err_t *kernel_regexp_instr(call_t *c) {
 }
 
 /* ---- SIMILAR TO */
+/* [:ALPHA:] and its like, which are Java's \p{Alpha}: ASCII. Returns how many bytes of the pattern it took, 0: none is there. */
+static uint32_t posix_class(str_t p, uint32_t at, buf_t *out) {
+    static const struct {
+        const char *name, *chars;
+    } classes[] = {{"[:ALPHA:]", "A-Za-z"}, {"[:alpha:]", "A-Za-z"}, {"[:UPPER:]", "A-Z"}, {"[:upper:]", "A-Z"}, {"[:LOWER:]", "a-z"},
+                   {"[:lower:]", "a-z"}, {"[:DIGIT:]", "0-9"}, {"[:digit:]", "0-9"}, {"[:SPACE:]", " "}, {"[:space:]", " "},
+                   {"[:WHITESPACE:]", "\\s"}, {"[:whitespace:]", "\\s"}, {"[:ALNUM:]", "A-Za-z0-9"}, {"[:alnum:]", "A-Za-z0-9"}};
+    for (size_t k = 0; k < ARRAY_LEN(classes); k++) {
+        size_t n = strlen(classes[k].name);
+        if (p.len - at < n || memcmp(p.p + at, classes[k].name, n) != 0) continue;
+        buf_puts(out, classes[k].chars);
+        return (uint32_t)n;
+    }
+    return 0;
+}
+
 static err_t *similar_pattern(call_t *c, str_t p, str_t escape, buf_t *out) {
     buf_clear(out);
     buf_puts(out, "\\A(?:");
@@ -294,6 +321,11 @@ static err_t *similar_pattern(call_t *c, str_t p, str_t escape, buf_t *out) {
             buf_put_u8(out, (uint8_t)next);
             i++;
         } else if (in_class) {
+            uint32_t n = posix_class(p, i, out);
+            if (n) {
+                i += n - 1;
+                continue;
+            }
             if (ch == ']') in_class = false;
             buf_put_u8(out, (uint8_t)ch);
         } else if (ch == '_') {
@@ -429,8 +461,8 @@ err_t *kernel_like(call_t *c) {
         char escape = 0;
         if (c->nargs > 2) {
             str_t e = arg_str(c, 2, i);
-            if (e.len != 1) return call_error(c, ERR_DATA, "the escape must be one ASCII character, not", e);
-            escape = e.p[0];
+            if (e.len > 1) return call_error(c, ERR_DATA, "the escape must be one ASCII character, not", e);
+            if (e.len) escape = e.p[0];
         }
         like_t *l = NULL;
         TRY(like_of(c, arg_str(c, 1, i), escape, &l));

@@ -68,65 +68,6 @@ err_t *kernel_right(call_t *c) {
 }
 
 /* ---- case */
-static uint32_t upper_cp(uint32_t cp) {
-    if (cp >= 0xe0 && cp <= 0xfe && cp != 0xf7) return cp - 32;
-    if (cp == 0xff) return 0x178;
-    if (cp == 0xb5) return 0x39c;
-    if (cp >= 0x100 && cp <= 0x17f) {
-        if (cp == 0x131) return 'I';
-        if (cp == 0x17f) return 'S';
-        bool odd_lower = (cp >= 0x139 && cp <= 0x148) || (cp >= 0x179 && cp <= 0x17e);
-        if (cp == 0x130 || cp == 0x138 || cp == 0x149 || cp == 0x178) return cp;
-        return odd_lower ? (cp % 2 ? cp : cp - 1) : (cp % 2 ? cp - 1 : cp);
-    }
-    if (cp >= 0x3b1 && cp <= 0x3c9) return cp == 0x3c2 ? 0x3a3 : cp - 32;
-    if (cp >= 0x430 && cp <= 0x44f) return cp - 32;
-    if (cp >= 0x450 && cp <= 0x45f) return cp - 80;
-    return cp;
-}
-
-static uint32_t lower_cp(uint32_t cp) {
-    if (cp >= 0xc0 && cp <= 0xde && cp != 0xd7) return cp + 32;
-    if (cp == 0x178) return 0xff;
-    if (cp >= 0x100 && cp <= 0x17f) {
-        bool odd_lower = (cp >= 0x139 && cp <= 0x148) || (cp >= 0x179 && cp <= 0x17e);
-        if (cp == 0x130) return 'i';
-        if (cp == 0x131 || cp == 0x138 || cp == 0x149 || cp == 0x17f) return cp;
-        return odd_lower ? (cp % 2 ? cp + 1 : cp) : (cp % 2 ? cp : cp + 1);
-    }
-    if (cp >= 0x391 && cp <= 0x3a9) return cp + 32;
-    if (cp >= 0x410 && cp <= 0x42f) return cp + 32;
-    if (cp >= 0x400 && cp <= 0x40f) return cp + 80;
-    return cp;
-}
-
-str_t text_case(str_t s, bool upper, mem_t *m) {
-    if (text_ascii(s)) {
-        char *p = mem_alloc(m, s.len);
-        for (uint32_t k = 0; k < s.len; k++) {
-            char ch = s.p[k];
-            p[k] = upper ? (ch >= 'a' && ch <= 'z' ? (char)(ch - 32) : ch) : (ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch);
-        }
-        return (str_t){.p = p, .len = s.len};
-    }
-    char *p = mem_alloc(m, (size_t)s.len * 2 + 4);
-    uint32_t n = 0, len;
-    for (uint32_t k = 0; k < s.len; k += len) {
-        uint32_t cp = utf8_decode(s.p + k, s.len - k, &len);
-        if (cp < 0x80) cp = upper ? (cp >= 'a' && cp <= 'z' ? cp - 32 : cp) : (cp >= 'A' && cp <= 'Z' ? cp + 32 : cp);
-        if (upper && cp == 0xdf) {
-            memcpy(p + n, "SS", 2);
-            n += 2;
-        } else if (cp == 0xfffd) {
-            memcpy(p + n, s.p + k, len);
-            n += len;
-        } else {
-            n += utf8_encode(p + n, upper ? upper_cp(cp) : lower_cp(cp));
-        }
-    }
-    return (str_t){.p = p, .len = n};
-}
-
 err_t *kernel_upper(call_t *c) {
     EACH(c, i) c->out->str[i] = text_case(arg_str(c, 0, i), true, c->m);
     return NULL;
@@ -293,25 +234,24 @@ err_t *kernel_position(call_t *c) { /* POSITION(what IN s), LOCATE(what, s[, fro
     }
     return NULL;
 }
-/* INSTR(s, what[, from[, occurrence]]); a negative start searches backwards */
+/* INSTR(s, what[, from[, occurrence]]); a negative start searches backwards: what is found ends at or before it. Matches may overlap. */
 err_t *kernel_instr(call_t *c) {
     EACH(c, i) {
         str_t s = arg_str(c, 0, i), what = arg_str(c, 1, i);
         int32_t from = c->nargs > 2 ? arg_i32(c, 2, i) : 1, nth = c->nargs > 3 ? arg_i32(c, 3, i) : 1, at = 0;
-        if (from == 0 || nth <= 0) {
-            out_null(c, i);
-            continue;
-        }
+        if (nth <= 0) return call_error(c, ERR_DATA, "the occurrence must be positive, looking in", s);
         if (from > 0 && what.len == 0) {
             at = 1;
         } else if (from > 0) {
             for (at = position(what, s, from); at && --nth; at = position(what, s, at + 1)) continue;
-        } else {
-            for (int32_t k = (int32_t)text_length(s) + from + 1; k >= 1; k--) {
+        } else if (from < 0 && what.len == 0) {
+            at = (int32_t)text_length(s) + 1;
+        } else if (from < 0) {
+            for (int64_t k = (int64_t)text_length(s) + from + 2 - text_length(what); k >= 1; k--) {
                 str_t rest = chars(s, k - 1, INT32_MAX);
                 if (rest.len < what.len || memcmp(rest.p, what.p, what.len) != 0) continue;
                 if (--nth == 0) {
-                    at = k;
+                    at = (int32_t)k;
                     break;
                 }
             }

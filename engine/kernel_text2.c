@@ -142,13 +142,27 @@ err_t *kernel_chr(call_t *c) {
     return NULL;
 }
 
-/* ---- splitting. An empty text has no parts; an empty separator splits at blanks. */
+/* ---- splitting. An empty text has no parts. */
+static bool java_blank(uint32_t cp) { /* Character.isWhitespace */
+    if (cp < 0x80) return (cp >= 9 && cp <= 13) || (cp >= 0x1c && cp <= 0x20);
+    return cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a && cp != 0x2007) || cp == 0x2028 || cp == 0x2029 || cp == 0x205f || cp == 0x3000;
+}
+
+/* The next blank at or behind byte `from`, -1 without; *ret_len bytes of it. */
+static int64_t find_blank(str_t s, uint32_t from, uint32_t *ret_len) {
+    for (uint32_t k = from; k < s.len; k += *ret_len)
+        if (java_blank(utf8_decode(s.p + k, s.len - k, ret_len))) return k;
+    return -1;
+}
+
+/* An empty separator splits at blanks, at every one of them. */
 static bool next_part(str_t s, str_t sep, uint32_t *at, str_t *ret) {
     if (*at > s.len) return false;
-    int64_t end = text_find(s, sep, *at);
+    uint32_t len = sep.len;
+    int64_t end = len ? text_find(s, sep, *at) : find_blank(s, *at, &len);
     uint32_t stop = end < 0 ? s.len : (uint32_t)end;
     *ret = (str_t){.p = s.p + *at, .len = stop - *at};
-    *at = end < 0 ? s.len + 1 : stop + sep.len;
+    *at = end < 0 ? s.len + 1 : stop + len;
     return true;
 }
 
@@ -164,7 +178,6 @@ err_t *kernel_split_index(call_t *c) {
             sep = (str_t){.p = one, .len = utf8_encode(one, (uint32_t)cp & 0xff)};
         } else {
             sep = arg_str(c, 1, i);
-            if (sep.len == 0) sep = (str_t){.p = " ", .len = 1};
         }
         bool found = index >= 0 && s.len > 0;
         uint32_t at = 0;

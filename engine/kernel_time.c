@@ -127,7 +127,8 @@ err_t *kernel_extract(call_t *c) {
         }
         if (t->kind == TYPE_DATE) {
             int64_t days = arg_i32(c, k, i);
-            c->out->i64[i] = u < UNIT_HOUR ? date_part(u, days) : u == UNIT_EPOCH ? days * 86400 : 0;
+            /* Flink takes the days for milliseconds where a part of the day is asked */
+            c->out->i64[i] = u < UNIT_HOUR ? date_part(u, days) : u == UNIT_EPOCH ? days * 86400 : time_part(u, days * 1000);
             continue;
         }
         int64_t us = t->kind == TYPE_TIME ? (int64_t)arg_i32(c, k, i) * 1000 : arg_i64(c, k, i);
@@ -179,9 +180,10 @@ static int64_t date_round(unit_t u, int64_t days, bool up) {
 
 static int64_t ms_round(unit_t u, int64_t us, bool up) {
     int64_t unit = unit_ms(u) * 1000;
-    if (u == UNIT_WEEK || unit == 0) return date_round(u, us / US_PER_DAY, up) * US_PER_DAY;
+    if (u == UNIT_WEEK || unit == 0) return date_round(u, floor_div(us, 1000) / MS_PER_DAY, up) * US_PER_DAY;
     int64_t f = floor_div(us, unit) * unit;
-    return up && f != us ? f + unit : f;
+    int64_t counted = u == UNIT_MILLISECOND ? us : floor_div(us, 1000) * 1000; /* else what lies below the millisecond does not count */
+    return up && f != counted ? f + unit : f;
 }
 
 static err_t *round_time(call_t *c, bool up) {
@@ -191,7 +193,7 @@ static err_t *round_time(call_t *c, bool up) {
     if (t->kind == TYPE_TIMESTAMP_LTZ) TRY(call_tz(c, &tz));
     EACH(c, i) {
         if (t->kind == TYPE_DATE) {
-            c->out->i32[i] = (int32_t)date_round(u, arg_i32(c, 0, i), up);
+            c->out->i32[i] = (int32_t)date_round(u, arg_i32(c, 0, i), up) + (up && u == UNIT_DAY); /* Flink's CEIL(date TO DAY) is the next day */
         } else if (t->kind == TYPE_TIME) {
             c->out->i32[i] = (int32_t)(ms_round(u, (int64_t)arg_i32(c, 0, i) * 1000, up) / 1000); /* 24:00:00 is possible */
         } else {
@@ -294,8 +296,12 @@ err_t *kernel_timestampdiff(call_t *c) {
             v[k] = kind == TYPE_DATE ? arg_i32(c, k + 1, i) * MS_PER_DAY
                    : kind == TYPE_TIME ? arg_i32(c, k + 1, i)
                                        : floor_div(arg_i64(c, k + 1, i), 1000);
-        int64_t r = months ? months_between(v[1], v[0]) / months : (v[1] - v[0]) / unit_ms(u);
-        c->out->i32[i] = (int32_t)r;
+        int64_t by = v[1] - v[0];
+        switch (u) { /* Flink counts weeks and milliseconds out of whole seconds of 32 bits */
+        case UNIT_WEEK: c->out->i32[i] = (int32_t)(by / 1000) / 604800; break;
+        case UNIT_MILLISECOND: c->out->i32[i] = (int32_t)(uint32_t)((uint64_t)(by / 1000) * 1000u); break;
+        default: c->out->i32[i] = (int32_t)(months ? months_between(v[1], v[0]) / months : by / unit_ms(u));
+        }
     }
     return NULL;
 }

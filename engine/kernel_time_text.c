@@ -2,6 +2,7 @@
 #include "engine/func_int.h"
 #include "engine/number.h"
 #include "engine/rules.h"
+#include <math.h>
 #include <stdlib.h>
 
 #define EACH(c, i)                                                                                 \
@@ -35,6 +36,14 @@ static patterns_t *patterns_of(call_t *c) {
     return *c->state;
 }
 
+static err_t *pattern_of(call_t *c, int slot, str_t text, bool simple, date_pattern_t **ret); /* below */
+/* To read texts by; [ ] are for writing only. */
+static err_t *parse_pattern_of(call_t *c, str_t text, date_pattern_t **ret) {
+    TRY(pattern_of(c, 0, text, false, ret));
+    if (!date_pattern_optional(*ret)) return NULL;
+    return err_hint(call_error(c, ERR_UNSUPPORTED, "optional parts in [ ] are not read, in the pattern", text), "use CASE or COALESCE over two patterns");
+}
+
 static err_t *pattern_of(call_t *c, int slot, str_t text, bool simple, date_pattern_t **ret) {
     patterns_t *p = patterns_of(c);
     if (!p->pattern[slot] || p->len[slot] != text.len || (text.len && memcmp(p->text[slot], text.p, text.len) != 0)) {
@@ -57,7 +66,7 @@ static const tz_t *zone_of(call_t *c, int slot, str_t name) {
     if (!p->zone[slot] || strlen(p->zone_name[slot]) != name.len || memcmp(p->zone_name[slot], name.p, name.len) != 0) {
         char *text = xstrndup(name.p ? name.p : "", name.len);
         tz_t *z = NULL;
-        err_t *e = tz_open(text, &z);
+        err_t *e = tz_open(text[0] == '+' || text[0] == '-' ? "UTC" : strcmp(text, "PST") == 0 ? "America/Los_Angeles" : text, &z);
         if (e) {
             err_free(e);
             err_free(tz_open("UTC", &z));
@@ -152,7 +161,7 @@ err_t *kernel_to_timestamp(call_t *c) {
         bool ok;
         if (c->nargs > 1) {
             date_pattern_t *p;
-            TRY(pattern_of(c, 0, arg_str(c, 1, i), false, &p));
+            TRY(parse_pattern_of(c, arg_str(c, 1, i), &p));
             ok = date_pattern_parse(p, s.p, s.len, &us) || parse_plain(s, &us);
         } else {
             ok = timestamp_parse(s.p, s.len, &us);
@@ -185,21 +194,21 @@ err_t *kernel_to_date(call_t *c) {
 static err_t *ltz_number(call_t *c) {
     bool exact = type_is_integer(arg_type(c, 0));
     EACH(c, i) {
+        static const int64_t unit[7] = {1000000, 100000, 10000, 1000, 100, 10, 1}; /* in microseconds */
         int32_t precision = c->nargs > 1 ? arg_i32(c, 1, i) : 3;
-        if (precision != 0 && precision != 3)
-            return err_new(ERR_DATA, "TO_TIMESTAMP_LTZ: precision %d is not possible, use 0 (seconds) or 3 (milliseconds)",
-                           precision);
-        int64_t scale = precision == 0 ? 1000 : 1, ms;
+        if (precision < 0 || precision > 6)
+            return err_new(ERR_DATA, "TO_TIMESTAMP_LTZ: precision %d is not possible, use 0 (seconds) to 6 (microseconds)", precision);
+        int64_t us;
         bool ok = true;
         if (exact) {
-            ok = !__builtin_mul_overflow(arg_i64(c, 0, i), scale, &ms);
+            ok = !__builtin_mul_overflow(arg_i64(c, 0, i), unit[precision], &us);
         } else {
-            double d = arg_f64(c, 0, i) * (double)scale;
-            ok = d > -1e17 && d < 1e17;
-            ms = ok ? (int64_t)d : 0;
+            double d = arg_f64(c, 0, i) * (double)unit[precision];
+            if (precision <= 3) d = trunc(d / 1000) * 1000;
+            ok = d > -1e18 && d < 1e18;
+            us = ok ? (int64_t)d : 0;
         }
-        ok = ok && ms >= INT64_C(-62167219200000) && ms < INT64_C(253402300800000);
-        if (ok) c->out->i64[i] = ms * 1000;
+        if (ok && in_calendar(us)) c->out->i64[i] = us;
         else out_null(c, i);
     }
     return NULL;
@@ -213,30 +222,48 @@ err_t *kernel_to_ltz(call_t *c) {
         bool ok;
         if (c->nargs > 1) {
             date_pattern_t *p;
-            TRY(pattern_of(c, 0, arg_str(c, 1, i), false, &p));
+            TRY(parse_pattern_of(c, arg_str(c, 1, i), &p));
             ok = date_pattern_parse(p, s.p, s.len, &us) || parse_plain(s, &us);
         } else {
             ok = timestamp_parse(s.p, s.len, &us);
         }
         if (ok && c->nargs > 2) us = tz_to_utc(zone_of(c, 0, arg_str(c, 2, i)), us);
-        if (ok && in_calendar(us)) c->out->i64[i] = floor_div(us, 1000) * 1000;
+        if (ok && in_calendar(us)) c->out->i64[i] = c->expr->type->precision > 3 ? us : floor_div(us, 1000) * 1000;
         else out_null(c, i);
     }
     return NULL;
 }
 
+/* The digits the second argument gives: the number itself, or the letters S of the pattern; at least 3. */
+static err_t *ltz_precision(binding_t *b, int *ret) {
+    *ret = 3;
+    if (b->nargs < 2) return NULL;
+    expr_t *e = b->args[1] = expr_fold(b->a, b->args[1]);
+    if (e->kind != EXPR_LITERAL || e->value.null) return NULL;
+    int n = 0;
+    if (type_is_integer(e->type)) n = (int)MAX(MIN(e->value.i, 99), -1);
+    else
+        for (uint32_t k = 0; k < e->value.s.len; k++) n += e->value.s.p[k] == 'S';
+    if (n < 0 || n > 9) return bind_error(b, "the precision is from 0 (seconds) to 6 (microseconds)");
+    if (n > 6) return bind_error(b, "values hold microseconds: a precision of at most 6");
+    *ret = MAX(n, 3);
+    return NULL;
+}
+
 err_t *rule_to_ltz(binding_t *b) {
     const type_t *t = b->args[0]->type;
+    int precision;
     if (type_is_numeric(t)) {
         TRY(bind_cast(b, 0, type_is_integer(t) ? &type_bigint : &type_double));
-        if (b->nargs > 2 || (b->nargs == 2 && !type_is_integer(b->args[1]->type))) return bind_error(b, "the second argument is 0 or 3");
+        if (b->nargs > 2 || (b->nargs == 2 && !type_is_integer(b->args[1]->type))) return bind_error(b, "the second argument is a precision");
         if (b->nargs == 2) TRY(bind_cast(b, 1, &type_int));
     } else {
         if (t->kind == TYPE_NULL) TRY(bind_cast(b, 0, &type_string));
         for (int k = 0; k < b->nargs; k++)
             if (!type_is_text(b->args[k]->type)) return bind_error(b, "texts are needed");
     }
-    b->type = type_nullable(b->a, &type_ltz3, true);
+    TRY(ltz_precision(b, &precision));
+    b->type = type_scalar(b->a, TYPE_TIMESTAMP_LTZ, precision, true);
     return NULL;
 }
 
@@ -247,6 +274,8 @@ err_t *kernel_from_unixtime(call_t *c) {
         int64_t s = arg_i64(c, 0, i), us;
         date_pattern_t *p;
         TRY(pattern_of(c, 0, c->nargs > 1 ? arg_str(c, 1, i) : default_format, true, &p));
+        if (!tz_is_utc(tz) && date_pattern_names_zone(p))
+            return err_hint(call_error(c, ERR_UNSUPPORTED, "names of zones (z) are not known, in the pattern", arg_str(c, 1, i)), "use the letter X, the offset");
         if (__builtin_mul_overflow(s, US_PER_SECOND, &us)) {
             out_null(c, i);
             continue;
@@ -255,6 +284,12 @@ err_t *kernel_from_unixtime(call_t *c) {
         put_formatted(c, i, p, us + offset * US_PER_SECOND, offset);
     }
     return NULL;
+}
+
+/* Of a wall time that is there twice java.util.Calendar takes the later instant, unlike java.time. */
+static int64_t late_utc(const tz_t *tz, int64_t wall) {
+    int64_t us = tz_to_utc(tz, wall), later = wall - (int64_t)tz_offset(tz, floor_div(us, US_PER_SECOND) + 86400) * US_PER_SECOND;
+    return later > us && tz_to_wall(tz, later) == wall ? later : us;
 }
 
 err_t *kernel_unix_timestamp(call_t *c) {
@@ -266,7 +301,8 @@ err_t *kernel_unix_timestamp(call_t *c) {
         date_pattern_t *p;
         TRY(pattern_of(c, 0, c->nargs > 1 ? arg_str(c, 1, i) : default_format, true, &p));
         bool ok = date_pattern_parse(p, s.p, s.len, &us);
-        c->out->i64[i] = ok ? tz_to_utc(tz, us) / US_PER_SECOND : INT64_MIN; /* as Flink */
+        if (ok && !date_pattern_reads_offset(p)) us = late_utc(tz, us);
+        c->out->i64[i] = ok ? us / US_PER_SECOND : INT64_MIN; /* as Flink */
     }
     return NULL;
 }
@@ -286,7 +322,7 @@ err_t *kernel_convert_tz(call_t *c) {
             out_null(c, i);
             continue;
         }
-        us = tz_to_utc(zone_of(c, 0, arg_str(c, 1, i)), us);
+        us = late_utc(zone_of(c, 0, arg_str(c, 1, i)), us);
         put_formatted(c, i, p, tz_to_wall(zone_of(c, 1, arg_str(c, 2, i)), us), 0);
     }
     return NULL;

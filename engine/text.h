@@ -28,6 +28,6 @@ uint32_t utf8_encode(char *p, uint32_t cp);                           /* room fo
 bool utf8_valid(const uint8_t *p, size_t n);
 /* The text Java reads from these bytes: U+FFFD for each part that is no UTF-8. s itself when all of it is. */
 str_t utf8_repair(str_t s, mem_t *m);
-str_t text_case(str_t s, bool upper, mem_t *m); /* kernel_text.c: in capitals or in small letters */
+str_t text_case(str_t s, bool upper, mem_t *m); /* text_case.c: in capitals or in small letters */
 /* First occurrence at or after byte `from`, or -1. */
 int64_t text_find(str_t s, str_t what, uint32_t from);

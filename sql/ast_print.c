@@ -276,11 +276,12 @@ static bool print_special(buf_t *o, const char *name, const ast_exprs_t *args) {
         buf_printf(o, "%s(", name);
         ast_print_expr(o, x[0]);
         buf_printf(o, " TO %s", x[1]->text);
-    } else if (strcmp(name, "POSITION") == 0 && args->n == 2) {
-        buf_puts(o, "POSITION(");
-        print_value(o, x[0]);
-        buf_puts(o, " IN ");
-        print_value(o, x[1]);
+    } else if (strcmp(name, "POSITION") == 0 && (args->n == 2 || args->n == 3)) {
+        static const char *const words[] = {"POSITION(", " IN ", " FROM "};
+        for (int i = 0; i < args->n; i++) {
+            buf_puts(o, words[i]);
+            print_value(o, x[i]);
+        }
     } else if (strcmp(name, "OVERLAY") == 0 && args->n >= 3) {
         static const char *const words[] = {"OVERLAY(", " PLACING ", " FROM ", " FOR "};
         for (int i = 0; i < args->n && i < 4; i++) {

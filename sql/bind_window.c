@@ -168,6 +168,11 @@ static err_t *tvf_sizes(bind_t *b, const tvf_t *t, const ast_expr_t *const *args
     TRY(bind_interval_ms(b, args[size], "size", false, &w->size_ms));
     if (size == 3) TRY(bind_interval_ms(b, args[2], t->kind == WINDOW_HOP ? "slide" : "step", false, &w->slide_ms));
     if (args[size + 1]) TRY(bind_interval_ms(b, args[size + 1], "offset", true, &w->offset_ms));
+    int64_t period = w->kind == WINDOW_HOP ? w->slide_ms : w->size_ms, offset = w->offset_ms < 0 ? -w->offset_ms : w->offset_ms;
+    if (w->kind != WINDOW_CUMULATE && offset >= period)
+        return err_pos(err_hint(err_new(ERR_INVALID, "%s: the offset must be smaller than the %s", t->name, w->kind == WINDOW_HOP ? "slide" : "size"),
+                                "windows repeat: take the remainder"),
+                       args[size + 1]->pos);
     if (w->kind == WINDOW_HOP && w->size_ms % w->slide_ms != 0)
         return err_pos(err_hint(err_new(ERR_INVALID, "HOP: the size must be a multiple of the slide"),
                                 "slide comes first: HOP(TABLE t, DESCRIPTOR(ts), slide, size)"),

@@ -662,6 +662,8 @@ special:
   | K_SUBSTRING '(' expr K_FROM expr K_FOR expr ')'
         { ast_exprs_t a = {0}; ADD(a, $3); ADD(a, $5); ADD(a, $7); NEED($$ = sql_call_word(p, POS(@1), "SUBSTRING", a)); }
   | K_POSITION '(' val K_IN val ')' { ast_exprs_t a = {0}; ADD(a, $3); ADD(a, $5); NEED($$ = sql_call_word(p, POS(@1), "POSITION", a)); }
+  | K_POSITION '(' val K_IN val K_FROM val ')'
+        { ast_exprs_t a = {0}; ADD(a, $3); ADD(a, $5); ADD(a, $7); NEED($$ = sql_call_word(p, POS(@1), "POSITION", a)); }
   | K_OVERLAY '(' expr K_PLACING expr K_FROM expr ')'
         { ast_exprs_t a = {0}; ADD(a, $3); ADD(a, $5); ADD(a, $7); NEED($$ = sql_call_word(p, POS(@1), "OVERLAY", a)); }
   | K_OVERLAY '(' expr K_PLACING expr K_FROM expr K_FOR expr ')'

@@ -155,7 +155,11 @@ static const char *store_nested(csv_decoder_t *c, rowstore_t *s, rcol_t *col, ui
     for (bool more = blanks < n; more; k++) {
         const char *end = nsep && n >= nsep ? memmem(p, n, sep, nsep) : NULL;
         size_t len = end ? (size_t)(end - p) : n;
-        if (row && k == col->nchild) return "has more fields than its ROW type";
+        if (row && k == col->nchild) {
+            if (!c->dialect.ignore_errors) return "has more fields than its ROW type";
+            k++;
+            break;
+        }
         rcol_t *child = &col->child[row ? k : 0];
         const char *why = store_value(c, s, child, row ? i : rcol_append(s, child), p, len);
         if (why) return why;
@@ -163,7 +167,8 @@ static const char *store_nested(csv_decoder_t *c, rowstore_t *s, rcol_t *col, ui
         p += len + nsep;
         n -= MIN(n, len + nsep);
     }
-    if (row && k != col->nchild) return "has fewer fields than its ROW type";
+    if (row && k != col->nchild && !c->dialect.ignore_errors) return "has fewer fields than its ROW type";
+    for (; row && k < col->nchild; k++) rcol_null(&col->child[k], i);
     col->nulls[i] = 0;
     if (!row) col->span[i] = (span_t){off, col->child[0].n - off};
     return NULL;
@@ -171,7 +176,7 @@ static const char *store_nested(csv_decoder_t *c, rowstore_t *s, rcol_t *col, ui
 
 static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *p, size_t n) {
     const char *why;
-    if (is_null_text(&c->dialect, p, n)) {
+    if (is_null_text(&c->dialect, p, n) && col->type->kind != TYPE_ARRAY) { /* of an array it is the one element, as in Flink */
         if (col->not_null) return "is NULL, and the column is NOT NULL";
         rcol_null(col, i);
         return NULL;

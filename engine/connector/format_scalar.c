@@ -71,8 +71,9 @@ static size_t widen_date(const char *p, size_t n, char *to, size_t room) {
     return at;
 }
 
+/* Flink's formats do not look at the precision; what they read beyond it is lost on the way to the next task, below the millisecond. */
 static int64_t cut_precision(int64_t us, int precision) {
-    static const int64_t unit[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
+    static const int64_t unit[] = {1000, 1000, 1000, 1000, 100, 10, 1};
     if (precision < 0 || precision > 6) return us;
     return us - floor_mod(us, unit[precision]);
 }
@@ -118,8 +119,17 @@ static const char *date_store(rcol_t *c, uint32_t i, const scalar_rules_t *r, co
     int32_t days;
     bool ok = date_parse_strict(p, n, &days);
     if (!ok && r->csv && n < 48) {
-        size_t m = widen_date(p, n, text, sizeof text);
-        ok = date_parse_strict(text, m, &days);
+        size_t m = widen_date(p, n, text, sizeof text); /* java.sql.Date.valueOf: February 30 is March 1 or 2 */
+        bool late = m == 10 && text[8] <= '3' && text[8] >= '2';
+        if (late) {
+            int day = (text[8] - '0') * 10 + text[9] - '0', back = day - 28;
+            text[8] = '2';
+            text[9] = '8';
+            ok = day <= 31 && back >= 0 && date_parse_strict(text, m, &days);
+            days += back;
+        } else {
+            ok = date_parse_strict(text, m, &days);
+        }
     }
     if (!ok) return "is not a date (yyyy-MM-dd)";
     c->nulls[i] = 0;
@@ -127,13 +137,18 @@ static const char *date_store(rcol_t *c, uint32_t i, const scalar_rules_t *r, co
     return NULL;
 }
 
-static const char *time_store(rcol_t *c, uint32_t i, const char *p, size_t n) {
-    static const int32_t unit[] = {1000, 100, 10, 1};
+static const char *time_store(rcol_t *c, uint32_t i, const scalar_rules_t *r, const char *p, size_t n) {
+    char text[16];
     int32_t ms;
+    if (r->csv && n == 5) { /* LocalTime.parse: without seconds too */
+        memcpy(text, p, 5);
+        memcpy(text + 5, ":00", 3);
+        p = text;
+        n = 8;
+    }
     if (!time_parse_strict(p, n, &ms)) return "is not a time (HH:mm:ss[.f])";
-    int precision = c->type->precision < 0 || c->type->precision > 3 ? 3 : c->type->precision;
     c->nulls[i] = 0;
-    c->i32[i] = ms - ms % unit[precision];
+    c->i32[i] = ms; /* milliseconds also of a TIME(0), as in Flink */
     return NULL;
 }
 
@@ -167,8 +182,9 @@ const char *scalar_store(rowstore_t *s, rcol_t *c, uint32_t i, const scalar_rule
     type_kind_t kind = c->type->kind;
     if (kind == TYPE_BINARY || kind == TYPE_VARBINARY) return binary_store(s, c, i, token, p, n);
     if (kind == TYPE_DATE) return date_store(c, i, r, p, n);
-    if (kind == TYPE_TIME) return time_store(c, i, p, n);
+    if (kind == TYPE_TIME) return time_store(c, i, r, p, n);
     if (kind == TYPE_TIMESTAMP || kind == TYPE_TIMESTAMP_LTZ) return timestamp_store(c, i, r, p, n);
+    if (kind == TYPE_DECIMAL && r->csv && n && ((uint8_t)*p <= ' ' || (uint8_t)p[n - 1] <= ' ')) return "is not a number";
     trim(&p, &n);
     switch (kind) {
     case TYPE_BOOLEAN:

@@ -66,5 +66,5 @@ char *fs_partition_value(const char *path, const char *name) {
 
 const char *fs_default_partition(const table_t *t) {
     const char *name = options_get(&t->options, "partition.default-name");
-    return name ? name : "__HIVE_DEFAULT_PARTITION__";
+    return name ? name : "__DEFAULT_PARTITION__";
 }

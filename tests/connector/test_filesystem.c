@@ -247,7 +247,7 @@ START_TEST(partition_columns_and_metadata_come_from_the_path) {
     static const char *keys[] = {"file.name"};
     r.f.table.metadata_keys = keys;
     free(put_file(&d, "dt=2020-01-02/x%20y", "{\"v\":1}\n{\"v\":2}\n"));
-    free(put_file(&d, "dt=__HIVE_DEFAULT_PARTITION__/z", "{\"v\":3}\n"));
+    free(put_file(&d, "dt=__DEFAULT_PARTITION__/z", "{\"v\":3}\n"));
     ck_ok(filesystem_source.check(&r.f.table));
     split_list_t l = {0};
     ck_ok(filesystem_source.enumerate(&r.f.table, NULL, 1000, &l));

@@ -61,7 +61,7 @@ START_TEST(errors_name_column_byte_and_reason) {
     ck_refuses(&f, "json", "byte 5: field 'n' (INT) is not an integer near '\"many\"", "{\"n\":\"many\"}");
     ck_refuses(&f, "json", "field 'n' (INT) is out of range", "{\"n\":2147483648}");
     ck_refuses(&f, "json", "field 'big' (BIGINT) is out of range", "{\"big\":9223372036854775808}");
-    ck_refuses(&f, "json", "field 'at' (TIMESTAMP(3)) is not a timestamp", "{\"at\":\"2025-02-30 10:00:00\"}");
+    ck_refuses(&f, "json", "field 'at' (TIMESTAMP(3)) is not a timestamp", "{\"at\":\"2025-02-32 10:00:00\"}");
     ck_refuses(&f, "json", "expected ',' or '}'", "{\"n\":1 \"d\":2}");
     ck_refuses(&f, "json", "unexpected end", "{\"n\":1");
     ck_refuses(&f, "json", "unexpected end", "{\"id\":\"abc");

@@ -84,11 +84,22 @@ START_TEST(patterns) {
     IS("-a-b-", "REGEXP_REPLACE", S("ab"), S("x*"), S("-"));
     IS("TRUE", "REGEXP", S("xay"), S("a"));
     IS("FALSE", "REGEXP", S("xay"), S(""));
+    IS("\xce\x9f\xce\x94\xce\x9f\xce\xa3 STRASSE \xc7\x84", "UPPER", S("\xce\xbf\xce\xb4\xce\xbf\xcf\x82 stra\xc3\x9f" "e \xc7\x85"));
+    IS("\xce\xbf\xce\xb4\xce\xbf\xcf\x82 i\xcc\x87 \xc3\x9f", "LOWER", S("\xce\x9f\xce\x94\xce\x9f\xce\xa3 \xc4\xb0 \xe1\xba\x9e"));
+    IS("0", "INSTR", S("hello"), S("l"), I(0));
+    IS("3", "INSTR", S("hello"), S("ll"), I(-2));
+    IS("0", "INSTR", S("hello"), S("ll"), I(-4));
+    IS("b", "SPLIT_INDEX", S("a\tb c"), S(""), I(1));
+    IS("4", "POSITION", S("l"), S("hello"), I(4));
+    IS("FALSE", "REGEXP", S("xay"), S("["));
+    IS("TRUE", "REGEXP", S("xAy"), S("^\\p{Ll}\\p{Lu}\\pL$"));
+    IS("TRUE", "SIMILAR TO", S("ab1"), S("[[:ALPHA:]]+[[:DIGIT:]]"));
+    IS("TRUE", "LIKE", S("a\\%"), S("a\\%"), S(""));
     IS("TRUE", ">", I(10), S("9")); /* a text beside a number is one */
     IS("FALSE", "BETWEEN", I(10), S("1"), S("9"));
     IS("TRUE", "IN", I(10), S("9"), S("10"));
     fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("[a&&[b]]")), ERR_UNSUPPORTED, "Java and PCRE2");
-    fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("\\p{Lu}")), ERR_UNSUPPORTED, "Java and PCRE2");
+    fx_fails(&f, fx_call(&f, "REGEXP", 2, S("a"), S("\\p{IsGreek}")), ERR_UNSUPPORTED, "Java and PCRE2");
     fx_str(&f, "p", (const char *[]){"a", "b", NULL, "a"}, 4);
     fx_is(&f, fx_call(&f, "REGEXP", 2, S("xa"), fx_col(&f, "p")), "TRUE, FALSE, NULL, TRUE");
     fx_free(&f);

@@ -39,10 +39,14 @@ START_TEST(texts_of_the_formats) {
     int32_t ms;
     ck_assert(time_parse_strict("24:00:00", 8, &ms) && ms == 0);
     ck_assert(!time_parse_strict("24:00:00.001", 12, &ms) && !time_parse_strict("24:00:01", 8, &ms));
-    static const char *const bad[] = {"2021-1-03 18:45:30", "2021-01-03T18:45:30", "2021-02-29 00:00:00", "2021-01-03 24:00:01", "2021-01-03 24:00:00.1",
-                                      "2021-01-03 18:45:30.", "2021-01-03 18:45:30Z", "2021-01-03", ""};
+    static const char *const bad[] = {"2021-1-03 18:45:30", "2021-01-03T18:45:30", "2021-02-32 00:00:00", "2021-01-03 24:00:01", "2021-01-03 24:00:00.1",
+                                      "2021-01-03 18:45:30Z", "2021-01-03", ""};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         ck_assert_msg(!timestamp_parse_strict(bad[i], strlen(bad[i]), ' ', false, &us), "%s", bad[i]);
+    int64_t same;
+    ck_assert(timestamp_parse_strict("2021-02-30 00:00:01.", 20, ' ', false, &us) && timestamp_parse_strict("2021-02-28 00:00:01", 19, ' ', false, &same) && us == same);
+    static const char *const no_iso[] = {"2021-02-29T00:00:00", "2021-01-03T24:00:00", "2021-01-03T18:45:30."};
+    for (size_t i = 0; i < ARRAY_LEN(no_iso); i++) ck_assert_msg(!timestamp_parse_strict(no_iso[i], strlen(no_iso[i]), 'T', false, &us), "%s", no_iso[i]);
 }
 END_TEST
 
