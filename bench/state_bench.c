@@ -3,9 +3,13 @@
  *   state_bench [MAX_KEYS [OPS]]
  * And what it costs to bring a change of twelve epochs into the base, read by key group and, as it is where changes lie in no parts, in rounds; with
  * the compaction that follows within five seconds. Each epoch changes a quarter of the keys:
- *   state_bench base [KEYS] */
+ *   state_bench base [KEYS]
+ * And what it costs when most of it has been evicted: KEYS keys are made in an order that is nobody's, then OPS updates come at random; every
+ * 50,000 rows are an epoch that is sealed, sorted, brought into RocksDB and evicted from the table, all by this thread.
+ *   state_bench spill HOT_MB BASE_MB KEYS OPS */
 #include "common/clock.h"
 #include "state/applier.h"
+#include "state/coalesce.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -211,7 +215,125 @@ static void bases(uint64_t keys) {
     for (int parts = 0; parts < 2; parts++) run_base(keys, parts);
 }
 
+/* ---------------------------------------------------------------- evicted state */
+#define EPOCH_ROWS 50000
+typedef struct spill {
+    kstate_env_t *env;
+    kstate_t *ks;
+    char dir[64];
+    size_t base_bytes;
+    epoch_t epoch;
+    uint64_t unsealed;
+    int64_t find, seal, apply, evict; /* CPU ns of this thread */
+} spill_t;
+
+static int64_t thread_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static err_t *open_spilled(void *arg, base_db_t **ret) {
+    spill_t *s = arg;
+    return base_open_rocks(s->dir, s->base_bytes, true, ret);
+}
+
+static err_t *apply_spilled(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
+    base_db_t *b = arg;
+    return b->apply(b, fingerprint, slot, changes);
+}
+
+static void barrier(spill_t *s) {
+    base_db_t *b;
+    int64_t t0 = thread_ns();
+    buf_t out = buf_make((size_t)1 << 30);
+    kstate_seal(s->ks, ++s->epoch, &out);
+    int64_t t1 = thread_ns();
+    coalesce_t *c = coalesce_new();
+    check(coalesce_add(c, 1, 0, buf_slice(&out)));
+    check(kstate_env_need_base(s->env, &b));
+    check(coalesce_write(c, apply_spilled, b));
+    coalesce_free(c);
+    buf_free(&out);
+    kstate_env_set_applied(s->env, s->epoch);
+    s->seal += t1 - t0;
+    s->apply += thread_ns() - t1;
+    s->unsealed = 0;
+}
+
+/* A batch as the exchange gives it to one of two tasks. */
+static void update(spill_t *s, uint64_t from, uint64_t n, rng_t *rng, uint64_t keys) {
+    enum { BATCH = 512 };
+    static keyed_t k[BATCH];
+    static uint64_t hash[BATCH];
+    static uint32_t off[BATCH + 1];
+    static void *got[BATCH];
+    for (uint64_t i = from; i < from + n; i += BATCH) {
+        uint32_t rows = (uint32_t)MIN((uint64_t)BATCH, from + n - i);
+        for (uint32_t j = 0; j < rows; j++) {
+            k[j] = key_of(rng ? rng_below(rng, keys) : i + j);
+            hash[j] = hash_bytes(&k[j], sizeof k[j]);
+            off[j + 1] = off[j] + (uint32_t)sizeof k[j];
+        }
+        kstate_keys_t all = {rows, hash, (const uint8_t *)k, off, NULL, NULL};
+        int64_t t0 = thread_ns();
+        check(kstate_get_many(s->ks, &all, got));
+        int64_t t1 = thread_ns();
+        for (uint32_t j = 0; j < rows; j++) {
+            acc_t *a = got[j];
+            a->count++;
+            a->sum += 1.5;
+        }
+        if ((s->unsealed += rows) >= EPOCH_ROWS) barrier(s);
+        int64_t t2 = thread_ns();
+        check(kstate_evict(s->ks));
+        s->find += t1 - t0;
+        s->evict += thread_ns() - t2;
+    }
+}
+
+static void phase(spill_t *s, const char *name, uint64_t n, rng_t *rng, uint64_t keys) {
+    s->find = s->seal = s->apply = s->evict = 0;
+    int64_t cpu = cpu_ns(), thread = thread_ns(), wall = clock_mono_ns();
+    update(s, 0, n, rng, keys);
+    double rows = (double)n;
+    cpu = cpu_ns() - cpu;
+    thread = thread_ns() - thread;
+    char text[128] = "";
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long rss = 0;
+    if (f && fgets(text, sizeof text, f)) sscanf(text, "%*u %lu", &rss);
+    if (f) fclose(f);
+    printf("%-8s %8.3f %8.3f %8.0f %8.0f %8.0f %8.0f %8.0f %8lu %10" PRIu64 "\n", name, rows * 1e3 / (double)cpu, rows * 1e3 / (double)(clock_mono_ns() - wall),
+           (double)s->find / rows, (double)s->seal / rows, (double)s->apply / rows, (double)s->evict / rows, (double)(cpu - thread) / rows,
+           rss * (unsigned long)sysconf(_SC_PAGESIZE) >> 20, kstate_evicted(s->ks));
+    fflush(stdout);
+}
+
+static void spilled(size_t hot_mb, size_t base_mb, uint64_t keys, uint64_t ops) {
+    spill_t s = {.base_bytes = base_mb << 20, .dir = "spill-XXXXXX"};
+    if (!mkdtemp(s.dir)) check(err_new(ERR_IO, "no directory can be made here"));
+    strcat(s.dir, "/db");
+    kstate_env_conf_t conf = {.memory = hot_mb << 20, .open_base = open_spilled, .arg = &s};
+    s.env = kstate_env_new(&conf);
+    check(kstate_open(s.env, 1, 0, 0, 1024, &codec, &s.ks));
+    rng_t rng;
+    rng_seed(&rng, keys);
+    printf("          M/CPU s    M/s  ns/find  ns/seal ns/apply ns/evict ns/other   RSS MB    evicted   (other: RocksDB's threads)\n");
+    phase(&s, "new", keys, NULL, keys);
+    for (int i = 0; i < 2; i++) phase(&s, "random", ops / 2, &rng, keys);
+    kstate_close(s.ks);
+    kstate_env_free(s.env);
+    check(base_wipe(s.dir));
+    s.dir[strlen(s.dir) - 3] = 0;
+    rmdir(s.dir);
+}
+
 int main(int argc, char **argv) {
+    if (argc == 6 && !strcmp(argv[1], "spill")) {
+        spilled(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "base") == 0) {
         bases(argc > 2 ? strtoull(argv[2], NULL, 10) : 4000000);
         return 0;

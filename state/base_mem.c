@@ -7,6 +7,7 @@
 #include "common/map.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define LEVELS 20
 #define PREFIX 22 /* fingerprint, slot, key group, ns */
@@ -322,6 +323,8 @@ static void mem_discard(base_db_t *b, const char *dir) {
     if (old) free_block(old);
 }
 
+static int mem_scratch(base_db_t *b) { return memfd_create("scratch", MFD_CLOEXEC); }
+
 static void mem_close(base_db_t *b) {
     if (!b) return;
     mem_base_t *m = self_of(b);
@@ -337,7 +340,7 @@ static void mem_close(base_db_t *b) {
 base_db_t *base_new_memory(void) {
     mem_base_t *m = xcalloc(1, sizeof *m);
     m->vt = (base_db_t){mem_apply, mem_get,     mem_get_many, mem_scan,  mem_checkpoint, mem_load,  mem_close,
-                        mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard, mem_walk};
+                        mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard, mem_walk, mem_scratch};
     m->head = xcalloc(1, sizeof(node_t) + LEVELS * sizeof(node_t *));
     m->head->levels = LEVELS;
     pthread_mutex_init(&m->lock, NULL);

@@ -6,13 +6,18 @@
  * slow down every later read, and most windows are born and dropped between two bases and never come here (applier.c). */
 #include "state/base_rocks_int.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #define PREFIX 10
 #define BATCH_BYTES (1u << 20)
 #define POINT_DELETES_MAX 64
+#define SCRATCH_RESERVE ((uint64_t)1 << 30) /* of the disk, or a twentieth */
 #define INGEST_BYTES ((size_t)512 << 10) /* changes from here on are worth a table file */
 
 typedef struct family { uint64_t fingerprint; int slot; rocksdb_column_family_handle_t *cf; } family_t;
@@ -466,6 +471,20 @@ static err_t *rocks_load_op(base_db_t *b, const char *dir, uint64_t fingerprint,
     return rocks_each_family(dir, &fingerprint, load_family, &l);
 }
 
+/* What can be done without gives way before others meet the end of the disk or of descriptors: the lowest free number tells how many are taken. */
+static int rocks_scratch(base_db_t *b) {
+    const char *dir = self_of(b)->dir;
+    struct statvfs fs;
+    struct rlimit files;
+    if (statvfs(dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize < MIN((uint64_t)fs.f_blocks * fs.f_frsize / 20, SCRATCH_RESERVE)) return -1;
+    AUTO(auto_free) char *path = xprintf("%s/scratch-XXXXXX", dir);
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0) unlink(path);
+    if (fd < 0 || getrlimit(RLIMIT_NOFILE, &files) != 0 || (rlim_t)fd < files.rlim_cur / 2) return fd;
+    close(fd);
+    return -1;
+}
+
 /* ---------------------------------------------------------------- open, close */
 static void rocks_close(base_db_t *b) {
     if (!b) return;
@@ -560,7 +579,7 @@ static err_t *open_existing(rocks_t *r) {
 err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret) {
     rocks_t *r = xcalloc(1, sizeof *r);
     r->vt = (base_db_t){rocks_apply,   rocks_get,   rocks_get_many, rocks_scan,  rocks_checkpoint, rocks_load,   rocks_close,
-                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard, rocks_walk};
+                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard, rocks_walk, rocks_scratch};
     r->dir = xstrdup(dir);
     pthread_rwlock_init(&r->lock, NULL);
     set_options(r, memory);

@@ -37,8 +37,9 @@ err_t *ks_load_all(kstate_t *ks) {
 static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     ks_ns_t *n = e->ns;
     if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || ks_changed_epoch(ks, e) > applied || UNLIKELY(ks_pinned(n, e->hash))) return;
-    if (e->flags & ENTRY_DEAD) {
-        ks_remove(ks, e); /* the base has applied the delete */
+    if (e->flags & ENTRY_DEAD) { /* the base has applied the delete */
+        ks_near_put(ks, e);
+        ks_remove(ks, e);
         return;
     }
     if (e->flags & ENTRY_REF) { /* used since the hand came by: once more */
@@ -48,6 +49,7 @@ static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     n->keep_dead = true; /* from now on a miss may read the base */
     if (n->forgotten > applied) return;
     ks_evicted_add(ks, n, e->hash);
+    ks_near_put(ks, e);
     ks_remove(ks, e);
 }
 
@@ -93,6 +95,7 @@ err_t *kstate_evict(kstate_t *ks) {
         if (ks->chunks[ks->hand].mem) evict_chunk(ks, ks->hand, applied);
         ks->hand++;
     }
+    ks_near_end(ks);
     if (ks->live != before || ks->bytes > target) tidy(ks);
     ks->fruitless = ks->bytes > target ? applied + 1 : 0;
     if (ks->fruitless) kstate_env_found_little(ks->env, applied);

@@ -48,6 +48,8 @@ struct base_db {
      * Nothing is held between the calls. */
     err_t *(*walk)(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
                    err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg);
+    /* A new empty file where the base has its own, which nobody else can open and which is gone when it is closed; -1: there is none. Any thread. */
+    int (*scratch)(base_db_t *b);
     /* Set by who opened it, or NULL: once it is true load, load_op, scan and fetch return ERR_CANCELLED at their next row or block. */
     const atomic_bool *cancel;
     _Atomic(base_health_t) health; /* set by whatever thread met the error (base_ails) */

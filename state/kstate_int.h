@@ -12,6 +12,7 @@
  *   evicted: clean, changed <= applied; only counted in ns->evicted; the next get reads it back with changed = 0
  *   logged: kstate_changed wrote its PUT into ks->log at once: not DIRTY, `changed` names the generation (kstate_log.c) that the next seal
  *   ends. What is marked DIRTY in such an epoch, before or after, is written behind the log: the last word of an entry comes last
+ *   evicted of namespace 0: its value goes into ks->spill besides, which is asked before the base (kstate_near.c)
  *   LOOSE: an evicted entry decoded for a scan, in no table; the next scan frees it. Marked dirty it is adopted by the table
  *
  * Why a dropped namespace needs no marker after its DROP was sealed: a miss reads the base only while ns->evicted > 0;
@@ -21,6 +22,7 @@
 #pragma once
 #include "state/filter.h"
 #include "state/kstate_env.h"
+#include "state/spill.h"
 
 #define KEY_GROUPS 1024
 #define KSTATE_CLASSES 8
@@ -151,6 +153,9 @@ struct kstate {
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
     struct { ks_ns_t *of; filter_t *next; int kg; buf_t from; } renewal; /* of one filter at a time; of NULL: none. kstate_miss.c */
     bool loading;        /* the base is being read for what is in it */
+    spill_t *spill;      /* of evicted entries of namespace 0; NULL while there is none */
+    size_t spill_accounted;
+    bool spilling;       /* within an eviction that has put some */
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
     uint32_t sealed_each; /* bytes a change took in the last seal, and an eighth */
@@ -205,10 +210,16 @@ err_t *ks_load_all(kstate_t *ks);                                   /* at open, 
 err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value);    /* of the base, into a value that is init'ed */
 
 /* kstate_miss.c */
+size_t ks_part(const kstate_t *ks, int of);                         /* one of so many parts of the table's part of the budget */
 void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash);       /* from now on a miss may be in the base */
 void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count);     /* so many of them are in memory again, or gone */
 err_t *ks_renew_some(kstate_t *ks);                                 /* a step of replacing a filter of keys that are mostly gone */
 err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret); /* NULL: absent */
+
+/* kstate_near.c */
+void ks_near_put(kstate_t *ks, entry_t *e);  /* it leaves the table, evicted or dead */
+void ks_near_end(kstate_t *ks);              /* of an eviction */
+void ks_near_free(kstate_t *ks);             /* nothing of namespace 0 is evicted any more */
 
 /* kstate_scan.c */
 void ks_loose_free(kstate_t *ks); /* those that no table has adopted */

@@ -1,5 +1,5 @@
-/* kstate_miss.c: what a miss in memory costs once entries were evicted: a look into the filter of evicted keys, and for those that
- * may be there one read of the base per batch. */
+/* kstate_miss.c: what a miss in memory costs once entries were evicted: a look into the filter of evicted keys, for those that
+ * may be there one into the spill, and for the rest one read of the base per batch. */
 #include "state/kstate_int.h"
 
 #define READ_KEYS 256 /* read at once: their values are in memory twice for that time */
@@ -11,15 +11,16 @@ static void filter_account(kstate_t *ks, size_t before, size_t now) {
     ks_account(ks, (int64_t)now - (int64_t)before);
 }
 
-/* What the filters of this table may take: a quarter of its part of the budget. */
-static size_t filters_most(const kstate_t *ks) {
+#define FILTERS_PART 4
+
+size_t ks_part(const kstate_t *ks, int of) {
     double used = (double)MAX(kstate_env_used(ks->env), (size_t)1);
-    return (size_t)((double)kstate_env_memory(ks->env) * MIN((double)ks->bytes / used, 1.0) / 4);
+    return (size_t)((double)kstate_env_memory(ks->env) * MIN((double)ks->bytes / used, 1.0) / of);
 }
 
 /* What one of the filters of this table may take. `beside`: another of the same keys, for a while; it does not count against this one. */
 static size_t filter_room(const kstate_t *ks, const filter_t *f, const filter_t *beside) {
-    size_t others = (size_t)ks->filters - filter_bytes(f) - filter_bytes(beside), most = filters_most(ks);
+    size_t others = (size_t)ks->filters - filter_bytes(f) - filter_bytes(beside), most = ks_part(ks, FILTERS_PART);
     return most > others ? most - others : 0;
 }
 
@@ -125,6 +126,7 @@ void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count) {
         return;
     }
     if (ks->renewal.of == n) renewal_stop(ks);
+    if (n->ns == 0) ks_near_free(ks);
     if (!n->filter) return;
     filter_account(ks, filter_bytes(n->filter), 0);
     filter_free(TAKE(n->filter));
@@ -138,15 +140,19 @@ err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t
     ASSERT(b);
     *ret = NULL;
     if (!maybe_evicted(n, hash)) return NULL;
-    buf_clear(&ks->scratch);
-    bool found;
-    TRY(b->get(b, ks->fingerprint, ks->slot, hash_key_group(hash), n->ns, key, &ks->scratch, &found));
+    uint8_t page[SPILL_PAGE];
+    slice_t value;
+    bool found = n->ns == 0 && spill_get(ks->spill, hash, key, page, &value);
+    if (!found) {
+        buf_clear(&ks->scratch);
+        TRY(b->get(b, ks->fingerprint, ks->slot, hash_key_group(hash), n->ns, key, &ks->scratch, &found));
+        value = buf_slice(&ks->scratch);
+    }
     if (!found) return NULL;
     entry_t *e = ks_create(ks, n, hash, key);
-    e->flags = ENTRY_REF;
     ks_evicted_take(ks, n, 1);
     *ret = e;
-    err_t *err = ks_value_decode(ks, e, buf_slice(&ks->scratch));
+    err_t *err = ks_value_decode(ks, e, value);
     ks_scratch_done(ks);
     return err;
 }
@@ -157,6 +163,7 @@ typedef struct reading {
     uint32_t n;
     base_key_t want[READ_KEYS];
     uint32_t row[READ_KEYS];
+    uint8_t page[SPILL_PAGE];
 } reading_t;
 
 static err_t *read_one(void *arg, uint32_t i, slice_t value) {
@@ -166,12 +173,30 @@ static err_t *read_one(void *arg, uint32_t i, slice_t value) {
     ks_ns_t *n = ks_ns_find(r->ks, w->ns);
     if (ks_ns_lookup(n, hash, w->key)) return NULL; /* twice in the batch */
     entry_t *e = ks_create(r->ks, n, hash, w->key);
-    e->flags = ENTRY_REF;
     ks_evicted_take(r->ks, n, 1);
     return ks_value_decode(r->ks, e, value);
 }
 
+/* What the spill tells; the others move up. */
+static err_t *read_near(reading_t *r) {
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (i + AHEAD < r->n) spill_prefetch(r->ks->spill, r->k->hash[r->row[i + AHEAD]]);
+        const base_key_t *w = &r->want[i];
+        slice_t value;
+        if (w->ns == 0 && spill_get(r->ks->spill, r->k->hash[r->row[i]], w->key, r->page, &value)) {
+            TRY(read_one(r, i, value));
+            continue;
+        }
+        r->want[left] = *w;
+        r->row[left++] = r->row[i];
+    }
+    r->n = left;
+    return NULL;
+}
+
 static err_t *read_some(reading_t *r) {
+    if (r->ks->spill) TRY(read_near(r));
     uint32_t n = r->n;
     r->n = 0;
     if (n == 0) return NULL;
@@ -203,6 +228,10 @@ static err_t *read_back(kstate_t *ks, const kstate_keys_t *k) {
     }
     return read_some(&r);
 }
+
+/* Not just read back: where keys come at random each is used once while it is here, and a second chance for all would be one more round for
+ * each that leaves. */
+static inline bool used_before(const entry_t *e) { return e->changed || (e->flags & ENTRY_DIRTY); }
 
 /* The entry that the slots promise, without a look at its key; NULL: none, or it is far from its home. */
 static inline entry_t *promised(const ks_ns_t *n, uint64_t hash) {
@@ -238,7 +267,7 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         entry_t *e = hope[at];
         if (!e || e->key_len != key.len || !key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) e = ks_ns_lookup(n, k->hash[i], key);
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, 0, k->hash[i], key);
-        else if (!(e->flags & ENTRY_REF)) e->flags |= ENTRY_REF;
+        else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
         ret[i] = entry_value(e);
         if (!k->later) kstate_dirty(ks, ret[i]);
         hope[at] = NULL;
@@ -259,7 +288,7 @@ err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         ks_ns_t *n = ks_ns_find(ks, ns);
         entry_t *e = n ? ks_ns_lookup(n, k->hash[i], key_at(k, i)) : NULL;
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, ns, k->hash[i], key_at(k, i));
-        else if (!(e->flags & ENTRY_REF)) e->flags |= ENTRY_REF;
+        else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
         ret[i] = entry_value(e);
         if (!k->later) kstate_dirty(ks, ret[i]);
     }

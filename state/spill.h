@@ -1,0 +1,36 @@
+/* spill.h: what a table evicted last, by hash, in files without a name beside the base: a key that comes again costs a short read instead of
+ * the base's way through runs, filters, indexes and blocks.
+ *
+ * What one eviction puts becomes a run: pages of entries in the order of (upper half of the hash, key), the first hash of each page in memory.
+ * So a look is a filter for each run but the oldest, a search among first hashes, a read of one page, a search in it. Runs of like size are merged
+ * into one, a large one a portion with each run that is written, so that no eviction waits for all of it. Markers are what a table says of keys that
+ * it has no value to tell of.
+ * Invariants
+ *  1. It is a shadow of the base: "unknown" is always a right answer, and the base is asked. A value it gives is the last that was put for the key.
+ *     So who evicts a key puts it each time, or a marker; and who forgets one that the base has no more puts a marker.
+ *  2. Whatever fails here (no room on the disk or in memory, a page that is not as it was written, merging that does not keep up) loses all of it,
+ *     for good: unknown. Never an error.
+ *  3. Keys that were put between spill_begin and spill_end are not asked for before spill_end.
+ * Memory: four bytes for a page of 1 kB, filters as far as they are allowed, and in an eviction its buffer. Thread: the owning task's. */
+#pragma once
+#include "common/base.h"
+
+#define SPILL_PAGE 1024u
+typedef struct spill spill_t;
+/* file(arg) is a new file that nobody else has, open for reading and writing; -1: there is none. arg outlives the spill. */
+spill_t *spill_new(int (*file)(void *arg), void *arg);
+void spill_free(spill_t *s);
+typedef struct spill_room { /* bytes */
+    size_t buffer;  /* puts that make a run */
+    size_t filters; /* of all runs; one that has no room is looked into for each key */
+    size_t index;   /* first hashes of pages; more than that, and all is lost */
+} spill_room_t;
+void spill_begin(spill_t *s, const spill_room_t *room);
+void spill_put(spill_t *s, uint64_t hash /* hash_bytes(key) */, slice_t key, slice_t value); /* value.p NULL, or of more than fits: a marker */
+void spill_end(spill_t *s);
+void spill_prefetch(const spill_t *s, uint64_t hash); /* before spill_get; s may be NULL */
+/* false: unknown. The value lies in `page`, the caller's. s may be NULL. */
+bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE], slice_t *ret);
+size_t spill_value_most(void); /* of a key of no length; longer ones become markers */
+size_t spill_bytes(const spill_t *s); /* memory it takes; 0 for NULL */
+int spill_runs(const spill_t *s);
