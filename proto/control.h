@@ -102,6 +102,7 @@ typedef struct job_report {
     int nlanes; lane_report_t *lanes;
     char *waiting; /* NULL or what the job waits for here: "checkpoint storage: no space left (3 tries)" */
     bool busy;     /* some source moved, timer fired or output is unpublished since the last epoch: worth an epoch */
+    bool full;     /* and sources wait for it: it need not wait for the interval */
 } job_report_t;
 
 typedef struct ctl_msg {

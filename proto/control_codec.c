@@ -145,6 +145,7 @@ static Tidegate__JobReport *job_report_pb(arena_t *a, const job_report_t *j) {
     PB_REPEAT(a, p, lanes, j->nlanes, lane_report_pb, j->lanes);
     p->waiting = pb_text(j->waiting);
     p->busy = j->busy;
+    p->full = j->full;
     return p;
 }
 
@@ -345,7 +346,7 @@ static lane_report_t read_lane_report(const Tidegate__LaneReport *p) {
 }
 
 static job_report_t read_job_report(const Tidegate__JobReport *p) {
-    job_report_t j = {.job = p->job, .attempt = p->attempt, .waiting = pb_copy_or_null(p->waiting), .busy = p->busy};
+    job_report_t j = {.job = p->job, .attempt = p->attempt, .waiting = pb_copy_or_null(p->waiting), .busy = p->busy, .full = p->full};
     PB_READ(j.tasks, j.ntasks, p, tasks, read_task_report);
     PB_READ(j.lanes, j.nlanes, p, lanes, read_lane_report);
     return j;

@@ -142,12 +142,25 @@ static bool same_key(const item_t *items, const place_t *a, const place_t *b) {
     return a->ns == b->ns && a->prefix == b->prefix && key_cmp(items, a, b) == 0;
 }
 
+#define AHEAD 8
+static void ask_for(const item_t *items, const place_t *p, uint32_t i, uint32_t n) {
+    if (i + 2 * AHEAD < n) __builtin_prefetch(&items[p[i + 2 * AHEAD].at]);
+    if (i + AHEAD < n) __builtin_prefetch(items[p[i + AHEAD].at].key);
+}
+
+/* By all of the key: texts and composite keys of one table mostly begin alike. */
+static uint64_t place_hash(const item_t *items, const place_t *p) {
+    uint64_t key = p->key_len > sizeof p->prefix ? hash_bytes(items[p->at].key, p->key_len) : p->prefix;
+    return hash_mix(key ^ (uint64_t)p->ns << 1);
+}
+
 /* Of each key the last, where its first one was; returns how many there are. `index` has room for 2 n or more, a power of two. */
 static uint32_t last_words(const item_t *items, place_t *p, uint32_t n, uint32_t *index, size_t room) {
     uint32_t kept = 0;
     memset(index, 0, room * sizeof *index);
     for (uint32_t i = 0; i < n; i++) {
-        size_t at = (hash_mix(p[i].prefix ^ (uint64_t)p[i].ns << 1) >> 32) & (room - 1);
+        ask_for(items, p, i, n);
+        size_t at = (place_hash(items, &p[i]) >> 32) & (room - 1);
         while (index[at] && !same_key(items, &p[index[at] - 1], &p[i])) at = (at + 1) & (room - 1);
         if (index[at]) {
             p[index[at] - 1].at = p[i].at;
@@ -226,12 +239,6 @@ static err_t *write_item(writing_t *w, const item_t *x) {
     if (x->kind == CHANGE_PUT) change_put(&w->buf, x->ns, key, slice_of(x->value, x->value_len));
     else change_del(&w->buf, x->ns, key);
     return w->buf.len >= WRITE_BYTES ? flush(w) : NULL;
-}
-
-#define AHEAD 8
-static void ask_for(const item_t *items, const place_t *p, uint32_t i, uint32_t n) {
-    if (i + 2 * AHEAD < n) __builtin_prefetch(&items[p[i + 2 * AHEAD].at]);
-    if (i + AHEAD < n) __builtin_prefetch(items[p[i + AHEAD].at].key);
 }
 
 static err_t *write_items(writing_t *w, const item_t *items, size_t n) {

@@ -115,8 +115,9 @@ bool kstate_env_short(const kstate_env_t *e);
  * The other: more output than its bound is not published. Nothing waits for these sources but their own next row, so that they wait cannot keep
  * it from being published: barriers come from them all the same, and what is ahead of one moves on to the sinks; an epoch that was
  * injected is sealed, written, complete and published without any row to follow; what sinks have collected behind the last barrier is a
- * reason to inject the next (runtime_busy), which the coordinator puts off only while output of epochs before it waits for lanes (B1), and these
- * need no barrier. So what is left is the broker; the first byte below the bound lets rows come again. */
+ * reason to inject the next (runtime_busy), which does not wait for its interval then (job_report_t.full); the coordinator puts it off only while
+ * output of epochs before it waits for lanes (B1), and these need no barrier. So what is left is the broker; the first byte below the bound lets
+ * rows come again. */
 bool kstate_env_hold(const kstate_env_t *e);
 size_t kstate_env_unsealed_bytes(const kstate_env_t *e);
 bool kstate_env_unsealed(const kstate_env_t *e);       /* the next barrier would seal changes */

@@ -147,6 +147,7 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns, int6
     atomic_store(&rt->busy_reported, false); /* before the look */
     r.busy = runtime_busy(rt);
     if (r.busy) atomic_store(&rt->busy_reported, true);
+    r.full = r.busy && rt->state && kstate_env_hold(rt->state);
     return r;
 }
 

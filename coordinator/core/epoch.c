@@ -390,12 +390,20 @@ static void inject(coord_t *c, job_t *j, uint32_t flags) {
     job_send_all(c, j, CTL_INJECT, r->id, flags);
 }
 
+/* Where sources wait for the next epoch, what is collected since the last one has no room: a long interval would be all waiting. */
+#define HURRY_MS 100
+static int64_t interval_ms(const job_t *j) {
+    for (int i = 0; i < j->nworkers; i++)
+        if (j->workers[i].report.full) return MIN(j->shape->settings.interval_ms, (int64_t)HURRY_MS);
+    return j->shape->settings.interval_ms;
+}
+
 static void maybe_inject(coord_t *c, job_t *j) {
     epochs_t *ep = &j->ep;
     if (ep->final_injected || ep->n == EPOCHS_IN_FLIGHT_MAX || j->record->wanted == WANTED_CANCEL) return;
     bool final = wants_final(j), savepoint = ep->want_savepoint && !epoch_savepoint_flying(j);
     bool at_once = final || savepoint;
-    if (!at_once && c->now_ms - ep->injected_ms < j->shape->settings.interval_ms) return;
+    if (!at_once && c->now_ms - ep->injected_ms < interval_ms(j)) return;
     bool base = base_due(c, j) && (ep->want_base || ep->worth);
     if (!at_once && !ep->worth && !base && !(ep->n == 0 && bases_in(j))) return;
     if (held(c, j, at_once)) return;
@@ -448,5 +456,5 @@ int64_t epoch_next_ms(const coord_t *c, const job_t *j) {
     if ((j->state != JOB_RUNNING && j->state != JOB_STOPPING) || !j->shape || ep->final_injected) return INT64_MAX;
     if (j->closing || j->record->wanted == WANTED_CANCEL) return INT64_MAX;
     if (!ep->worth || ep->n == EPOCHS_IN_FLIGHT_MAX || ep->held) return INT64_MAX;
-    return ep->injected_ms + j->shape->settings.interval_ms;
+    return ep->injected_ms + interval_ms(j);
 }

@@ -20,7 +20,7 @@ typedef struct story_worker {
     session_id_t session;
     int slots;
     bool mute_ack, mute_stop, mute_deploy, mute_beat; /* holds back */
-    bool busy, ended;
+    bool busy, full, ended;
     uint64_t rows;        /* per epoch */
     uint64_t pending_bytes;
     const int64_t *watermarks; /* what its tasks report, one each */
@@ -192,7 +192,7 @@ static void beat(story_t *s, story_worker_t *w) {
         m->heartbeat.njobs = 1;
         m->heartbeat.jobs = xcalloc(1, sizeof(job_report_t));
         job_report_t *r = m->heartbeat.jobs;
-        *r = (job_report_t){.job = w->job, .attempt = w->attempt, .busy = w->busy};
+        *r = (job_report_t){.job = w->job, .attempt = w->attempt, .busy = w->busy, .full = w->full};
         r->ntasks = w->nwatermarks;
         r->tasks = xcalloc((size_t)w->nwatermarks + 1, sizeof *r->tasks);
         for (int i = 0; i < w->nwatermarks; i++) r->tasks[i] = (task_report_t){.subtask = i, .watermark = w->watermarks[i]};

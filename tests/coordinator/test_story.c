@@ -126,6 +126,31 @@ START_TEST(B1_unpublished_output_holds_the_epochs_of_a_worker_without_memory_for
 }
 END_TEST
 
+/* Sources that wait for the next epoch do not wait for its interval. */
+START_TEST(B1_an_epoch_for_which_sources_wait_comes_before_its_interval) {
+    story_t *s = story_new();
+    s->settings.interval_ms = 60000;
+    lead(s);
+    join(s, "w1", 2);
+    ask(s, CLIENT_SUBMIT, NULL);
+    s->w[0].busy = true;
+    s->w[0].rows = 5;
+    pass(s, 1000);
+    forget_trace(s);
+    pass(s, 1000);
+    expect_not(s, "INJECT");
+    s->w[0].full = true;
+    pass(s, 500);
+    expect(s, "INJECT", "COMPLETE");
+    s->w[0].full = false;
+    pass(s, 500);
+    forget_trace(s);
+    pass(s, 5000);
+    expect_not(s, "INJECT");
+    story_free(s);
+}
+END_TEST
+
 START_TEST(B1_jobs_of_one_worker_share_what_its_memory_has_for_output) {
     story_t *s = story_new();
     lead(s);
@@ -616,7 +641,8 @@ END_TEST
 TESTS("coordinator/story", submit_to_first_epoch, a_compile_error_leaves_no_trace, a_second_job_of_the_name_is_refused,
       a_submit_without_slots_waits_and_says_for_what, B1_unpublished_output_holds_the_epochs,
       B1_unpublished_output_holds_the_epochs_of_a_worker_without_memory_for_it_but_no_stop,
-      B1_jobs_of_one_worker_share_what_its_memory_has_for_output, B5_an_epoch_deadline_names_the_culprit,
+      B1_jobs_of_one_worker_share_what_its_memory_has_for_output,
+      B1_an_epoch_for_which_sources_wait_comes_before_its_interval, B5_an_epoch_deadline_names_the_culprit,
       B5_a_link_that_fails_twice_costs_one_end_its_place, B5_a_worker_whose_own_disk_fails_twice_loses_its_place, B5_a_death_explains_the_faults_of_its_links,
       B9_a_heartbeat_of_lanes_is_answered_with_the_attempts_confirmation, a_job_is_at_its_end_when_all_its_tasks_are,
       B10_every_worker_acks_even_without_splits, B13_a_deterministic_error_fails_the_job_at_once_and_resume_goes_on,

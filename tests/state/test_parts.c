@@ -1,8 +1,10 @@
 /* Many epochs go into the base a part of the key groups at a time: the same base as if each had been applied for itself, and each key in it once. */
+#include "state/coalesce.h"
 #include "state/parts.h"
 #include "state/segment.h"
 #include "tests/state/world.h"
 #include <fcntl.h>
+#include <time.h>
 
 #define KEYS 80000
 #define EACH 60000 /* changes of a large epoch: more than a MB */
@@ -203,6 +205,56 @@ START_TEST(an_index_that_does_not_hold_together_is_refused) {
 }
 END_TEST
 
+static err_t *count_written(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
+    reader_t r = reader_of(changes);
+    change_t c;
+    ASSERT(change_begin(&r));
+    while (change_next(&r, &c)) written++;
+    return NULL;
+}
+
+/* Keys of one key group. */
+enum { DISTINCT = 3000, ROUNDS = 3 };
+static char (*keys_with(const char *begin, const char *end))[48] {
+    char(*keys)[48] = xcalloc(DISTINCT, sizeof *keys);
+    for (int n = 0, found = 0; found < DISTINCT; n++) {
+        int len = snprintf(keys[found], sizeof *keys, "%s%d%s", begin, n, end);
+        found += (hash_bytes((const uint8_t *)keys[found], (size_t)len) & 1023) == 7;
+    }
+    return keys;
+}
+
+/* CPU ms of writing several changes of each. */
+static double write_ms(char (*keys)[48]) {
+    AUTO(buf_free) buf_t changes = buf_make(64 << 20);
+    change_header(&changes);
+    for (int i = 0; i < ROUNDS * DISTINCT; i++) change_put(&changes, 0, slice_str(keys[i % DISTINCT]), slice_of((const uint8_t *)&i, sizeof i));
+    coalesce_t *c = coalesce_new();
+    written = 0;
+    struct timespec from, to;
+    ck_ok(coalesce_add(c, 1, 0, buf_slice(&changes)));
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    ck_ok(coalesce_write(c, count_written, NULL));
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    coalesce_free(c);
+    ck_assert_uint_eq(written, DISTINCT);
+    return (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
+}
+
+/* Texts of one column mostly begin alike. */
+START_TEST(keys_that_begin_alike_cost_what_others_cost) {
+    char(*others)[48] = keys_with("", "-customer-of-the-shop"), (*alike)[48] = keys_with("customer-of-the-shop-", "");
+    double base = 0, ms = 0;
+    for (int i = 0; i < 5; i++) {
+        base += write_ms(others);
+        ms += write_ms(alike);
+    }
+    ck_assert_msg(ms < 10 * base, "%.1f ms, others %.1f ms", ms, base);
+    free(others);
+    free(alike);
+}
+END_TEST
+
 TESTS("parts", many_epochs_go_into_the_base_with_the_last_word_of_each_key_alone, a_drop_between_them_and_what_follows_it_keep_their_place,
       what_mostly_lies_in_no_part_goes_in_rounds, a_part_that_changed_on_disk_since_it_was_checked_is_refused,
-      an_index_that_does_not_hold_together_is_refused)
+      an_index_that_does_not_hold_together_is_refused, keys_that_begin_alike_cost_what_others_cost)
