@@ -49,8 +49,14 @@ static void print_time(int64_t ms) {
     printf("%-20s", text);
 }
 
-static void print_jobs(const json_t *doc) {
+static int by_age(const void *x, const void *y) {
+    int64_t a = json_i64(*(json_t *const *)x, "created_ms", 0), b = json_i64(*(json_t *const *)y, "created_ms", 0);
+    return (a > b) - (a < b);
+}
+
+static void print_jobs(const json_t *doc) { /* the newest last */
     const json_t *jobs = json_get(doc, "jobs");
+    if (jobs) qsort(jobs->items, (size_t)jobs->n, sizeof *jobs->items, by_age);
     printf("%-12s %-24s %-11s %-10s %-20s %10s %9s  %s\n", "ID", "NAME", "STATE", "FOR", "SUBMITTED (UTC)", "EPOCH", "RESTARTS", "WAITS FOR");
     for (int i = 0; jobs && i < jobs->n; i++) {
         const json_t *j = jobs->items[i];

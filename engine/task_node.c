@@ -238,7 +238,7 @@ static op_status_t todo_call(node_t *n, uint32_t bit, err_t **e) {
 }
 
 err_t *node_failed(const node_t *n, err_t *e) {
-    return err_wrap(e, "%s%s%s", op_kind_name(n->op->kind), n->op->label ? " " : "", n->op->label ? n->op->label : "");
+    return err_wrap(e, "%s%s%s", op_kind_name(n->op->kind), n->op->label && *n->op->label ? " " : "", n->op->label ? n->op->label : "");
 }
 
 err_t *node_run(node_t *n) {

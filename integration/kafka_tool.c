@@ -178,7 +178,11 @@ static void produce_at(rd_kafka_t *rk, const char *name, int partition, int64_t 
     if (e) die("produce: %s", rd_kafka_err2str(e));
 }
 
-static void put(const char *name, int partition, const char *end) {
+static void put(const char *name, const char *number, const char *end) {
+    char *rest;
+    int partition = (int)strtol(number, &rest, 10);
+    if (rest == number || *rest) die("put NAME PARTITION < lines: '%s' is no number of a partition; messages come on stdin", number);
+    if (end && strcmp(end, "commit") && strcmp(end, "abort") && strcmp(end, "open")) die("put NAME PARTITION [commit|abort|open] < lines: not '%s'; messages come on stdin", end);
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
@@ -339,7 +343,7 @@ int main(int argc, char **v) {
     else if (!strcmp(cmd, "delete") && argc == 3) delete(v[2]);
     else if (!strcmp(cmd, "gen") && argc == 8) gen(v[2], atoi(v[3]), atol(v[4]), atol(v[5]), atoi(v[6]), strtoull(v[7], NULL, 10));
     else if (!strcmp(cmd, "flush") && argc == 5) flush(v[2], atoi(v[3]), atoll(v[4]));
-    else if (!strcmp(cmd, "put") && (argc == 4 || argc == 5)) put(v[2], atoi(v[3]), argc == 5 ? v[4] : NULL);
+    else if (!strcmp(cmd, "put") && (argc == 4 || argc == 5)) put(v[2], v[3], argc == 5 ? v[4] : NULL);
     else if (!strcmp(cmd, "trim") && argc == 5) trim(v[2], atoi(v[3]), atoll(v[4]));
     else if (!strcmp(cmd, "committed") && argc == 5) group_offset(v[2], atoi(v[3]), v[4], NULL);
     else if (!strcmp(cmd, "commit") && argc == 6) group_offset(v[2], atoi(v[3]), v[4], v[5]);

@@ -266,6 +266,8 @@ def corrupted(name, choose, base):
         wait_for('rows', lambda: count(t, f'{name}-out') > 1000)
         if base:
             wait_for('a base checkpoint', lambda: files_named(t.json('manifest', 'show', job), choose), 20)
+            rows = count(t, f'{name}-out')  # output of later epochs: else the last one has none, and the job may go back to the one before this base
+            wait_for('output behind it', lambda: count(t, f'{name}-out') > rows + 2000)
         feed.stop()
         wait_for('quiet', lambda: not doc(t, job)['epochs_in_flight'])
         time.sleep(0.5)

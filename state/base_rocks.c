@@ -14,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define RUNS_MANY 20         /* of a table, that wait to be merged */
+#define MERGE_WAIT_MS 1000   /* for them, at each writing */
 #define PREFIX 10
 #define BATCH_BYTES (1u << 20)
 #define POINT_DELETES_MAX 64
@@ -244,12 +246,23 @@ static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
     return rocks_live(&w->r->vt, rocks_ingest(w->r->db, w->r->options, w->cf, path, changes, ret_done));
 }
 
+/* Merging has fallen behind: it gets a little time, and no more. RocksDB's own stall would be without a limit (of a full disk a flush waits until there
+ * is room to merge, and nobody hears of it). */
+static void let_merge(const rocks_t *r, rocksdb_column_family_handle_t *cf) {
+    uint64_t runs = 0;
+    for (int i = 0; i < MERGE_WAIT_MS / 20; i++) {
+        if (rocksdb_property_int_cf(r->db, cf, "rocksdb.num-files-at-level0", &runs) || runs < RUNS_MANY) return;
+        usleep(20000);
+    }
+}
+
 static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
     if (changes.len == 0) return NULL;
     reader_t r = reader_of(changes);
     if (!change_begin(&r)) return err_new(ERR_VERSION, "state base: changes of version %d", changes.p[0]);
     writing_t w = {.r = self_of(b), .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(w.r, fingerprint, slot, &w.cf));
+    let_merge(w.r, w.cf);
     w.batch = rocksdb_writebatch_create();
     err_t *e = NULL;
     change_t c;
@@ -539,6 +552,8 @@ static void set_options(rocks_t *r, size_t memory) {
      * a checkpoint would upload that. */
     rocksdb_options_set_compaction_style(o, rocksdb_universal_compaction);
     rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, 16 * RUNS_MANY); /* let_merge does it */
+    rocksdb_options_set_level0_stop_writes_trigger(o, 20 * RUNS_MANY);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_create_if_missing(o, 1);
     rocksdb_options_set_error_if_exists(o, 1);

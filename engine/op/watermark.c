@@ -99,10 +99,11 @@ void watermark_op_busy(op_t *op, int64_t now_ms) {
 static err_t *batch_maximum(op_t *op, const batch_t *b, int64_t *ret) {
     watermark_t *w = op->self;
     const column_t *time = &b->cols[op->env.op->rowtime_col];
+    const char *name = op->env.op->schema->fields[op->env.op->rowtime_col].name;
     for (uint32_t i = 0; time->nulls && i < b->n; i++)
         if (time->nulls[i])
-            return err_hint(err_new(ERR_DATA, "the time attribute '%s' is NULL in a row", op->env.op->schema->fields[op->env.op->rowtime_col].name),
-                            "filter such rows in the source's format or give the column a value before it is the time attribute");
+            return err_hint(err_new(ERR_DATA, "the time attribute '%s' is NULL in a row", name),
+                            "give such rows a time in the table: t AS COALESCE(%s, TIMESTAMP '1970-01-01 00:00:00'), WATERMARK FOR t AS t - ..", name);
     mem_t *m = mem_new();
     column_t col = {0};
     err_t *e = expr_eval(w->prog, op->env.eval, b, NULL, b->n, m, &col);
