@@ -217,9 +217,8 @@ static err_t *collect_some(void *arg, uint64_t fingerprint, int slot, reader_t *
 /* An epoch larger than a round goes into the base in pieces: nobody reads what it changed there before all of it is applied. */
 static err_t *collect_changes(round_t *r, uint64_t fingerprint, int slot, slice_t bytes) {
     if (bytes.len == 0) return NULL;
-    reader_t in = reader_of(bytes);
-    if (!change_begin(&in))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", bytes.p[0], CHANGE_VERSION);
+    reader_t in;
+    TRY(change_open(bytes, &in));
     return collect_some(r, fingerprint, slot, &in);
 }
 

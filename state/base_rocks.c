@@ -278,7 +278,7 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
             if ((e = flush_batch(&w)) || (e = ingest(&w, here, &done)) || done) break;
         }
         tried = true;
-        rocks_make_key(&w.key, (int)(hash_bytes(c.key.p, c.key.len) & 1023), c.ns, c.key);
+        rocks_make_key(&w.key, hash_key_group(hash_bytes(c.key.p, c.key.len)), c.ns, c.key);
         e = write_one(&w, buf_slice(&w.key), c.kind == CHANGE_PUT ? &c.value : NULL);
     }
     if (!e && r.bad) e = err_new(ERR_CORRUPT, "state base: malformed changes");
@@ -456,7 +456,7 @@ static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
 
 static err_t *load_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     writing_t *w = arg;
-    rocks_make_key(&w->key, (int)(hash_bytes(key.p, key.len) & 1023), ns, key);
+    rocks_make_key(&w->key, hash_key_group(hash_bytes(key.p, key.len)), ns, key);
     return write_one(w, buf_slice(&w->key), &value);
 }
 

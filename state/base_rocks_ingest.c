@@ -23,7 +23,7 @@ static err_t *add_all(rocksdb_sstfilewriter_t *w, reader_t r, const char *path, 
     change_t c;
     for (size_t n = 0; !e && *ret_sorted && change_next(&r, &c); n++) {
         buf_t *key = &keys[n & 1], *last = &keys[~n & 1];
-        if (c.kind != CHANGE_DROP) rocks_make_key(key, (int)(hash_bytes(c.key.p, c.key.len) & 1023), c.ns, c.key);
+        if (c.kind != CHANGE_DROP) rocks_make_key(key, hash_key_group(hash_bytes(c.key.p, c.key.len)), c.ns, c.key);
         *ret_sorted = c.kind != CHANGE_DROP && (n == 0 || ascends(buf_slice(last), buf_slice(key)));
         if (*ret_sorted) e = add(w, buf_slice(key), &c, path);
     }

@@ -1,7 +1,6 @@
 /* change.c: the kstate change format, byte for byte in docs/formats.md. */
 #include "state/changelog.h"
 
-#define KEY_GROUPS 1024
 
 void change_header(buf_t *out) { buf_put_u8(out, 1); }
 
@@ -67,6 +66,17 @@ bool change_begin_parts(reader_t *r, change_index_t *ret) {
 bool change_begin(reader_t *r) {
     change_index_t x;
     return change_begin_parts(r, &x);
+}
+
+err_t *change_open_parts(slice_t changes, reader_t *ret, change_index_t *x) {
+    *ret = reader_of(changes);
+    if (change_begin_parts(ret, x)) return NULL;
+    return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", changes.len ? changes.p[0] : 0, CHANGE_VERSION);
+}
+
+err_t *change_open(slice_t changes, reader_t *ret) {
+    change_index_t x;
+    return change_open_parts(changes, ret, &x);
 }
 
 /* The commonest, a PUT whose namespace and lengths are a byte each, and whole; false: it is another, or the end. */

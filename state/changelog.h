@@ -77,10 +77,14 @@ bool change_begin(reader_t *r);               /* reads the version and the index
 void change_header(buf_t *out);
 /* Version 2: behind the index come parts, ascending, each with PUT and DEL of its key groups alone; then, without order, what came after all of
  * them. A part is checked by its own CRC where it is read alone. */
+#define KEY_GROUPS 1024
+static inline int hash_key_group(uint64_t hash /* hash_bytes(key) */) { return (int)(hash & (KEY_GROUPS - 1)); }
 #define CHANGE_PART_GROUPS 16
-#define CHANGE_PARTS 64 /* of 1024 key groups */
+#define CHANGE_PARTS (KEY_GROUPS / CHANGE_PART_GROUPS)
 typedef struct change_part { int part; uint32_t len, crc; } change_part_t;
 typedef struct change_index { int n; change_part_t part[CHANGE_PARTS]; } change_index_t;
-static inline int change_part_of(uint64_t hash) { return (int)(hash & 1023) / CHANGE_PART_GROUPS; }
+static inline int change_part_of(uint64_t hash) { return hash_key_group(hash) / CHANGE_PART_GROUPS; }
 void change_header_parts(buf_t *out, const change_index_t *x);
 bool change_begin_parts(reader_t *r, change_index_t *ret); /* as change_begin; n is 0 in version 1 */
+err_t *change_open(slice_t changes, reader_t *ret);         /* change_begin of all of them; ERR_VERSION */
+err_t *change_open_parts(slice_t changes, reader_t *ret, change_index_t *x);

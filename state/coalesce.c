@@ -3,7 +3,6 @@
 #include "common/arena.h"
 #include <stdlib.h>
 
-#define KEY_GROUPS 1024
 #define MANY 4096u /* changes in one key group: they come of many epochs, and most are of keys that are met again */
 #define WRITE_BYTES ((size_t)32 << 20) /* a table file of the base */
 
@@ -80,7 +79,7 @@ static void push_item(group_t *g, const change_t *c, uint32_t seq) {
     if (g->n == g->cap) g->items = xrealloc(g->items, (g->cap = g->cap ? 2 * g->cap : 64) * sizeof *g->items);
     g->items[g->n++] = (item_t){.prefix = prefix_of(c->key), .ns = c->ns, .key = c->key.p, .value = c->value.p,
                                 .key_len = (uint32_t)c->key.len, .value_len = (uint32_t)c->value.len, .seq = seq,
-                                .kg = (uint16_t)(hash_bytes(c->key.p, c->key.len) & (KEY_GROUPS - 1)), .kind = (uint8_t)c->kind};
+                                .kg = (uint16_t)hash_key_group(hash_bytes(c->key.p, c->key.len)), .kind = (uint8_t)c->kind};
 }
 
 /* Where in `to` lies what was copied from `from`. */
@@ -110,9 +109,8 @@ err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t
 
 err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes) {
     if (changes.len == 0) return NULL;
-    reader_t r = reader_of(changes);
-    if (!change_begin(&r))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", changes.p[0], CHANGE_VERSION);
+    reader_t r;
+    TRY(change_open(changes, &r));
     return coalesce_add_some(c, fingerprint, slot, &r, SIZE_MAX);
 }
 

@@ -24,7 +24,6 @@
 #include "state/kstate_env.h"
 #include "state/spill.h"
 
-#define KEY_GROUPS 1024
 #define KSTATE_CLASSES 8
 #define KSTATE_NS_CACHE 8
 
@@ -42,7 +41,6 @@ typedef struct entry {
 
 static inline void *entry_value(entry_t *e) { return e + 1; }
 static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_t)value - 1; }
-static inline int hash_key_group(uint64_t hash) { return (int)(hash & (KEY_GROUPS - 1)); }
 
 #define CHUNKS_MAX (1u << 25)
 

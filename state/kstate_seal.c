@@ -217,9 +217,8 @@ static err_t *apply_drop(kstate_t *ks, const change_t *c, epoch_t epoch) {
 err_t *kstate_apply(kstate_t *ks, slice_t sealed) {
     if (sealed.len == 0) return NULL;
     epoch_t epoch = kstate_env_restoring(ks->env);
-    reader_t r = reader_of(sealed);
-    if (!change_begin(&r))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", sealed.p[0], CHANGE_VERSION);
+    reader_t r;
+    TRY(change_open(sealed, &r));
     err_t *e = NULL;
     change_t c;
     while (!e && change_next(&r, &c)) {

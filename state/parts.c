@@ -71,10 +71,9 @@ static void add_loose(parts_t *p, uint32_t seq, int op, slice_t bytes) {
 static err_t *see_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
     parts_t *p = arg;
     if (slot < 0 || bytes.len == 0) return NULL;
-    reader_t r = reader_of(bytes);
+    reader_t r;
     change_index_t x;
-    if (!change_begin_parts(&r, &x))
-        return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", bytes.p[0], CHANGE_VERSION);
+    TRY(change_open_parts(bytes, &r, &x));
     int o = op_of(p, fingerprint, slot);
     uint32_t seq = p->seq++;
     for (int i = 0; p->stored && i < x.n; i++) {

@@ -3,7 +3,6 @@
 #include "state/kept.h"
 #include <stdlib.h>
 
-#define KEY_GROUPS 1024
 #define LOOK_BYTES ((size_t)1 << 20)
 
 /* One operator of this worker: which key groups it has here, and from which base each comes. */
@@ -305,16 +304,15 @@ static void filter_drop(restore_t *r, const wanted_t *w, const change_t *c) {
 
 /* Copies the changes whose key group is wanted and not yet in its base. */
 static err_t *filter(restore_t *r, const wanted_t *w, slice_t bytes) {
-    reader_t in = reader_of(bytes);
-    if (!change_begin(&in))
-        return err_new(ERR_VERSION, "sealed state of another version: this build reads versions up to %d", CHANGE_VERSION);
+    reader_t in;
+    TRY(change_open(bytes, &in));
     buf_clear(&r->filtered);
     change_header(&r->filtered);
     size_t empty = r->filtered.len;
     change_t c;
     while (change_next(&in, &c)) {
         if (c.kind == CHANGE_DROP) filter_drop(r, w, &c);
-        else if (!due(r, w, (int)(hash_bytes(c.key.p, c.key.len) & (KEY_GROUPS - 1)))) continue;
+        else if (!due(r, w, hash_key_group(hash_bytes(c.key.p, c.key.len)))) continue;
         else if (c.kind == CHANGE_PUT) change_put(&r->filtered, c.ns, c.key, c.value);
         else change_del(&r->filtered, c.ns, c.key);
     }
