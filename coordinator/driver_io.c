@@ -16,7 +16,6 @@ typedef struct task {
     coord_action_t a;      /* the action, with what it owned */
     meta_pointer_t pointer; /* PUT_MANIFEST: ours; RAISE: the last */
     meta_attempt_t attempt;
-    uint64_t leader;        /* who we were when it began */
     int nold; char **old; /* FIND_ORPHANS */
     job_shape_t *shape;   /* RESOLVE */
 } task_t;
@@ -36,7 +35,6 @@ static task_t *task_new(coord_driver_t *d, coord_action_t *a, void (*run)(work_t
     task_t *t = xcalloc(1, sizeof *t);
     t->work = (work_task_t){run, task_drop};
     t->d = d;
-    t->leader = atomic_load(&d->leader);
     if (!a) return t;
     t->a = *a;
     *a = (coord_action_t){0};
@@ -57,7 +55,7 @@ static void leader_lost(void *arg, err_t *why) {
 
 /* ---- what was copied out of savepoints lies in "jobs/<origin>@<job>[.<leader>]/..", below the names of other jobs. `owner`: the part behind the @, or
  * its beginning up to the dot. Only the names of jobs are looked at to find it, not their files: storage may hold very many. */
-typedef struct owned { disk_t *disk; const char *owner, *dir; disk_found_fn fn; void *arg; int n; char **dirs; } owned_t;
+typedef struct owned { const char *owner, *dir; disk_found_fn fn; void *arg; int n; char **dirs; } owned_t;
 static void add_owned_dir(void *arg, const char *name) {
     owned_t *o = arg;
     const char *at = strchr(name, '@');
@@ -72,7 +70,7 @@ static void found_owned(void *arg, const char *name, uint64_t size, int64_t modi
     o->fn(o->arg, path, size, modified_ms);
 }
 static err_t *list_owned(disk_t *disk, const char *owner, disk_found_fn fn, void *arg) { /* fn: with the whole path */
-    owned_t o = {.disk = disk, .owner = owner, .fn = fn, .arg = arg};
+    owned_t o = {.owner = owner, .fn = fn, .arg = arg};
     err_t *e = disk->dirs(disk, "jobs", add_owned_dir, &o);
     for (int i = 0; i < o.n; i++) {
         o.dir = o.dirs[i];

@@ -51,11 +51,11 @@ err_t *date_pattern_compile(const char *p, size_t n, bool simple, date_pattern_t
 void date_pattern_free(date_pattern_t *p);
 /* Prints wall time us; offset_s and zone are for the letters that name the zone. Returns the bytes, cut at room. */
 size_t date_pattern_print(const date_pattern_t *p, int64_t us, int32_t offset_s, const char *zone, char *out, size_t room);
-/* Fields that are missing are those of 1970-01-01 00:00. A simple pattern is lenient: 32 January is 1 February, and
- * what follows is ignored; otherwise the whole text must match, and 31 February is the last of February. */
 bool date_pattern_names_zone(const date_pattern_t *p); /* has it the letter z? */
 bool date_pattern_reads_offset(const date_pattern_t *p); /* then a `simple` pattern gives the instant, not a wall time */
 bool date_pattern_optional(const date_pattern_t *p); /* has it a part in [ ], which is not read? */
+/* Fields that are missing are those of 1970-01-01 00:00. A simple pattern is lenient: 32 January is 1 February, and
+ * what follows is ignored; otherwise the whole text must match, and 31 February is the last of February. */
 bool date_pattern_parse(const date_pattern_t *p, const char *text, size_t n, int64_t *ret_us);
 
 /* ---- time zones: the system's database, "UTC", "Z", "GMT+8", "+08:00". Immutable after opening. */

@@ -164,6 +164,13 @@ static int special_cmp(const void *key, const void *entry) {
 
 static bool cased(uint32_t cp) { return upper_cp(cp) != cp || lower_cp(cp) != cp; }
 
+/* A sigma behind `before` with what is at k behind it: the last of a word is another one. */
+#define SIGMA 0x3a3u
+static bool ends(str_t s, uint32_t k, uint32_t before) {
+    uint32_t len, next = k < s.len ? utf8_decode(s.p + k, s.len - k, &len) : 0;
+    return cased(before) && !cased(next);
+}
+
 /* What one character becomes, in p, which has room for 6 bytes: no special grows by more than its own length. */
 static uint32_t convert(char *p, uint32_t cp, bool upper, bool ends_word) {
     if (upper && cp >= 0x80) {
@@ -177,7 +184,7 @@ static uint32_t convert(char *p, uint32_t cp, bool upper, bool ends_word) {
         memcpy(p, "i\314\207", 3);
         return 3;
     }
-    if (!upper && cp == 0x3a3 && ends_word) return utf8_encode(p, 0x3c2);
+    if (ends_word) return utf8_encode(p, 0x3c2);
     return utf8_encode(p, upper ? upper_cp(cp) : lower_cp(cp));
 }
 
@@ -185,21 +192,21 @@ str_t text_case(str_t s, bool upper, mem_t *m) {
     if (text_ascii(s)) {
         char *p = mem_alloc(m, s.len);
         for (uint32_t k = 0; k < s.len; k++) {
-            char ch = s.p[k];
-            p[k] = upper ? (ch >= 'a' && ch <= 'z' ? (char)(ch - 32) : ch) : (ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch);
+            uint32_t ch = (uint8_t)s.p[k];
+            p[k] = (char)(upper ? upper_cp(ch) : lower_cp(ch));
         }
         return (str_t){.p = p, .len = s.len};
     }
     char *p = mem_alloc(m, (size_t)s.len * 3 + 4); /* U+0390 grows most: 2 bytes become 6 */
-    uint32_t n = 0, len, before = 0, skip;
+    uint32_t n = 0, len, before = 0;
     for (uint32_t k = 0; k < s.len; k += len) {
         uint32_t cp = utf8_decode(s.p + k, s.len - k, &len);
         if (cp == 0xfffd) {
             memcpy(p + n, s.p + k, len);
             n += len;
         } else {
-            uint32_t next = k + len < s.len ? utf8_decode(s.p + k + len, s.len - k - len, &skip) : 0;
-            n += convert(p + n, cp, upper, cased(before) && !cased(next));
+            bool ends_word = !upper && cp == SIGMA && ends(s, k + len, before);
+            n += convert(p + n, cp, upper, ends_word);
         }
         before = cp;
     }

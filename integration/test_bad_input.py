@@ -367,9 +367,8 @@ def test_what_is_asked_with_json_is_answered_with_a_document():
 
 def test_metrics_of_two_sinks_are_told_apart_and_each_task_has_rates_and_times():
     c = cluster()
-    for t in 'me-in', 'me-a', 'me-b':
+    for t in 'me-a', 'me-b':
         c.topic(t, 1)
-    c.tool('put', 'me-in', 0, stdin=b'{"a":1}\n')
     job = c.submit("CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200');\n" + kafka(c, 'x', 'a BIGINT', 'me-a', EXACTLY_ONCE) +
                    kafka(c, 'y', 'a BIGINT', 'me-b', EXACTLY_ONCE) +
                    'EXECUTE STATEMENT SET BEGIN\nINSERT INTO x SELECT a FROM i;\nINSERT INTO y SELECT a + 1 FROM i;\nEND;', 'two', 1)

@@ -18,8 +18,8 @@ static void need_from(prune_t *p, const rel_t *r) {
     uint8_t *in = r->ninputs ? p->needed[r->inputs[0]->id] : NULL;
     switch (r->kind) {
     case REL_SCAN:
-        for (int i = 0; i < r->scan.nscan && opt_reads_whole_records(r->scan.table); i++)
-            p->needed[r->id][i] |= r->scan.scan[i] < r->scan.table->physical->n;
+        if (!opt_reads_whole_records(r->scan.table)) return;
+        for (int i = 0; i < r->scan.nscan; i++) p->needed[r->id][i] |= r->scan.scan[i] < r->scan.table->physical->n;
         return;
     case REL_VALUES: return;
     case REL_FILTER:

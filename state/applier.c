@@ -172,12 +172,14 @@ static err_t *write_joined(round_t *r) {
 static err_t *join(round_t *r, uint64_t fingerprint, int slot, slice_t changes) {
     reader_t in = reader_of(changes);
     change_t first;
-    bool drops = !change_begin(&in) || !change_next(&in, &first) || first.kind == CHANGE_DROP;
+    bool begun = change_begin(&in);
+    slice_t body = slice_of(in.p, reader_left(&in));
+    bool drops = !begun || !change_next(&in, &first) || first.kind == CHANGE_DROP;
     bool fits = r->joined.len + changes.len <= MIN(FILE_BYTES, r->a->conf.round_bytes / 2);
     if (drops || !fits || fingerprint != r->fingerprint || slot != r->slot) TRY(write_joined(r));
     r->fingerprint = fingerprint;
     r->slot = slot;
-    if (r->joined.len) changes = slice_of(changes.p + 1, changes.len - 1); /* one header is enough */
+    if (r->joined.len) changes = body; /* one header is enough */
     buf_put(&r->joined, changes.p, changes.len);
     return NULL;
 }

@@ -118,12 +118,12 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     ks->unsealed = 0;
     ks_report(ks);
     if (ks->nchanged == 0) return;
-    size_t begin = out->len, changes = 0, dirty = 0;
+    size_t begin = out->len, dirty = 0;
     for (size_t i = 0; i < ks->nchanged; i++) dirty += ks->changed[i]->ndirty;
     size_t parted = seal_into_parts(ks, epoch);
     bool logged = ks_log_seal(ks, epoch, dirty, out);
     if (!logged) change_header(out);
-    for (size_t i = 0; i < ks->nchanged; i++) changes += ks->changed[i]->ndirty;
+    size_t changes = dirty - parted; /* still to come */
     size_t empty = logged ? begin : out->len, marked = out->len;
     for (size_t i = 0; i < ks->ntouched; i++) ks->touched[i]->ntouched = 0; /* the seal measures all */
     ks->ntouched = 0;

@@ -407,7 +407,7 @@ static void write_run(spill_t *s) {
     writer_t *w = writer_new(s, n, s->nruns == 0, 0);
     for (size_t i = 0; i < n; i++) {
         const put_t *p = &s->puts[i];
-        if (i == 0 || p->tag != p[-1].tag || key_cmp(entry_key(p->entry), entry_key(p[-1].entry)) != 0) writer_add(w, p->tag, p->entry);
+        if (i == 0 || p->tag != p[-1].tag || !slice_eq(entry_key(p->entry), entry_key(p[-1].entry))) writer_add(w, p->tag, p->entry);
     }
     if (!writer_end(w, &s->runs[s->nruns])) {
         lose(s);
@@ -474,8 +474,7 @@ static const uint8_t *find_in(const uint8_t *page, uint32_t tag, slice_t key) {
     }
     for (; lo < count && page_tag(page, lo) == tag; lo++) {
         const uint8_t *e = page_entry(page, count, lo);
-        slice_t k = entry_key(e);
-        if (k.len == key.len && (key.len == 0 || memcmp(k.p, key.p, key.len) == 0)) return e;
+        if (slice_eq(entry_key(e), key)) return e;
     }
     return NULL;
 }

@@ -309,7 +309,7 @@ static void on_written(agent_t *a, run_t *r, agent_event_t *ev, agent_actions_t 
     flight_t *f = flight_of(r, ev->epoch, false);
     if (!run_works(r) || !f || !f->writing) return;
     if (ev->error && ev->never) {
-        run_fail(a, r, out, TAKE(ev->error), -1, -1, NULL, /* damaged= */ false);
+        run_fail(a, r, out, TAKE(ev->error), -1, -1, NULL, /* flags= */ 0);
         return;
     }
     if (ev->error) {

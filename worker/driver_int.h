@@ -138,6 +138,7 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t);
 err_t *runtime_open_channels(runtime_t *rt, runtime_task_t *t, task_env_t *env);
 void runtime_rings_free(runtime_t *rt);
 const ctl_task_t *runtime_placed(const runtime_t *rt, int stage, int subtask); /* any thread; NULL: no such task */
+runtime_task_t *runtime_local_task(const runtime_t *rt, int stage, int subtask); /* NULL: not here */
 void runtime_failed(runtime_t *rt, err_t *e); /* of no task; takes e; any thread */
 /* runtime_restore.c: builds the tasks; state and lanes out of the manifest */
 err_t *runtime_restore(runtime_t *rt);

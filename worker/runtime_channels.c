@@ -9,7 +9,7 @@ const ctl_task_t *runtime_placed(const runtime_t *rt, int stage, int subtask) {
     return NULL;
 }
 
-static runtime_task_t *local_task(const runtime_t *rt, int stage, int subtask) {
+runtime_task_t *runtime_local_task(const runtime_t *rt, int stage, int subtask) {
     for (int i = 0; i < rt->ntasks; i++)
         if (rt->tasks[i].stage == stage && rt->tasks[i].subtask == subtask) return &rt->tasks[i];
     return NULL;
@@ -38,7 +38,7 @@ static void culprit(runtime_t *rt, const endpoint_channel_t *c) {
 }
 
 static err_t *open_out(runtime_t *rt, runtime_task_t *t, const plan_edge_t *e, int to, channel_out_t **ret) {
-    runtime_task_t *consumer = local_task(rt, e->to_stage, to);
+    runtime_task_t *consumer = runtime_local_task(rt, e->to_stage, to);
     if (consumer) {
         runtime_ring_t *ring = xcalloc(1, sizeof *ring);
         *ring = (runtime_ring_t){.edge = e->id, .from = t->subtask, .to = to};
@@ -69,7 +69,7 @@ static err_t *open_in(runtime_t *rt, runtime_task_t *t, const plan_edge_t *e, in
         return NULL;
     }
     const ctl_task_t *peer = runtime_placed(rt, e->from_stage, from);
-    ASSERT(peer && !local_task(rt, e->from_stage, from)); /* stages are built producers first */
+    ASSERT(peer && !runtime_local_task(rt, e->from_stage, from)); /* stages are built producers first */
     endpoint_channel_t c = address_of(rt, e, from, t->subtask, peer);
     return endpoint_open_in(rt->w->endpoint, &c, e->schema, slot_task_wake(t->slot), ret);
 }

@@ -74,8 +74,8 @@ static int64_t begun_ms(runtime_t *rt, epoch_t epoch) {
 
 void runtime_sealed(runtime_t *rt, const task_seal_t *seal) {
     int64_t took = clock_mono_ms() - begun_ms(rt, seal->epoch);
-    for (int i = 0; i < rt->ntasks; i++)
-        if (rt->tasks[i].stage == seal->stage && rt->tasks[i].subtask == seal->subtask) rt->tasks[i].epoch_ms = (uint64_t)took;
+    runtime_task_t *t = runtime_local_task(rt, seal->stage, seal->subtask);
+    if (t) t->epoch_ms = (uint64_t)took;
 }
 
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
@@ -204,8 +204,8 @@ void runtime_answered(runtime_t *rt, bool *awaited) {
 }
 
 void runtime_removed(runtime_t *rt, int stage, int subtask) {
-    for (int i = 0; i < rt->ntasks; i++)
-        if (rt->tasks[i].stage == stage && rt->tasks[i].subtask == subtask) rt->tasks[i].removed = true;
+    runtime_task_t *t = runtime_local_task(rt, stage, subtask);
+    if (t) t->removed = true;
     rt->awaits.tasks--;
     maybe_torn(rt);
 }
