@@ -135,7 +135,7 @@ static job_report_t report_job(worker_t *w, runtime_t *rt, int64_t span_ns, int6
     r.tasks = xcalloc((size_t)rt->ntasks + 1, sizeof *r.tasks);
     r.ntasks = rt->ntasks;
     for (int i = 0; i < rt->ntasks; i++) r.tasks[i] = report_task(&rt->tasks[i], span_ns, now_ns);
-    lanes_report(rt->lanes, &r.nlanes, &r.lanes);
+    lanes_report(rt->lanes, now_ns / 1000000, &r.nlanes, &r.lanes);
     const char *waiting = agent_waiting(w->agent, rt->job);
     r.waiting = waiting ? xstrdup(waiting) : base_waiting(w->base, rt->job, rt->attempt);
     if (!r.waiting) r.waiting = output_waiting(rt);

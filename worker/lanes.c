@@ -12,7 +12,9 @@ struct lanes_entry {
     bool reported_start;
     epoch_t reported;
     size_t held; /* bytes that were fed and have not left */
-    char *waits_for;
+    char *waits_for; /* what the last attempt to publish failed with */
+    lane_action_kind_t doing; /* while outstanding */
+    int64_t doing_ms; /* when a report first saw it; 0: none did */
 };
 
 struct lanes {
@@ -92,6 +94,8 @@ static void entry_pump(lanes_entry_t *x) {
         return;
     }
     x->outstanding = true;
+    x->doing = a.kind;
+    x->doing_ms = 0;
     x->lanes->driver->start(x->lanes->driver, x->handle, &a);
 }
 
@@ -254,17 +258,28 @@ const char *lanes_label(const lanes_t *l, uint64_t fingerprint, int lane) {
     return x ? x->spec.op->label : NULL;
 }
 
-void lanes_report(const lanes_t *l, int *ret_n, lane_report_t **ret) {
+/* An action that fails says why; one that hangs (a broker dies inside the commit) has no answer yet for seconds, and nobody else knows of it. */
+static char *entry_waits_for(lanes_entry_t *x, int64_t now_ms) {
+    if (x->waits_for) return xstrdup(x->waits_for);
+    if (!x->outstanding) return NULL;
+    if (!x->doing_ms) x->doing_ms = now_ms;
+    if (now_ms - x->doing_ms < LANES_SLOW_MS) return NULL;
+    const char *where = options_get(&x->spec.op->table->options, "properties.bootstrap.servers");
+    return xprintf("%s, for %" PRId64 " ms: table %s%s%s", x->doing == LANE_DO_SEND ? "a transaction to be committed" : x->doing == LANE_DO_READ ? "its ledger to be read"
+                   : "its producer to be initialised", now_ms - x->doing_ms, x->spec.op->table->name, where ? ", brokers " : "", where ? where : "");
+}
+
+void lanes_report(lanes_t *l, int64_t now_ms, int *ret_n, lane_report_t **ret) {
     lane_report_t *out = xcalloc((size_t)l->n + 1, sizeof *out);
     for (int i = 0; i < l->n; i++) {
-        const lanes_entry_t *x = l->entries[i];
+        lanes_entry_t *x = l->entries[i];
         out[i] = (lane_report_t){
             .fingerprint = x->spec.op->fingerprint,
             .lane = x->spec.lane,
             .state = xstrdup(lane_state_name(lane_state(x->lane))),
             .published = lane_published(x->lane),
             .pending_bytes = lane_unpublished_bytes(x->lane),
-            .waits_for = x->waits_for ? xstrdup(x->waits_for) : NULL,
+            .waits_for = entry_waits_for(x, now_ms),
         };
     }
     *ret_n = l->n;

@@ -37,5 +37,7 @@ void lanes_close(lanes_t *l);   /* `closed` follows, perhaps before it returns *
 void lanes_hang(const lanes_t *l, buf_t *out); /* the lanes that are not closed, ", " before each but the first in `out` */
 size_t lanes_unpublished(const lanes_t *l); /* bytes */
 const char *lanes_label(const lanes_t *l, uint64_t fingerprint, int lane); /* of its sink; NULL: there is no such lane */
-/* One report per lane, malloc'ed: what a heartbeat says. */
-void lanes_report(const lanes_t *l, int *ret_n, lane_report_t **ret);
+/* One report per lane, malloc'ed: what a heartbeat says. An action that runs for LANES_SLOW_MS since a report first saw it is said to be
+ * waited for. now_ms: any clock that is not 0 and goes on. */
+#define LANES_SLOW_MS 1000
+void lanes_report(lanes_t *l, int64_t now_ms, int *ret_n, lane_report_t **ret);

@@ -406,7 +406,7 @@ static void heartbeat(sim_worker_t *w) {
         job_report_t *r = &m->heartbeat.jobs[m->heartbeat.njobs++];
         *r = (job_report_t){.job = rt->job, .attempt = rt->attempt};
         r->tasks = xcalloc(1, sizeof *r->tasks);
-        lanes_report(rt->lanes, &r->nlanes, &r->lanes);
+        lanes_report(rt->lanes, wall_ms(w), &r->nlanes, &r->lanes);
         const char *waiting = agent_waiting(w->agent, rt->job);
         r->waiting = waiting ? xstrdup(waiting) : NULL;
         r->busy = rt->busy_reported = busy(rt);

@@ -104,7 +104,7 @@ typedef struct topic {
     uint64_t records;
     int inits, reads, sends; /* asked for */
     bool hold;               /* SEND is answered with doubt, the INIT after it with silence: the broker is away */
-    bool mute_reads, mute_closes; /* the last that was asked for has its answer from the test (topic_say) */
+    bool mute_reads, mute_sends, mute_closes; /* the last that was asked for has its answer from the test (topic_say) */
     lane_handle_t *muted;
 } topic_t;
 struct lane_handle { void (*answer)(void *arg, lane_answer_t a); void *arg; int lane; bool silent; /* the broker went away while it sent */ };
@@ -138,7 +138,7 @@ static void topic_start(lane_driver_t *d, lane_handle_t *h, const lane_action_t 
     t->reads += a->kind == LANE_DO_READ;
     t->sends += a->kind == LANE_DO_SEND;
     lane_answer_t x = {.kind = LANE_ANSWER_INITIALISED};
-    bool mute = a->kind == LANE_DO_READ && t->mute_reads;
+    bool mute = (a->kind == LANE_DO_READ && t->mute_reads) || (a->kind == LANE_DO_SEND && t->mute_sends);
     if (mute) t->muted = h;
     if (mute || (a->kind == LANE_DO_INIT && t->hold && h->silent)) {
         pthread_mutex_unlock(&t->lock);

@@ -1,5 +1,6 @@
 /* test_driver.c: real workers with real threads, tasks, files and sockets; the test plays the coordinator. */
 #include "tests/worker/cluster.h"
+#include "worker/lanes.h"
 
 START_TEST(one_worker_runs_a_job_to_its_end) {
     cluster_t c;
@@ -43,6 +44,31 @@ START_TEST(a_new_attempt_goes_on_from_the_manifest_and_publishes_nothing_twice) 
     await_ended(&c);
     cluster_epoch(&c, BARRIER_FINAL);
     expect_once(&c, 60000);
+    cluster_end(&c);
+    cluster_stop(&c);
+}
+END_TEST
+
+/* A broker that dies inside a commit gives no answer for seconds: the lane that hangs is said meanwhile, not only once it has failed. */
+START_TEST(a_lane_whose_commit_hangs_is_said_after_a_second) {
+    cluster_t c;
+    cluster_start(&c, 1, 1, 1000);
+    c.topic.mute_sends = true;
+    cluster_deploy(&c);
+    await_ended(&c);
+    cluster_epoch(&c, BARRIER_FINAL);
+    AUTO(auto_free) char *said = NULL;
+    int64_t began = clock_mono_ms();
+    while (!said) {
+        ctl_msg_t *h = await(&c.m[0], CTL_HEARTBEAT);
+        if (h->heartbeat.njobs && h->heartbeat.jobs[0].nlanes) said = TAKE(h->heartbeat.jobs[0].lanes[0].waits_for);
+        ctl_free(h);
+    }
+    ck_assert_int_ge(clock_mono_ms() - began, LANES_SLOW_MS);
+    ck_assert_msg(strstr(said, "a transaction to be committed, for ") == said && strstr(said, " ms: table "), "%s", said);
+    c.topic.mute_sends = false;
+    topic_say(&c.topic, (lane_answer_t){.kind = LANE_ANSWER_DOUBT, .error = err_new(ERR_TIMEOUT, "the broker is away")});
+    expect_once(&c, 1000);
     cluster_end(&c);
     cluster_stop(&c);
 }
@@ -690,7 +716,7 @@ START_TEST(B1_sources_wait_while_output_fills_its_share_of_memory_and_go_on_when
 }
 END_TEST
 
-TESTS("worker/driver", B1_sources_wait_while_output_fills_its_share_of_memory_and_go_on_when_it_is_published,
+TESTS("worker/driver", a_lane_whose_commit_hangs_is_said_after_a_second, B1_sources_wait_while_output_fills_its_share_of_memory_and_go_on_when_it_is_published,
       A4_copies_of_the_last_epoch_stay_while_an_older_one_is_restored,
       a_late_release_takes_nothing_from_a_later_attempt, B7_no_job_waits_for_the_restore_of_another_to_be_fenced_or_stopped,
       B9_a_lane_in_doubt_during_a_restore_waits_for_the_coordinator,
