@@ -300,6 +300,8 @@ def checkpoint(b, o):
             per.setdefault(rate, []).append(by)
             rows.append({'work': 'checkpoint', 'variant': f'{size:,} keys, {rate:,} changes/s', 'value': by, 'state_bytes': state,
                          'text': f'{by / 1e3:.1f} kB an epoch of 100 ms, {by / (rate / 10):.0f} bytes a change, {took:.0f} ms; state {state / 1e6:.1f} MB'})
+    ratio = median([b / a for a, b in zip(*per.values())])
+    rows.append(verdict('checkpoint', 'ten times the changes: bytes of an epoch against those before', ratio, 'at most 10 times', ratio <= 10))
     for rate, v in per.items():
         rows.append(verdict('checkpoint', f'{rate:,} changes/s: largest epoch against smallest over {1000 if o.large else 100} times the state', max(v) / min(v), 'at most 3', max(v) <= 3 * min(v)))
     return rows

@@ -1,5 +1,5 @@
 """Works that measure time as a user sees it: latency, starting, doing nothing, a second slot."""
-import json, os, select, signal, subprocess, time
+import json, os, re, select, signal, subprocess, time
 from measure import Sample, interval, median, proc_cpu, rss_mb, say
 from harness import Failure, TIDEGATE, wait_for
 
@@ -34,7 +34,7 @@ class Job:
             wait_for('RUNNING', lambda: b.job(self.job)['job']['state'] == 'RUNNING')
             time.sleep(1)
         else:
-            self.log = open(b.path('live.log'), 'ab')
+            self.log = open(b.path('live.log'), 'wb')
             self.p = subprocess.Popen([str(a) for a in b.run_args(self.sql, 'live', slots=self.slots, epochs=self.epochs)], stdin=subprocess.DEVNULL, stdout=self.log,
                                       stderr=self.log)
             time.sleep(2)
@@ -47,6 +47,13 @@ class Job:
 
     def cpu(self):
         return sum(proc_cpu(pid) for pid in self.pids())
+
+    def epochs_made(self):
+        """Since it was submitted. `run` tells it when it has ended, and then the epoch of its stop is one of them."""
+        if self.cluster:
+            return self.b.job(self.job)['job'].get('epoch', 0)
+        with open(self.log.name, errors='replace') as f:
+            return int(re.search(r'STOPPED after .* epoch (\d+)', f.read()).group(1))
 
     def __exit__(self, kind, value, tb):
         if self.cluster:
@@ -231,16 +238,14 @@ def idle(b, o):
         topic, out = b.fresh('idle-in'), b.fresh('idle-out')
         with Job(b, b.sql('relay_keyed.sql', TOPIC=topic, OUT=out, GUARANTEE='exactly-once'), cluster, '100ms') as j:
             time.sleep(2 if o.quick else 5)
-            epoch = b.job(j.job)['job'].get('epoch') if cluster else None
             cpu, t0 = j.cpu(), time.monotonic()
             time.sleep(max(10, o.seconds))
             share = (j.cpu() - cpu) / (time.monotonic() - t0)
-            text = f'{100 * share:.2f} % of a core'
-            if cluster:
-                n = b.job(j.job)['job'].get('epoch', 0) - (epoch or 0)
-                text += f', {n} epochs in {time.monotonic() - t0:.0f} s'
-            rows.append({'work': 'idle', 'variant': 'cluster' if cluster else 'run', 'text': text, 'share': share, 'target': 'below 1 %', 'met': share < 0.01,
-                         'rss_mb': max(rss_mb(pid, 'VmRSS') for pid in j.pids())})
+            rss, made = max(rss_mb(pid, 'VmRSS') for pid in j.pids()), j.epochs_made() if cluster else None
+        if not cluster:
+            made = j.epochs_made() - 1
+        rows.append({'work': 'idle', 'variant': 'cluster' if cluster else 'run', 'text': f'{100 * share:.2f} % of a core, {made} epochs since it began', 'share': share,
+                     'target': 'below 1 %', 'met': share < 0.01, 'rss_mb': rss})
     return rows
 
 
