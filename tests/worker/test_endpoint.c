@@ -157,6 +157,27 @@ START_TEST(a_slow_consumer_holds_the_producer_and_control_passes) {
 }
 END_TEST
 
+/* Both ends take frames from a pool and give them back: a frame costs no allocation. */
+START_TEST(as_many_frames_are_made_as_were_on_their_way_at_once) {
+    pair_t p;
+    pair_start(&p, 0);
+    element_t e;
+    for (int i = 0; i < 2000; i++) {
+        p.out->send(p.out, rows(1000 * i, 100));
+        p.out->send(p.out, (element_t){.kind = ELEMENT_WATERMARK, .watermark = i});
+        ck_assert(receive_within(p.in, &e, 5000) && e.kind == ELEMENT_BATCH && e.batch->cols[0].i64[99] == 1000 * i + 99);
+        batch_free(e.batch);
+        ck_assert(receive_within(p.in, &e, 5000) && e.kind == ELEMENT_WATERMARK && e.watermark == i);
+    }
+    endpoint_stats_t a, b;
+    endpoint_stats(p.a.ep, &a);
+    endpoint_stats(p.b.ep, &b);
+    ck_assert_uint_ge(a.frames_out, 4000);
+    ck_assert_uint_le(a.frames_made + b.frames_made, 40); /* hello, what the socket held, credit */
+    pair_stop(&p);
+}
+END_TEST
+
 /* While the consumer is held by alignment its newest watermark is enough. */
 START_TEST(watermarks_coalesce) {
     pair_t p;
@@ -434,7 +455,8 @@ START_TEST(many_channels_share_a_connection_without_mixing) {
 }
 END_TEST
 
-TESTS("worker/endpoint", elements_arrive_in_order_and_as_they_were, a_slow_consumer_holds_the_producer_and_control_passes,
+TESTS("worker/endpoint", as_many_frames_are_made_as_were_on_their_way_at_once,
+      elements_arrive_in_order_and_as_they_were, a_slow_consumer_holds_the_producer_and_control_passes,
       watermarks_coalesce, stale_attempts_are_fenced, a_peer_that_goes_fails_the_attempt_once_by_name, nobody_there_fails_the_attempt_in_time,
       the_wrong_worker_at_an_address_is_not_fed, garbage_closes_that_connection_only, a_peer_that_breaks_the_rules_ends_the_attempt,
       many_channels_share_a_connection_without_mixing)

@@ -32,10 +32,10 @@ static conn_t *conn_new(endpoint_t *ep, int fd, bool accepted) {
     return c;
 }
 
-void conn_free(conn_t *c) {
+void conn_free(endpoint_t *ep, conn_t *c) {
     if (c->fd >= 0) close(c->fd);
-    for (blob_t *b; (b = blob_pop(&c->out)) != NULL;) blob_free(b);
-    free(c->payload);
+    for (blob_t *b; (b = blob_pop(&c->out)) != NULL;) blob_give(ep, b);
+    blob_give(ep, c->payload);
     free(c->peer);
     free(c->address);
     free(c);
@@ -85,7 +85,7 @@ void conn_sweep(endpoint_t *ep) {
         }
         *at = c->next;
         ep->nconns--;
-        conn_free(c);
+        conn_free(ep, c);
     }
 }
 
@@ -111,11 +111,10 @@ static err_t *resolve(const char *address, struct sockaddr_storage *ret, socklen
 
 static void greet(endpoint_t *ep, conn_t *c, const char *to) {
     frame_hello_t h = {(char *)ep->conf.name, (char *)to, (uint16_t)frame_version_min(), (uint16_t)frame_version_max()};
-    blob_t *b = xcalloc(1, sizeof *b);
-    b->bytes = buf_make(FRAME_HEADER + FRAME_HELLO_MAX);
+    blob_t *b = blob_take(ep);
     err_t *e = frame_hello_encode(&b->bytes, &h);
     if (e) {
-        blob_free(b);
+        blob_give(ep, b);
         conn_break(ep, c, e);
         return;
     }
@@ -173,7 +172,7 @@ void conn_accept(endpoint_t *ep) {
 /* ---------------------------------------------------------------- writing */
 void conn_send(endpoint_t *ep, conn_t *c, blob_t *b) {
     if (c->broken) {
-        blob_free(b);
+        blob_give(ep, b);
         return;
     }
     bool first = !c->out.first;
@@ -183,7 +182,7 @@ void conn_send(endpoint_t *ep, conn_t *c, blob_t *b) {
     if (first && c->writable) endpoint_wake(ep);
 }
 
-static void written(conn_t *c, size_t n) {
+static void written(endpoint_t *ep, conn_t *c, size_t n) {
     while (n > 0) {
         size_t left = c->out.first->bytes.len - c->out_at;
         if (n < left) {
@@ -192,7 +191,7 @@ static void written(conn_t *c, size_t n) {
         }
         n -= left;
         c->out_at = 0;
-        blob_free(blob_pop(&c->out));
+        blob_give(ep, blob_pop(&c->out));
     }
 }
 
@@ -205,7 +204,7 @@ void conn_flush(endpoint_t *ep, conn_t *c) {
             iov[n] = (struct iovec){b->bytes.data + skip, b->bytes.len - skip};
         }
         ssize_t k = writev(c->fd, iov, n);
-        if (k >= 0) written(c, (size_t)k);
+        if (k >= 0) written(ep, c, (size_t)k);
         else if (errno == EAGAIN || errno == EWOULDBLOCK) c->writable = false;
         else if (errno != EINTR) conn_break(ep, c, err_from_errno(errno, "write"));
     }
@@ -272,7 +271,11 @@ static err_t *on_header(endpoint_t *ep, conn_t *c, const uint8_t *bytes) {
     }
     c->in_payload = true;
     c->payload_at = 0;
-    c->payload = c->discard || f->length == 0 ? NULL : xmalloc(f->length);
+    if (c->discard) return NULL;
+    c->payload = blob_take(ep);
+    c->payload->frame = *f;
+    if (!buf_reserve(&c->payload->bytes, f->length)) return err_new(ERR_LIMIT, "a frame of %u bytes does not fit", f->length); /* its length is checked */
+    c->payload->bytes.len = f->length;
     return NULL;
 }
 
@@ -282,18 +285,18 @@ static err_t *on_frame(endpoint_t *ep, conn_t *c) {
     if (c->discard) return NULL;
     ep->stats.frames_in++;
     ep->stats.bytes_in += FRAME_HEADER + f->length;
-    slice_t stored = slice_of(c->payload, f->length);
-    TRY(frame_check_payload(f, stored));
-    if (f->kind == FRAME_HELLO) {
-        err_t *e = on_hello(ep, c, stored);
-        free(TAKE(c->payload));
-        return e;
+    TRY(frame_check_payload(f, buf_slice(&c->payload->bytes)));
+    remote_t *r = f->kind == FRAME_HELLO ? NULL : endpoint_find(ep, f->kind == FRAME_CREDIT, f);
+    if (r && r->conn != c) r = NULL; /* its attempt was dropped while the payload was on its way */
+    if (r && f->kind != FRAME_CREDIT) {
+        remote_in_frame(r, TAKE(c->payload));
+        return NULL;
     }
-    remote_t *r = endpoint_find(ep, f->kind == FRAME_CREDIT, f);
-    if (f->kind == FRAME_CREDIT) return r && r->conn == c ? remote_credit(r, f->value) : NULL;
-    if (!r || r->conn != c) free(TAKE(c->payload)); /* the attempt was dropped while the payload was on its way */
-    else remote_in_frame(r, f, TAKE(c->payload));
-    return NULL;
+    err_t *e = NULL;
+    if (f->kind == FRAME_HELLO) e = on_hello(ep, c, buf_slice(&c->payload->bytes));
+    else if (r) e = remote_credit(r, f->value);
+    blob_give(ep, TAKE(c->payload));
+    return e;
 }
 
 /* Uses up what was staged. */
@@ -302,7 +305,7 @@ static err_t *consume(endpoint_t *ep, conn_t *c) {
         size_t have = c->staged - c->stage_at;
         if (c->in_payload) {
             size_t n = MIN(have, c->frame.length - c->payload_at);
-            if (c->payload) memcpy(c->payload + c->payload_at, c->stage + c->stage_at, n);
+            if (c->payload && n) memcpy(c->payload->bytes.data + c->payload_at, c->stage + c->stage_at, n);
             c->payload_at += n;
             c->stage_at += n;
             if (c->payload_at < c->frame.length) break;
@@ -323,7 +326,7 @@ static err_t *consume(endpoint_t *ep, conn_t *c) {
 /* A large payload is read in place, all else through the stage. */
 static ssize_t fill(conn_t *c) {
     if (c->in_payload && c->payload && c->staged == 0 && c->frame.length - c->payload_at >= sizeof c->stage) {
-        ssize_t n = read(c->fd, c->payload + c->payload_at, c->frame.length - c->payload_at);
+        ssize_t n = read(c->fd, c->payload->bytes.data + c->payload_at, c->frame.length - c->payload_at);
         if (n > 0) c->payload_at += (size_t)n;
         return n;
     }

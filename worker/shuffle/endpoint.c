@@ -80,20 +80,23 @@ static void endpoint_release(endpoint_t *ep) {
     while (ep->conns) {
         conn_t *c = ep->conns;
         ep->conns = c->next;
-        conn_free(c);
+        conn_free(ep, c);
     }
     if (ep->listener >= 0) close(ep->listener);
     if (ep->epoll >= 0) close(ep->epoll);
     if (ep->wakefd >= 0) close(ep->wakefd);
     map_free(ep->remotes, NULL);
+    blob_pool_free(ep);
     free((char *)ep->conf.name);
     pthread_mutex_destroy(&ep->lock);
+    pthread_mutex_destroy(&ep->pool_lock);
     free(ep);
 }
 
 err_t *endpoint_new(const endpoint_conf_t *conf, endpoint_t **ret) {
     endpoint_t *ep = xcalloc(1, sizeof *ep);
     pthread_mutex_init(&ep->lock, NULL);
+    pthread_mutex_init(&ep->pool_lock, NULL);
     ep->conf = *conf;
     ep->conf.name = xstrdup(conf->name);
     if (!ep->conf.window) ep->conf.window = ENDPOINT_WINDOW;
@@ -138,4 +141,7 @@ void endpoint_stats(endpoint_t *ep, endpoint_stats_t *ret) {
     *ret = ep->stats;
     ret->connections = ep->nconns;
     pthread_mutex_unlock(&ep->lock);
+    pthread_mutex_lock(&ep->pool_lock);
+    ret->frames_made = ep->pool_made;
+    pthread_mutex_unlock(&ep->pool_lock);
 }

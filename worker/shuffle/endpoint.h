@@ -49,6 +49,7 @@ typedef struct endpoint_stats {
     uint64_t frames_in, frames_out, bytes_in, bytes_out;
     uint64_t fenced;   /* frames of attempts that are not open here */
     uint64_t rejected; /* connections closed for garbage */
+    uint64_t frames_made; /* allocated: no more than were on their way at once, and what the pool had no room for */
     int connections;
 } endpoint_stats_t;
 void endpoint_stats(endpoint_t *ep, endpoint_stats_t *ret);

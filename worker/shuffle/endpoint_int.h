@@ -11,18 +11,13 @@
 typedef struct conn conn_t;
 typedef struct remote remote_t;
 
-typedef struct blob { /* an encoded frame on its way out */
+typedef struct blob { /* a frame on its way out, or one that came and waits for its consumer; from and to the endpoint's pool */
     struct blob *next;
-    buf_t bytes;
-    int64_t cost; /* credit it takes: the size of a BATCH frame, 0 for all others */
+    buf_t bytes;   /* out: header and payload; in: the payload, frame.length bytes */
+    int64_t cost;  /* out: credit it takes: the size of a BATCH frame, 0 for all others */
+    frame_t frame; /* in */
 } blob_t;
 typedef struct blob_list { blob_t *first, *last; } blob_list_t;
-
-typedef struct item { /* a frame that waits for its consumer */
-    struct item *next;
-    frame_t frame;
-    uint8_t *payload; /* owned, frame.length bytes */
-} item_t;
 
 struct conn {
     conn_t *next;
@@ -40,7 +35,7 @@ struct conn {
     size_t staged, stage_at;
     bool in_payload, discard;
     frame_t frame;
-    uint8_t *payload;
+    blob_t *payload; /* while in_payload; NULL: it is discarded */
     size_t payload_at;
 };
 
@@ -66,8 +61,8 @@ struct remote { /* one end of a channel */
     blob_list_t backlog;/* out: sent although full */
     bool compress;
     uint32_t plain;     /* out, its thread: batches to send without trying lz4 */
-    item_t *first, *last;
-    atomic_uint queued; /* in: items in the queue */
+    blob_list_t queue;  /* in */
+    atomic_uint queued; /* in: frames in the queue */
     const schema_t *schema;
     buf_t scratch;      /* the task's thread */
 };
@@ -82,7 +77,14 @@ struct endpoint {
     conn_t *conns;
     map_t *remotes;     /* key -> remote_t */
     endpoint_stats_t stats;
+    /* Frames that are done, with their memory, the last one first: a frame costs no allocation, and its bytes lie in a cache. Under a lock of its own,
+     * taken last: tasks take and give outside of the endpoint's. */
+    pthread_mutex_t pool_lock;
+    blob_t *pool;
+    size_t pool_bytes;
+    uint64_t pool_made;
 };
+#define ENDPOINT_POOL_BYTES ((size_t)2 << 20) /* what is kept in all; of more, or larger than an eighth of it, a blob is freed */
 
 #define ENDPOINT_CONNECTIONS_MAX 4096
 #define ENDPOINT_CONTROLS_MAX 65536u /* control frames that may wait in one channel */
@@ -99,13 +101,17 @@ void conn_event(endpoint_t *ep, conn_t *c, uint32_t events);
 void conn_flush(endpoint_t *ep, conn_t *c);
 void conn_break(endpoint_t *ep, conn_t *c, err_t *e); /* takes e; freed by conn_sweep */
 void conn_sweep(endpoint_t *ep);
-void conn_free(conn_t *c);
+void conn_free(endpoint_t *ep, conn_t *c);
 
 /* remote_channel.c */
-void remote_in_frame(remote_t *r, const frame_t *f, uint8_t *payload); /* takes payload */
+void remote_in_frame(remote_t *r, blob_t *b); /* takes it */
 err_t *remote_credit(remote_t *r, uint64_t bytes);
 void remote_free(remote_t *r);
-void blob_free(blob_t *b);
+
+/* blob.c; any thread, under the endpoint's lock or without */
+blob_t *blob_take(endpoint_t *ep);         /* empty, for FRAME_HEADER + FRAME_PAYLOAD_MAX bytes at most */
+void blob_give(endpoint_t *ep, blob_t *b); /* NULL is legal */
+void blob_pool_free(endpoint_t *ep);
 static inline void blob_push(blob_list_t *l, blob_t *b) {
     b->next = NULL;
     if (l->last) l->last->next = b;

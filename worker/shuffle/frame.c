@@ -31,7 +31,7 @@ static void put_header(buf_t *out, const frame_t *f) {
 }
 
 /* lz4 block of payload at the end of out; false when it saves too little, out is as before then. */
-static bool compress_into(buf_t *out, slice_t payload, uint32_t *ret_len) {
+static bool compress_into(buf_t *out, slice_t payload) {
     size_t at = out->len;
     int want = (int)(payload.len - payload.len / 8);
     if (!buf_reserve(out, (size_t)want)) {
@@ -41,28 +41,55 @@ static bool compress_into(buf_t *out, slice_t payload, uint32_t *ret_len) {
     int n = LZ4_compress_default((const char *)payload.p, (char *)out->data + at, (int)payload.len, want);
     if (n <= 0) return false;
     out->len = at + (size_t)n;
-    *ret_len = (uint32_t)n;
     return true;
 }
 
-err_t *frame_encode(buf_t *out, const frame_t *f, slice_t payload, bool compress, bool *ret_compressed) {
-    if (payload.len > FRAME_PAYLOAD_MAX)
-        return err_new(ERR_LIMIT, "a %s frame of %zu bytes is larger than %u", frame_kind_name(f->kind), payload.len, FRAME_PAYLOAD_MAX);
+/* The header goes where its room was left: `h` knows all but the stored payload's length and checksum. */
+static void finish(buf_t *out, size_t begin, frame_t h) {
+    h.length = (uint32_t)(out->len - begin - FRAME_HEADER);
+    if (!(h.flags & FRAME_LZ4)) h.raw_length = h.length;
+    h.crc = crc32c(0, out->data + begin + FRAME_HEADER, h.length);
+    size_t end = out->len;
+    out->len = begin;
+    put_header(out, &h);
+    out->len = end;
+}
+
+static err_t *too_large(const frame_t *f, size_t n) {
+    return err_new(ERR_LIMIT, "a %s frame of %zu bytes is larger than %u", frame_kind_name(f->kind), n, FRAME_PAYLOAD_MAX);
+}
+
+bool frame_begin(buf_t *out) {
+    if (!buf_reserve(out, FRAME_HEADER)) return false;
+    out->len += FRAME_HEADER;
+    return true;
+}
+
+err_t *frame_finish(buf_t *out, size_t begin, const frame_t *f) {
+    size_t n = out->len - begin - FRAME_HEADER;
+    if (out->overflow || n > FRAME_PAYLOAD_MAX) return too_large(f, n);
     frame_t h = *f;
     h.flags &= (uint8_t)~FRAME_LZ4;
-    h.raw_length = h.length = (uint32_t)payload.len;
+    finish(out, begin, h);
+    return NULL;
+}
+
+err_t *frame_encode(buf_t *out, const frame_t *f, slice_t payload, bool compress, bool *ret_compressed) {
+    if (payload.len > FRAME_PAYLOAD_MAX) return too_large(f, payload.len);
+    frame_t h = *f;
+    h.flags &= (uint8_t)~FRAME_LZ4;
     size_t begin = out->len;
     if (!buf_reserve(out, FRAME_HEADER + payload.len))
         return err_new(ERR_LIMIT, "a frame of %zu bytes does not fit its buffer", payload.len);
     out->len += FRAME_HEADER;
-    bool packed = compress && payload.len >= FRAME_COMPRESS_MIN && compress_into(out, payload, &h.length);
-    if (packed) h.flags |= FRAME_LZ4;
-    else buf_put(out, payload.p, payload.len);
-    h.crc = crc32c(0, out->data + begin + FRAME_HEADER, h.length);
-    size_t end = out->len;
-    out->len = begin; /* the header goes where it was left out; its room is there */
-    put_header(out, &h);
-    out->len = end;
+    bool packed = compress && payload.len >= FRAME_COMPRESS_MIN && compress_into(out, payload);
+    if (packed) {
+        h.flags |= FRAME_LZ4;
+        h.raw_length = (uint32_t)payload.len;
+    } else {
+        buf_put(out, payload.p, payload.len);
+    }
+    finish(out, begin, h);
     if (ret_compressed) *ret_compressed = packed;
     return NULL;
 }

@@ -41,6 +41,10 @@ typedef struct frame {
 
 /* Appends header and payload; length, raw_length, crc and version are filled in. compress: try lz4, keep it when it saves an eighth. */
 err_t *frame_encode(buf_t *out, const frame_t *f, slice_t payload, bool compress, bool *ret_compressed);
+/* The same without a copy, for a payload that is made in place and not compressed: room for the header, then the caller appends the payload, then
+ * the header. `begin`: out->len before frame_begin. ERR_LIMIT: too large; out is to be cleared. */
+bool frame_begin(buf_t *out); /* false: overflow */
+err_t *frame_finish(buf_t *out, size_t begin, const frame_t *f);
 /* Checks magic, header checksum, version, kind, and the bounds of the lengths. ERR_CORRUPT, ERR_VERSION. */
 err_t *frame_decode_header(const uint8_t bytes[FRAME_HEADER], frame_t *ret);
 /* Checks the payload against the header's checksum: ERR_CORRUPT. */

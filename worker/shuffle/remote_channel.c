@@ -2,20 +2,9 @@
 #include "worker/shuffle/endpoint_int.h"
 #include <stdlib.h>
 
-void blob_free(blob_t *b) {
-    if (!b) return;
-    buf_free(&b->bytes);
-    free(b);
-}
-
 void remote_free(remote_t *r) {
-    while (r->first) {
-        item_t *i = r->first;
-        r->first = i->next;
-        free(i->payload);
-        free(i);
-    }
-    for (blob_t *b; (b = blob_pop(&r->backlog)) != NULL;) blob_free(b);
+    for (blob_t *b; (b = blob_pop(&r->queue)) != NULL;) blob_give(r->ep, b);
+    for (blob_t *b; (b = blob_pop(&r->backlog)) != NULL;) blob_give(r->ep, b);
     buf_free(&r->scratch);
     free(r->peer);
     free(r);
@@ -39,7 +28,7 @@ static void out_flow(remote_t *r) {
         blob_t *b = blob_pop(&r->backlog);
         if (b->cost) credit_take(&r->credit_out, b->cost);
         if (r->conn) conn_send(r->ep, r->conn, b);
-        else blob_free(b); /* the link is broken and the attempt is over */
+        else blob_give(r->ep, b); /* the link is broken and the attempt is over */
     }
     atomic_store_explicit(&r->full, r->backlog.first || !credit_may_send(&r->credit_out), memory_order_release);
 }
@@ -50,65 +39,67 @@ static void out_enqueue(remote_t *r, blob_t *b) {
         blob_push(&r->backlog, b);
         out_flow(r);
     } else {
-        blob_free(b);
+        blob_give(r->ep, b);
     }
     pthread_mutex_unlock(&r->ep->lock);
 }
 
-static err_t *encode_frame(remote_t *r, const frame_t *f, slice_t payload, bool compress, blob_t **ret) {
-    blob_t *b = xcalloc(1, sizeof *b);
-    b->bytes = buf_make((size_t)FRAME_PAYLOAD_MAX + FRAME_HEADER);
-    frame_t h = *f;
-    h.seq = r->seq + 1;
-    bool packed = false;
-    err_t *e = frame_encode(&b->bytes, &h, payload, compress, &packed);
+static void out_control(remote_t *r, frame_t *f, slice_t payload) {
+    blob_t *b = blob_take(r->ep);
+    f->seq = r->seq + 1;
+    err_t *e = frame_encode(&b->bytes, f, payload, false, NULL);
     if (e) {
-        blob_free(b);
-        return e;
+        blob_give(r->ep, b);
+        remote_report(r, e);
+        return;
     }
-    if (compress && !packed) r->plain = 16; /* does not shrink: leave it for a while */
     r->seq++;
-    *ret = b;
-    return NULL;
+    out_enqueue(r, b);
 }
 
-static void out_control(remote_t *r, const frame_t *f, slice_t payload) {
-    blob_t *b;
-    err_t *e = encode_frame(r, f, payload, false, &b);
-    if (e) remote_report(r, e);
-    else out_enqueue(r, b);
+/* Encoded where it goes out from, or, to be compressed, into the scratch buffer first. false: too large. */
+static bool out_encode(remote_t *r, const batch_t *b, const frame_t *f, buf_t *out) {
+    bool compress = r->compress && r->plain == 0, packed = true;
+    buf_t *to = compress ? &r->scratch : out;
+    buf_clear(to);
+    if (!compress) frame_begin(out);
+    size_t begin = to->len;
+    batch_encode(to, b);
+    if (to->overflow || to->len - begin > FRAME_PAYLOAD_MAX) {
+        buf_free(&r->scratch);
+        r->scratch = buf_make(BUF_MAX_DEFAULT);
+        return false;
+    }
+    err_t *e = compress ? frame_encode(out, f, buf_slice(to), true, &packed) : frame_finish(out, 0, f);
+    bool fits = e == NULL;
+    err_free(e);
+    if (!packed) r->plain = 16; /* does not shrink: leave it for a while */
+    else if (r->plain) r->plain--;
+    return fits;
 }
 
 /* A batch too large for a frame is halved; a row too large for one ends the job: it would be so again. */
 static void out_batch_frame(remote_t *r, const batch_t *b) {
-    buf_clear(&r->scratch);
-    batch_encode(&r->scratch, b);
-    if (r->scratch.overflow || r->scratch.len > FRAME_PAYLOAD_MAX) {
-        buf_free(&r->scratch);
-        r->scratch = buf_make(BUF_MAX_DEFAULT);
-        if (b->n <= 1) {
-            remote_report(r, err_new(ERR_LIMIT, "a row is larger than the %u bytes of a data frame", FRAME_PAYLOAD_MAX));
-            return;
-        }
-        batch_t *lo = batch_slice(b, 0, b->n / 2), *hi = batch_slice(b, b->n / 2, b->n - b->n / 2);
-        out_batch_frame(r, lo);
-        out_batch_frame(r, hi);
-        batch_free(lo);
-        batch_free(hi);
-        return;
-    }
-    bool compress = r->compress && r->plain == 0;
-    if (r->plain) r->plain--;
+    blob_t *blob = blob_take(r->ep);
     frame_t f = frame_of(r, FRAME_BATCH);
     f.rows = b->n;
-    blob_t *blob;
-    err_t *e = encode_frame(r, &f, buf_slice(&r->scratch), compress, &blob);
-    if (e) {
-        remote_report(r, e);
+    f.seq = r->seq + 1;
+    if (out_encode(r, b, &f, &blob->bytes)) {
+        r->seq++;
+        blob->cost = (int64_t)blob->bytes.len;
+        out_enqueue(r, blob);
         return;
     }
-    blob->cost = (int64_t)blob->bytes.len;
-    out_enqueue(r, blob);
+    blob_give(r->ep, blob);
+    if (b->n <= 1) {
+        remote_report(r, err_new(ERR_LIMIT, "a row is larger than the %u bytes of a data frame", FRAME_PAYLOAD_MAX));
+        return;
+    }
+    batch_t *lo = batch_slice(b, 0, b->n / 2), *hi = batch_slice(b, b->n / 2, b->n - b->n / 2);
+    out_batch_frame(r, lo);
+    out_batch_frame(r, hi);
+    batch_free(lo);
+    batch_free(hi);
 }
 
 static bool remote_full(channel_out_t *c) {
@@ -161,50 +152,46 @@ err_t *remote_credit(remote_t *r, uint64_t bytes) {
 }
 
 /* ---------------------------------------------------------------- in: the consumer's thread, but for remote_in_frame */
-void remote_in_frame(remote_t *r, const frame_t *f, uint8_t *payload) {
-    if (f->kind == FRAME_WATERMARK && r->last && r->last->frame.kind == FRAME_WATERMARK) {
-        r->last->frame.value = f->value; /* a consumer held by alignment needs the newest only */
+void remote_in_frame(remote_t *r, blob_t *b) {
+    blob_t *last = r->queue.last;
+    if (b->frame.kind == FRAME_WATERMARK && last && last->frame.kind == FRAME_WATERMARK) {
+        last->frame.value = b->frame.value; /* a consumer held by alignment needs the newest only */
+        blob_give(r->ep, b);
         return;
     }
-    item_t *i = xcalloc(1, sizeof *i);
-    i->frame = *f;
-    i->payload = payload;
-    if (r->last) r->last->next = i;
-    else r->first = i;
-    r->last = i;
+    blob_push(&r->queue, b);
     if (atomic_fetch_add(&r->queued, 1) == 0 && r->wake.fn) r->wake.fn(r->wake.arg);
 }
 
-static item_t *in_pop(remote_t *r) {
+static void give_credit(remote_t *r, uint64_t bytes) {
+    frame_t f = frame_of(r, FRAME_CREDIT);
+    f.value = bytes;
+    blob_t *b = blob_take(r->ep);
+    err_free(frame_encode(&b->bytes, &f, (slice_t){0}, false, NULL)); /* a header fits */
+    conn_send(r->ep, r->conn, b);
+}
+
+static blob_t *in_pop(remote_t *r) {
     pthread_mutex_lock(&r->ep->lock);
-    item_t *i = r->first;
-    if (i) {
-        r->first = i->next;
-        if (!r->first) r->last = NULL;
+    blob_t *b = blob_pop(&r->queue);
+    if (b) {
         atomic_fetch_sub(&r->queued, 1);
-        if (i->frame.kind == FRAME_BATCH) {
-            int64_t give = credit_consumed(&r->credit_in, (int64_t)i->frame.length + FRAME_HEADER, r->first == NULL);
-            if (give && r->conn && r->open) {
-                frame_t f = frame_of(r, FRAME_CREDIT);
-                f.value = (uint64_t)give;
-                blob_t *b = xcalloc(1, sizeof *b);
-                b->bytes = buf_make(FRAME_HEADER);
-                err_free(frame_encode(&b->bytes, &f, (slice_t){0}, false, NULL)); /* a header fits */
-                conn_send(r->ep, r->conn, b);
-            }
+        if (b->frame.kind == FRAME_BATCH) {
+            int64_t give = credit_consumed(&r->credit_in, (int64_t)b->frame.length + FRAME_HEADER, r->queue.first == NULL);
+            if (give && r->conn && r->open) give_credit(r, (uint64_t)give);
         }
     }
     pthread_mutex_unlock(&r->ep->lock);
-    return i;
+    return b;
 }
 
-static err_t *in_element(remote_t *r, const item_t *i, element_t *ret) {
-    const frame_t *f = &i->frame;
+static err_t *in_element(remote_t *r, const blob_t *b, element_t *ret) {
+    const frame_t *f = &b->frame;
     *ret = (element_t){.kind = ELEMENT_IDLE};
     switch (f->kind) {
     case FRAME_BATCH: {
         slice_t raw;
-        TRY(frame_payload(f, slice_of(i->payload, f->length), &r->scratch, &raw));
+        TRY(frame_payload(f, buf_slice(&b->bytes), &r->scratch, &raw));
         ret->kind = ELEMENT_BATCH;
         return batch_decode(raw, r->schema, &ret->batch);
     }
@@ -216,7 +203,7 @@ static err_t *in_element(remote_t *r, const item_t *i, element_t *ret) {
         ret->kind = ELEMENT_BARRIER;
         ret->epoch = f->value;
         ret->rows = f->rows;
-        for (int k = 0; k < 4; k++) ret->flags |= (uint32_t)i->payload[k] << (8 * k);
+        for (int k = 0; k < 4; k++) ret->flags |= (uint32_t)b->bytes.data[k] << (8 * k);
         return NULL;
     case FRAME_END: ret->kind = ELEMENT_END; return NULL;
     default: return NULL;
@@ -226,11 +213,10 @@ static err_t *in_element(remote_t *r, const item_t *i, element_t *ret) {
 static bool remote_receive(channel_in_t *c, element_t *ret) {
     remote_t *r = CONTAINER_OF(c, remote_t, in);
     if (atomic_load_explicit(&r->queued, memory_order_acquire) == 0) return false;
-    item_t *i = in_pop(r);
-    if (!i) return false;
-    err_t *e = in_element(r, i, ret);
-    free(i->payload);
-    free(i);
+    blob_t *b = in_pop(r);
+    if (!b) return false;
+    err_t *e = in_element(r, b, ret);
+    blob_give(r->ep, b);
     if (!e) return true;
     remote_report(r, err_wrap(e, "data from worker '%s'", r->peer));
     return false;
