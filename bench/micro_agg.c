@@ -54,11 +54,10 @@ static void run_exchange(load_t *l) {
 }
 
 static void run_combine(load_t *l) {
-    groups_t *g = groups_new(agg_set_size(l->sums));
-    bool created;
+    groups_t *g = groups_new(agg_set_size(l->sums), false);
     for (int i = 0; i < BATCHES; i++) {
         keys_encode(&l->keys, l->b[i], first, 1, NULL, BATCH);
-        for (uint32_t k = 0; k < BATCH; k++) l->accs[k] = groups_get(g, 0, l->keys.hash[k], keys_at(&l->keys, k), &created);
+        groups_get_many(g, NULL, &l->keys, BATCH, l->accs);
         check(agg_set_update(l->sums, l->b[i], NULL, BATCH, l->accs));
         if (groups_full(g, NULL)) groups_clear(g);
     }

@@ -8,16 +8,15 @@
 
 #define MEASURED_MIN 8192   /* rows from which the measure counts; of one table, or of several that had to be let go because they were full */
 #define PASSED (8u << 20)   /* rows that pass before the next measure: the table is filled in vain once in that many */
-#define AHEAD 12            /* rows between looking for a group and asking for its memory */
-#define CACHED_GROUPS 2048  /* up to here the table lies in the cache anyway */
 
-void combiner_open(combiner_t *c, const plan_op_t *p) {
+void combiner_open(combiner_t *c, const plan_op_t *p, bool named) {
+    c->named = named;
     c->set = agg_set_new(p->aggs, p->naggs, false);
-    c->groups = groups_new(agg_set_size(c->set));
+    c->groups = groups_new(agg_set_size(c->set), named);
 }
 
 static void clear_groups(combiner_t *c) {
-    for (uint32_t i = 0; i < groups_count(c->groups); i++) {
+    for (uint32_t i = 0; agg_set_owns(c->set) && i < groups_count(c->groups); i++) {
         int64_t ns;
         slice_t key;
         agg_set_clear(c->set, groups_at(c->groups, i, &ns, &key));
@@ -58,7 +57,7 @@ static err_t *emit(op_t *op, combiner_t *c, batch_t *b, const int64_t *ns, void 
     return e;
 }
 
-static err_t *emit_groups(op_t *op, combiner_t *c, bool named, out_t *out) {
+static err_t *emit_groups(op_t *op, combiner_t *c, out_t *out) {
     const plan_op_t *p = op->env.op;
     slice_t keys[1024];
     void *accs[1024];
@@ -69,13 +68,13 @@ static err_t *emit_groups(op_t *op, combiner_t *c, bool named, out_t *out) {
     b->n = n;
     ASSERT(keys_decode(keys, n, p->schema, p->nkeys, b->mem, b->cols)); /* encoded here, moments ago */
     c->at += n;
-    return emit(op, c, b, named ? ns : NULL, accs, out);
+    return emit(op, c, b, c->named ? ns : NULL, accs, out);
 }
 
-op_status_t combiner_flush(op_t *op, combiner_t *c, bool named, out_t *out, err_t **reterr) {
+op_status_t combiner_flush(op_t *op, combiner_t *c, out_t *out, err_t **reterr) {
     while (c->at < groups_count(c->groups)) {
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = emit_groups(op, c, named, out))) return OP_FAIL;
+        if ((*reterr = emit_groups(op, c, out))) return OP_FAIL;
     }
     if (c->flushing || c->rows >= MEASURED_MIN) {
         c->measured_rows += c->rows;
@@ -119,17 +118,6 @@ static err_t *pass_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t
     return NULL;
 }
 
-static void find_groups(combiner_t *c, const int64_t *ns, uint32_t n) {
-    const keys_t *k = &c->keys;
-    bool ahead = groups_count(c->groups) > CACHED_GROUPS;
-    bool created;
-    for (uint32_t i = 0; i < n; i++) {
-        if (ahead && i + 2 * AHEAD < n) groups_prefetch(c->groups, ns ? ns[i + 2 * AHEAD] : 0, k->hash[i + 2 * AHEAD]);
-        if (ahead && i + AHEAD < n) groups_prefetch_entry(c->groups, ns ? ns[i + AHEAD] : 0, k->hash[i + AHEAD]);
-        c->accs[i] = groups_get(c->groups, ns ? ns[i] : 0, k->hash[i], keys_at(k, i), &created);
-    }
-}
-
 op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out, err_t **reterr) {
     const plan_op_t *p = op->env.op;
     if (c->cap < b->n) {
@@ -145,12 +133,12 @@ op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64
     if (!c->flushing) {
         keys_encode(&c->keys, b, p->keys, p->nkeys, NULL, b->n);
         uint32_t before = groups_count(c->groups);
-        find_groups(c, ns, b->n);
+        groups_get_many(c->groups, ns, &c->keys, b->n, c->accs);
         if ((*reterr = agg_set_update(c->set, b, NULL, b->n, c->accs))) return OP_FAIL;
         c->rows += b->n;
         groups_own(c->groups, c->set, before);
         if (!groups_full(c->groups, op->env.state)) return OP_DONE;
         c->flushing = true; /* the batch at hand is in it already */
     }
-    return combiner_flush(op, c, ns != NULL, out, reterr);
+    return combiner_flush(op, c, out, reterr);
 }

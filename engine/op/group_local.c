@@ -5,11 +5,11 @@
 static err_t *group_local_open(op_t *op) {
     const plan_op_t *p = op->env.op;
     if (op->env.stage->ops[p->inputs[0]]->retracts) return err_new(ERR_INTERNAL, "a combiner cannot take back rows");
-    combiner_open(op->self, p);
+    combiner_open(op->self, p, false);
     return NULL;
 }
 
-static op_status_t group_local_flush(op_t *op, out_t *out, err_t **reterr) { return combiner_flush(op, op->self, false, out, reterr); }
+static op_status_t group_local_flush(op_t *op, out_t *out, err_t **reterr) { return combiner_flush(op, op->self, out, reterr); }
 
 static op_status_t group_local_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {
     return combiner_rows(op, op->self, b, NULL, out, reterr);

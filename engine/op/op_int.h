@@ -54,14 +54,12 @@ bool keys_decode(const slice_t *keys, uint32_t n, const schema_t *s, int nkeys, 
 
 /* ---- groups.c: a hash table from (namespace, key) to a flat block, for combiners: no persistence, cleared as a whole */
 typedef struct groups groups_t;
-groups_t *groups_new(uint32_t block_size);
+groups_t *groups_new(uint32_t block_size, bool named); /* named: the namespace is not always 0 */
 void groups_free(groups_t *g);
 /* The block of the key, made and zeroed if absent; stays where it is until groups_clear. */
 void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_created);
-/* Hints before a row of groups_get calls, once the table is larger than the cache: first the slot the key would be looked for in,
- * then, when that has arrived, the entry it points to. */
-void groups_prefetch(const groups_t *g, int64_t ns, uint64_t hash);
-void groups_prefetch_entry(const groups_t *g, int64_t ns, uint64_t hash);
+/* The blocks of n rows, memory asked for ahead; ns: a namespace per row, NULL: 0. */
+void groups_get_many(groups_t *g, const int64_t *ns, const keys_t *keys, uint32_t n, void **ret);
 uint32_t groups_count(const groups_t *g);
 void groups_own(groups_t *g, const agg_set_t *set, uint32_t from); /* what aggregates of groups from `from` on hold outside of their blocks counts, too */
 size_t groups_bytes(const groups_t *g);
@@ -78,18 +76,18 @@ typedef struct combiner {
     void **accs;
     uint8_t *blocks; /* of rows that pass */
     uint32_t cap;
+    bool named;      /* groups have a namespace, which goes out as a column behind the keys */
     bool flushing;   /* the table was full: the batch at hand is in it already */
     uint32_t at;     /* next group to emit */
     uint64_t rows;   /* in the table */
     uint64_t measured_rows, measured_groups; /* of tables let go since the last decision, those that tell something */
     uint64_t pass;   /* rows that pass it, before it is tried again */
 } combiner_t;
-void combiner_open(combiner_t *c, const plan_op_t *p);
+void combiner_open(combiner_t *c, const plan_op_t *p, bool named);
 void combiner_close(combiner_t *c);
-/* ns: a namespace per row, NULL without. After OP_MORE it is called again with the same rows. */
+/* ns: a namespace per row, NULL where they are not named. After OP_MORE it is called again with the same rows. */
 op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64_t *ns, out_t *out, err_t **reterr);
-/* `named`: a column of namespaces lies behind the keys. */
-op_status_t combiner_flush(op_t *op, combiner_t *c, bool named, out_t *out, err_t **reterr);
+op_status_t combiner_flush(op_t *op, combiner_t *c, out_t *out, err_t **reterr);
 
 /* ---- windows.c: arithmetic of windows in milliseconds of their own time line (wall time of the session zone for
  * TIMESTAMP_LTZ). A slice is the largest span every window contains wholly or not at all; it is named by its end. */

@@ -261,7 +261,7 @@ static void begin_window(op_t *op) {
     }
     if (w->nparts == 1) w->scan = (kstate_scan_t){.ns = w->parts[0]};
     if (w->nparts < 2) return;
-    if (!w->merged) w->merged = groups_new(AGG_HEAD + agg_set_size(w->set));
+    if (!w->merged) w->merged = groups_new(AGG_HEAD + agg_set_size(w->set), false);
     w->kg_next = key_group_lo(op->env.subtask, op->env.parallelism);
     w->kg_hi = key_group_lo(op->env.subtask + 1, op->env.parallelism);
     w->kg_step = merge_step(op);

@@ -14,12 +14,12 @@ typedef struct window_local {
 
 static err_t *window_local_open(op_t *op) {
     window_local_t *w = op->self;
-    combiner_open(&w->combiner, op->env.op);
+    combiner_open(&w->combiner, op->env.op, true);
     return window_time_open(&op->env, &w->time);
 }
 
 static op_status_t window_local_flush(op_t *op, out_t *out, err_t **reterr) {
-    return combiner_flush(op, &((window_local_t *)op->self)->combiner, true, out, reterr);
+    return combiner_flush(op, &((window_local_t *)op->self)->combiner, out, reterr);
 }
 
 static op_status_t window_local_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {

@@ -1,3 +1,4 @@
+#include "common/clock.h"
 #include "engine/op/op_int.h"
 #include "tests/helpers/test.h"
 #include <stdio.h>
@@ -112,7 +113,7 @@ END_TEST
 
 /* A combiner's table: 100,000 keys in three namespaces, found again, in order of creation, empty after clear. */
 START_TEST(groups_find_their_keys) {
-    groups_t *g = groups_new(8);
+    groups_t *g = groups_new(8, true);
     for (int round = 0; round < 3; round++) {
         bool created;
         for (int pass = 0; pass < 2; pass++)
@@ -137,5 +138,79 @@ START_TEST(groups_find_their_keys) {
 }
 END_TEST
 
+/* Keys of 0 to 300,000 bytes, each an extension of the one before: a length more than a byte holds, entries larger than a chunk. */
+START_TEST(groups_keep_keys_of_every_length) {
+    static const size_t lengths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 253, 254, 255, 256, 257, 65535, 65536, 262144, 300000};
+    char *text = xcalloc(1, 300001);
+    for (int i = 0; i < 300000; i++) text[i] = (char)('a' + i % 26);
+    groups_t *g = groups_new(12, false); /* a block that is no multiple of a word */
+    for (int round = 0; round < 3; round++) {
+        bool created;
+        for (int pass = 0; pass < 2; pass++)
+            for (uint32_t i = 0; i < ARRAY_LEN(lengths); i++) {
+                uint8_t *v = groups_get(g, 0, hash_bytes(text, lengths[i]), slice_of(text, lengths[i]), &created);
+                ck_assert_int_eq(created, pass == 0);
+                for (int k = 0; k < 12; k++) ck_assert_int_eq(v[k]++, pass);
+            }
+        for (uint32_t i = 0; i < ARRAY_LEN(lengths); i++) {
+            int64_t ns;
+            slice_t key;
+            uint8_t *v = groups_at(g, i, &ns, &key);
+            ck_assert(v[0] == 2 && v[11] == 2 && ns == 0 && slice_eq(key, slice_of(text, lengths[i])));
+        }
+        groups_clear(g);
+    }
+    groups_free(g);
+    free(text);
+}
+END_TEST
+
+/* What groups_get gives one by one groups_get_many gives for a batch, also for keys that repeat in it and while the table grows. */
+START_TEST(groups_of_a_batch_are_those_of_its_rows) {
+    for (int named = 0; named < 2; named++) {
+        rng_t rng;
+        rng_seed(&rng, 7);
+        groups_t *g = groups_new(8, named), *h = groups_new(8, named);
+        for (uint32_t n = 1; n <= 4096; n = n * 2 + 1) {
+            batch_t *b = batch_new(1);
+            b->n = n;
+            column_init(&b->cols[0], &type_bigint, b->mem, n);
+            int64_t *ns = mem_alloc(b->mem, sizeof *ns * n);
+            for (uint32_t i = 0; i < n; i++) {
+                b->cols[0].i64[i] = (int64_t)rng_below(&rng, i % 2 ? 3 : 30000);
+                ns[i] = (int64_t)rng_below(&rng, 3) - 1;
+            }
+            keys_t keys = {0};
+            void **got = mem_alloc(b->mem, sizeof *got * n);
+            for (int again = 0; again < 4; again++) {
+                keys_encode(&keys, b, (int[]){0}, 1, NULL, n);
+                groups_get_many(g, named ? ns : NULL, &keys, n, got);
+                for (uint32_t i = 0; i < n; i++) {
+                    bool created;
+                    int64_t *v = groups_get(h, named ? ns[i] : 0, keys.hash[i], keys_at(&keys, i), &created);
+                    ck_assert_int_eq(*(int64_t *)got[i], *v);
+                    *(int64_t *)got[i] += i + 1;
+                    *v += i + 1;
+                }
+                ck_assert_uint_eq(groups_count(g), groups_count(h));
+                for (uint32_t i = 0; i < n; i++) b->cols[0].i64[i] += 1000;
+            }
+            keys_free(&keys);
+            batch_free(b);
+        }
+        ck_assert_uint_gt(groups_count(g), 10000);
+        for (uint32_t i = 0; i < groups_count(g); i++) {
+            int64_t ns, ns2;
+            slice_t key, key2;
+            ck_assert_int_eq(*(int64_t *)groups_at(g, i, &ns, &key), *(int64_t *)groups_at(h, i, &ns2, &key2));
+            ck_assert(ns == ns2 && slice_eq(key, key2));
+        }
+        groups_free(g);
+        groups_free(h);
+    }
+}
+END_TEST
+
 TESTS("exchange", keys_are_row_encoded, integer_keys_of_every_length_are_row_encoded,
-      rows_go_to_the_owner_of_their_key_group, the_owner_agrees_with_the_ranges, groups_find_their_keys)
+      rows_go_to_the_owner_of_their_key_group, the_owner_agrees_with_the_ranges, groups_find_their_keys,
+      groups_keep_keys_of_every_length, groups_of_a_batch_are_those_of_its_rows)
