@@ -1,26 +1,36 @@
-/* keys.c: the keys of a batch, encoded once. The bytes are row_encode's (frozen); the two commonest shapes, one text
- * column and one integer column, have a loop of their own. */
+/* keys.c: the keys of a batch, encoded once. The bytes are row_encode's (frozen); one text column and one
+ * integer column, the commonest, have a loop of their own, and so have several of these. */
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
-static void encode_text(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
-    size_t total = 0;
+#define KEY_COLUMNS_MAX 64
+
+static inline uint8_t *put_text(uint8_t *p, const column_t *c, uint32_t row) {
+    if (column_null(c, row)) {
+        *p++ = 0;
+        return p;
+    }
+    str_t s = c->str[row];
+    *p++ = 1;
+    p = varint_at(p, s.len);
+    if (s.len) memcpy(p, s.p, s.len);
+    return p + s.len;
+}
+
+/* At most: a text of so many rows. */
+static size_t text_room(const column_t *c, const uint32_t *sel, uint32_t n) {
+    size_t total = (size_t)n * 6;
     for (uint32_t i = 0; i < n; i++) total += c->str[sel ? sel[i] : i].len;
-    ASSERT(buf_reserve(&k->bytes, total + (size_t)n * 6));
+    return total;
+}
+
+static void encode_text(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
+    ASSERT(buf_reserve(&k->bytes, text_room(c, sel, n)));
     uint8_t *p = k->bytes.data;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t row = sel ? sel[i] : i;
-        k->off[i] = (uint32_t)(p - k->bytes.data);
         uint8_t *start = p;
-        if (column_null(c, row)) {
-            *p++ = 0;
-        } else {
-            str_t s = c->str[row];
-            *p++ = 1;
-            p = varint_at(p, s.len);
-            if (s.len) memcpy(p, s.p, s.len);
-            p += s.len;
-        }
+        k->off[i] = (uint32_t)(p - k->bytes.data);
+        p = put_text(p, c, sel ? sel[i] : i);
         k->hash[i] = hash_bytes(start, (size_t)(p - start));
     }
     k->off[n] = (uint32_t)(p - k->bytes.data);
@@ -81,6 +91,34 @@ static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32
     k->bytes.len = k->off[n];
 }
 
+/* Integers and texts in any order. The bytes are hashed in a pass of their own: those that were just written one by one are slow to read back. */
+static void encode_several(keys_t *k, const column_t *const *cols, int ncols, const uint32_t *sel, uint32_t n) {
+    size_t room = 8;
+    int width[KEY_COLUMNS_MAX]; /* 0: text */
+    for (int c = 0; c < ncols; c++) {
+        width[c] = type_is_strlike(cols[c]->type) ? 0 : type_width(cols[c]->type);
+        room += width[c] ? (size_t)n * 11 : text_room(cols[c], sel, n);
+    }
+    ASSERT(buf_reserve(&k->bytes, room));
+    uint8_t *p = k->bytes.data;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t row = sel ? sel[i] : i;
+        k->off[i] = (uint32_t)(p - k->bytes.data);
+        for (int c = 0; c < ncols; c++) {
+            if (!width[c]) {
+                p = put_text(p, cols[c], row);
+            } else if (column_null(cols[c], row)) {
+                *p++ = 0;
+            } else {
+                *p++ = 1;
+                p = zigzag_at(p, int_at(cols[c], width[c], row));
+            }
+        }
+    }
+    k->off[n] = (uint32_t)(p - k->bytes.data);
+    k->bytes.len = k->off[n];
+}
+
 bool keys_plain(const type_t *t) {
     return (t->kind >= TYPE_TINYINT && t->kind <= TYPE_BIGINT) || (t->kind >= TYPE_DATE && t->kind <= TYPE_TIMESTAMP_LTZ);
 }
@@ -101,14 +139,22 @@ void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const 
         encode_int(k, &b->cols[cols[0]], sel, n);
         return;
     }
-    const column_t *list[64];
-    ASSERT(ncols <= (int)ARRAY_LEN(list));
-    for (int i = 0; i < ncols; i++) list[i] = &b->cols[cols[i]];
-    for (uint32_t i = 0; i < n; i++) {
-        k->off[i] = (uint32_t)k->bytes.len;
-        row_encode(&k->bytes, list, ncols, sel ? sel[i] : i);
+    const column_t *list[KEY_COLUMNS_MAX];
+    ASSERT(ncols <= KEY_COLUMNS_MAX);
+    bool simple = ncols > 1;
+    for (int i = 0; i < ncols; i++) {
+        list[i] = &b->cols[cols[i]];
+        simple &= type_is_strlike(list[i]->type) || keys_plain(list[i]->type);
     }
-    k->off[n] = (uint32_t)k->bytes.len;
+    if (simple) {
+        encode_several(k, list, ncols, sel, n);
+    } else {
+        for (uint32_t i = 0; i < n; i++) {
+            k->off[i] = (uint32_t)k->bytes.len;
+            row_encode(&k->bytes, list, ncols, sel ? sel[i] : i);
+        }
+        k->off[n] = (uint32_t)k->bytes.len;
+    }
     for (uint32_t i = 0; i < n; i++) k->hash[i] = hash_bytes(k->bytes.data + k->off[i], k->off[i + 1] - k->off[i]);
 }
 
@@ -121,8 +167,8 @@ void keys_free(keys_t *k) {
 
 bool keys_decode(const slice_t *keys, uint32_t n, const schema_t *s, int nkeys, mem_t *m, column_t *out) {
     if (nkeys == 0) return true;
-    ASSERT(nkeys <= 64);
-    colbuilder_t *cb[64];
+    ASSERT(nkeys <= KEY_COLUMNS_MAX);
+    colbuilder_t *cb[KEY_COLUMNS_MAX];
     bool ok = true;
     for (int c = 0; c < nkeys; c++) cb[c] = colbuilder_new(s->fields[c].type, m);
     for (uint32_t i = 0; i < n && ok; i++) {
