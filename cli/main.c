@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "common/near.h"
 #include "engine/func.h"
 #include "sql/settings.h"
 #include <grpc/support/log.h>
@@ -42,6 +43,13 @@ static void print_help(command_t cmd) {
     buf_free(&out);
 }
 
+static err_t *no_command(const char *name) {
+    near_t near = {.wanted = name};
+    for (const command_info_t *k = commands; k->name; k++) near_offer(&near, k->name);
+    err_t *e = err_new(ERR_INVALID, "there is no command '%s'", name);
+    return near_word(&near) ? err_hint(e, "did you mean %s?", near_word(&near)) : err_hint(e, "see tidegate --help");
+}
+
 int main(int argc, char **argv, char **environment) {
     gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR + 1); /* gRPC's own lines: every error comes back to us anyway */
     const char *name = argc > 1 ? argv[1] : "--help";
@@ -49,7 +57,7 @@ int main(int argc, char **argv, char **environment) {
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return print_help(0), argc > 1 ? 0 : 2;
     const command_info_t *k = commands;
     while (k->name && strcmp(k->name, name)) k++;
-    if (!k->name) return cli_fail(err_hint(err_new(ERR_INVALID, "there is no command '%s'", name), "see tidegate --help"));
+    if (!k->name) return cli_fail(no_command(name));
     for (int i = 2; i < argc; i++)
         if (!strcmp(argv[i], "--json")) cli_json_errors(); /* also of an option that is wrong */
     config_t *c = NULL;

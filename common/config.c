@@ -1,5 +1,6 @@
 #include "common/config.h"
 #include "common/map.h"
+#include "common/near.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -148,13 +149,18 @@ static err_t *set_value(config_t *c, const option_t *o, const char *value, const
     return NULL;
 }
 
-static err_t *unknown(command_t cmd, const char *what, const char *origin) {
-    buf_t names = buf_make(4096);
+/* name: the part of `what` that should be one of an option. The near one is of this command; else all of it are told. */
+static err_t *unknown(command_t cmd, const char *what, const char *name, size_t n, const char *origin) {
+    AUTO(buf_free) buf_t names = buf_make(4096);
+    AUTO(auto_free) char *wanted = xstrndup(name, n);
+    near_t near = {.wanted = wanted};
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
-        if (options[i].commands & cmd) buf_printf(&names, "%s--%s", names.len ? ", " : "", options[i].name);
-    err_t *e = err_hint(err_new(ERR_INVALID, "unknown option %s%s%s", what, origin ? " in " : "", origin ? origin : ""), "known: %s", buf_cstr(&names));
-    buf_free(&names);
-    return e;
+        if (options[i].commands & cmd) {
+            buf_printf(&names, "%s--%s", names.len ? ", " : "", options[i].name);
+            near_offer(&near, options[i].name);
+        }
+    err_t *e = err_new(ERR_INVALID, "unknown option %s%s%s", what, origin ? " in " : "", origin ? origin : "");
+    return near_word(&near) ? err_hint(e, "did you mean --%s?", near_word(&near)) : err_hint(e, "known: %s", buf_cstr(&names));
 }
 
 static err_t *load_file(config_t *c, const char *path) {
@@ -180,7 +186,7 @@ static err_t *load_file(config_t *c, const char *path) {
         const option_t *o = find_option(c->cmd, p, (size_t)(end - p));
         *end = 0;
         if (o) e = set_value(c, o, eq, origin);
-        else if (!find_option((command_t)ALL, p, strlen(p))) e = unknown(c->cmd, p, origin); /* options of other commands are fine in a shared file */
+        else if (!find_option((command_t)ALL, p, strlen(p))) e = unknown(c->cmd, p, p, strlen(p), origin); /* others' are fine in a shared file */
     }
     free(line);
     fclose(f);
@@ -203,8 +209,9 @@ static err_t *load_environment(config_t *c, char **environment) {
 
 static err_t *load_flag(config_t *c, int argc, char **argv, int *at) {
     const char *flag = argv[*at] + 2, *eq = strchr(flag, '=');
-    const option_t *o = find_option(c->cmd, flag, eq ? (size_t)(eq - flag) : strlen(flag));
-    if (!o) return unknown(c->cmd, argv[*at], NULL);
+    size_t n = eq ? (size_t)(eq - flag) : strlen(flag);
+    const option_t *o = find_option(c->cmd, flag, n);
+    if (!o) return unknown(c->cmd, argv[*at], flag, n, NULL);
     AUTO(auto_free) char *origin = xprintf("--%s", o->name);
     if (o->kind == FLAG) return set_value(c, o, eq ? eq + 1 : "true", origin);
     if (eq) return set_value(c, o, eq + 1, origin);

@@ -22,37 +22,10 @@ bool func_exists(const char *name) { return func_find(name) != NULL; }
 const char *func_name(const func_t *f) { return f->name; }
 bool func_deterministic(const func_t *f) { return !(f->flags & (FUNC_RANDOM | FUNC_NOW)); }
 
-static int edit_distance(const char *a, const char *b) {
-    int na = (int)strlen(a), nb = (int)strlen(b);
-    int row[64];
-    if (na > 60 || nb > 60) return 100;
-    for (int j = 0; j <= nb; j++) row[j] = j;
-    for (int i = 1; i <= na; i++) {
-        int diag = row[0];
-        row[0] = i;
-        for (int j = 1; j <= nb; j++) {
-            int up = row[j], change = diag + ((a[i - 1] | 32) != (b[j - 1] | 32));
-            int best = up + 1 < row[j - 1] + 1 ? up + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
-            diag = up;
-        }
-    }
-    return row[nb];
-}
-
-const char *func_near(const char *name) {
-    const char *best = NULL;
-    int limit = (int)strlen(name) / 3 + 1;
+void func_offer(near_t *near) {
     for (int t = 0; func_tables[t]; t++)
-        for (const func_t *f = func_tables[t]; f->name; f++) {
-            if (f->flags & FUNC_HIDDEN) continue;
-            int d = edit_distance(name, f->name);
-            if (d < limit) {
-                limit = d;
-                best = f->name;
-            }
-        }
-    return best;
+        for (const func_t *f = func_tables[t]; f->name; f++)
+            if (!(f->flags & FUNC_HIDDEN)) near_offer(near, f->name);
 }
 
 /* ---- signatures */
@@ -199,11 +172,7 @@ err_t *bind_error(const binding_t *b, const char *why) {
 
 err_t *func_bind(arena_t *a, const char *name, expr_t **args, int nargs, expr_t **ret) {
     const func_t *f = func_find(name);
-    if (!f) {
-        const char *near = func_near(name);
-        err_t *e = err_new(ERR_NOT_FOUND, "function %s does not exist", name);
-        return near ? err_hint(e, "did you mean %s?", near) : e;
-    }
+    if (!f) return err_new(ERR_NOT_FOUND, "function %s does not exist", name);
     if (f->flags & FUNC_HIDDEN) return err_new(ERR_TYPE, "%s is not called as a function", name);
     binding_t b = {.a = a, .func = f, .nargs = nargs};
     b.args = arena_memdup(a, args, sizeof *args * (size_t)(nargs ? nargs : 1));

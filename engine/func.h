@@ -17,12 +17,12 @@
  *     NULL|ERROR|DEFAULT on empty, its default or NULL, symbol on error, its default or NULL)
  * NOT x LIKE y and the like are "NOT" over the positive form. */
 #pragma once
+#include "common/near.h"
 #include "engine/expr.h"
 
 bool func_exists(const char *name); /* case-insensitive */
-/* Nearest known name for an error's hint, NULL when nothing is near. */
-const char *func_near(const char *name);
-/* Errors: ERR_NOT_FOUND (unknown, hint with a near name), ERR_TYPE (arguments; text names the signatures),
+void func_offer(near_t *near); /* all names */
+/* Errors: ERR_NOT_FOUND (unknown), ERR_TYPE (arguments; text names the signatures),
  * ERR_UNSUPPORTED. The caller adds the position. */
 err_t *func_bind(arena_t *a, const char *name, expr_t **args, int nargs, expr_t **ret);
 

@@ -2,7 +2,7 @@
 #include <ctype.h>
 
 #include "sql/bind.h"
-#include "sql/near.h"
+#include "common/near.h"
 
 static const char *upper(arena_t *a, const char *s) {
     char *u = arena_strdup(a, s);
@@ -119,16 +119,15 @@ static err_t *bind_grouping(expr_ctx_t *x, const ast_expr_t *e, const char *name
     return NULL;
 }
 
-
-
 static err_t *unknown_function(err_t *e, const char *name) {
     static const char *const others[] = {"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG", "COLLECT", "ARRAY_AGG",
                                          "JSON_OBJECTAGG", "JSON_ARRAYAGG", "APPROX_COUNT_DISTINCT",
                                          "FIRST_VALUE", "LAST_VALUE", "PERCENTILE", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP",
                                          "TUMBLE_START", "TUMBLE_END", "TUMBLE_ROWTIME", "HOP_START", "HOP_END",
                                          "HOP_ROWTIME", "GROUPING", "GROUPING_ID"};
-    if (err_code(e) != ERR_NOT_FOUND || err_hint_text(e)) return e;
+    if (err_code(e) != ERR_NOT_FOUND) return e;
     near_t near = {.wanted = name};
+    func_offer(&near);
     for (size_t i = 0; i < ARRAY_LEN(others); i++) near_offer(&near, others[i]);
     return near_word(&near) ? err_hint(e, "did you mean %s?", near_word(&near)) : e;
 }

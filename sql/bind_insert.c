@@ -3,7 +3,7 @@
 
 #include "engine/operator.h"
 #include "sql/bind.h"
-#include "sql/near.h"
+#include "common/near.h"
 
 typedef struct target {
     bind_t *b;

@@ -1,7 +1,7 @@
 #include "sql/catalog.h"
 
 #include "common/map.h"
-#include "sql/near.h"
+#include "common/near.h"
 
 struct catalog {
     arena_t *arena;

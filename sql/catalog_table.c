@@ -1,7 +1,7 @@
 /* catalog_table.c: CREATE TABLE to a table the engine knows. */
 #include "engine/operator.h"
 #include "sql/catalog.h"
-#include "sql/near.h"
+#include "common/near.h"
 
 static err_t *at(err_t *e, ast_pos_t p) NODISCARD;
 static err_t *at(err_t *e, ast_pos_t p) { return err_at(e, p.line, p.col); }

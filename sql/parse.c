@@ -1,5 +1,5 @@
 /* parse.c: the entry point, and what is said about a text that is no SQL. */
-#include "sql/near.h"
+#include "common/near.h"
 #include "sql/parse_int.h"
 #include "grammar.tab.h"
 #include <strings.h>

@@ -1,6 +1,6 @@
 #include "sql/scope.h"
 
-#include "sql/near.h"
+#include "common/near.h"
 
 scope_t *scope_of(arena_t *a, rel_t *rel, const char *alias) {
     scope_t *s = ARENA_NEW(a, scope_t);

@@ -3,7 +3,7 @@
 #include <strings.h>
 
 #include "engine/datetime.h"
-#include "sql/near.h"
+#include "common/near.h"
 
 typedef enum value_kind { VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_DURATION, VALUE_BYTES, VALUE_MODE, VALUE_ZONE, VALUE_CHOICE } value_kind_t;
 

@@ -1,7 +1,7 @@
 /* substitute.c: ${NAME} in a script's text. */
 #include <ctype.h>
 
-#include "sql/near.h"
+#include "common/near.h"
 #include "sql/sql.h"
 
 typedef struct subst {

@@ -1,5 +1,6 @@
 /* connector.c: the one table of connectors, and the check of option keys. */
 #include "engine/connector/connector.h"
+#include "common/near.h"
 #include "engine/connector/kafka_table.h"
 #include <stdio.h>
 
@@ -24,52 +25,14 @@ void connector_names(buf_t *out, bool of_sinks) {
         buf_printf(out, "%s%s", i ? ", " : "", of_sinks ? sinks[i]->connector : sources[i]->connector);
 }
 
-/* ------------------------------------------------------------------ near names */
-/* Optimal string alignment: insert, delete, replace, swap of neighbours. */
-static int edit_distance(const char *a, const char *b) {
-    enum { MAX = 64 };
-    int n = (int)strlen(a), m = (int)strlen(b);
-    if (n >= MAX || m >= MAX) return MAX;
-    int row[3][MAX + 1];
-    for (int j = 0; j <= m; j++) row[0][j] = j;
-    for (int i = 1; i <= n; i++) {
-        int *now = row[i % 3], *up = row[(i + 2) % 3], *up2 = row[(i + 1) % 3];
-        now[0] = i;
-        for (int j = 1; j <= m; j++) {
-            int replace = up[j - 1] + (a[i - 1] != b[j - 1]);
-            now[j] = MIN(MIN(up[j] + 1, now[j - 1] + 1), replace);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) now[j] = MIN(now[j], up2[j - 2] + 1);
-        }
-    }
-    return row[n % 3][m];
-}
-
-bool near_name(const char *a, const char *b, int *ret_distance) {
-    int n = (int)strlen(a);
-    *ret_distance = edit_distance(a, b);
-    return *ret_distance <= (n < 4 ? 1 : n < 9 ? 2 : n / 3);
-}
-
 static bool key_matches(const char *key, const char *known) {
     size_t n = strlen(known);
     if (n && known[n - 1] == '*') return strncmp(key, known, n - 1) == 0 && key[n - 1];
     return strcmp(key, known) == 0;
 }
 
-typedef struct near {
-    char best[128];
-    int distance;
-} near_t;
-static void near_try(near_t *n, const char *key, const char *candidate) {
-    int d;
-    if (near_name(key, candidate, &d) && d < n->distance) {
-        n->distance = d;
-        snprintf(n->best, sizeof n->best, "%s", candidate);
-    }
-}
-
 /* Options of the formats the table names: 'format' -> json.x, 'value.format' -> value.json.x, 'key.format' -> key.json.x */
-static bool format_key_known(const table_t *t, const char *key, near_t *near) {
+static bool format_key_known(arena_t *a, const table_t *t, const char *key, near_t *near) {
     static const struct {
         const char *option, *prefix;
     } forms[] = {{"format", ""}, {"value.format", "value."}, {"key.format", "key."}};
@@ -77,10 +40,9 @@ static bool format_key_known(const table_t *t, const char *key, near_t *near) {
         const char *format = options_get(&t->options, forms[f].option);
         const char *const *keys = format ? format_options(format) : NULL;
         for (; keys && *keys; keys++) {
-            char name[128];
-            snprintf(name, sizeof name, "%s%s.%s", forms[f].prefix, format, *keys);
+            const char *name = arena_printf(a, "%s%s.%s", forms[f].prefix, format, *keys);
             if (strcmp(name, key) == 0) return true;
-            near_try(near, key, name);
+            near_offer(near, name);
         }
     }
     return false;
@@ -94,17 +56,18 @@ static err_t *check_parallelism(const table_t *t) {
 
 err_t *options_check_known(const table_t *t, const char *const *known) {
     TRY(check_parallelism(t));
+    arena_t *a AUTO(arena_freep) = arena_new(); /* of the names that are composed */
     for (int i = 0; i < t->options.n; i++) {
         const char *key = t->options.keys[i];
-        near_t near = {.distance = 1000};
+        near_t near = {.wanted = key};
         bool ok = strcmp(key, "connector") == 0;
         for (const char *const *k = known; !ok && *k; k++) {
             ok = key_matches(key, *k);
-            if (!strchr(*k, '*')) near_try(&near, key, *k);
+            if (!strchr(*k, '*')) near_offer(&near, *k);
         }
-        if (ok || format_key_known(t, key, &near)) continue;
+        if (ok || format_key_known(a, t, key, &near)) continue;
         err_t *e = err_new(ERR_INVALID, "table %s: connector '%s' has no option '%s'", t->name, t->connector, key);
-        return near.best[0] ? err_hint(e, "did you mean '%s'?", near.best) : e;
+        return near_word(&near) ? err_hint(e, "did you mean '%s'?", near_word(&near)) : e;
     }
     return NULL;
 }

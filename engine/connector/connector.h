@@ -11,8 +11,6 @@ err_t *option_required(const table_t *t, const char *key, const char **ret);
 /* Columns of the file or message: physical without PARTITIONED BY columns; ret has room for physical->n. */
 int table_data_columns(const table_t *t, int *ret);
 bool table_is_partition(const table_t *t, int column);
-/* An edit distance below half the length: the candidate a person may have meant. */
-bool near_name(const char *a, const char *b, int *ret_distance);
 
 /* ---- Flink's external text of a value, as print writes it (print_text.c) */
 void external_print(buf_t *out, const column_t *c, uint32_t i);

@@ -57,6 +57,21 @@ START_TEST(errors_name_their_origin) {
 }
 END_TEST
 
+static void hints(command_t cmd, char *flag, const char *hint) {
+    config_t *c;
+    bool help;
+    AUTO(err_freep) err_t *e = config_load(cmd, 1, (char *[]){flag}, NULL, &c, &help);
+    ck_assert_msg(strstr(err_text(e), flag) && !strncmp(err_hint_text(e), hint, strlen(hint)), "%s: %s", err_text(e), err_hint_text(e));
+}
+
+START_TEST(an_unknown_option_gets_the_near_one_of_its_command_or_all_of_them) {
+    hints(CMD_RUN, "--paralelism", "did you mean --parallelism?");
+    hints(CMD_RUN, "--parallelsim=4", "did you mean --parallelism?");
+    hints(CMD_WORKER, "--paralelism", "known: --coordinator, "); /* a worker has none */
+    hints(CMD_JOBS, "--verbose", "known: --coordinator, ");
+}
+END_TEST
+
 START_TEST(help_lists_every_option_of_the_command) {
     buf_t b = buf_make(0);
     config_help(&b, CMD_WORKER);
@@ -66,4 +81,4 @@ START_TEST(help_lists_every_option_of_the_command) {
 END_TEST
 
 TESTS("config", flags_beat_environment_beats_file_beats_default, pairs_and_arguments, errors_name_their_origin,
-      help_lists_every_option_of_the_command)
+      an_unknown_option_gets_the_near_one_of_its_command_or_all_of_them, help_lists_every_option_of_the_command)

@@ -49,6 +49,8 @@ START_TEST(names) {
         {"INSERT INTO sink SELECT e.idd, 1 FROM events AS e;", ERR_NOT_FOUND, 4, 25, "'e' has no column 'idd'", "'id'"},
         {"INSERT INTO sink SELECT x.*, 1 FROM events AS e;", ERR_NOT_FOUND, 4, 25, "no table 'x'", NULL},
         {"INSERT INTO sink SELECT UPER(id), 1 FROM events;", ERR_NOT_FOUND, 4, 25, "UPER", "UPPER"},
+        {"INSERT INTO sink SELECT id, LOG1O(2) FROM events;", ERR_NOT_FOUND, 4, 29, "LOG1O", "did you mean LOG10?"},
+        {"INSERT INTO sink SELECT id, SUMM(2) FROM events;", ERR_NOT_FOUND, 4, 29, "SUMM", "did you mean SUM?"},
         {"INSERT INTO sink (id, m) SELECT id, 1 FROM events;", ERR_NOT_FOUND, 4, 23, "has no column 'm'", "'n'"},
         {"INSERT INTO sink (id, id) SELECT id, 1 FROM events;", ERR_INVALID, 4, 23, "given twice", NULL},
         {"CREATE TABLE sink (a INT) WITH ('connector' = 'blackhole');", ERR_EXISTS, 4, 14, "declared already, at line 3", NULL},

@@ -1,4 +1,4 @@
-#include "sql/near.h"
+#include "common/near.h"
 
 #include <ctype.h>
 
