@@ -8,12 +8,13 @@
 
 typedef struct csv_value {
     uint32_t off, len; /* in text */
-    uint32_t at;       /* byte of the record */
+    uint32_t at;       /* byte of the record where it begins */
 } csv_value_t;
 
 typedef struct csv_decoder {
     csv_dialect_t dialect;
     scalar_rules_t rules;
+    const char *prefix; /* of the format's options */
     int nfields;        /* values of a record */
     int *field_of;      /* column -> its place in the record */
     csv_value_t *values;
@@ -198,18 +199,27 @@ static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uin
     return NULL;
 }
 
-static err_t *csv_error(const rcol_t *col, uint32_t at, const char *why, const char *p, size_t n) {
+/* Characters from 1, as editors count them. */
+static uint32_t character(slice_t record, uint32_t byte) { return text_length((str_t){(const char *)record.p, byte}) + 1; }
+
+/* of value `at` of the record; what != NULL: it is there and reads so */
+static err_t *value_error(const csv_decoder_t *c, slice_t record, int at, const rcol_t *col, const char *why, const char *what, size_t n) {
+    AUTO(buf_free) buf_t text = buf_make(1024);
+    buf_printf(&text, "CSV: value %d", at + 1);
+    if (what) buf_printf(&text, ", character %u", character(record, c->values[at].at));
+    buf_printf(&text, ": column '%s' (", col->name);
+    type_print(&text, col->type);
+    buf_puts(&text, ")");
+    bool empty = what && !n;
     if (n > 24) n = 24;
-    if (!utf8_valid((const uint8_t *)p, n)) n = 0;
-    if (!col) return err_new(ERR_DATA, "CSV: byte %u: %s", at, why);
-    buf_t type = buf_make(256);
-    type_print(&type, col->type);
-    err_t *e = err_new(ERR_DATA, "CSV: byte %u: column '%s' (%s): '%.*s' %s", at, col->name, buf_cstr(&type), (int)n, p, why);
-    buf_free(&type);
-    return e;
+    if (n && !utf8_valid((const uint8_t *)what, n)) n = 0;
+    if (what) buf_printf(&text, ": '%.*s'", (int)n, n ? what : "");
+    buf_printf(&text, " %s", why);
+    if (empty && !c->dialect.null_literal && !col->not_null) buf_printf(&text, "; '%scsv.null-literal' = '' reads empty values as NULL", c->prefix);
+    return err_new(ERR_DATA, "%s", buf_cstr(&text));
 }
 
-static err_t *store_record(decoder_t *d, csv_decoder_t *c, int n) {
+static err_t *store_record(decoder_t *d, csv_decoder_t *c, slice_t record, int n) {
     rowstore_t *s = &d->rows;
     if (n != c->nfields && !c->dialect.ignore_errors)
         return err_new(ERR_DATA, "CSV: the record has %d values, the table %d columns", n, c->nfields);
@@ -219,13 +229,13 @@ static err_t *store_record(decoder_t *d, csv_decoder_t *c, int n) {
         rcol_t *col = &s->root.child[k];
         int at = c->field_of[k];
         if (at >= n) {
-            if (col->not_null) return csv_error(col, 0, "is missing, and the column is NOT NULL", "", 0);
+            if (col->not_null) return value_error(c, record, at, col, "is missing, and the column is NOT NULL", NULL, 0);
             rcol_null(col, i);
             continue;
         }
         csv_value_t v = c->values[at];
         const char *p = (const char *)c->text.data + v.off, *why = store_value(c, s, col, i, v.len ? p : "", v.len);
-        if (why) return csv_error(col, v.at, why, v.len ? p : "", v.len);
+        if (why) return value_error(c, record, at, col, why, v.len ? p : "", v.len);
     }
     rowstore_end(s);
     return NULL;
@@ -239,7 +249,7 @@ static err_t *csv_decode(decoder_t *d, slice_t msg) {
     csv_in_t in = {msg.p, msg.p, msg.p + msg.len, NULL};
     uint32_t before = d->rows.rows;
     int n = split_record(c, &in);
-    err_t *e = n < 0 ? csv_error(NULL, (uint32_t)(in.p - in.start), in.why, "", 0) : store_record(d, c, n);
+    err_t *e = n < 0 ? err_new(ERR_DATA, "CSV: character %u: %s", character(msg, (uint32_t)(in.p - in.start)), in.why) : store_record(d, c, msg, n);
     if (!e) return NULL;
     rowstore_rollback(&d->rows, before);
     if (!c->dialect.ignore_errors) return e;
@@ -320,6 +330,7 @@ static err_t *csv_decoder_open(decoder_t *d, const format_config_t *c) {
     csv_decoder_t *v = xcalloc(1, sizeof *v);
     d->self = v;
     v->rules.csv = true;
+    v->prefix = c->prefix;
     v->nfields = c->fields->n;
     v->values = xcalloc((size_t)v->nfields + 1, sizeof *v->values);
     int n = d->rows.root.nchild;

@@ -221,6 +221,17 @@ static err_t *fill(fs_source_t *f, const split_t *s) {
     return NULL;
 }
 
+/* The line of the file that begins at `position`, for an error; 0: it cannot be read again. */
+static int64_t line_of(fs_source_t *f, int64_t position) {
+    int64_t line = 1, at = 0;
+    for (ssize_t n; at < position; at += n) {
+        n = pread(f->fd, f->buf, (size_t)MIN((int64_t)f->cap, position - at), at);
+        if (n <= 0) return 0;
+        for (const uint8_t *p = f->buf, *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++) line++;
+    }
+    return line;
+}
+
 /* Decodes records until the batch is full or the split has ended. */
 static err_t *read_records(source_t *s, fs_source_t *f, split_t *split) {
     decoder_t *d = f->decoder;
@@ -237,7 +248,7 @@ static err_t *read_records(source_t *s, fs_source_t *f, split_t *split) {
             continue;
         }
         err_t *e = decoder_message(d, record);
-        if (e) return err_wrap(e, "%s: record at byte %lld", split_path(split), (long long)split->position);
+        if (e) return err_wrap(e, "%s: line %lld, byte %lld", split_path(split), (long long)line_of(f, split->position), (long long)split->position);
         f->start += used;
         split->position += (int64_t)used;
         s->bytes_in += used;

@@ -16,9 +16,19 @@ START_TEST(defaults) {
     ck_decodes(&f, "csv", "1|plain|1.50|2025-03-01 10:00:00.000|[p, q];2|a, \"b\"|NULL|2025-03-01 10:00:00.500|[]",
                "1,plain,1.5,2025-03-01 10:00:00,p;q", "2,\"a, \"\"b\"\"\",9999999.99,2025-3-1 10:00:00.5,");
     ck_refuses(&f, "csv", "has 2 values, the table 5", "1,x");
-    ck_refuses(&f, "csv", "column 'id' (INT): '' is not an integer", ",x,1,2025-03-01 10:00:00,");
-    ck_refuses(&f, "csv", "quote is not closed", "1,\"x,1,2025-03-01 10:00:00,");
+    ck_refuses(&f, "csv", "value 3, character 8: column 'price' (DECIMAL(8, 2)): 'abc' is not a number", "1,na\xc3\xafv,abc,2025-03-01 10:00:00,");
+    ck_refuses(&f, "csv", "character 3: quote is not closed", "1,\"x,1,2025-03-01 10:00:00,");
     ck_refuses(&f, "csv", "separator behind the closing quote", "1,\"x\"y,1,2025-03-01 10:00:00,");
+    fixture_free(&f);
+}
+END_TEST
+
+START_TEST(an_empty_value_of_a_number_names_the_option_that_reads_it_as_null) {
+    fixture_t f = orders();
+    static const char record[] = ",x,1,2025-03-01 10:00:00,";
+    ck_refuses(&f, "csv", "value 1, character 1: column 'id' (INT): '' is not an integer; 'csv.null-literal' = '' reads empty values as NULL", record);
+    fixture_option(&f, "csv.null-literal", "");
+    ck_decodes(&f, "csv", "NULL|x|1.00|2025-03-01 10:00:00.000|[]", record);
     fixture_free(&f);
 }
 END_TEST
@@ -158,5 +168,5 @@ START_TEST(raw_messages) {
 }
 END_TEST
 
-TESTS("csv", defaults, the_oracle_dialect, ignore_parse_errors, records_may_span_lines, encodes_as_jackson,
-      options_and_types_are_checked, raw_messages)
+TESTS("csv", defaults, an_empty_value_of_a_number_names_the_option_that_reads_it_as_null, the_oracle_dialect, ignore_parse_errors,
+      records_may_span_lines, encodes_as_jackson, options_and_types_are_checked, raw_messages)

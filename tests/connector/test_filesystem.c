@@ -214,7 +214,7 @@ START_TEST(goes_on_where_it_stopped) {
 }
 END_TEST
 
-START_TEST(bad_records_name_file_and_byte) {
+START_TEST(bad_records_name_file_line_and_byte) {
     dir_t d = dir_new();
     run_t r = json_files(&d);
     free(put_file(&d, "a.json", "{\"v\":1}\n{\"v\":\"x\"}\n"));
@@ -226,7 +226,7 @@ START_TEST(bad_records_name_file_and_byte) {
     err_t *e = NULL;
     ck_assert_int_eq(filesystem_source.poll(&r.source, &b, &split, &e), SRC_FAIL);
     ck_assert_int_eq(err_code(e), ERR_DATA);
-    ck_assert_msg(strstr(err_text(e), "a.json: record at byte 8: JSON: byte 5"), "%s", err_text(e));
+    ck_assert_msg(strstr(err_text(e), "a.json: line 2, byte 8: JSON: byte 5"), "%s", err_text(e));
     err_free(e);
     run_close(&r);
     split_list_free(&l);
@@ -634,7 +634,7 @@ START_TEST(updates_are_refused) {
 }
 END_TEST
 
-TESTS("filesystem", reads_a_directory_tree, a_row_comes_with_the_fields_the_plan_asks_for, goes_on_where_it_stopped, bad_records_name_file_and_byte,
+TESTS("filesystem", reads_a_directory_tree, a_row_comes_with_the_fields_the_plan_asks_for, goes_on_where_it_stopped, bad_records_name_file_line_and_byte,
       partition_columns_and_metadata_come_from_the_path, wrong_tables_are_refused,
       rows_appear_when_their_part_is_closed_by_a_complete_epoch, parts_roll_by_size_and_age, partitions_are_directories,
       dies_at_every_step, a_late_writer_of_a_dead_attempt_changes_nothing, rescaled_seals_have_one_owner,
