@@ -154,6 +154,7 @@ typedef struct ast_order {
 } ast_order_t;
 
 typedef struct ast_orders {
+    ast_pos_t pos; /* of ORDER */
     int n;
     ast_order_t *item;
 } ast_orders_t;
@@ -346,6 +347,7 @@ struct ast_table {
     ast_join_t join;
     bool natural;
     ast_table_t *left, *right;
+    ast_pos_t join_pos;       /* of JOIN or the comma */
     ast_expr_t *on;           /* optional */
     ast_idents_t using_cols;
     ast_match_t *match;
@@ -417,6 +419,7 @@ struct ast_query {
     ast_exprs_t rows;
     ast_name_t name;
     ast_query_t *left, *right;
+    ast_pos_t set_pos; /* of UNION, EXCEPT, INTERSECT */
     bool all;
     ast_orders_t order;
     ast_expr_t *limit;  /* also FETCH FIRST n; NULL: none, LIMIT ALL included */

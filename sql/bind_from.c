@@ -67,7 +67,7 @@ err_t *bind_from(bind_t *b, const ast_table_t *t, scope_t **ret) {
     }
     case AST_TABLE_CALL: TRY(from_call(b, t, ret)); break;
     case AST_TABLE_UNNEST: return refuse(t->pos, "UNNEST", "index the elements: arr[1], arr[2]");
-    case AST_TABLE_JOIN: return refuse(t->right->pos, t->join == AST_JOIN_COMMA ? "a list of tables in FROM"
+    case AST_TABLE_JOIN: return refuse(t->join_pos, t->join == AST_JOIN_COMMA ? "a list of tables in FROM"
                                        : "JOIN", joins);
     case AST_TABLE_MATCH: return refuse(t->match->pos, "MATCH_RECOGNIZE", "patterns are not part of this version");
     }

@@ -273,16 +273,16 @@ static err_t *bind_body(bind_t *b, const ast_query_t *q, rel_t **ret) {
     case AST_QUERY_TABLE: return bind_table_ref(b, &q->name, &(ast_hints_t){0}, ret);
     case AST_QUERY_UNION: return bind_union(b, q, ret);
     case AST_QUERY_NESTED: return bind_query(b, q->left, ret);
-    case AST_QUERY_INTERSECT: return refuse(q->pos, "INTERSECT",
+    case AST_QUERY_INTERSECT: return refuse(q->set_pos, "INTERSECT",
                                             "it needs joins, which are not part of this version");
-    case AST_QUERY_EXCEPT: return refuse(q->pos, "EXCEPT", "it needs joins, which are not part of this version");
+    case AST_QUERY_EXCEPT: return refuse(q->set_pos, "EXCEPT", "it needs joins, which are not part of this version");
     }
     UNREACHABLE();
 }
 
 err_t *bind_query(bind_t *b, const ast_query_t *q, rel_t **ret) {
     if (q->order.n)
-        return refuse(q->order.item[0].expr->pos, "ORDER BY",
+        return refuse(q->order.pos, "ORDER BY",
                       "a stream has no end to sort to: leave it out, the consumer sorts; rows within a window come as the window closes");
     if (q->limit) return refuse(q->limit->pos, "LIMIT",
                                 "bound the input instead: 'scan.bounded.mode' or 'number-of-rows'");

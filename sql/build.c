@@ -301,10 +301,11 @@ ast_table_t *sql_table_done(sql_parser_t *p, ast_table_t *t) {
     return deep(p, t->pos, &t->depth, d) ? t : NULL;
 }
 
-ast_table_t *sql_join(sql_parser_t *p, ast_table_t *l, ast_join_t kind, bool natural, ast_table_t *r) {
+ast_table_t *sql_join(sql_parser_t *p, ast_table_t *l, ast_pos_t pos, ast_join_t kind, bool natural, ast_table_t *r) {
     ast_table_t *t = sql_table(p, AST_TABLE_JOIN, l->pos);
     t->left = l;
     t->right = r;
+    t->join_pos = pos;
     t->join = kind;
     t->natural = natural;
     return sql_table_done(p, t);
@@ -450,6 +451,7 @@ ast_query_t *sql_query_set(sql_parser_t *p, ast_pos_t pos, ast_query_kind_t kind
     q->all = all;
     q->left = l;
     q->right = r;
+    q->set_pos = pos;
     return sql_query_done(p, q);
 }
 

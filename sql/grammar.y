@@ -400,7 +400,7 @@ group_item:
   | K_CUBE '(' group_list ')' { $$ = sql_group(p, AST_GROUP_CUBE, POS(@1)); $$->n = $3.n; $$->element = $3.item; NEED(sql_group_done(p, $$)); }
   | K_GROUPING K_SETS '(' group_list ')' { $$ = sql_group(p, AST_GROUP_SETS, POS(@1)); $$->n = $4.n; $$->element = $4.item; NEED(sql_group_done(p, $$)); } ;
 
-order_by: K_ORDER K_BY order_list { $$ = $3; } ;
+order_by: K_ORDER K_BY order_list { $$ = $3; $$.pos = POS(@1); } ;
 order_opt: %empty { memset(&$$, 0, sizeof $$); } | order_by ;
 order_list: order_item { memset(&$$, 0, sizeof $$); ADD($$, $1); } | order_list ',' order_item { $$ = $1; ADD($$, $3); } ;
 order_item: expr order_dir order_nulls { $$ = (ast_order_t){$1, $2, $3}; } ;
@@ -430,13 +430,13 @@ bound:
 partition_opt: %empty { memset(&$$, 0, sizeof $$); } | K_PARTITION K_BY exprs { $$ = $3; } ;
 
 /* --- FROM ------------------------------------------------------------------------------------------------------- */
-from_list: joined | from_list ',' joined { NEED($$ = sql_join(p, $1, AST_JOIN_COMMA, false, $3)); } ;
+from_list: joined | from_list ',' joined { NEED($$ = sql_join(p, $1, POS(@2), AST_JOIN_COMMA, false, $3)); } ;
 joined: table_primary | join_node ;
 join_node:
-    joined K_CROSS K_JOIN table_primary { NEED($$ = sql_join(p, $1, AST_JOIN_CROSS, false, $4)); }
-  | joined K_NATURAL join_type K_JOIN table_primary { NEED($$ = sql_join(p, $1, $3, true, $5)); }
-  | joined join_type K_JOIN table_primary K_ON expr { NEED($$ = sql_join(p, $1, $2, false, $4)); $$->on = $6; NEED(sql_table_done(p, $$)); }
-  | joined join_type K_JOIN table_primary K_USING ids_paren { NEED($$ = sql_join(p, $1, $2, false, $4)); $$->using_cols = $6; } ;
+    joined K_CROSS K_JOIN table_primary { NEED($$ = sql_join(p, $1, POS(@3), AST_JOIN_CROSS, false, $4)); }
+  | joined K_NATURAL join_type K_JOIN table_primary { NEED($$ = sql_join(p, $1, POS(@4), $3, true, $5)); }
+  | joined join_type K_JOIN table_primary K_ON expr { NEED($$ = sql_join(p, $1, POS(@3), $2, false, $4)); $$->on = $6; NEED(sql_table_done(p, $$)); }
+  | joined join_type K_JOIN table_primary K_USING ids_paren { NEED($$ = sql_join(p, $1, POS(@3), $2, false, $4)); $$->using_cols = $6; } ;
 join_type: %empty { $$ = AST_JOIN_INNER; } | K_INNER { $$ = AST_JOIN_INNER; } | K_LEFT opt_outer { $$ = AST_JOIN_LEFT; }
   | K_RIGHT opt_outer { $$ = AST_JOIN_RIGHT; } | K_FULL opt_outer { $$ = AST_JOIN_FULL; } ;
 opt_outer: %empty | K_OUTER ;

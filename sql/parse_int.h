@@ -117,7 +117,7 @@ ast_query_t *sql_query_tail(sql_parser_t *p, ast_query_t *q, ast_orders_t order,
 ast_query_t *sql_query_with(sql_parser_t *p, ast_pos_t pos, ast_query_t *q, int n, ast_cte_t *cte, bool recursive);
 ast_table_t *sql_table(sql_parser_t *p, ast_table_kind_t kind, ast_pos_t pos);
 ast_table_t *sql_table_done(sql_parser_t *p, ast_table_t *t);
-ast_table_t *sql_join(sql_parser_t *p, ast_table_t *l, ast_join_t kind, bool natural, ast_table_t *r);
+ast_table_t *sql_join(sql_parser_t *p, ast_table_t *l, ast_pos_t pos, ast_join_t kind, bool natural, ast_table_t *r);
 ast_pattern_t *sql_pattern(sql_parser_t *p, ast_pattern_kind_t kind, ast_pos_t pos);
 ast_pattern_t *sql_pattern_add(sql_parser_t *p, ast_pattern_kind_t kind, ast_pattern_t *l, ast_pattern_t *r);
 ast_pattern_t *sql_pattern_quant(sql_parser_t *p, ast_pattern_t *x, int min, int max, bool reluctant);
