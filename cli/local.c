@@ -56,8 +56,9 @@ static err_t *open_directory(local_t *l, const job_spec_t *spec) {
 /* ---------------------------------------------------------------- processes */
 
 static err_t *compile_job(void *arg, const job_spec_t *spec, plan_t **ret) {
+    const local_t *l = arg;
     sql_source_t s = {.text = spec->sql, .len = strlen(spec->sql), .file = spec->file, .parallelism = spec->parallelism, .allow_select = true,
-                      .set = {spec->nset, (const char **)spec->set_keys, (const char **)spec->set_values}};
+                      .select_json = config_flag(l->config, "json"), .set = {spec->nset, (const char **)spec->set_keys, (const char **)spec->set_values}};
     return sql_compile(&s, ret);
 }
 
@@ -85,7 +86,7 @@ static void quiet_log(void *arg, coord_log_level_t level, const char *text) {
 
 static err_t *start(local_t *l) {
     char *data AUTO(auto_free) = xprintf("%s/worker", l->dir);
-    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = l->disk, .address = "this process", .compile = compile_job, .log = quiet_log,
+    coord_driver_conf_t conf = {.core = coord_conf_default(), .storage = l->disk, .address = "this process", .compile = compile_job, .compile_arg = l, .log = quiet_log,
                                 .meta = TAKE(l->meta)};
     conf.core.settle_ms = 0;
     conf.core.heartbeat_timeout_ms = 60000; /* one process lives or dies as a whole */

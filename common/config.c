@@ -65,7 +65,7 @@ static const option_t options[] = {
     {"to", STR, CMD_SAVEPOINT | CMD_STOP, NULL, "URI", "where the savepoint goes (default: below checkpoint storage)"},
     {"accept-duplicates", FLAG, CMD_RESUME, NULL, "", "go on from the last epoch whatever the ledger says; what may be published twice is printed"},
     {"json", FLAG, CMD_CLIENT | CMD_EXPLAIN, NULL, "", "machine-readable output"},
-    {"json", FLAG, CMD_RUN, NULL, "", "behind the rows the job's document, as of `job --json`, or the error"},
+    {"json", FLAG, CMD_RUN, NULL, "", "rows of a bare SELECT as {\"op\":..,\"row\":{..}}, a line each; behind them the job's document, as of `job --json`, or the error"},
     {"log", STR, CMD_DAEMON | CMD_RUN, NULL, "LEVEL", "debug, info, warn or error (default info; warn for run)"},
     {"config", STR, ALL & ~CMD_DOCS, NULL, "FILE", "configuration file with lines name = value"},
 };

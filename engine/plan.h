@@ -99,6 +99,7 @@ struct plan_op {
     int lanes_max;        /* OP_SINK: 0, or this sink's output goes through lanes (exactly-once) */
     bool sink_upsert;     /* OP_SINK: takes upserts by primary key (-U dropped, -D is a delete) */
     bool sink_print;      /* OP_SINK of a bare SELECT in `run` */
+    bool sink_json;       /* of such a one: rows as JSON, not as a table */
 
     /* OP_VALUES */
     int nrows;

@@ -363,6 +363,14 @@ def test_what_is_asked_with_json_is_answered_with_a_document():
     if (doc['state'], doc['rows_in']) != ('FINISHED', 3):
         raise Failure(f'run: {doc}')
     asked(2, 'run', bad)
+    with open(good, 'w') as f:
+        f.write("SELECT k, COUNT(*) AS n FROM (VALUES ('a', 1), ('b', 2), ('a', 3)) AS t (k, v) GROUP BY k;")
+    *rows, job = [json.loads(line) for line in c.cli('run', '--json', good).stdout.decode().splitlines()]
+    table = {}
+    for r in rows:
+        table[r['row']['k']] = r['row']['n'] if r['op'][0] == '+' else table.get(r['row']['k'])
+    if table != {'a': 2, 'b': 1} or job['job']['state'] != 'FINISHED':
+        raise Failure(f'run of a bare SELECT: {rows}, {job}')
 
 
 def test_metrics_of_two_sinks_are_told_apart_and_each_task_has_rates_and_times():

@@ -104,6 +104,7 @@ struct rel {
         struct {
             const table_t *table;
             bool print; /* a bare SELECT */
+            bool json;  /* its rows as JSON */
         } sink;
     };
 };

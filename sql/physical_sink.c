@@ -164,6 +164,7 @@ pop_t *phys_sink(phys_t *p, const rel_t *r, pop_t *in) {
     o->op->lanes_max = lanes;
     o->op->sink_upsert = upsert;
     o->op->sink_print = r->sink.print;
+    o->op->sink_json = r->sink.json;
     o->op->label = t->name;
     o->op->line = r->line;
     o->op->retracts = p->changes[r->inputs[0]->id].updates;

@@ -120,6 +120,7 @@ static err_t *select_alone(compile_t *c, const ast_query_t *q, ast_pos_t pos) {
                       "INSERT INTO a table, or use `tidegate run`, which prints the rows");
     rel_t *sink;
     TRY(bind_print_sink(&c->bind, q, pos, &sink));
+    sink->sink.json = c->src->select_json;
     add_sink(c, sink);
     return NULL;
 }

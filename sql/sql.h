@@ -14,6 +14,7 @@ typedef struct sql_source {
     int parallelism;      /* when neither says 'parallelism.default'; 0: 1 */
     int lanes;            /* of exactly-once sinks, kept over a rescale; 0: from the parallelism */
     bool allow_select;    /* a SELECT on its own becomes a sink that prints; else it is refused */
+    bool select_json;     /* it prints JSON */
 } sql_source_t;
 
 /* The plan owns everything; free it by plan_free. ERR_INVALID when the script starts nothing. */

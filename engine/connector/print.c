@@ -1,7 +1,8 @@
 /* print.c: the print and blackhole sinks. Print writes at once (at least once: rows of an epoch that failed come again).
  *
  * As a table's connector it writes Flink's lines, `[identifier:subtask> ]+I[a, b]`. For the bare SELECT of a `run` file
- * it writes a table: `a | b`, with a leading `op` column when the query retracts; the names come once, from the first subtask when it opens. */
+ * it writes a table: `a | b`, with a leading `op` column when the query retracts; the names come once, from the first subtask when it opens. With
+ * --json a row is a line {"op":"+I","row":{..}} instead, so that no row looks like the document that follows the last. */
 #include "engine/connector/connector.h"
 #include <errno.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 typedef struct print_sink {
     int fd;
     char *prefix;
+    encoder_t *json; /* of a bare SELECT's rows; NULL: none */
     bool terminal; /* the live line of `run` may stand there: it is cleared before rows, and no row is torn by it */
     buf_t out;
     size_t written; /* bytes of out the descriptor took */
@@ -82,6 +84,15 @@ static void table_rows(sink_t *s, print_sink_t *p, const batch_t *b) {
     }
 }
 
+static err_t *json_rows(print_sink_t *p, const batch_t *b) {
+    for (uint32_t i = 0; i < b->n; i++) {
+        buf_printf(&p->out, "{\"op\":\"%s\",\"row\":", kind_text[batch_kind(b, i)]);
+        TRY(err_wrap(encoder_row(p->json, b, i, &p->out), "print"));
+        buf_puts(&p->out, "}\n");
+    }
+    return NULL;
+}
+
 static void flink_rows(print_sink_t *p, const batch_t *b) {
     for (uint32_t i = 0; i < b->n; i++) {
         buf_printf(&p->out, "%s%s[", p->prefix, kind_text[batch_kind(b, i)]);
@@ -91,6 +102,13 @@ static void flink_rows(print_sink_t *p, const batch_t *b) {
         }
         buf_puts(&p->out, "]\n");
     }
+}
+
+static err_t *rows(sink_t *s, print_sink_t *p, const batch_t *b) {
+    if (p->json) return json_rows(p, b);
+    if (s->env.op->sink_print) table_rows(s, p, b);
+    else flink_rows(p, b);
+    return NULL;
 }
 
 /* What one write() takes: whole lines where there is one. */
@@ -132,6 +150,12 @@ static err_t *print_open(sink_t *s) {
     if (s->env.op->sink_print) p->prefix = xstrdup("");
     else if (s->env.parallelism > 1) p->prefix = id ? xprintf("%s:%d> ", id, s->env.subtask + 1) : xprintf("%d> ", s->env.subtask + 1);
     else p->prefix = id && *id ? xprintf("%s> ", id) : xstrdup("");
+    if (s->env.op->sink_json) {
+        static const char *keys[] = {"json.map-null-key.mode"}, *values[] = {"LITERAL"}; /* a person looks: no row fails for it */
+        static const options_t options = {1, keys, values};
+        format_config_t c = {.options = &options, .format = "json", .prefix = "", .fields = s->env.op->schema};
+        return encoder_new(&c, &p->json);
+    }
     if (!s->env.op->sink_print || s->env.subtask > 0) return NULL;
     table_names(s, p);
     err_t *e = NULL;
@@ -143,8 +167,7 @@ static op_status_t print_write(sink_t *s, const batch_t *b, err_t **reterr) {
     print_sink_t *p = s->self;
     if (!p->pending) {
         if (p->terminal) buf_puts(&p->out, "\r\033[K");
-        if (s->env.op->sink_print) table_rows(s, p, b);
-        else flink_rows(p, b);
+        if ((*reterr = rows(s, p, b)) != NULL) return OP_FAIL;
         p->pending = true;
         s->rows_in += b->n;
         s->bytes_out += p->out.len;
@@ -158,6 +181,7 @@ static op_status_t print_write(sink_t *s, const batch_t *b, err_t **reterr) {
 static void print_close(sink_t *s) {
     print_sink_t *p = s->self;
     buf_free(&p->out);
+    encoder_free(p->json);
     free(p->prefix);
 }
 

@@ -106,7 +106,7 @@ START_TEST(print_writes_flinks_lines) {
 }
 END_TEST
 
-START_TEST(a_bare_select_prints_a_table_with_names_once) {
+START_TEST(a_bare_select_prints_a_table_with_names_once_or_json) {
     fixture_t f = fixture_new();
     fixture_column(&f, "id", &type_int);
     fixture_column(&f, "name", &type_string);
@@ -126,6 +126,10 @@ START_TEST(a_bare_select_prints_a_table_with_names_once) {
     text = printed(&print_sink, &f, &op, 0, 2, b);
     ck_assert_str_eq(text, "op | id          | name\n+I | 1           | x\n");
     free(text);
+    op.sink_json = true;
+    text = printed(&print_sink, &f, &op, 0, 2, b);
+    ck_assert_str_eq(text, "{\"op\":\"+I\",\"row\":{\"id\":1,\"name\":\"x\"}}\n");
+    free(text);
     batch_free(b);
     decoder_free(d);
     fixture_free(&f);
@@ -133,4 +137,4 @@ START_TEST(a_bare_select_prints_a_table_with_names_once) {
 END_TEST
 
 TESTS("registry", connectors_are_found_by_name, unknown_options_get_a_near_name, print_writes_flinks_lines,
-      a_bare_select_prints_a_table_with_names_once)
+      a_bare_select_prints_a_table_with_names_once_or_json)
