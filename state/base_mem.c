@@ -125,8 +125,8 @@ static err_t *mem_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t ch
     mem_base_t *m = self_of(b);
     TRY(lost(b));
     if (changes.len == 0) return NULL;
-    reader_t r = reader_of(changes);
-    if (!change_begin(&r)) return err_new(ERR_VERSION, "state base: changes of version %d", changes.p[0]);
+    reader_t r;
+    TRY(err_wrap(change_open(changes, &r), "state base"));
     buf_t key = buf_make(BUF_MAX_DEFAULT);
     pthread_mutex_lock(&m->lock);
     change_t c;

@@ -258,8 +258,8 @@ static void let_merge(const rocks_t *r, rocksdb_column_family_handle_t *cf) {
 
 static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
     if (changes.len == 0) return NULL;
-    reader_t r = reader_of(changes);
-    if (!change_begin(&r)) return err_new(ERR_VERSION, "state base: changes of version %d", changes.p[0]);
+    reader_t r;
+    TRY(err_wrap(change_open(changes, &r), "state base"));
     writing_t w = {.r = self_of(b), .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(w.r, fingerprint, slot, &w.cf));
     let_merge(w.r, w.cf);

@@ -71,7 +71,10 @@ bool change_begin(reader_t *r) {
 err_t *change_open_parts(slice_t changes, reader_t *ret, change_index_t *x) {
     *ret = reader_of(changes);
     if (change_begin_parts(ret, x)) return NULL;
-    return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", changes.len ? changes.p[0] : 0, CHANGE_VERSION);
+    if (!changes.len) return err_new(ERR_CORRUPT, "sealed state without a header");
+    int version = changes.p[0];
+    if (version >= 1 && version <= CHANGE_VERSION) return err_new(ERR_CORRUPT, "sealed state: the index of its parts is malformed");
+    return err_new(ERR_VERSION, "sealed state of version %d: this build reads versions up to %d", version, CHANGE_VERSION);
 }
 
 err_t *change_open(slice_t changes, reader_t *ret) {

@@ -86,5 +86,5 @@ typedef struct change_index { int n; change_part_t part[CHANGE_PARTS]; } change_
 static inline int change_part_of(uint64_t hash) { return hash_key_group(hash) / CHANGE_PART_GROUPS; }
 void change_header_parts(buf_t *out, const change_index_t *x);
 bool change_begin_parts(reader_t *r, change_index_t *ret); /* as change_begin; n is 0 in version 1 */
-err_t *change_open(slice_t changes, reader_t *ret);         /* change_begin of all of them; ERR_VERSION */
+err_t *change_open(slice_t changes, reader_t *ret);         /* change_begin of all of them; ERR_VERSION, ERR_CORRUPT: the index is malformed */
 err_t *change_open_parts(slice_t changes, reader_t *ret, change_index_t *x);
