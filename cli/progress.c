@@ -53,7 +53,8 @@ void progress_update(progress_t *p, const json_t *job) {
     char wm[40];
     time_text(wm, sizeof wm, t.watermark);
     const char *waiting = json_str(job, "waiting", NULL);
-    fprintf(stderr, "\r\033[K%s  %.0f events/s  %" PRId64 " events  watermark %s  epoch %" PRId64 "%s%s", json_str(job, "state", ""), p->rate, t.in, wm,
+    /* a line longer than the terminal is cut by it: wrapped, the next one would not overwrite it */
+    fprintf(stderr, "\r\033[K\033[?7l%s  %.0f events/s  %" PRId64 " events  watermark %s  epoch %" PRId64 "%s%s\033[?7h", json_str(job, "state", ""), p->rate, t.in, wm,
             json_i64(job, "epoch", 0), waiting ? "  waits: " : "", waiting ? waiting : "");
     fflush(stderr);
     p->shown = true;

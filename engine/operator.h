@@ -12,6 +12,8 @@
 #include "engine/plan.h"
 #include "state/kstate.h"
 
+#define WAITS_FOR_MAX 400 /* bytes of a reason for people: a name and the 256 that a broker's last error may have */
+
 typedef enum op_status { OP_DONE, OP_MORE, OP_FAIL /* *reterr is set */ } op_status_t;
 
 /* Where an operator's output goes; implemented by the task. */
@@ -94,7 +96,7 @@ typedef struct source {
     /* set with SRC_WAIT: poll again at this processing time (eval->now_ms) though nothing wakes; 0 or INT64_MAX: only a
      * wake. A due time in the past means at once. */
     int64_t next_poll_ms;
-    char waits_for[160]; /* what it waits for outside (a broker that does not answer), for people; "" nothing. Set by poll */
+    char waits_for[WAITS_FOR_MAX]; /* what it waits for outside (a broker that does not answer), for people; "" nothing. Set by poll */
 } source_t;
 
 struct source_vtable {
@@ -138,7 +140,7 @@ typedef struct sink {
     op_env_t env;
     void *self;
     uint64_t rows_in, bytes_out;
-    char waits_for[160]; /* as source_t's; set by write and seal */
+    char waits_for[WAITS_FOR_MAX]; /* as source_t's; set by write and seal */
 } sink_t;
 
 struct sink_vtable {

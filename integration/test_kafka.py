@@ -723,6 +723,7 @@ def test_a_broker_outage_is_waited_for_and_said():
         for job in jobs:
             text = wait_for('the reason of waiting', lambda: c.job(job)['job'].get('waiting'), 30)
             contains('waiting', text, 'Kafka', str(c.kafka_port))
+            check(f'the reason is whole: {text}', text.count('('), text.count(')'))
             check('state', c.job(job)['job']['state'], 'RUNNING')
         time.sleep(3)
         c.kafka()

@@ -64,8 +64,8 @@ void slot_remove(slot_task_t *t);
 /* Statistics as of the last look of the slot: at most 20 ms old while the task runs, 2 ms after it has run, and a step of another one. Any thread. */
 typedef struct slot_task_stats {
     task_stats_t task;        /* holds_time is NULL; see holds_time below */
-    char holds_time[96];
-    char waits_for[160];      /* likewise */
+    char holds_time[WAITS_FOR_MAX];
+    char waits_for[WAITS_FOR_MAX]; /* likewise */
     uint64_t busy_ns;         /* time spent in step */
     bool ended, failed;
 } slot_task_stats_t;

@@ -265,9 +265,9 @@ static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **rete
 }
 
 static void note_outage(sink_t *s, kafka_sink_t *k) {
-    char why[128] = "";
+    char why[sizeof k->client->last_error] = "";
     if (k->unacked && kafka_client_waits(k->client, why, sizeof why))
-        snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %.40s: %.100s", s->env.op->table->name, why);
+        snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %s", s->env.op->table->name, why);
     else s->waits_for[0] = 0;
 }
 

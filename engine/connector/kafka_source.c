@@ -492,7 +492,7 @@ static void note_transactions(kafka_source_t *k, int64_t now) {
     s->waits_for[0] = 0;
     for (int i = 0; i < k->nparts; i++)
         if (behind_a_transaction(k, i, now))
-            snprintf(s->waits_for, sizeof s->waits_for, "table %.40s: at offset %" PRId64 " of %.60s-%d behind an open transaction", s->env.op->table->name,
+            snprintf(s->waits_for, sizeof s->waits_for, "table %s: at offset %" PRId64 " of %s-%d behind an open transaction", s->env.op->table->name,
                      k->parts[i].eof, k->parts[i].topic, k->parts[i].partition);
 }
 
@@ -500,14 +500,14 @@ static void note_transactions(kafka_source_t *k, int64_t now) {
 static void note_outage(kafka_source_t *k) {
     source_t *s = k->source;
     int64_t now = clock_mono_ms();
-    char why[128] = "";
+    char why[sizeof k->client->last_error] = "";
     if (!k->client || now - k->looked_ms < LOOK_EVERY_MS / 4) return;
     k->looked_ms = now;
     if (!kafka_client_waits(k->client, why, sizeof why)) {
         note_transactions(k, now);
         return;
     }
-    snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %.40s: %.100s", s->env.op->table->name, why);
+    snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %s", s->env.op->table->name, why);
     kafka_client_probe(k->client, k->parts[0].topic, now);
 }
 
