@@ -244,13 +244,14 @@ def test_a_job_is_over_before_its_memory_is_freed():
 
 
 def test_a_base_that_takes_no_change_for_ever_ends_the_process_when_its_job_ends():
-    """The base thread never comes back from the local base: the job is over, and the process goes, naming the directory that does not answer."""
+    """The base thread never comes back from the local base: the job goes on and says so; when it is over the process goes, naming the directory that does
+    not answer."""
     with Cluster('baseless') as c:
         c.coordinator(etcd=False)
         w = c.worker(1, slots=4, args=['--base-interval', '50ms'], env={'TIDEGATE_STALL': 'base:1:6000'})
         c.workers_ready(1)
         job = c.submit(FLOW, 'flow', 1, ['--set', 'checkpoint.base.interval=1s'])
-        time.sleep(4)
+        contains('waits for', wait_for('its word', lambda: c.job(job)['job'].get('waiting'), 20), 'local base: a call has not returned for ', f'{c.path("w1")}/base/')
         runs(c, job)
         w.expected_death = True
         c.cli('cancel', job)

@@ -3,6 +3,7 @@
 #include "state/coalesce.h"
 #include "state/kept.h"
 #include "state/parts.h"
+#include "common/clock.h"
 #include "common/crash.h"
 #include "common/map.h"
 #include <pthread.h>
@@ -35,6 +36,7 @@ struct applier {
     uint64_t checkpoints, stored_bytes;
     size_t held;          /* bytes of changes queued; atomic */
     bool cancelled;       /* atomic */
+    int64_t alive_ms;     /* atomic: when it last went on to another piece */
 };
 
 applier_t *applier_new(const applier_conf_t *conf) {
@@ -157,7 +159,10 @@ typedef struct round {
 } round_t;
 
 void applier_cancel(applier_t *a) { __atomic_store_n(&a->cancelled, true, __ATOMIC_RELEASE); }
-static err_t *go_on(const applier_t *a) {
+int64_t applier_alive_ms(const applier_t *a) { return __atomic_load_n(&a->alive_ms, __ATOMIC_RELAXED); }
+
+static err_t *go_on(applier_t *a) {
+    __atomic_store_n(&a->alive_ms, clock_mono_ms(), __ATOMIC_RELAXED);
     return __atomic_load_n(&a->cancelled, __ATOMIC_ACQUIRE) ? err_new(ERR_CANCELLED, "the attempt was stopped") : NULL;
 }
 
@@ -230,7 +235,7 @@ static err_t *collect_state(void *arg, uint64_t fingerprint, int op, int slot, s
 }
 
 static err_t *collect(round_t *r, const item_t *i) {
-    const applier_t *a = r->a;
+    applier_t *a = r->a;
     TRY(go_on(a));
     segment_visitor_t v = {.arg = r, .state = collect_state};
     if (i->changes) return collect_changes(r, i->fingerprint, i->slot, buf_slice(&i->bytes));

@@ -48,4 +48,5 @@ err_t *applier_apply(applier_t *a, epoch_t upto);   /* all due ones <= upto; aft
 err_t *applier_checkpoint(applier_t *a, epoch_t epoch, base_t *ret);
 /* Any thread: the attempt is over. Apply and checkpoint return ERR_CANCELLED before their next block or file, now and ever after. */
 void applier_cancel(applier_t *a);
+int64_t applier_alive_ms(const applier_t *a);       /* any thread: when it last went on to another piece of its work, by clock_mono_ms; 0: never */
 uint64_t applier_stored_bytes(const applier_t *a);  /* by checkpoints so far; base thread */

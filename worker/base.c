@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define FOLLOW_AGAIN_MS 1000 /* after a failure */
+#define SAY_MS 5000          /* of a call that does not return */
 #define LOG_AGAIN_MS 60000   /* that it still fails: the log may lie on the disk that is full */
 
 typedef enum order_kind { ORD_STARTED, ORD_EXTENT, ORD_COMPLETE, ORD_ACCEPTED, ORD_DROP, ORD_FORGET, ORD_QUIT } order_kind_t;
@@ -37,6 +38,7 @@ typedef struct based_job {
     bool asked;
     epoch_t unaccepted;       /* the last base, while no manifest names it */
     int64_t tried_ms, followed_ms;
+    int64_t trying_ms;        /* since when a try is under way; 0: none is; atomic */
     trial_t making, following; /* each is over when the same succeeds: that changes go into the local base says nothing of storage */
     int64_t failing_ms;       /* since when the local base fails, other than by a full disk; 0: it does not */
     bool over;                /* `failed` was called */
@@ -141,17 +143,30 @@ void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt) {
     b->conf.gone(b->conf.arg, job, attempt);
 }
 
+/* A try goes from piece to piece, each far shorter than this: a table file written or brought to storage, a part of an epoch. */
+static int64_t silent_ms(const based_job_t *j) {
+    int64_t since = __atomic_load_n(&j->trying_ms, __ATOMIC_RELAXED);
+    return since ? clock_mono_ms() - MAX(since, applier_alive_ms(j->j.applier)) : 0;
+}
+
 char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt) {
     pthread_mutex_lock(&b->lock);
     based_job_t *j = *find(b, job, attempt);
     char *text = j && j->waiting ? xstrdup(j->waiting) : NULL;
+    int64_t silent = j ? silent_ms(j) : 0;
+    if (silent >= SAY_MS) {
+        free(text);
+        AUTO(auto_free) char *dir = base_directory(b->conf.data_dir, job, attempt);
+        text = xprintf("local base: a call has not returned for %" PRId64 " s, of RocksDB in %s or of checkpoint storage", silent / 1000, dir);
+    }
     pthread_mutex_unlock(&b->lock);
     return text;
 }
 
 /* ---------------------------------------------------------------- the base thread */
 /* A try begins so; `tried` is told what came of it. */
-static void begin_try(const based_job_t *j) {
+static void begin_try(based_job_t *j) {
+    __atomic_store_n(&j->trying_ms, clock_mono_ms(), __ATOMIC_RELAXED);
     stall_point("base");
     kstate_env_health_forget(j->j.env);
 }
@@ -180,6 +195,7 @@ static void in_vain(base_worker_t *b, based_job_t *j, trial_t *t, base_health_t 
 
 /* What came of a try; NULL: it is done. A base that was made has followed. */
 static void tried(base_worker_t *b, based_job_t *j, trial_t *t, err_t *e) {
+    __atomic_store_n(&j->trying_ms, 0, __ATOMIC_RELAXED);
     if (err_code(e) == ERR_CANCELLED) { /* the attempt ends */
         err_free(e);
         return;

@@ -76,7 +76,7 @@ void base_complete(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t ep
 void base_accepted(base_worker_t *b, job_id_t job, attempt_t attempt, epoch_t epoch);
 void base_look(base_worker_t *b); /* tables are short of memory: complete epochs go into the local base now */
 void base_drop(base_worker_t *b, job_id_t job, attempt_t attempt);
-char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt); /* why the last try failed, malloc'ed, or NULL */
+char *base_waiting(base_worker_t *b, job_id_t job, attempt_t attempt); /* why the last try failed, or that one does not go on; malloc'ed, or NULL */
 void base_forget(base_worker_t *b, job_id_t job); /* deletes the job's own copies (state/kept.h); its bases go with their attempts */
 /* Where the base of an attempt lives: a directory per attempt, never one that was open before (a starting process takes the last
  * checkpoint from storage, hazards A5). */
