@@ -82,7 +82,10 @@ static void print_workers(const json_t *doc) {
 
 static void print_error(const json_t *e, const char *what) {
     if (!e) return;
-    printf("%s: %s: %s\n", what, json_str(e, "code", ""), json_str(e, "text", ""));
+    printf("%s: %s: ", what, json_str(e, "code", ""));
+    int64_t line = json_i64(e, "line", 0); /* of the job's text */
+    if (line) printf("line %" PRId64 ", column %" PRId64 ": ", line, json_i64(e, "col", 0));
+    puts(json_str(e, "text", ""));
     if (json_str(e, "hint", NULL)) printf("  %s\n", json_str(e, "hint", ""));
 }
 

@@ -164,6 +164,7 @@ def test_a_job_that_failed_is_still_there_after_a_hundred_others():
         held = c.submit(bad, 'bad', parallelism=1)
         doc = ends_as(c, held, 'FAILED')
         contains('the error', doc['error']['text'], 'zero')
+        contains('for people', c.cli('job', held).stdout.decode(), f'line 3, column 34: {doc["error"]["text"]}')
         short = ("CREATE TABLE i (a BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');\n"
                  "CREATE TABLE o (a BIGINT) WITH ('connector' = 'blackhole');\nINSERT INTO o SELECT a FROM i;")
         first = None
