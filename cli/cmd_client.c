@@ -206,6 +206,10 @@ static int submit_request(const config_t *c, client_request_t *r, cli_job_t *job
     r->spec = cli_job_spec(job, c);
     r->from = config_str(c, "from") ? xstrdup(config_str(c, "from")) : NULL;
     r->new_ledger = config_flag(c, "new-ledger");
+    r->accept_duplicates = config_flag(c, "accept-duplicates");
+    if (!r->from && (r->new_ledger || r->accept_duplicates))
+        return cli_fail(err_hint(err_new(ERR_INVALID, "--%s goes with --from", r->new_ledger ? "new-ledger" : "accept-duplicates"),
+                                 "a job that begins from scratch takes any ledger, and publishes what it computes"));
     return 0;
 }
 

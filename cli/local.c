@@ -204,7 +204,8 @@ static err_t *submit(local_t *l, job_spec_t spec, arena_t *a, json_t **ret) {
     }
     if (held && same) {
         job_spec_free(&spec);
-        return call(l, (client_request_t){.op = CLIENT_RESUME, .job = r->id}, a, ret);
+        bool accept = r->state == JOB_FAILED && config_flag(l->config, "accept-duplicates");
+        return call(l, (client_request_t){.op = CLIENT_RESUME, .job = r->id, .accept_duplicates = accept}, a, ret);
     }
     if (alive || held) {
         fprintf(stderr, "notice: %s holds this job %s: it is %s, and goes on from there with %s\n", l->dir, same ? "being stopped" : "with another text or other settings",
@@ -217,7 +218,8 @@ static err_t *submit(local_t *l, job_spec_t spec, arena_t *a, json_t **ret) {
         job_spec_free(&spec);
         return err_hint(e, "--fresh begins anew");
     }
-    return call(l, (client_request_t){.op = CLIENT_SUBMIT, .spec = spec, .from = from}, a, ret);
+    return call(l, (client_request_t){.op = CLIENT_SUBMIT, .spec = spec, .from = from, .new_ledger = from && config_flag(l->config, "new-ledger"),
+                                      .accept_duplicates = from && config_flag(l->config, "accept-duplicates")}, a, ret);
 }
 
 static err_t *document(local_t *l, arena_t *a, const json_t **ret) {

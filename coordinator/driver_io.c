@@ -293,12 +293,26 @@ static bool go_aside(task_t *t, const char *verb, const char *where) {
 static void resolved(task_t *t, manifest_t *from, err_t *e) {
     coord_event_t ev = {.kind = EV_RESOLVED, .job = t->a.job, .error = e};
     ev.resolved.leader = t->a.resolve.leader;
-    if (!e) {
+    if (!e || from) {
         ev.resolved.shape = TAKE(t->shape);
         ev.resolved.from = from;
     }
     driver_post_event(t->d, ev);
     task_free(t);
+}
+/* Before anything is copied. With an error *ret says whose savepoint it is, and names no file: one that lives is the better reason. */
+static err_t *ask_ledgers(task_t *t, manifest_t **ret) {
+    manifest_t *from = NULL;
+    if (t->a.resolve.forced) return NULL;
+    TRY(savepoint_read(t->d->conf.storage, t->a.resolve.from, &from));
+    err_t *e = resolve_ask_ledgers(&t->d->resolver, &t->a.resolve.spec, from, t->a.resolve.new_ledger, t->shape);
+    if (e) {
+        *ret = manifest_new();
+        (*ret)->job = from->job;
+        (*ret)->family = from->family;
+    }
+    manifest_free(from);
+    return err_wrap(e, "savepoint %s", t->a.resolve.from);
 }
 static void restore_run(work_task_t *w) {
     task_t *t = task_of(w);
@@ -308,6 +322,7 @@ static void restore_run(work_task_t *w) {
     AUTO(auto_free) char *note = restoring_note(t->a.job, g.leader);
     const char *cluster = t->d->conf.core.cluster;
     err_t *e = err_wrap(disk->put(disk, note, slice_str(cluster)), "checkpoint storage");
+    if (!e) e = ask_ledgers(t, &from);
     if (!e) e = savepoint_restore(disk, t->a.resolve.from, t->a.job, g.leader, guard_of(&g), &from);
     if (e) err_free(disk->remove(disk, note)); /* what was copied has gone */
     resolved(t, from, e);

@@ -1,4 +1,5 @@
 #include "coordinator/resolve.h"
+#include "common/clock.h"
 #include "engine/connector/kafka_ledger.h"
 #include "engine/operator.h"
 #include "sql/sql.h"
@@ -192,5 +193,60 @@ err_t *resolve_new_splits(const resolver_t *r, const job_spec_t *spec, int *ret_
     }
     for (int i = 0; i < n; i++) free(found[i].split.id);
     free(found);
+    return e;
+}
+
+static bool never(void *arg) { return false; }
+
+typedef struct asking { const resolver_t *r; const plan_op_t *op; manifest_t *from; int64_t until; } asking_t;
+
+/* A lane that the job has no more is looked at, too: the rows that it would get go to others now. Its ledger may have no such partition, or be gone. */
+static err_t *ask_lane(const asking_t *q, const char *topic, int lane, bool fresh, bool moved) {
+    const lane_pos_t none = {0}, *l = manifest_lane(q->from, q->op->fingerprint, lane, false);
+    if (!l) l = &none;
+    epoch_t owed = l->last_rows > l->published ? l->published + 1 : 0;
+    lane_past_t past = {fresh || (moved && !owed) ? 0 : q->from->incarnation, q->from->epoch, l->had, l->had_upto, false};
+    ledger_pos_t pos = {0};
+    err_t *e = kafka_ledger_read(q->op->table, topic, lane, (int)MAX(q->until - clock_mono_ms(), (int64_t)1000), never, NULL, &pos);
+    if (err_code(e) == ERR_NOT_FOUND) err_free(TAKE(e));
+    if (!e) e = lane_past_check(&past, owed, &pos);
+    if (err_code(e) != ERR_FENCED) return e;
+    err_t *refused = err_make(ERR_EXISTS, err_text(e), 0, 0, err_hint_text(e)); /* it will not be otherwise later */
+    err_free(e);
+    return refused;
+}
+
+static err_t *ask_ledger(const asking_t *q, const char *base, bool fresh, bool moved) {
+    AUTO(auto_free) char *topic = kafka_ledger_topic(base);
+    int n = q->op->lanes_max;
+    for (int i = 0; i < q->from->nlanes; i++)
+        if (q->from->lanes[i].fingerprint == q->op->fingerprint) n = MAX(n, q->from->lanes[i].lane + 1);
+    for (int i = 0; i < n; i++) TRY(err_wrap(ask_lane(q, topic, i, fresh, moved), "sink %s, lane %d", q->op->label ? q->op->label : q->op->table->name, i));
+    return NULL;
+}
+
+/* Without a prefix the name of the job is in that of the ledger: of a job of another name the savepoint's one is asked, and its own has to be new. */
+static err_t *ask_sink(const asking_t *q, const char *name, bool new_ledger, job_shape_t *shape) {
+    AUTO(auto_free) char *base = kafka_lane_base(q->op->table, cluster_of(q->r), name ? name : "");
+    AUTO(auto_free) char *old = kafka_lane_base(q->op->table, cluster_of(q->r), q->from->name ? q->from->name : "");
+    bool moved = !new_ledger && strcmp(base, old) != 0;
+    if (moved) TRY(ask_ledger(q, old, false, false));
+    TRY(ask_ledger(q, base, new_ledger, moved));
+    for (int i = 0; i < shape->nsinks; i++)
+        if (shape->sinks[i].fingerprint == q->op->fingerprint) shape->sinks[i].moved = moved;
+    return NULL;
+}
+
+err_t *resolve_ask_ledgers(const resolver_t *r, const job_spec_t *spec, manifest_t *from, bool new_ledger, job_shape_t *shape) {
+    plan_t *p = NULL;
+    TRY(compile(r, spec, &p));
+    manifest_lanes_anew(from);
+    err_t *e = NULL;
+    for (int i = 0; !e && i < p->nstages; i++)
+        for (int k = 0; !e && k < p->stages[i]->nops; k++) {
+            asking_t q = {r, p->stages[i]->ops[k], from, clock_mono_ms() + r->timeout_ms};
+            if (q.op->kind == OP_SINK && q.op->lanes_max) e = ask_sink(&q, p->job_name, new_ledger, shape);
+        }
+    plan_free(p);
     return e;
 }

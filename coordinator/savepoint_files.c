@@ -275,12 +275,16 @@ err_t *savepoint_check(disk_t *storage, const char *target) {
 }
 
 /* ---- beginning from one */
-static err_t *restore_all(copying_t *c, manifest_t **ret) {
+static err_t *read_manifest(const place_t *p, manifest_t **ret) {
     AUTO(buf_free) buf_t text = buf_make((size_t)256 << 20);
-    AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, c->place->prefix);
-    TRY(c->place->disk->read(c->place->disk, path, 0, UINT64_MAX, &text));
+    AUTO(auto_free) char *path = xprintf("%s" MANIFEST_NAME, p->prefix);
+    TRY(p->disk->read(p->disk, path, 0, UINT64_MAX, &text));
+    return err_wrap(manifest_parse(buf_slice(&text), ret), "%s/%s", p->disk->where(p->disk), path);
+}
+
+static err_t *restore_all(copying_t *c, manifest_t **ret) {
     manifest_t *m = NULL;
-    TRY(err_wrap(manifest_parse(buf_slice(&text), &m), "%s/%s", c->place->disk->where(c->place->disk), path));
+    TRY(read_manifest(c->place, &m));
     err_t *e = each_file(m, copy_one, c);
     if (e) {
         err_free(each_file(m, remove_copy, c));
@@ -299,6 +303,14 @@ err_t *savepoint_restore(disk_t *storage, const char *from, job_id_t job, uint64
     snprintf(owner, sizeof owner, "%016" PRIx64 ".%016" PRIx64, job, leader);
     copying_t c = {storage, &p, true, owner, guard};
     err_t *e = restore_all(&c, ret);
+    place_done(&p);
+    return err_wrap(e, "savepoint %s", from);
+}
+
+err_t *savepoint_read(disk_t *storage, const char *from, manifest_t **ret) {
+    place_t p;
+    TRY(err_wrap(place_open(storage, from, false, &p), "savepoint %s", from));
+    err_t *e = read_manifest(&p, ret);
     place_done(&p);
     return err_wrap(e, "savepoint %s", from);
 }

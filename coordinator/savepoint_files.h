@@ -26,6 +26,8 @@ err_t *savepoint_check(disk_t *storage, const char *target);
 /* `leader`: ours. `serial`: so many of its copies were given up and may wake up; like the leader it is in the names, so that no two copies that run
  * write the same. One that holds the savepoint of another epoch, or the beginning of one, is refused. The same epoch may be copied again. */
 err_t *savepoint_copy(disk_t *storage, const manifest_t *m, uint64_t leader, uint32_t serial, const char *target, savepoint_guard_t guard);
+/* What it says, without the files. */
+err_t *savepoint_read(disk_t *storage, const char *from, manifest_t **ret);
 /* Brings the files into the storage as the new job's own and names them so in *ret: "jobs/<origin>@<job>.<leader>/..": an own copy, so that neither
  * job's garbage is the other's, and of this leader, so that one that was deposed in the middle neither removes nor goes on writing what its
  * successor's manifests name. May be repeated; after an error nothing of it is left. */

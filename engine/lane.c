@@ -15,10 +15,8 @@ struct lane {
     uint64_t incarnation;
     epoch_t bound;
     bool has_bound;
-    uint64_t origin; /* 0: none */
-    epoch_t started;
-    bool forced;
-    epoch_t begun;   /* what the start record says: the origin published up to here */
+    lane_past_t past;
+    epoch_t begun;   /* what the start record says: the past published up to here */
     lane_state_t state;
     epoch_t completed;
     epoch_t sent_upto; /* no ledger of ours may be ahead of it: what was complete when the lane was opened, then what was handed out to be sent */
@@ -72,11 +70,7 @@ lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound) {
 
 void lane_limit(lane_t *l, size_t txn_bytes) { l->most = l->txn_bytes = txn_bytes; }
 
-void lane_origin(lane_t *l, uint64_t origin, epoch_t started, bool forced) {
-    l->origin = origin;
-    l->started = started;
-    l->forced = forced;
-}
+void lane_past(lane_t *l, const lane_past_t *past) { l->past = *past; }
 
 void lane_free(lane_t *l) {
     if (!l) return;
@@ -186,17 +180,44 @@ void lane_initialised(lane_t *l) {
 #define ACCEPT "or go on from the last epoch with output doubled: tidegate resume --accept-duplicates"
 #define PUT_BACK "was the metadata store or checkpoint storage put back to an older state? restore the newer, " ACCEPT
 
+#define NEWER "begin from the last savepoint of the job that published last (of a FAILED one `tidegate savepoint` makes one). To compute it anew: " \
+              "into another topic, with another 'sink.transactional-id-prefix' and --new-ledger; or, to have it twice in this one, with --accept-duplicates"
+#define TWICE_OR_NOT "output of epoch %" PRIu64 " and later may be published or not: "
+
+/* Is it a record of the past? Then its epochs are ours up to *ret_upto; those behind it only bear the same numbers. */
+static bool of_past(const lane_past_t *p, const ledger_pos_t *pos, epoch_t *ret_upto) {
+    bool origin = pos->present && p->origin && pos->incarnation == p->origin, had = pos->present && p->had && pos->incarnation == p->had;
+    *ret_upto = origin ? p->started : p->had_upto;
+    return origin || had;
+}
+
+static err_t *check_third(const lane_past_t *p, epoch_t doubt, const ledger_pos_t *pos) {
+    uint64_t whose = p->had ? p->had : p->origin;
+    if (!pos->present)
+        return err_hint(err_new(ERR_CORRUPT, TWICE_OR_NOT "the ledger is empty, and not that of incarnation %016" PRIx64 ", which this job goes on from", doubt, whose),
+                        "was the ledger topic deleted? Or is it a new one, as the job's name or 'sink.transactional-id-prefix' is another: then begin from the "
+                        "savepoint with --new-ledger");
+    return err_hint(err_new(ERR_FENCED, TWICE_OR_NOT "the ledger is incarnation %016" PRIx64 "'s, not %016" PRIx64 "'s, which this job goes on from", doubt,
+                            pos->incarnation, whose),
+                    "another job began from the same savepoint, or with this 'sink.transactional-id-prefix'. " NEWER);
+}
+
+err_t *lane_past_check(const lane_past_t *p, epoch_t owed, const ledger_pos_t *pos) {
+    epoch_t upto;
+    if (p->forced || (!p->origin && !p->started)) return NULL;
+    if (!p->origin)
+        return !pos->present ? NULL : err_hint(err_new(ERR_FENCED, "the ledger is not a new one: it has a record of incarnation %016" PRIx64 ", of epoch %" PRIu64, pos->incarnation, pos->epoch),
+                                               "the ledger of the savepoint's job is used without --new-ledger, and with the name and prefix of that job; else name another "
+                                               "'sink.transactional-id-prefix', or take this one over as it is: --accept-duplicates");
+    if (!of_past(p, pos, &upto)) return owed || p->had ? check_third(p, owed ? owed : p->started + 1, pos) : NULL;
+    if (pos->epoch <= upto) return NULL;
+    return err_hint(err_new(ERR_FENCED, "the ledger says epoch %" PRIu64 " of incarnation %016" PRIx64 ", but this job goes on from its epoch %" PRIu64 ": output "
+                            "published since would come a second time", pos->epoch, pos->incarnation, upto), NEWER);
+}
+
 /* No record of this incarnation is known, and another's is the last, or none. */
 static err_t *check_taking(const lane_t *l, const ledger_pos_t *pos) {
-    bool owed = l->n && l->queue[0].epoch <= l->started;
-    if (!l->origin || l->forced || !owed || (pos->present && pos->incarnation == l->origin)) return NULL;
-    if (!pos->present)
-        return err_hint(err_new(ERR_CORRUPT, "output of epoch %" PRIu64 " and later may be published or not: the ledger is empty, and not that of "
-                                "incarnation %016" PRIx64 ", whose output it is", l->queue[0].epoch, l->origin),
-                        "with other sinks or another Kafka, begin from the savepoint with --new-ledger");
-    return err_hint(err_new(ERR_CORRUPT, "output of epoch %" PRIu64 " and later may be published or not: the ledger is incarnation %016" PRIx64
-                            "'s, not %016" PRIx64 "'s, whose output it is", l->queue[0].epoch, pos->incarnation, l->origin),
-                    "look whether the rows are there; to publish them: tidegate resume --accept-duplicates");
+    return lane_past_check(&l->past, l->n && l->queue[0].epoch <= l->past.started ? l->queue[0].epoch : 0, pos);
 }
 
 static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
@@ -251,22 +272,22 @@ static void judge(lane_t *l, const ledger_pos_t *pos) {
         return;
     }
     bool ours = pos->present && pos->incarnation == l->incarnation;
-    bool origins = pos->present && l->origin && pos->incarnation == l->origin;
-    /* Duplicates are accepted, loss is not: without proof that the origin's last rows are ours nothing of what is owed counts as published. */
-    if (origins && l->forced && (pos->epoch > l->started || !same_history(l, pos, true))) origins = false;
-    bool covers = ours || (origins && pos->epoch <= l->started); /* what came after the savepoint is another epoch of the same number */
-    if (covers && !same_history(l, pos, /* proof: */ ours && pos->epoch > l->started)) { /* owed ones may be published, and gone */
+    epoch_t upto = UINT64_MAX;
+    bool past = !ours && of_past(&l->past, pos, &upto);
+    /* Duplicates are accepted, loss is not: without proof that the past's last rows are ours nothing of what is owed counts as published. */
+    if (past && l->past.forced && (pos->epoch > upto || !same_history(l, pos, true))) past = false;
+    if ((ours || past) && !same_history(l, pos, /* proof: */ ours && pos->epoch > l->past.started)) { /* owed ones may be published, and gone */
         stop(l, other_history(pos));
         return;
     }
-    if (origins) l->begun = MIN(l->started, pos->epoch_done ? pos->epoch : pos->epoch - 1);
+    if (past) l->begun = MIN(upto, pos->epoch_done ? pos->epoch : pos->epoch - 1);
+    else if (!ours) upto = 0;
     l->need_start = !ours;
     size_t gone = 0;
-    epoch_t upto = ours ? UINT64_MAX : origins ? l->started : 0;
     while (gone < l->n && l->queue[gone].epoch <= upto &&
            (l->queue[gone].epoch < pos->epoch || (l->queue[gone].epoch == pos->epoch && pos->epoch_done))) gone++;
     drop_head(l, gone);
-    if (origins && !pos->epoch_done && l->n && l->queue[0].epoch == pos->epoch && pos->epoch <= upto) {
+    if (past && !pos->epoch_done && l->n && l->queue[0].epoch == pos->epoch && pos->epoch <= upto) {
         e = skip_rows(&l->queue[0], pos);
     } else if (ours && !pos->epoch_done) {
         if (!l->n || l->queue[0].epoch != pos->epoch)

@@ -25,7 +25,11 @@
  *  6. A lane without rows in an epoch opens no transaction. The one exception: a new incarnation's first transaction holds only a start record
  *     (epoch 0, or what its origin has published), so that an older incarnation that still runs sees in the ledger that it was taken over.
  *  7. A fenced lane (lane_fence) asks for its producer and its ledger while the attempt is still being restored, but judges nothing and sends
- *     nothing before lane_open: then every restored segment is in, and the coordinator confirmed the attempt (hazards B7, B9). */
+ *     nothing before lane_open: then every restored segment is in, and the coordinator confirmed the attempt (hazards B7, B9).
+ *  8. An incarnation that goes on from another's state (lane_past) takes the ledger only from its past, and only if that published nothing behind
+ *     the state: the rows since would be computed and published once more. What of the past's output is owed follows that record. A third
+ *     incarnation's record, or an empty ledger where the past had one, tells nothing: the lane stops. So does one whose new ledger is none.
+ *     From scratch (no past) any ledger is taken: that incarnation's rows are no one else's. Only the operator's word (`forced`) sets this aside. */
 #pragma once
 #include "common/buf.h"
 #include "common/err.h"
@@ -90,10 +94,17 @@ typedef struct lane_action {
  * another incarnation is taken for an older one's, and the ledger is ours to take: so whoever restores a lane must know that it has
  * started (lane_started), or it would take the ledger back from the incarnation that took it over (A4, A27). */
 lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound);
-/* Before lane_fence. Segments up to epoch `started` are output of incarnation `origin` (a savepoint's, or the job's own before the operator
- * accepted duplicates), which may have published them: as long as this incarnation has no record, the ledger's last one decides. It is
- * the origin's: what it covers is published. It is somebody else's: nobody knows; the lane stops, or with `forced` publishes. */
-void lane_origin(lane_t *l, uint64_t origin, epoch_t started, bool forced);
+/* What an incarnation goes on from: a savepoint, or its job's own state (`resume`). All zero: it begins from scratch. */
+typedef struct lane_past {
+    uint64_t origin; epoch_t started; /* output up to `started` is that of incarnation `origin`; 0, with `started` above 0: the ledger is a new one */
+    uint64_t had; epoch_t had_upto;   /* the last one before us that is known to have a record in the ledger, and how far its output is ours; 0: none */
+    bool forced;                      /* the operator accepts duplicates: whatever the ledger says */
+} lane_past_t;
+/* Before lane_fence. As long as this incarnation has no record in the ledger, the last one there decides (invariant 8). */
+void lane_past(lane_t *l, const lane_past_t *past);
+/* May an incarnation of this past take the ledger? owed: first epoch of the past whose output we hold and may have to publish; 0: none. ERR_FENCED: not
+ * without --accept-duplicates, or ERR_CORRUPT: nobody knows. Pure; for whoever has read a ledger before there is a lane. */
+err_t *lane_past_check(const lane_past_t *p, epoch_t owed, const ledger_pos_t *pos);
 void lane_limit(lane_t *l, size_t txn_bytes); /* instead of LANE_TXN_BYTES; > 0; before the first action */
 void lane_free(lane_t *l);
 void lane_fence(lane_t *l);                                        /* FRESH -> FENCING, invariant 7 */

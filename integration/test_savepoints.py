@@ -2,7 +2,7 @@
 import collections, json, os, re, signal, time
 from harness import Cluster, Failure, TIDEGATE, wait_for
 from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish
-from test_kafka import check, contains
+from test_kafka import check, contains, copy_job as prefixed_job, expect_once, ids, put, two_clusters, values
 
 FLOWING = ("CREATE TABLE src (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100', 'fields.n.kind' = 'sequence', 'fields.n.start' = '1', "
            "'fields.n.end' = '1000000');\nCREATE TABLE snk (n BIGINT) WITH ('connector' = 'print');\nINSERT INTO snk SELECT n FROM src;")
@@ -95,6 +95,86 @@ def test_of_two_starts_from_one_savepoint_the_second_is_refused():
         wait_for('RUNNING', lambda: doc(t, second)['state'] == 'RUNNING', 30)
         exactly_once(t, 'tw-out', feed.stop())
         t.cli('cancel', second)
+
+
+def test_a_savepoint_older_than_what_was_published_is_refused_unless_duplicates_are_accepted():
+    """What lies behind a savepoint in the sink's topic would come a second time. The savepoint of a stop has nothing behind it; used twice it has."""
+    c = broker()
+    with Cluster('older', broker=c) as t:
+        t.coordinator(etcd=False)
+        t.worker(1, slots=6)
+        t.workers_ready(1)
+        for x in 'in', 'out':
+            t.topic('old-' + x, 2)
+        sql = copy_job(t, 'old')
+        first = t.submit(sql, 'orders', 2)
+        feed = Feeder(t, 'old-in', rate=500)
+        wait_for('rows', lambda: count(t, 'old-out') > 200)
+        early = t.cli('savepoint', first).stdout.decode().strip()
+        seen = count(t, 'old-out')
+        wait_for('rows behind it', lambda: count(t, 'old-out') > seen + 500)
+        late = t.cli('stop', first).stdout.decode().strip()
+        behind = f'savepoint {early}: sink o, lane ', 'the ledger says epoch ', 'output published since would come a second time', '--accept-duplicates', 'last savepoint'
+        refused(t, sql, 'orders', ['--from', early], *behind)
+        refused(t, sql, 'renamed', ['--from', early], *behind)
+        refused(t, sql, 'orders', ['--from', early, '--new-ledger'], 'the ledger is not a new one', "another 'sink.transactional-id-prefix'")
+        check('jobs', len(t.json('jobs')['jobs']), 1)
+        check('copies of a savepoint', [x for x in os.listdir(t.path('checkpoints/jobs')) if '@' in x], [])
+
+        second = t.submit(sql, 'orders', 1, ['--from', late])  # and with fewer lanes than before
+        n = feed.stop()
+        exactly_once(t, 'old-out', n)
+        t.cli('cancel', second)
+        for name in 'orders', 'renamed':
+            refused(t, sql, name, ['--from', late], 'may be published or not', 'another job began from the same savepoint', '--accept-duplicates')
+        exactly_once(t, 'old-out', n)
+
+        third = t.submit(sql, 'orders', 2, ['--from', early, '--accept-duplicates'])
+        wait_for('the last row again', lambda: collections.Counter(json.loads(v)['id'] for _, _, _, v in t.dump('old-out'))[n - 1] == 2, 40, 0.5)
+        wait_for('all to be published', lambda: not any(x['behind'] for x in t.json('ledger', 'show', third)['lanes']), 20)
+        time.sleep(1)
+        seen = collections.Counter(json.loads(v)['id'] for _, _, _, v in t.dump('old-out'))
+        twice = sum(k == 2 for k in seen.values())
+        if set(seen) != set(range(n)) or set(seen.values()) != {1, 2} or not 500 < twice < n:
+            raise Failure(f'{len(seen)} of {n} rows, {twice} of them twice, {collections.Counter(seen.values())}')
+        t.procs['w1'].kill()  # its own records bind it now, whatever it began from
+        t.worker(2, slots=6)
+        wait_for('RUNNING', lambda: doc(t, third)['state'] == 'RUNNING' and doc(t, third)['restarts'] == 1, 40)
+        last = t.cli('stop', third).stdout.decode().strip()
+        fourth = t.submit(sql, 'orders', 2, ['--from', last])
+        wait_for('RUNNING', lambda: doc(t, fourth)['state'] == 'RUNNING', 30)
+        t.cli('cancel', fourth)
+        check('rows in the end', count(t, 'old-out'), n + twice)
+        print(f'  {n} rows; {twice} of them twice, as was asked for')
+
+
+def test_lanes_find_what_was_published_behind_a_savepoint_after_it_was_submitted():
+    """The submit sees a ledger as it has to be. Before the job gets a slot the savepoint's job, of another cluster, publishes on: the lanes refuse."""
+    with two_clusters('older-late') as (c, c2):
+        for topic in 't', 'o':
+            c.topic(topic, 1)
+        first = c.submit(prefixed_job(c), 'first', parallelism=1)
+        put(c, 't', 0, *ids(0, 10))
+        wait_for('rows', lambda: count(c, 'o') == 10)
+        target = 'file://' + c.path('kept')
+        c.cli('savepoint', first, '--to', target)
+        c2.procs['w1'].kill()
+        second = c2.submit(prefixed_job(c), 'second', parallelism=1, args=['--from', target])
+        put(c, 't', 0, *ids(10, 20))
+        wait_for('rows behind it', lambda: count(c, 'o') == 20)
+        c2.worker(1, slots=2)
+        wait_for('the end of the second', lambda: c2.job(second)['job']['state'] == 'FAILED', 60)
+        contains('its error', json.dumps(c2.job(second)['job']['error']), 'sink snk', 'the ledger says epoch ', 'would come a second time', '--accept-duplicates')
+        contains('resume', c2.cli('resume', second, ok=False).stderr.decode(), 'would stop again at once')
+        put(c, 't', 0, *ids(20, 30))
+        wait_for('the rest', lambda: count(c, 'o') >= 30)
+        check('the first, which it fenced in vain,', c.job(first)['job']['state'], 'RUNNING')
+        expect_once('rows', [v['id'] for v in values(c, 'o')], range(30))
+        c.cli('cancel', first)
+        c2.cli('resume', '--accept-duplicates', second)
+        wait_for('rows again', lambda: count(c, 'o') == 50, 60)
+        check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter([*range(30), *range(10, 30)]))
+        c2.cli('cancel', second)
 
 
 TWO_SINKS = """

@@ -246,6 +246,17 @@ lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool cr
     return &m->lanes[m->nlanes++];
 }
 
+void manifest_lanes_anew(manifest_t *m) {
+    for (int i = 0; i < m->nlanes; i++) {
+        lane_pos_t *l = &m->lanes[i];
+        if (l->started || l->published > m->started) {
+            l->had = m->incarnation;
+            l->had_upto = m->epoch;
+        }
+        l->started = false;
+    }
+}
+
 int64_t manifest_watermark(const manifest_t *m, int stage) {
     for (int i = 0; i < m->nstages; i++)
         if (m->stages[i].stage == stage) return m->stages[i].watermark;

@@ -8,7 +8,7 @@
 #include "common/json.h"
 #include "common/split.h"
 
-#define MANIFEST_VERSION 2 /* with `older`, `family` or `fell_back`; else 1, as all builds read it */
+#define MANIFEST_VERSION 3 /* with `had` of a lane; 2: with `older`, `family` or `fell_back`; else 1, as all builds read it */
 
 typedef struct extent {
     char *path;          /* relative to checkpoint storage */
@@ -44,6 +44,8 @@ typedef struct lane_pos {
     epoch_t published; /* known published (lower bound) */
     epoch_t last_rows; /* last epoch in which this lane had rows; 0 none */
     bool started;      /* the ledger is known to hold a record of this incarnation, its start record at least */
+    uint64_t had;      /* the last incarnation before this one of which it was known to hold one; 0: none */
+    epoch_t had_upto;  /* with `had`: up to which epoch that one's output is of this history */
 } lane_pos_t;
 
 /* An epoch before this one, of the same incarnation, that is kept restorable: its manifest lies where manifest_body_path says, and what that
@@ -59,7 +61,8 @@ typedef struct manifest {
     epoch_t started;         /* first epoch of this incarnation: 0, or that of the savepoint it began from. A lane has a
                               * lower bound (lane_new) only if lane_pos.published > started, and else only the start record's if
                               * lane_pos.started: without either the ledger rightly has no record of this incarnation */
-    uint64_t origin;         /* incarnation that published up to `started`, or 0; what its ledger shows is not published again */
+    uint64_t origin;         /* incarnation that published up to `started`, or 0; what its ledger shows is not published again, and where it shows
+                              * more than that, nothing is published (engine/lane.h, invariant 8) */
     job_id_t family;         /* the job that the first savepoint was taken of, of all that led here; 0: it began from none */
     bool forced;             /* output up to `started` is published even where the ledger does not say that it was not: the operator's word */
     uint64_t plan_hash;
@@ -101,6 +104,8 @@ void manifest_trim(manifest_t *m);
 void manifest_set_source(manifest_t *m, uint64_t fingerprint, const split_list_t *splits); /* replaces those split ids, adds new */
 source_pos_t *manifest_source(const manifest_t *m, uint64_t fingerprint);
 lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool create);
+/* Before another incarnation begins from it: this one's records are those of the past, and no lane of the new one has any. */
+void manifest_lanes_anew(manifest_t *m);
 int64_t manifest_watermark(const manifest_t *m, int stage);
 /* "jobs/<job>/manifest/i<incarnation>.l<leader>.a<attempt>.e<epoch>.json": where its text lies in storage; malloc'ed. */
 char *manifest_body_path(const manifest_t *m);

@@ -63,6 +63,8 @@ static void print_stages_lanes(json_writer_t *w, const manifest_t *m) {
         jw_kv_u64(w, "published", l->published);
         jw_kv_u64(w, "last_rows", l->last_rows);
         if (l->started) jw_kv_bool(w, "started", true);
+        if (l->had) kv_hex(w, "had", l->had);
+        if (l->had) jw_kv_u64(w, "had_upto", l->had_upto);
         jw_end_object(w);
     }
     jw_end_array(w);
@@ -130,7 +132,11 @@ static void print_older(json_writer_t *w, const manifest_t *m) {
 }
 
 /* What a build before these fields would take for damage has a number of its own. */
-static int version_of(const manifest_t *m) { return m->nolder || m->family || m->fell.times ? MANIFEST_VERSION : 1; }
+static int version_of(const manifest_t *m) {
+    for (int i = 0; i < m->nlanes; i++)
+        if (m->lanes[i].had) return MANIFEST_VERSION;
+    return m->nolder || m->family || m->fell.times ? 2 : 1;
+}
 static int first_version(void) { return 1 + MANIFEST_VERSION * version_shift(); }
 
 static void print_as(buf_t *out, const manifest_t *m, int version) {
@@ -266,8 +272,10 @@ static void parse_stages_lanes(fields_t *f, const json_t *o, manifest_t *m) {
     m->lanes = xcalloc((size_t)a->n + 1, sizeof *m->lanes);
     for (; m->nlanes < a->n && !f->bad; m->nlanes++) {
         const json_t *x = a->items[m->nlanes];
+        bool had = json_get(x, "had");
         m->lanes[m->nlanes] = (lane_pos_t){f_hex(f, x, "fingerprint"), f_int(f, x, "lane"), f_u64(f, x, "published"),
-                                           f_u64(f, x, "last_rows"), json_get(x, "started") && f_bool(f, x, "started")};
+                                           f_u64(f, x, "last_rows"), json_get(x, "started") && f_bool(f, x, "started"),
+                                           had ? f_hex(f, x, "had") : 0, had ? f_u64(f, x, "had_upto") : 0};
     }
 }
 

@@ -13,7 +13,7 @@ typedef struct lane_spec {
     const plan_t *plan;
     const plan_op_t *op;       /* the OP_SINK: table, options, schema */
     int lane, lanes;
-    uint64_t origin; epoch_t started; bool forced; /* lane_origin */
+    lane_past_t past;
 } lane_spec_t;
 
 typedef enum lane_answer_kind {

@@ -65,7 +65,7 @@ err_t *lanes_add(lanes_t *l, const lane_spec_t *spec, epoch_t bound, bool has_bo
     x->lanes = l;
     x->spec = *spec;
     x->lane = lane_new(spec->incarnation, bound, has_bound);
-    lane_origin(x->lane, spec->origin, spec->started, spec->forced);
+    lane_past(x->lane, &spec->past);
     if (l->driver->txn_bytes) lane_limit(x->lane, l->driver->txn_bytes);
     x->reported = has_bound ? bound : 0;
     x->reported_start = has_bound;

@@ -106,6 +106,7 @@ static void submit(coord_t *c, call_id_t call, client_request_t *r) {
     record->created_ms = c->wall_ms;
     record->from = TAKE(r->from);
     record->new_ledger = r->new_ledger;
+    record->forced = record->from && r->accept_duplicates;
     job_t *j = coord_add_job(c, record);
     client_add_waiter(c, j, call, WAIT_RUNNING, c->conf.submit_wait_ms)->wait_ms = r->wait_ms;
     job_set_state(c, j, JOB_RESOLVING);

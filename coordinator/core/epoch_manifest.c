@@ -9,6 +9,12 @@ static void add_lanes(manifest_t *m, const job_shape_t *s) {
         for (int l = 0; l < s->sinks[i].lanes; l++) manifest_lane(m, s->sinks[i].fingerprint, l, true);
 }
 
+static void forget_had(manifest_t *m, const job_shape_t *s, bool new_ledger) {
+    for (int i = 0; i < m->nlanes; i++)
+        for (int k = 0; k < s->nsinks; k++)
+            if (new_ledger || (s->sinks[k].fingerprint == m->lanes[i].fingerprint && s->sinks[k].moved)) m->lanes[i].had = m->lanes[i].had_upto = 0;
+}
+
 /* A savepoint becomes the first manifest of a new incarnation: the same bytes and positions, nothing published yet by this incarnation. Output
  * that the savepoint holds unpublished has been published by the job it was taken of, or not: the ledger tells (origin). With
  * another one (`--new-ledger`) it is published here. */
@@ -16,11 +22,12 @@ static manifest_t *from_savepoint(const job_t *j) {
     manifest_t *m = manifest_copy(j->from);
     manifest_alone(m);
     m->final = false;
+    manifest_lanes_anew(m);
     m->previous = m->epoch;
     m->started = m->epoch;
     m->origin = j->record->new_ledger ? 0 : m->incarnation;
-    m->forced = false;
-    for (int i = 0; i < m->nlanes; i++) m->lanes[i].started = false;
+    m->forced = j->record->forced;
+    forget_had(m, j->shape, j->record->new_ledger);
     return m;
 }
 
@@ -29,6 +36,7 @@ static manifest_t *from_savepoint(const job_t *j) {
 manifest_t *manifest_reborn(job_t *j, uint64_t leader) {
     manifest_t *m = manifest_copy(j->ep.last);
     manifest_alone(m);
+    manifest_lanes_anew(m);
     m->origin = m->incarnation;
     m->forced = j->record->forced;
     m->final &= !j->record->reopened;
@@ -37,7 +45,6 @@ manifest_t *manifest_reborn(job_t *j, uint64_t leader) {
     m->epoch = m->started = j->ep.next++;
     m->leader = leader;
     m->attempt = j->attempt;
-    for (int i = 0; i < m->nlanes; i++) m->lanes[i].started = false;
     for (int i = 0; i < j->ep.nlanes; i++) j->ep.lanes[i].started = false;
     return m;
 }

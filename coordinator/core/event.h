@@ -42,6 +42,7 @@ typedef struct shape_sink {
     char *label;
     char *output;     /* where rows go, as a person knows it: "topic 'results'"; NULL: nowhere that another job could write to */
     bool commits;     /* not a lane sink, but holds each row once: what it wrote is cut and shown by complete epochs (filesystem) */
+    bool moved;       /* of a job that begins from a savepoint: the savepoint's job, of another name, kept another ledger; both were looked at */
     char *ledger;     /* what its ledger is named after, as engine/connector/kafka_ledger.c names it; NULL: no lane sink */
 } shape_sink_t;
 typedef struct job_settings {
@@ -138,7 +139,7 @@ typedef struct coord_event {
         struct { uint64_t leader; int njobs; job_record_t **jobs; } leading; /* jobs[i] taken; the array is the caller's */
         ctl_msg_t *message;                                                  /* taken */
         struct { call_id_t call; client_request_t *request; } client;        /* request taken */
-        /* both taken; from: manifest of the savepoint; leader: of the action */
+        /* both taken; from: manifest of the savepoint; leader: of the action. With an error both or neither: the ledgers forbid it, `from` has no files */
         struct { job_shape_t *shape; manifest_t *from; uint64_t leader; } resolved;
         /* last taken; NULL: there is none yet. older: those it names and that can be read; items taken, the array is the caller's. With STORE_OK and
          * an error: one of them could not be read this time, for the reason that it says */
@@ -159,7 +160,7 @@ void coord_event_done(coord_event_t *e); /* frees what was not taken; not e; may
 typedef enum coord_action_kind {
     ACT_SEND = 1,     /* message to a worker */
     ACT_CLOSE,        /* close the link; what was sent before still goes out; EV_CLOSED may follow and is ignored */
-    ACT_RESOLVE,      /* compile; with `enumerate` list splits with resolved positions and prepare sinks; read `from` */
+    ACT_RESOLVE,      /* compile; with `enumerate` list splits with resolved positions and prepare sinks; look what ledgers say of `from`, and copy it */
     ACT_PUT_JOB,      /* write the job record */
     ACT_RAISE,        /* transaction: compare leader; attempt = max(attempt, above) + 1; answer attempt, floor, last manifest */
     ACT_PUT_MANIFEST, /* transaction: compare leader, attempt and previous manifest; then it has happened */
@@ -182,7 +183,8 @@ typedef struct coord_action {
     job_id_t job;
     union {
         ctl_msg_t *message;                                                /* SEND */
-        struct { job_spec_t spec; char *from; bool enumerate; uint64_t leader; } resolve; /* what is copied is named after `leader` */
+        /* what is copied is named after `leader`; new_ledger, forced: as the record's, for `from` */
+        struct { job_spec_t spec; char *from; bool enumerate, new_ledger, forced; uint64_t leader; } resolve;
         job_record_t *record;                                              /* PUT_JOB */
         struct { attempt_t above; } raise; /* attempts of the savepoint it begins from lie below all of its own */
         struct { manifest_t *manifest; uint64_t previous_incarnation, previous_leader; attempt_t previous_attempt; epoch_t previous_epoch;

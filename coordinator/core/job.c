@@ -273,8 +273,13 @@ void job_resolved(coord_t *c, job_t *j, coord_event_t *e) {
     }
     if (!e->error && !j->persisted && !j->record->spec.name) /* the name was in the text */
         e->error = client_name_taken(c, e->resolved.shape->name, j);
-    if (!e->error) owner_take(j, e->resolved.shape, e->resolved.from);
-    if (!e->error && (!j->persisted || j->record->unseen)) e->error = owner_refused(c, j, e->resolved.from);
+    bool known = e->resolved.shape && (!e->error || e->resolved.from);
+    if (known) owner_take(j, e->resolved.shape, e->resolved.from);
+    err_t *owned = known && (!j->persisted || j->record->unseen) ? owner_refused(c, j, e->resolved.from) : NULL;
+    if (owned) { /* a job that publishes there now is the better reason than what it has published */
+        err_free(e->error);
+        e->error = owned;
+    }
     if (!e->error && j->record->unseen) {
         j->record->unseen = false;
         job_changed(j);

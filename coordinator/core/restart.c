@@ -135,6 +135,8 @@ static void resolve(coord_t *c, job_t *j, bool enumerate) {
     a->resolve.from = enumerate && j->record->from ? xstrdup(j->record->from) : NULL;
     if (a->resolve.from) set_text(&j->waiting, xprintf("savepoint %s to be copied into checkpoint storage", a->resolve.from));
     a->resolve.enumerate = enumerate;
+    a->resolve.new_ledger = j->record->new_ledger;
+    a->resolve.forced = j->record->forced;
     a->resolve.leader = c->leader;
 }
 

@@ -36,12 +36,13 @@ void savepoint_begin(coord_t *c, job_t *j) {
     job_changed(j);
 }
 
-/* What the lanes have published of it goes into the copy; true: all. */
+/* What the lanes have published of it goes into the copy, and that they have; true: all. */
 static bool settled(job_t *j) {
     bool all = true;
     for (int i = 0; i < j->saving->nlanes; i++) {
         lane_pos_t *l = &j->saving->lanes[i];
         l->published = MAX(l->published, MIN(j->saving->epoch, lane_published_known(j, l->fingerprint, l->lane)));
+        l->started |= lane_started_known(j, l->fingerprint, l->lane);
         all &= l->last_rows <= l->published;
     }
     return all;

@@ -272,6 +272,99 @@ START_TEST(A7_a_new_ledger_beside_its_job_needs_other_outputs) {
 }
 END_TEST
 
+static void accept_or_not(story_t *s, client_op_t op, bool accept) {
+    client_request_t *r = xcalloc(1, sizeof *r);
+    r->op = op;
+    r->accept_duplicates = accept;
+    if (op == CLIENT_SUBMIT) {
+        manifest_free(TAKE(s->stored)); /* the store knows one job */
+        r->from = xstrdup("sp");
+        r->spec = (job_spec_t){.sql = xstrdup("INSERT"), .name = xstrdup("restored")};
+    } else {
+        r->job = s->job;
+    }
+    coord_event_t e = story_event(s, EV_CLIENT);
+    e.client.call = ++s->calls;
+    e.client.request = r;
+    err_free(TAKE(s->reply_error));
+    story_step(s, &e);
+}
+
+static const lane_pos_t *lane_deployed(story_t *s, int lane) {
+    const lane_pos_t *l = manifest_lane(s->w[0].deploy->manifest, FP_SINK, lane, false);
+    ck_assert_ptr_nonnull(l);
+    ck_assert(!l->started);
+    return l;
+}
+
+/* Whether something was published behind the savepoint only the ledgers tell. Whose record they must show there goes with each lane, from the savepoint's
+ * copy on, over leaders and incarnations, until the lane has a record of its own. */
+START_TEST(A4_a_job_that_begins_from_a_savepoint_knows_whose_record_its_lanes_must_find) {
+    for (int accept = 0; accept < 2; accept++) {
+        story_t *s = story_running();
+        s->w[0].rows = 5;
+        s->w[0].lanes = true;
+        pass(s, 200);
+        ask(s, CLIENT_SAVEPOINT, "sp");
+        pass(s, 500);
+        ck_assert_ptr_null(s->saved); /* it waits for its lanes; its manifest knows of no record */
+        lane_started_said(s, &s->w[0], 0);
+        published(s, &s->w[0], 0, s->stored->epoch);
+        ck_assert_ptr_nonnull(s->saved);
+        s->from_manifest = manifest_copy(s->saved);
+        uint64_t origin = s->saved->incarnation;
+        epoch_t at = s->saved->epoch;
+        ask(s, CLIENT_CANCEL, NULL);
+        pass(s, 100);
+        expect_state(s, JOB_CANCELLED);
+        accept_or_not(s, CLIENT_SUBMIT, accept);
+        pass(s, 100);
+        expect_state(s, JOB_RUNNING);
+        new_coordinator(s);
+        join(s, "w1", 1);
+        join(s, "w2", 1);
+        pass(s, 300);
+        expect_state(s, JOB_RUNNING);
+        const manifest_t *m = s->w[0].deploy->manifest;
+        ck_assert_uint_ne(m->incarnation, origin);
+        ck_assert(m->origin == origin && m->started == at && m->forced == accept);
+        ck_assert(lane_deployed(s, 0)->had == origin && lane_deployed(s, 0)->had_upto == at);
+        ck_assert_uint_eq(lane_deployed(s, 1)->had, 0);
+        failed(s, &s->w[0], err_hint(err_new(ERR_FENCED, "the ledger says epoch 80"), "--accept-duplicates"), NULL);
+        pass(s, 100);
+        expect_state(s, JOB_FAILED);
+        accept_or_not(s, CLIENT_RESUME, false);
+        ck_assert_ptr_nonnull(strstr(err_text(s->reply_error), "would stop again at once"));
+        uint64_t second = m->incarnation;
+        accept_or_not(s, CLIENT_RESUME, true);
+        pass(s, 100);
+        expect_state(s, JOB_RUNNING);
+        m = s->w[0].deploy->manifest;
+        ck_assert(m->origin == second && m->forced);
+        ck_assert(lane_deployed(s, 0)->had == origin && lane_deployed(s, 0)->had_upto == at); /* the second never had one */
+        story_free(s);
+    }
+}
+END_TEST
+
+START_TEST(A4_a_new_ledger_has_no_past) {
+    story_t *s = story_running();
+    s->w[0].rows = 5;
+    pass(s, 100);
+    lane_started_said(s, &s->w[0], 0);
+    pass(s, 200);
+    s->from_manifest = manifest_copy(s->stored);
+    ck_assert(manifest_lane(s->from_manifest, FP_SINK, 0, false)->started);
+    ask(s, CLIENT_CANCEL, NULL);
+    restore(s, /* new_ledger= */ true);
+    pass(s, 100);
+    expect_state(s, JOB_RUNNING);
+    const manifest_t *m = s->w[0].deploy->manifest;
+    ck_assert(m->origin == 0 && m->started == s->from_manifest->epoch && !m->forced && lane_deployed(s, 0)->had == 0);
+    story_free(s);
+}
+END_TEST
+
 /* A savepoint whose epoch cannot begin is given up in time, and says what held it. */
 START_TEST(B14_a_savepoint_that_no_epoch_can_carry_names_what_it_waits_for) {
     static const char *const says[] = {"is not durable", "w2 (2 tasks)", "MB of output wait for publication"};
@@ -312,4 +405,5 @@ TESTS("coordinator/story_savepoint", A7_stop_is_a_final_epoch_and_waits_for_publ
       A7_a_savepoint_outlives_the_end_of_its_job, A7_a_job_that_ends_before_its_savepoint_says_so, A7_a_savepoint_tells_what_is_published,
       A7_a_stop_without_its_savepoint_says_so_and_keeps_the_files, A7_output_of_a_savepoint_is_never_left_without_a_lane,
       A7_a_savepoint_is_not_restored_beside_its_job, A7_a_new_ledger_beside_its_job_needs_other_outputs,
+      A4_a_job_that_begins_from_a_savepoint_knows_whose_record_its_lanes_must_find, A4_a_new_ledger_has_no_past,
       B14_a_savepoint_that_no_epoch_can_carry_names_what_it_waits_for)

@@ -280,7 +280,7 @@ START_TEST(accepted_duplicates_do_not_lose_the_rows_of_another_history) {
         model_t m = {.ledger = ledger_of("then ")};
         for (int again = 0; again < 2; again++) { /* and it dies before anybody hears of it */
             lane_t *l = lane_new(INC + 1, 0, false);
-            lane_origin(l, INC, cases[i].started, true);
+            lane_past(l, &(lane_past_t){.origin = INC, .started = cases[i].started, .forced = true});
             for (epoch_t e = 6; e <= 7; e++) add_segment(l, e, 1, cases[i].prefix);
             lane_complete(l, MAX(cases[i].started, (epoch_t)7));
             lane_open(l);
@@ -289,7 +289,7 @@ START_TEST(accepted_duplicates_do_not_lose_the_rows_of_another_history) {
             lane_free(l);
         }
         lane_t *l = lane_new(INC + 1, 0, true); /* and when the manifest has heard of it: what was owed is gone from the checkpoint */
-        lane_origin(l, INC, cases[i].started, true);
+        lane_past(l, &(lane_past_t){.origin = INC, .started = cases[i].started, .forced = true});
         lane_complete(l, 23);
         lane_open(l);
         ck_assert(m.ledger.epoch > cases[i].started || drive(l, &m));
@@ -313,7 +313,7 @@ END_TEST
 
 static lane_t *descendant(bool forced) { /* incarnation INC, begun at epoch 50 of incarnation 7, whose epochs 49 and 50 may be unpublished */
     lane_t *l = lane_new(INC, 0, false);
-    lane_origin(l, 7, 50, forced);
+    lane_past(l, &(lane_past_t){.origin = 7, .started = 50, .forced = forced});
     add_segment(l, 49, 2, "");
     add_segment(l, 50, 1, "");
     lane_complete(l, 50);
@@ -324,7 +324,7 @@ static lane_t *descendant(bool forced) { /* incarnation INC, begun at epoch 50 o
 /* A7: what a savepoint holds unpublished is published once: by the job it was taken of, or by the one that begins from it; the ledger tells. */
 START_TEST(output_of_a_savepoint_is_published_behind_its_origins_ledger) {
     static const struct { epoch_t epoch; uint64_t row; bool done; const char *rows; epoch_t begun; } cases[] = {
-        {48, 5, true, "49.0 49.1 50.0 ", 50}, {49, 1, false, "49.1 50.0 ", 50}, {49, 2, true, "50.0 ", 50}, {50, 1, true, "", 50}, {80, 9, true, "", 50}};
+        {48, 5, true, "49.0 49.1 50.0 ", 50}, {49, 1, false, "49.1 50.0 ", 50}, {49, 2, true, "50.0 ", 50}, {50, 1, true, "", 50}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         model_t m = {.ledger = {.present = true, .incarnation = 7, .epoch = cases[i].epoch, .next_row = cases[i].row, .epoch_done = cases[i].done}};
         lane_t *l = descendant(false);
@@ -365,14 +365,110 @@ START_TEST(output_of_a_savepoint_is_not_guessed_about) {
     ck_assert(drive(l, &m));
     ck_assert_str_eq(m.rows, "49.0 49.1 50.0 ");
     lane_free(l);
-    l = lane_new(INC, 0, false); /* owes nothing: takes any ledger */
-    lane_origin(l, 7, 50, false);
-    lane_complete(l, 50);
-    lane_open(l);
-    m.ledger = (ledger_pos_t){.present = true, .incarnation = 8, .epoch = 90, .epoch_done = true};
-    ck_assert(drive(l, &m));
-    ck_assert_uint_eq(m.ledger.incarnation, INC);
-    lane_free(l);
+}
+END_TEST
+
+/* Incarnation INC begins from epoch 50 of incarnation 7. Whose output is the ledger's last, and does that forbid it? `had`: the lane's manifest knows of
+ * records of 7 (or of 6, which 7 began from at epoch 40). */
+typedef struct taking { lane_past_t past; ledger_pos_t ledger; const char *says, *hint; } taking_t;
+#define RECORD(inc, e) {.present = true, .incarnation = (inc), .epoch = (e), .next_row = 1, .epoch_done = true}
+#define PART(inc, e) {.present = true, .incarnation = (inc), .epoch = (e), .next_row = 1}
+#define START_RECORD(inc, e) {.present = true, .incarnation = (inc), .epoch = (e), .epoch_done = true}
+static void expect_taking(const taking_t *c, int n) {
+    for (int i = 0; i < n; i++) {
+        model_t m = {.ledger = c[i].ledger};
+        for (int again = 0; again < 2; again++) { /* the same after a crash: what is refused stays refused, what is taken is ours */
+            lane_t *l = lane_new(INC, 0, false);
+            lane_past(l, &c[i].past);
+            lane_complete(l, 50);
+            if (!again) lane_open(l);
+            add_segment(l, 51, 1, "");
+            lane_complete(l, 51);
+            if (again) lane_open(l); /* restored from epoch 51 */
+            ck_assert_msg(drive(l, &m) == !c[i].says, "case %d: %s", i, err_text(lane_error(l)));
+            if (c[i].says) {
+                ck_assert_msg(strstr(err_text(lane_error(l)), c[i].says) != NULL, "case %d: %s", i, err_text(lane_error(l)));
+                ck_assert_msg(strstr(err_hint_text(lane_error(l)), c[i].hint) != NULL, "case %d: %s", i, err_hint_text(lane_error(l)));
+                ck_assert_uint_eq(m.ledger.incarnation, c[i].ledger.incarnation);
+            }
+            ck_assert_str_eq(m.rows, c[i].says ? "" : "51.0 ");
+            ck_assert_int_eq(m.txns, !c[i].says);
+            lane_free(l);
+        }
+    }
+}
+
+START_TEST(nothing_is_published_behind_a_savepoint_twice) {
+    lane_past_t past = {.origin = 7, .started = 50, .had = 7, .had_upto = 50}, unknown = {.origin = 7, .started = 50}, forced = past;
+    forced.forced = true;
+    taking_t cases[] = {
+        {past, RECORD(7, 50), NULL, NULL},      /* a stop's: nothing lies behind it */
+        {past, RECORD(7, 31), NULL, NULL},      /* the lane had no rows since */
+        {past, START_RECORD(7, 0), NULL, NULL}, /* it never had any */
+        {past, RECORD(7, 51), "the ledger says epoch 51 of incarnation 0000000000000007, but this job goes on from its epoch 50", "--accept-duplicates"},
+        {past, PART(7, 51), "output published since would come a second time", "last savepoint"},
+        {unknown, RECORD(7, 80), "but this job goes on from its epoch 50", "--new-ledger"}, /* it started after its manifest was made */
+        {unknown, {0}, NULL, NULL},             /* or never */
+        {forced, RECORD(7, 80), NULL, NULL},
+    };
+    expect_taking(cases, ARRAY_LEN(cases));
+}
+END_TEST
+
+/* Two jobs from one savepoint, one after the other: the second finds the first one's record. */
+START_TEST(a_ledger_that_tells_nothing_of_what_lies_behind_a_savepoint_is_not_taken) {
+    lane_past_t past = {.origin = 7, .started = 50, .had = 7, .had_upto = 50}, unknown = {.origin = 7, .started = 50}, forced = past;
+    forced.forced = true;
+    taking_t cases[] = {
+        {past, RECORD(8, 60), "output of epoch 51 and later may be published or not: the ledger is incarnation 0000000000000008's", "--accept-duplicates"},
+        {past, START_RECORD(8, 50), "is incarnation 0000000000000008's", "began from the same savepoint"}, /* what it wrote over nobody knows */
+        {past, {0}, "output of epoch 51 and later may be published or not: the ledger is empty", "--new-ledger"},
+        {unknown, RECORD(8, 60), NULL, NULL},   /* a lane that the savepoint's job had not, and an old run had */
+        {forced, RECORD(8, 60), NULL, NULL},
+        {forced, {0}, NULL, NULL},
+    };
+    expect_taking(cases, ARRAY_LEN(cases));
+}
+END_TEST
+
+/* 7 began from epoch 40 of 6 and was stopped before its lane had started: the last record is 6's, and that is as it has to be. */
+START_TEST(a_lane_that_never_started_leaves_the_ledger_to_its_predecessors_record) {
+    lane_past_t past = {.origin = 7, .started = 50, .had = 6, .had_upto = 40};
+    taking_t cases[] = {
+        {past, RECORD(6, 40), NULL, NULL},
+        {past, START_RECORD(7, 40), NULL, NULL}, /* it had, and nobody heard of it */
+        {past, RECORD(7, 50), NULL, NULL},
+        {past, RECORD(6, 45), "epoch 45 of incarnation 0000000000000006, but this job goes on from its epoch 40", "--accept-duplicates"},
+        {past, RECORD(7, 51), "but this job goes on from its epoch 50", "--accept-duplicates"},
+        {past, RECORD(8, 10), "output of epoch 51 and later may be published or not", "--accept-duplicates"},
+        {past, {0}, "the ledger is empty", "--new-ledger"},
+    };
+    expect_taking(cases, ARRAY_LEN(cases));
+    for (int done = 0; done < 2; done++) { /* what the savepoint of 7 holds unpublished of 6 is owed behind 6's record */
+        model_t m = {.ledger = {.present = true, .incarnation = 6, .epoch = 39, .next_row = 1, .epoch_done = done}};
+        lane_t *l = lane_new(INC, 0, false);
+        lane_past(l, &past);
+        add_segment(l, 39, 2, "");
+        add_segment(l, 45, 1, "");
+        lane_complete(l, 50);
+        lane_open(l);
+        ck_assert(drive(l, &m));
+        ck_assert_str_eq(m.rows, done ? "45.0 " : "39.1 45.0 ");
+        lane_free(l);
+    }
+}
+END_TEST
+
+START_TEST(a_new_ledger_is_one_without_a_record) {
+    lane_past_t past = {.started = 50}, forced = {.started = 50, .forced = true}, scratch = {0};
+    taking_t cases[] = {
+        {past, {0}, NULL, NULL},
+        {past, RECORD(7, 50), "the ledger is not a new one: it has a record of incarnation 0000000000000007", "'sink.transactional-id-prefix'"},
+        {past, RECORD(8, 9), "the ledger is not a new one", "--accept-duplicates"},
+        {forced, RECORD(8, 9), NULL, NULL},
+        {scratch, RECORD(8, 90), NULL, NULL},
+    };
+    expect_taking(cases, ARRAY_LEN(cases));
 }
 END_TEST
 
@@ -627,6 +723,8 @@ TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_
       accepted_duplicates_do_not_lose_the_rows_of_another_history,
       a_new_incarnation_takes_the_ledger_over,
       output_of_a_savepoint_is_published_behind_its_origins_ledger, output_of_a_savepoint_is_not_guessed_about,
+      nothing_is_published_behind_a_savepoint_twice, a_ledger_that_tells_nothing_of_what_lies_behind_a_savepoint_is_not_taken,
+      a_lane_that_never_started_leaves_the_ledger_to_its_predecessors_record, a_new_ledger_is_one_without_a_record,
       a_slow_broker_gets_smaller_transactions, a_lane_stopped_while_it_waits_for_an_answer_says_so,
       a_lane_that_only_started_does_not_take_its_ledger_back,
       a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened,

@@ -116,12 +116,13 @@ static void expect_version(const manifest_t *m, int version) {
 
 /* A build that knows none of these fields says "version mismatch", not "corrupt data". */
 START_TEST(C7_a_manifest_with_what_earlier_builds_do_not_know_has_another_version) {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         manifest_t *m = sample();
         if (i == 1) m->family = 12;
         if (i == 2) manifest_add_older(m, &(manifest_t){.leader = 4, .attempt = 5, .epoch = 6});
         if (i == 3) m->fell.times = 1;
-        expect_version(m, i ? 2 : 1);
+        if (i == 4) manifest_lane(m, 9, 2, true)->had = 13;
+        expect_version(m, i == 4 ? 3 : i ? 2 : 1);
         manifest_free(m);
     }
     static const char text[] = "\"family\":\"000000000000000c\"";
@@ -143,7 +144,7 @@ END_TEST
 
 START_TEST(what_came_after_version_1_is_told_only_when_set) {
     manifest_t *m = sample(), *back;
-    manifest_lane(m, 9, 2, true)->started = true;
+    *manifest_lane(m, 9, 2, true) = (lane_pos_t){9, 2, 10, 12, true, 254, 7};
     m->origin = 255;
     m->family = 12;
     m->forced = true;
@@ -152,7 +153,7 @@ START_TEST(what_came_after_version_1_is_told_only_when_set) {
     m->fell.times = 2, m->fell.from = 8, m->fell.to = 6;
     buf_t a = buf_make(1 << 20);
     manifest_print(&a, m);
-    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"published\":10,\"last_rows\":12,\"started\":true}]"));
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"published\":10,\"last_rows\":12,\"started\":true,\"had\":\"00000000000000fe\",\"had_upto\":7}]"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"started\":3,\"origin\":\"00000000000000ff\",\"family\":\"000000000000000c\",\"forced\":true,"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"ended\":true,\"mark\":\"0000000000000abc\"}]}"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), ",\"older\":[{\"leader\":4,\"attempt\":5,\"epoch\":6}],\"fell_back\":{\"times\":2,\"from\":8,\"to\":6},\"checksum\":"));
@@ -165,7 +166,9 @@ START_TEST(what_came_after_version_1_is_told_only_when_set) {
     manifest_alone(copy);
     ck_assert(copy->nolder == 0 && copy->fell.times == 0);
     manifest_free(copy);
-    ck_assert(manifest_lane(back, 9, 2, false)->started && back->origin == 255 && back->forced);
+    manifest_lanes_anew(back);
+    const lane_pos_t *l = manifest_lane(back, 9, 2, false);
+    ck_assert(!l->started && l->had == back->incarnation && l->had_upto == back->epoch && back->origin == 255 && back->forced);
     manifest_free(m);
     manifest_free(back);
     buf_free(&a);
@@ -188,7 +191,7 @@ START_TEST(every_changed_byte_and_every_prefix_is_refused) {
         ck_assert_int_eq(err_code(e), ERR_CORRUPT);
         err_free(e);
     }
-    ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":3}"), &back), ERR_VERSION, "version 3: this build reads versions 1 to 2");
+    ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":4}"), &back), ERR_VERSION, "version 4: this build reads versions 1 to 3");
     ck_fails(manifest_parse(slice_str("[]"), &back), ERR_CORRUPT, "not a manifest");
     ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":1}"), &back), ERR_CORRUPT, "field 'job'");
     buf_free(&a);
