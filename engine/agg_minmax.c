@@ -3,6 +3,12 @@
 #include "engine/agg_int.h"
 #include <stdlib.h>
 
+/* A row's partial result is its value, NULL or not: the column is shared. */
+static void value_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) {
+    *out = in->cols[s->call->args[0]];
+    out->type = s->partial_types[0];
+}
+
 /* ---------------------------------------------------------------- fixed-width values, append only */
 #define EXTREME(name, ctype, LOAD, STORE, OP)                                                                                     \
     typedef struct name##_acc {                                                                                                   \
@@ -51,7 +57,8 @@
     }                                                                                                                             \
     const agg_impl_t agg_impl_##name = {                                                                                          \
         .size = sizeof(name##_acc_t), .update = name##_update, .merge = name##_merge, .npartial = 1, .partial = name##_partial,   \
-        .merge_partial = name##_rows, .emit = name##_emit, .encode = name##_encode, .decode = name##_decode,                      \
+        .merge_partial = name##_rows, .partial_rows = value_partial_rows, .emit = name##_emit, .encode = name##_encode,           \
+        .decode = name##_decode,                                                                                                  \
     }
 
 #define STORE_DOUBLE                                                                                                              \
@@ -144,8 +151,8 @@ static size_t text_heap(const agg_slot_t *s, const void *acc) { return ((const t
 #define TEXT_IMPL                                                                                                                 \
     {                                                                                                                             \
         .size = sizeof(text_acc_t), .update = text_update, .merge = text_merge, .clear = text_clear, .npartial = 1,               \
-        .partial = text_partial, .merge_partial = text_rows, .emit = text_emit, .encode = text_encode, .decode = text_decode,     \
-        .heap = text_heap,                                                                                                        \
+        .partial = text_partial, .merge_partial = text_rows, .partial_rows = value_partial_rows, .emit = text_emit,               \
+        .encode = text_encode, .decode = text_decode, .heap = text_heap,                                                          \
     }
 const agg_impl_t agg_impl_min_str = TEXT_IMPL;
 const agg_impl_t agg_impl_max_str = TEXT_IMPL;

@@ -8,9 +8,11 @@ ROWS, LIMIT = 400000, 0.02  # allocations a row: a batch of 1024 rows may make t
 GENERATOR = """CREATE TABLE src (k BIGINT, v DOUBLE, t TIMESTAMP(3), WATERMARK FOR t AS t - INTERVAL '1' SECOND) WITH ('connector' = 'datagen',
   'rows-per-second' = '1000000000', 'number-of-rows' = '%d', 'fields.k.min' = '0', 'fields.k.max' = '%d', 'fields.t.kind' = 'event-time');
 """
-JSON = """CREATE TABLE src (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '%s',
-  'format' = 'json');
+FILES = """CREATE TABLE src (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '%s',
+  'format' = '%s');
 """
+LINES = {'json': '{"id":"o%06d","category":"category-%02d","amount":%d.%02d,"n":%d,"t":"2024-05-01 10:%02d:%02d.%03d"}\n',
+         'csv': 'o%06d,category-%02d,%d.%02d,%d,2024-05-01 10:%02d:%02d.%03d\n'}
 JOBS = {
     'a keyed aggregate over a thousand keys': (999, """CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE, top DOUBLE) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT k, COUNT(*), SUM(v), MAX(v) FROM src GROUP BY k;"""),
@@ -19,31 +21,44 @@ INSERT INTO dst SELECT window_start, k, COUNT(*), SUM(v) FROM TABLE(TUMBLE(TABLE
 GROUP BY window_start, window_end, k;"""),
     'distinct counts over ten keys and a thousand values': (999, """CREATE TABLE dst (k BIGINT, n BIGINT, low BIGINT) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT k % 10, COUNT(DISTINCT k), COUNT(DISTINCT k) FILTER (WHERE v < 0.5) FROM src GROUP BY k % 10;"""),
-    'JSON in, a filter and a projection of text': (None, """CREATE TABLE dst (id STRING, c STRING, w BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'blackhole');
+    'a text as the key, and the largest text of each': (999, """CREATE TABLE dst (k STRING, top STRING, n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT c, MAX(w), COUNT(*) FROM (SELECT 'user-' || CAST(k AS STRING) AS c, 'text-' || CAST(v AS STRING) AS w FROM src) GROUP BY c;"""),
+    'several columns as the key, and an aggregate of the aggregates': (999, """CREATE TABLE dst (a BIGINT, n BIGINT, total BIGINT, top BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT a, COUNT(*), SUM(n), MAX(n) FROM (SELECT k % 10 AS a, CAST(k % 100 AS STRING) AS b, k, COUNT(*) AS n FROM src GROUP BY k % 10, CAST(k % 100 AS STRING), k)
+GROUP BY a;"""),
+    'a hopping window': (9, """CREATE TABLE dst (s TIMESTAMP(3), k BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT window_start, k, COUNT(*) FROM TABLE(HOP(TABLE src, DESCRIPTOR(t), INTERVAL '5' SECOND, INTERVAL '20' SECOND)) GROUP BY window_start, window_end, k;"""),
+    'sessions of ten keys': (9, """CREATE TABLE dst (s TIMESTAMP(3), k BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT window_start, k, COUNT(*) FROM TABLE(SESSION(TABLE src PARTITION BY k, DESCRIPTOR(t), INTERVAL '5' SECOND)) GROUP BY window_start, window_end, k;"""),
+    'decimals and regular expressions': (999, """CREATE TABLE dst (k BIGINT, p DECIMAL(23, 3), c STRING) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT k, CAST(0.908 * CAST(k AS DECIMAL(20, 0)) AS DECIMAL(23, 3)), REGEXP_EXTRACT('channel_id=' || CAST(k AS STRING), '=([0-9]+)', 1) FROM src;"""),
+    'CSV in, CSV out': ('csv', """CREATE TABLE dst (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${OUT}',
+  'format' = 'csv');
+INSERT INTO dst SELECT * FROM src WHERE amount > 10;"""),
+    'JSON in, a filter and a projection of text': ('json', """CREATE TABLE dst (id STRING, c STRING, w BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT UPPER(id), category || '-' || SUBSTRING(id, 2, 4), CHAR_LENGTH(id) + n, t FROM src WHERE category LIKE 'category-%' AND id <> 'o0000';"""),
-    'JSON in, JSON out': (None, """CREATE TABLE dst (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${OUT}',
+    'JSON in, JSON out': ('json', """CREATE TABLE dst (id STRING, category STRING, amount DOUBLE, n BIGINT, t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${OUT}',
   'format' = 'json');
 INSERT INTO dst SELECT * FROM src WHERE amount > 10;"""),
 }
 
 
 def source(folder, rows, last):
-    """Of that many rows: keys from 0 to `last` from the generator, or JSON lines."""
-    if last is not None:
+    """Of that many rows: keys from 0 to `last` from the generator, or lines of that format."""
+    if last not in LINES:
         return GENERATOR % (rows, last)
-    path = os.path.join(folder, f'{rows}.json')
+    path = os.path.join(folder, f'{rows}.{last}')
     if not os.path.exists(path):
         with open(path, 'w') as f:
             for i in range(rows):
-                f.write('{"id":"o%06d","category":"category-%02d","amount":%d.%02d,"n":%d,"t":"2024-05-01 10:%02d:%02d.%03d"}\n' %
-                        (i, i % 50, i % 1000, i % 100, i * 7, i // 60000 % 60, i // 1000 % 60, i % 1000))
-    return JSON % path
+                f.write(LINES[last] % (i, i % 50, i % 1000, i % 100, i * 7, i // 60000 % 60, i // 1000 % 60, i % 1000))
+    return FILES % (path, last)
 
 
 def allocations(folder, sql, rows, last):
     path, out = os.path.join(folder, 'job.sql'), os.path.join(folder, 'count')
     with open(path, 'w') as f:
-        f.write(source(folder, rows, last) + sql.replace('${OUT}', os.path.join(folder, f'out{rows}')))
+        f.write(source(folder, rows, last) + sql.replace('${OUT}', os.path.join(folder, f'out-{last}-{rows}')))
     r = subprocess.run([TIDEGATE, 'run', '--quiet', '--slots', '2', path], capture_output=True, text=True, timeout=100,
                        env={**os.environ, 'LD_PRELOAD': LIBRARY, 'ALLOC_COUNT': out})
     if r.returncode:
