@@ -2,9 +2,13 @@
  *
  * Lane mode encodes each row when it comes; the segment of an epoch is published by the lane after the epoch is complete (engine/lane.h). Direct mode
  * produces at once; an epoch is acked only when every record before its barrier has its delivery report (hazards A15), so nothing that a
- * restored job believes written is missing. Each record carries the number of its section, the rows between two barriers; a section counts
- * its records without a report, so that rows behind a barrier need not wait for those before it. A record that can never be written (too
- * large) fails before its barrier (B1).
+ * restored job believes written is missing. Each record carries its number; a section, the rows between two barriers, counts its records
+ * without a report, so that rows behind a barrier need not wait for those before it. A record that can never be written (too large) fails
+ * before its barrier (B1).
+ *
+ * A producer that loses its place in a partition's sequence is of no use any more. Before librdkafka 2.3 that is no fault of anybody: requests were on
+ * their way when the broker went, and when it is back the first of them finds no leader yet and the second one does. Then all that has no report is
+ * given to a new producer, in its order; nothing was confirmed behind it, as a broker takes no record of a partition out of turn.
  *
  * upsert-kafka: +I and +U write key and value, -D writes a tombstone, -U nothing.
  * Thread: the task's; librdkafka's threads only call env.wake, and only while the task waits for reports (a barrier, a full queue): a request a
@@ -21,10 +25,25 @@
 #define SEGMENT_MAX ((size_t)1 << 30)
 #define RESERVE_MAX (4u << 20) /* the next segment is taken to be as large as the last, up to this */
 
+#define MADE_ANEW_MAX 5 /* producers in a row that confirm nothing */
+
 typedef struct section {
     epoch_t epoch; /* of the barrier at its end; 0: none yet */
+    uint64_t begin; /* number of its first record */
     uint64_t unacked;
 } section_t;
+
+typedef struct producer {
+    kafka_client_t *client;
+    rd_kafka_queue_t *queue;
+    rd_kafka_topic_t *topic;
+} producer_t;
+
+/* A record for the next producer. */
+typedef struct returned {
+    uint64_t number;
+    const rd_kafka_message_t *m; /* of an event that is kept */
+} returned_t;
 
 typedef struct kafka_sink {
     arena_t *arena;
@@ -41,13 +60,19 @@ typedef struct kafka_sink {
     uint64_t rows;  /* in the segment */
     size_t counted; /* bytes of it that count as unpublished output */
     /* direct mode */
-    kafka_client_t *client;
-    rd_kafka_queue_t *queue;
-    rd_kafka_topic_t *topic;
+    producer_t p;
     section_t *sections; /* without all reports, and the one being written: the last */
     int nsections, cap;
-    uintptr_t first; /* number of sections[0] */
+    uint64_t number;  /* of the next record */
     uint64_t unacked; /* of all sections */
+    bool broken;      /* the producer; what it has not confirmed comes back */
+    int made_anew;    /* since a record was confirmed */
+    producer_t old[MADE_ANEW_MAX]; /* whose records are not all with the new one */
+    int nold;
+    returned_t *returned;
+    size_t nreturned, returned_cap;
+    rd_kafka_event_t **kept;
+    int nkept, kept_cap;
     uint32_t at; /* row to go on with */
     rd_kafka_resp_err_t failed;
     bool ended, full;
@@ -91,7 +116,7 @@ static section_t *open_section(kafka_sink_t *k) {
         k->cap = MAX(2 * k->cap, 8);
         k->sections = xrealloc(k->sections, (size_t)k->cap * sizeof *k->sections);
     }
-    k->sections[k->nsections] = (section_t){0};
+    k->sections[k->nsections] = (section_t){.begin = k->number};
     return &k->sections[k->nsections++];
 }
 
@@ -104,17 +129,17 @@ static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
                                   {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"},
                                   /* else rows without a key stay with one partition for a while and nobody asks the partitioner */
                                   {"sticky.partitioning.linger.ms", k->partitioner == PARTITION_DEFAULT ? "10" : "0"}, {0}};
-    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, k->table.guarantee == GUARANTEE_NONE ? NULL : patient, RD_KAFKA_EVENT_DR, &k->client));
-    k->queue = rd_kafka_queue_get_main(k->client->rk);
-    rd_kafka_queue_cb_event_enable(k->queue, on_reports, s);
+    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, k->table.guarantee == GUARANTEE_NONE ? NULL : patient, RD_KAFKA_EVENT_DR, &k->p.client));
+    k->p.queue = rd_kafka_queue_get_main(k->p.client->rk);
+    rd_kafka_queue_cb_event_enable(k->p.queue, on_reports, s);
     rd_kafka_topic_conf_t *conf = NULL;
     if (k->partitioner != PARTITION_DEFAULT) {
-        conf = rd_kafka_default_topic_conf_dup(k->client->rk);
+        conf = rd_kafka_default_topic_conf_dup(k->p.client->rk);
         rd_kafka_topic_conf_set_opaque(conf, k);
         rd_kafka_topic_conf_set_partitioner_cb(conf, choose_partition);
     }
-    k->topic = rd_kafka_topic_new(k->client->rk, options_get(&k->table.t->options, "topic"), conf);
-    return k->topic ? NULL : kafka_error(k->client, rd_kafka_last_error(), "topic");
+    k->p.topic = rd_kafka_topic_new(k->p.client->rk, options_get(&k->table.t->options, "topic"), conf);
+    return k->p.topic ? NULL : kafka_error(k->p.client, rd_kafka_last_error(), "topic");
 }
 
 static void count_segment(sink_t *s, kafka_sink_t *k) {
@@ -208,74 +233,190 @@ static err_t *encode(kafka_sink_t *k, const batch_t *b, uint32_t i, lane_record_
     return NULL;
 }
 
+static section_t *section_of(kafka_sink_t *k, uint64_t number) {
+    section_t *x = &k->sections[k->nsections - 1];
+    while (x->begin > number) x--;
+    return x;
+}
+
+static bool is_out_of_turn(rd_kafka_resp_err_t code) {
+    return code == RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || code == RD_KAFKA_RESP_ERR__INCONSISTENT || code == RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID;
+}
+
+/* Has the producer lost its place? Then it is told to give back what it holds. */
+static bool is_broken(kafka_sink_t *k) {
+    char why[512];
+    if (k->broken) return true;
+    if (MAX(k->made_anew, k->nold) >= MADE_ANEW_MAX || !is_out_of_turn(rd_kafka_fatal_error(k->p.client->rk, why, sizeof why))) return false;
+    rd_kafka_purge(k->p.client->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+    return k->broken = true;
+}
+
+static bool comes_back(kafka_sink_t *k, const rd_kafka_message_t *m) {
+    if (!m->err || k->failed || !is_broken(k)) return false;
+    bool purged = m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (!purged && !is_out_of_turn(m->err) && m->err != RD_KAFKA_RESP_ERR__FATAL) return false;
+    if (k->nreturned == k->returned_cap) {
+        k->returned_cap = MAX(2 * k->returned_cap, (size_t)1024);
+        k->returned = xrealloc(k->returned, k->returned_cap * sizeof *k->returned);
+    }
+    k->returned[k->nreturned++] = (returned_t){(uintptr_t)m->_private, m};
+    return true;
+}
+
+static void keep(kafka_sink_t *k, rd_kafka_event_t *ev) {
+    if (k->nkept == k->kept_cap) {
+        k->kept_cap = MAX(2 * k->kept_cap, 8);
+        k->kept = xrealloc(k->kept, (size_t)k->kept_cap * sizeof *k->kept);
+    }
+    k->kept[k->nkept++] = ev;
+}
+
 static void take_reports(kafka_sink_t *k) {
     rd_kafka_event_t *ev;
-    while ((ev = rd_kafka_queue_poll(k->queue, 0)) != NULL) {
+    while ((ev = rd_kafka_queue_poll(k->p.queue, 0)) != NULL) {
         const rd_kafka_message_t *m;
-        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) kafka_client_error(k->client, rd_kafka_event_error(ev), rd_kafka_event_error_string(ev));
+        bool kept = false;
+        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) kafka_client_error(k->p.client, rd_kafka_event_error(ev), rd_kafka_event_error_string(ev));
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
-            k->sections[(uintptr_t)m->_private - k->first].unacked--;
+            if (comes_back(k, m)) {
+                kept = true;
+                continue;
+            }
+            section_of(k, (uintptr_t)m->_private)->unacked--;
             k->unacked--;
-            if (!m->err) kafka_client_alive(k->client);
-            else if (!k->failed) k->failed = m->err;
+            if (m->err) k->failed = k->failed ? k->failed : m->err;
+            else kafka_client_alive(k->p.client);
+            if (!m->err) k->made_anew = 0;
         }
-        rd_kafka_event_destroy(ev);
+        if (kept) keep(k, ev);
+        else rd_kafka_event_destroy(ev);
     }
 }
 
-static err_t *delivery_error(kafka_sink_t *k) {
-    if (!k->failed || k->table.guarantee == GUARANTEE_NONE) return NULL;
-    return kafka_error(k->client, k->failed, "table %s: topic '%s'", k->table.t->name, options_get(&k->table.t->options, "topic"));
+static err_t *write_error(kafka_sink_t *k, rd_kafka_resp_err_t code) {
+    char why[512];
+    if (code == RD_KAFKA_RESP_ERR__FATAL) code = rd_kafka_fatal_error(k->p.client->rk, why, sizeof why);
+    return kafka_error(k->p.client, code, "table %s: topic '%s'", k->table.t->name, options_get(&k->table.t->options, "topic"));
+}
+static err_t *delivery_error(kafka_sink_t *k) { return !k->failed || k->table.guarantee == GUARANTEE_NONE ? NULL : write_error(k, k->failed); }
+
+static void close_producer(producer_t *p) {
+    if (p->queue) {
+        rd_kafka_queue_cb_event_enable(p->queue, NULL, NULL);
+        rd_kafka_queue_destroy(p->queue);
+    }
+    if (p->topic) rd_kafka_topic_destroy(p->topic);
+    kafka_client_free(p->client);
+    *p = (producer_t){0};
 }
 
-static rd_kafka_resp_err_t produce_with_all(kafka_sink_t *k, const lane_record_t *r, void *section) {
-    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->topic},
-                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA},
+static void bury(kafka_sink_t *k) {
+    for (int i = 0; i < k->nkept; i++) rd_kafka_event_destroy(k->kept[i]);
+    for (int i = 0; i < k->nold; i++) close_producer(&k->old[i]);
+    k->nkept = k->nold = 0;
+}
+
+static int by_number(const void *a, const void *b) {
+    const returned_t *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+/* As it was, into its partition. */
+static rd_kafka_resp_err_t produce_again(kafka_sink_t *k, const rd_kafka_message_t *m) {
+    rd_kafka_headers_t *had = NULL, *headers = NULL;
+    if (!rd_kafka_message_headers(m, &had)) headers = rd_kafka_headers_copy(had);
+    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->p.topic},
+                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
                            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {r->has_key ? (void *)r->key.p : NULL, r->has_key ? r->key.len : 0}},
-                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0}},
-                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = section},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
-                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
-    rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
-    rd_kafka_error_t *e = rd_kafka_produceva(k->client->rk, vus, ARRAY_LEN(vus) - !headers);
+                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {m->key, m->key_len}},
+                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {m->payload, m->len}},
+                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = m->_private},
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(rd_kafka_message_timestamp(m, NULL), (int64_t)0)},
+                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}};
+    rd_kafka_error_t *e = rd_kafka_produceva(k->p.client->rk, vus, ARRAY_LEN(vus) - !headers);
     if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
-    rd_kafka_resp_err_t code = rd_kafka_error_code(e);
+    if (headers) rd_kafka_headers_destroy(headers);
+    rd_kafka_resp_err_t code = rd_kafka_error_is_fatal(e) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(e);
     rd_kafka_error_destroy(e);
     return code;
 }
 
-/* OP_MORE: the queue is full. */
+/* The old producer has given everything back. The new one's queue is as large as the one that held it. When it breaks meanwhile, too, the rest waits for
+ * what it gives back. */
+static err_t *make_anew(sink_t *s, kafka_sink_t *k) {
+    k->old[k->nold++] = k->p;
+    k->p = (producer_t){0};
+    k->broken = false;
+    k->made_anew++;
+    qsort(k->returned, k->nreturned, sizeof *k->returned, by_number);
+    TRY(open_producer(s, k));
+    size_t done = 0;
+    for (; done < k->nreturned; done++) {
+        rd_kafka_resp_err_t code = produce_again(k, k->returned[done].m);
+        if (code == RD_KAFKA_RESP_ERR__FATAL && is_broken(k)) break;
+        if (code) return write_error(k, code);
+    }
+    k->nreturned -= done;
+    memmove(k->returned, k->returned + done, k->nreturned * sizeof *k->returned);
+    if (!k->nreturned) bury(k);
+    return NULL;
+}
+
+static err_t *serve(sink_t *s, kafka_sink_t *k) {
+    take_reports(k);
+    if (k->broken && !k->failed && k->nreturned == k->unacked) TRY(make_anew(s, k));
+    return delivery_error(k);
+}
+
+static rd_kafka_resp_err_t produce_with_all(kafka_sink_t *k, const lane_record_t *r, void *number) {
+    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->p.topic},
+                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA},
+                           {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {r->has_key ? (void *)r->key.p : NULL, r->has_key ? r->key.len : 0}},
+                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0}},
+                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = number},
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
+                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
+    rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
+    rd_kafka_error_t *e = rd_kafka_produceva(k->p.client->rk, vus, ARRAY_LEN(vus) - !headers);
+    if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
+    rd_kafka_resp_err_t code = rd_kafka_error_is_fatal(e) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(e);
+    rd_kafka_error_destroy(e);
+    return code;
+}
+
+/* OP_MORE: the queue is full, or the producer is to be made anew. */
 static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **reterr) {
-    void *section = (void *)(k->first + (uintptr_t)k->nsections - 1);
+    void *number = (void *)(uintptr_t)k->number;
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (r->timestamp_ms > 0 || r->headers.len) code = produce_with_all(k, r, section);
-    else if (rd_kafka_produce(k->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0,
-                              r->has_key ? r->key.p : NULL, r->has_key ? r->key.len : 0, section))
+    if (r->timestamp_ms > 0 || r->headers.len) code = produce_with_all(k, r, number);
+    else if (rd_kafka_produce(k->p.topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0,
+                              r->has_key ? r->key.p : NULL, r->has_key ? r->key.len : 0, number))
         code = rd_kafka_last_error();
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         k->sections[k->nsections - 1].unacked++;
         k->unacked++;
+        k->number++;
         return OP_DONE;
     }
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) return OP_MORE;
-    *reterr = kafka_error(k->client, code, "table %s", k->table.t->name);
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL || (code == RD_KAFKA_RESP_ERR__FATAL && is_broken(k))) return OP_MORE;
+    *reterr = write_error(k, code);
     return OP_FAIL;
 }
 
 static void note_outage(sink_t *s, kafka_sink_t *k) {
-    char why[sizeof k->client->last_error] = "";
-    if (k->unacked && kafka_client_waits(k->client, why, sizeof why))
+    char why[sizeof k->p.client->last_error] = "";
+    if (k->unacked && kafka_client_waits(k->p.client, why, sizeof why))
         snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %s", s->env.op->table->name, why);
     else s->waits_for[0] = 0;
 }
 
 static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr) {
     kafka_sink_t *k = s->self;
-    if (k->client) {
-        take_reports(k);
-        if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
+    if (k->p.client) {
+        if ((*reterr = serve(s, k)) != NULL) return OP_FAIL;
         note_outage(s, k);
     }
     for (; k->at < b->n; k->at++) {
@@ -294,7 +435,7 @@ static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr)
             op_status_t st = produce(k, &r, reterr);
             if (st == OP_MORE) {
                 atomic_store(&k->wanted, k->full = true);
-                take_reports(k);
+                if ((*reterr = serve(s, k)) != NULL) return OP_FAIL;
                 st = produce(k, &r, reterr);
             }
             if (st != OP_DONE) {
@@ -349,13 +490,11 @@ static op_status_t kafka_sink_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
     kafka_sink_t *k = s->self;
     if (k->lane) return OP_DONE;
     atomic_store(&k->wanted, true);
-    take_reports(k);
-    if ((*reterr = delivery_error(k)) != NULL) return OP_FAIL;
+    if ((*reterr = serve(s, k)) != NULL) return OP_FAIL;
     note_outage(s, k);
     bool wait = k->table.guarantee != GUARANTEE_NONE || k->ended;
     int done = 0;
     while (k->sections[done].epoch && !k->sections[done].unacked) done++;
-    k->first += (uintptr_t)done;
     k->nsections -= done;
     memmove(k->sections, k->sections + done, (size_t)k->nsections * sizeof *k->sections);
     if (wait && k->sections[0].epoch && k->sections[0].epoch <= epoch) return OP_MORE;
@@ -365,12 +504,8 @@ static op_status_t kafka_sink_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
 
 static void kafka_sink_close(sink_t *s) {
     kafka_sink_t *k = s->self;
-    if (k->queue) {
-        rd_kafka_queue_cb_event_enable(k->queue, NULL, NULL);
-        rd_kafka_queue_destroy(k->queue);
-    }
-    if (k->topic) rd_kafka_topic_destroy(k->topic);
-    kafka_client_free(k->client);
+    bury(k);
+    close_producer(&k->p);
     encoder_free(k->value);
     encoder_free(k->key);
     buf_free(&k->value_bytes);
@@ -378,6 +513,8 @@ static void kafka_sink_close(sink_t *s) {
     buf_free(&k->headers_bytes);
     buf_free(&k->segment);
     free(k->sections);
+    free(k->returned);
+    free(k->kept);
     if (k->arena) arena_free(k->arena);
 }
 
