@@ -90,8 +90,12 @@ def test_of_two_starts_from_one_savepoint_the_second_is_refused():
         t.procs['coordinator'].kill()
         t.coordinator(etcd=False)
         refused(t, copy_job(t, 'tw'), 'third', ['--from', where], *says)
-        files = [x for x in os.listdir(t.path('checkpoints/jobs')) if '@' in x]
-        check('copies of the savepoint with files', sum(any(f for _, _, f in os.walk(t.path('checkpoints/jobs/' + x))) for x in files), 1)
+
+        def copies():  # with files
+            jobs = t.path('checkpoints/jobs')
+            return [x for x in os.listdir(jobs) if '@' in x and any(f for _, _, f in os.walk(os.path.join(jobs, x)))]
+        wait_for('the copies of those that were turned away to go', lambda: len(copies()) == 1)
+        check('whose the copy is that stays', [f'@{int(second):016x}' in x for x in copies()], [True])
         wait_for('RUNNING', lambda: doc(t, second)['state'] == 'RUNNING', 30)
         exactly_once(t, 'tw-out', feed.stop())
         t.cli('cancel', second)
