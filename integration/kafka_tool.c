@@ -15,7 +15,7 @@
  *   kafka_tool committed NAME PARTITION GROUP                the offset a group has committed, -1001 none
  *   kafka_tool commit NAME PARTITION GROUP OFFSET            commit it for the group
  *   kafka_tool gaps NAME                                     until stdin ends: the longest wait of a committed reader for a partition's next
- *                                                            message, in ms, and how many it read
+ *                                                            message, in ms, and how many it read; begins anew at a line. First says "reads"
  *   kafka_tool ends NAME                                     number of offsets between the first and the last of all partitions, without reading
  *
  * Loads and measurements (one JSON object on stdout; see bench/README.md):
@@ -274,7 +274,11 @@ static void gaps(const char *name) {
     int64_t last[256] = {0}, longest = 0;
     long rows = 0;
     assign_all(rk, name, RD_KAFKA_OFFSET_END);
-    for (struct pollfd in = {.fd = 0, .events = POLLIN}; poll(&in, 1, 0) == 0;) {
+    bool told = false;
+    for (struct pollfd in = {.fd = 0, .events = POLLIN};;) {
+        char line[64];
+        if (poll(&in, 1, 0) && read(0, line, sizeof line) <= 0) break;
+        if (in.revents) longest = rows = 0;
         rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 20);
         if (!m) continue;
         if (!m->err && m->partition < 256) {
@@ -282,6 +286,9 @@ static void gaps(const char *name) {
             if (*at && now - *at > longest) longest = now - *at;
             *at = now;
             rows++;
+            if (!told) printf("reads\n");
+            told = true;
+            fflush(stdout);
         }
         rd_kafka_message_destroy(m);
     }

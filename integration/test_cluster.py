@@ -254,7 +254,7 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
         c.topic('events', 4)
         c.topic('big', 4)
         job = c.submit(EACH_ROW % (c.bootstrap, c.bootstrap), 'big', parallelism=3)
-        gen = c.tool('gen', 'events', 4, 1000, 45, 20, 7, background=True)
+        gen = c.tool('gen', 'events', 4, 1000, 300, 20, 7, background=True)
         wait_for('rows', lambda: int(c.tool('count', 'big')) > 1000, 30)
         figures = {'inside a transaction': [], 'at any time': []}
 
@@ -268,10 +268,15 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
                 c.procs['w2'].kill()
                 wait_for('the job without the worker', lambda: settled(before), 30)
             before = c.job(job)['job']['restarts']
+            reader = c.tool('gaps', 'big', background=True)
+            if reader.stdout.readline() != b'reads\n':
+                raise Failure(f'kafka_tool gaps: {reader.communicate()[1].decode()}')
             w = c.worker(2, slots=1, env={'TIDEGATE_CRASH': 'in-transaction:25'} if what.startswith('inside') else {})
             w.expected_death = True
-            before = wait_for('the job with the worker again', lambda: settled(before), 30)['restarts']
-            reader = c.tool('gaps', 'big', background=True)
+            wait_for('the job with the worker again', lambda: settled(before), 30)
+            before += 1  # its death is the next one
+            reader.stdin.write(b'from here on\n')
+            reader.stdin.flush()
             if what.startswith('inside'):
                 wait_for('its death', lambda: not w.alive(), 30, 0.01)
             else:

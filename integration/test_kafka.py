@@ -749,6 +749,9 @@ def test_latency_without_transactions():
         base50, base99 = alone['p50'], alone['p99']
         sql = table(c, 'src', columns, 't', scan__startup__mode='latest-offset') + table(c, 'snk', columns, 'o', sink__delivery_guarantee='at-least-once') + 'INSERT INTO snk SELECT id, ts FROM src WHERE id <> \'\';'
         p = background(c, sql, 'job')
+        wait_for('the job to read', lambda: (put(c, 't', 0, {'id': 'first', 'ts': 0}), c.dump('o'))[1], every=0.3)
+        put(c, 't', 0, {'id': 'last', 'ts': 0})
+        wait_for('the last row of those', lambda: any('last' in v for _, _, _, v in c.dump('o')))
         time.sleep(2 * SLOW)
         seen = json.loads(c.tool('latency', 't', 'o', 500, 10))
         check('rows', seen['got'], seen['sent'])
