@@ -34,6 +34,7 @@ typedef struct op_env {
     kstate_env_t *state;    /* opens keyed state: kstate_open(state, op->fingerprint, ..) */
     const char *job;        /* job name, for messages and ids */
     uint64_t incarnation;
+    uint64_t origin;      /* the incarnation that sealed what is restored, where that is another one, and its output may not come twice; else 0 */
     const char *output_dir; /* scratch for tests; NULL otherwise */
     /* thread-safe: the instance has something to do although no input came (timer, external event) */
     void (*wake)(void *task);

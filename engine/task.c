@@ -43,6 +43,7 @@ static op_env_t node_env(task_t *t, const plan_op_t *op) {
         .state = t->env.state,
         .job = t->env.job,
         .incarnation = t->env.incarnation,
+        .origin = t->env.origin,
         .wake = node_wake,
         .wake_arg = t,
     };

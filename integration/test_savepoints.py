@@ -181,6 +181,38 @@ def test_lanes_find_what_was_published_behind_a_savepoint_after_it_was_submitted
         c2.cli('cancel', second)
 
 
+def test_files_written_behind_a_savepoint_fail_who_begins_from_it_by_name():
+    with Cluster('older-files') as t:
+        t.coordinator(etcd=False)
+        t.worker(1, slots=2)
+        t.workers_ready(1)
+        out = t.path('out')
+        sql = FLOWING.replace("'connector' = 'print'", f"'connector' = 'filesystem', 'path' = 'file://{out}', 'format' = 'json', 'sink.rolling-policy.rollover-interval' = '500 ms'")
+
+        def files():
+            return sorted(x for x in (os.listdir(out) if os.path.isdir(out) else []) if x.startswith('part-'))
+
+        def rows():
+            numbers = sorted(json.loads(line)['n'] for x in files() for line in open(os.path.join(out, x)))
+            check('rows', numbers, list(range(1, len(numbers) + 1)))
+            return len(numbers)
+        job = t.submit(sql, 'files', 1)
+        wait_for('files', lambda: len(files()) > 1)
+        early = t.cli('savepoint', job).stdout.decode().strip()
+        before = len(files())
+        wait_for('files behind it', lambda: len(files()) > before + 2)
+        late = t.cli('stop', job).stdout.decode().strip()
+        n = rows()
+        t.cli('submit', '--parallelism', 1, '--from', early, t.path('files.sql'), ok=False)  # it is FAILED at once, mostly
+        failed = wait_for('its end', lambda: [x for x in t.json('jobs')['jobs'] if x['state'] == 'FAILED'], 30)
+        contains('its error', json.dumps(doc(t, str(failed[0]['id']))['error']), os.path.join(out, 'part-'), 'behind the savepoint', 'begin from the last savepoint')
+        check('rows', rows(), n)
+        third = t.submit(sql, 'files', 1, ['--from', late])
+        wait_for('rows of the third', lambda: rows() > n + 50, 30)
+        t.cli('stop', third)
+        print(f'  {n} rows, then {rows()}, each once')
+
+
 TWO_SINKS = """
 CREATE TABLE events (id STRING, category STRING, amount DOUBLE, event_time TIMESTAMP(3)) WITH ('connector' = 'kafka', 'topic' = 'events',
   'properties.bootstrap.servers' = '%(servers)s', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');

@@ -157,6 +157,7 @@ static split_list_t *splits_of(const runtime_t *rt, const runtime_task_t *t, int
 
 err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t) {
     const plan_stage_t *s = rt->plan->stages[t->stage];
+    const manifest_t *from = rt->deploy->deploy.manifest;
     task_env_t env = {
         .plan = rt->plan,
         .stage = t->stage,
@@ -164,8 +165,9 @@ err_t *runtime_build_task(runtime_t *rt, runtime_task_t *t) {
         .parallelism = stage_parallelism(rt->plan, s),
         .job = rt->plan->job_name,
         .incarnation = rt->incarnation,
+        .origin = from->epoch == from->started && !from->forced ? from->origin : 0,
         .state = rt->state,
-        .restored_watermark = manifest_watermark(rt->deploy->deploy.manifest, t->stage),
+        .restored_watermark = manifest_watermark(from, t->stage),
         .now_ms = task_now,
         .sealed = task_sealed,
         .wake = slot_task_wake(t->slot),

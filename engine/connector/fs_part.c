@@ -119,6 +119,8 @@ static err_t *lost(const char *hidden, uint64_t length) {
                     "was the directory of the sink emptied or replaced while the job was down?");
 }
 
+#define NEWER "begin from the last savepoint, or write to another 'path'. To compute these rows anew: "
+
 err_t *part_publish(part_t *p, const char *root) {
     char *dir AUTO(auto_free) = dir_of(p, root), *hidden AUTO(auto_free) = path_of(p, root, ".", ".inprogress"),
          *visible AUTO(auto_free) = path_of(p, root, "", "");
@@ -162,6 +164,9 @@ err_t *part_recover(part_t *p, const char *root) {
         if (unlink(hidden) != 0 && errno != ENOENT) return err_from_errno(errno, "cannot remove %s", hidden);
         return NULL;
     }
+    if (!file_size(hidden, &size) && file_size(visible, &shown) && shown > p->length)
+        return err_hint(err_new(ERR_EXISTS, "%s holds rows from behind the savepoint: it has %" PRIu64 " bytes, and had %" PRIu64 " of them then", visible, shown, p->length),
+                        NEWER "`truncate -s %" PRIu64 "` of it", p->length);
     if (!file_size(hidden, &size)) return lost(hidden, p->length);
     if (size < p->length)
         return err_new(ERR_CORRUPT, "%s has %" PRIu64 " bytes, %" PRIu64 " were committed", hidden, size, p->length);
@@ -177,6 +182,7 @@ err_t *part_recover(part_t *p, const char *root) {
 typedef struct clean {
     uint64_t incarnation, next;
     uint32_t subtask, parallelism;
+    bool look; /* for visible parts from `next` on; removes nothing */
 } clean_t;
 
 static err_t *clean_file(clean_t *c, const char *path, const char *name) {
@@ -186,6 +192,10 @@ static err_t *clean_file(clean_t *c, const char *path, const char *name) {
     int end = 0;
     if (sscanf(name + hidden, "part-%16" SCNx64 "-%u-%" SCNu64 "%n", &incarnation, &subtask, &n, &end) != 3 || !end) return NULL;
     if (incarnation != c->incarnation) return NULL;
+    if (c->look) {
+        if (hidden || subtask != c->subtask || n < c->next) return NULL;
+        return err_hint(err_new(ERR_EXISTS, "%s was written behind the savepoint: its rows would be there twice", path), NEWER "remove it");
+    }
     if (subtask == c->subtask && n >= c->next) c->next = n + 1;
     const char *suffix = name + hidden + end;
     bool ours = hidden && (strcmp(suffix, ".inprogress") == 0 || strcmp(suffix, ".recovered") == 0);
@@ -217,4 +227,9 @@ err_t *fs_clean(const char *root, uint64_t incarnation, uint32_t subtask, uint32
     TRY(clean_dir(&c, root, 0));
     *ret_next = c.next;
     return NULL;
+}
+
+err_t *fs_none_behind(const char *root, uint64_t incarnation, uint32_t subtask, uint64_t next) {
+    clean_t c = {.incarnation = incarnation, .next = next, .subtask = subtask, .look = true};
+    return clean_dir(&c, root, 0);
 }

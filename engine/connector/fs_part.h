@@ -36,3 +36,5 @@ err_t *fs_make_dirs(const char *path);
 /* Removes hidden files of `incarnation` whose subtask is congruent to `subtask` modulo `parallelism`, and finds the
  * highest n in use by (incarnation, subtask). */
 err_t *fs_clean(const char *root, uint64_t incarnation, uint32_t subtask, uint32_t parallelism, uint64_t *ret_next);
+/* Of a savepoint: (incarnation, subtask) would write part `next` next. ERR_EXISTS names a visible one from there on. */
+err_t *fs_none_behind(const char *root, uint64_t incarnation, uint32_t subtask, uint64_t next);

@@ -6,6 +6,9 @@
  * epoch is visible at last, once, and no row of another. Parts roll by size and age, not by epoch; the end of the input
  * closes them all.
  *
+ * A job that begins from a savepoint computes the rows since anew. What the savepoint's writer made visible behind it would be there twice: such a
+ * file stops the job by name (of that writer's only: files do not tell which other job began from the same savepoint).
+ *
  * Seal bytes (version 1): u8 version, u32 subtask, u32 parallelism, varint next part number, varint parts, then per
  * part: directory, u64 incarnation, varint subtask, varint n, varint length, u8 closed. A restored seal belongs to the
  * subtask of its writer's number modulo the parallelism now: exactly one, and the one the worker gives it to. */
@@ -123,7 +126,9 @@ static err_t *fs_sink_restore(sink_t *s, slice_t bytes) {
         return err_new(ERR_CORRUPT, "malformed seal of a filesystem sink");
     f->next = MAX(f->next, next);
     if ((int)(subtask % (uint32_t)s->env.parallelism) != s->env.subtask) return NULL;
-    return err_wrap(recover_parts(f, &r, n), "table %s", s->env.op->table->name);
+    err_t *e = s->env.origin ? fs_none_behind(f->root, s->env.origin ^ s->env.op->fingerprint, subtask, next) : NULL;
+    if (!e) e = recover_parts(f, &r, n);
+    return err_wrap(e, "table %s", s->env.op->table->name);
 }
 
 /* In the names of parts: several sinks of a job may write to one directory. */

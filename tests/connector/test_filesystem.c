@@ -297,7 +297,7 @@ typedef struct writer {
     eval_ctx_t eval;
     sink_t sink;
     int subtask, parallelism;
-    uint64_t incarnation;
+    uint64_t incarnation, origin;
 } writer_t;
 
 static writer_t writer_new(const dir_t *d) {
@@ -314,7 +314,7 @@ static void writer_open(writer_t *w, const buf_t *bytes, int n) {
     w->op = (plan_op_t){.kind = OP_SINK, .table = &w->f.table, .schema = w->f.table.physical};
     w->sink = (sink_t){.vt = &filesystem_sink, .self = xcalloc(1, filesystem_sink.state_size)};
     w->sink.env = (op_env_t){.op = &w->op, .eval = &w->eval, .subtask = w->subtask, .parallelism = w->parallelism,
-                             .incarnation = w->incarnation};
+                             .incarnation = w->incarnation, .origin = w->origin};
     ck_ok(filesystem_sink.open(&w->sink));
     for (int i = 0; i < n; i++)
         if (bytes[i].len) ck_ok(filesystem_sink.restore(&w->sink, buf_slice(&bytes[i])));
@@ -616,6 +616,64 @@ START_TEST(lost_files_and_bad_seals_are_loud) {
 }
 END_TEST
 
+/* Part 0 was open when the savepoint was taken. Its job closed it, and another one. */
+START_TEST(files_written_behind_a_savepoint_stop_who_begins_from_it) {
+    for (int behind = 0; behind < 2; behind++) {
+        dir_t d = dir_new();
+        writer_t w = writer_new(&d);
+        buf_t savepoint = buf_make(1 << 20), seal = buf_make(1 << 20);
+        writer_open(&w, NULL, 0);
+        ck_ok(filesystem_sink.start(&w.sink));
+        writer_rows(&w, 0, 5);
+        if (behind) writer_rows(&w, 5, 5);
+        writer_seal(&w, 1, &savepoint);
+        for (int i = 0; i < 2 * behind; i++) {
+            if (i) writer_rows(&w, 15, 5); /* into part 1 */
+            else writer_rows(&w, 10, 5);
+            ck_ok(filesystem_sink.end(&w.sink));
+            writer_seal(&w, 2 + (epoch_t)i, &seal);
+            ck_ok(filesystem_sink.complete(&w.sink, 2 + (epoch_t)i));
+        }
+        writer_kill(&w);
+        w.origin = w.incarnation;
+        w.incarnation = 0xdef;
+        writer_open(&w, NULL, 0);
+        if (behind) {
+            err_t *e = filesystem_sink.restore(&w.sink, buf_slice(&savepoint));
+            ck_assert_int_eq(err_code(e), ERR_EXISTS);
+            ck_assert_msg(strstr(err_text(e), "-0-1 was written behind the savepoint") != NULL && strstr(err_hint_text(e), "remove it"), "%s", err_text(e));
+            err_free(e);
+            AUTO(auto_free) char *rm = xprintf("rm '%s'/part-*-0-1", d.path);
+            ck_assert_int_eq(system(rm), 0);
+            e = filesystem_sink.restore(&w.sink, buf_slice(&savepoint));
+            ck_assert_int_eq(err_code(e), ERR_EXISTS);
+            const char *at = strstr(err_hint_text(e), "truncate -s ");
+            ck_assert_msg(strstr(err_text(e), "-0-0 holds rows from behind the savepoint") != NULL && at, "%s", err_text(e));
+            AUTO(auto_free) char *cut = xprintf("truncate -s %d '%s'/part-*-0-0", atoi(at + strlen("truncate -s ")), d.path);
+            ck_assert_int_eq(system(cut), 0);
+            err_free(e);
+        }
+        ck_ok(filesystem_sink.restore(&w.sink, buf_slice(&savepoint)));
+        ck_ok(filesystem_sink.start(&w.sink));
+        writer_rows(&w, behind ? 10 : 5, 10); /* computed anew */
+        ck_ok(filesystem_sink.end(&w.sink));
+        writer_seal(&w, 2, &seal);
+        ck_ok(filesystem_sink.complete(&w.sink, 2));
+        must_see(&d, behind ? 20 : 15);
+        writer_kill(&w);
+        w.origin = 0;
+        writer_open(&w, &seal, 1); /* its own files bind it now */
+        ck_ok(filesystem_sink.start(&w.sink));
+        must_see(&d, behind ? 20 : 15);
+        writer_kill(&w);
+        buf_free(&savepoint);
+        buf_free(&seal);
+        fixture_free(&w.f);
+        dir_remove(&d);
+    }
+}
+END_TEST
+
 START_TEST(updates_are_refused) {
     dir_t d = dir_new();
     writer_t w = writer_new(&d);
@@ -638,4 +696,5 @@ TESTS("filesystem", reads_a_directory_tree, a_row_comes_with_the_fields_the_plan
       partition_columns_and_metadata_come_from_the_path, wrong_tables_are_refused,
       rows_appear_when_their_part_is_closed_by_a_complete_epoch, parts_roll_by_size_and_age, partitions_are_directories,
       dies_at_every_step, a_late_writer_of_a_dead_attempt_changes_nothing, rescaled_seals_have_one_owner,
-      lost_files_and_bad_seals_are_loud, updates_are_refused)
+      lost_files_and_bad_seals_are_loud,
+      files_written_behind_a_savepoint_stop_who_begins_from_it, updates_are_refused)
