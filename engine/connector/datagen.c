@@ -241,11 +241,8 @@ static void make_column(const gen_plan_t *p, const gen_t *g, rowstore_t *s, rcol
 
 static batch_t *make_rows(source_t *s, datagen_t *g, const shard_t *sh, split_t *split, int64_t n) {
     const plan_op_t *op = s->env.op;
-    span_of_rows_t r = {.first = sh->i + (uint64_t)split->position * sh->n, .step = sh->n, .at = g->rows.rows, .n = (uint32_t)n, .base_ms = sh->base_ms};
-    for (int64_t k = 0; k < n; k++) {
-        rowstore_begin(&g->rows);
-        rowstore_end(&g->rows);
-    }
+    span_of_rows_t r = {.first = sh->i + (uint64_t)split->position * sh->n, .step = sh->n, .at = rowstore_rows(&g->rows, (uint32_t)n), .n = (uint32_t)n,
+                        .base_ms = sh->base_ms};
     for (int c = 0; c < op->nscan; c++) make_column(&g->plan, &g->plan.cols[op->scan[c]], &g->rows, &g->rows.root.child[c], &r);
     split->position += n;
     s->rows_out += (uint64_t)n;

@@ -70,15 +70,22 @@ static void rcol_to_mark(rcol_t *c) {
     }
 }
 
+static void grow(rowstore_t *s, uint32_t cap) {
+    if (!s->mem) s->mem = mem_new();
+    for (int i = 0; i < s->root.nchild; i++) rcol_reserve(s->mem, &s->root.child[i], s->rows, cap);
+    s->cap = cap;
+}
+
 uint32_t rowstore_begin(rowstore_t *s) {
-    if (UNLIKELY(s->rows == s->cap)) {
-        uint32_t cap = s->cap ? s->cap * 2 : s->hint;
-        if (!s->mem) s->mem = mem_new();
-        for (int i = 0; i < s->root.nchild; i++) rcol_reserve(s->mem, &s->root.child[i], s->rows, cap);
-        s->cap = cap;
-    }
+    if (UNLIKELY(s->rows == s->cap)) grow(s, s->cap ? s->cap * 2 : s->hint);
     if (s->nested) rcol_set_mark(&s->root);
     return s->rows;
+}
+
+uint32_t rowstore_rows(rowstore_t *s, uint32_t n) {
+    if (s->cap - s->rows < n) grow(s, MAX(s->rows + n, s->cap ? s->cap * 2 : s->hint));
+    s->rows += n;
+    return s->rows - n;
 }
 
 /* Marks are those of the last row begun. When more rows are forgotten (an array of rows in one message) their appended

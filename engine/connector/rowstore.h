@@ -53,6 +53,7 @@ void rowstore_done(rowstore_t *s);
 /* Makes room for row `rows`; call before setting its values. Returns its index. */
 uint32_t rowstore_begin(rowstore_t *s);
 static inline void rowstore_end(rowstore_t *s) { s->rows++; }
+uint32_t rowstore_rows(rowstore_t *s, uint32_t n); /* n rows at once, whose values are set then: the first one's index */
 void rowstore_rollback(rowstore_t *s, uint32_t rows); /* back to `rows` finished rows */
 /* The rows so far as a batch with `extra` zeroed column headers behind; NULL when there are none. */
 batch_t *rowstore_take(rowstore_t *s, int extra);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #define MEASURED_MIN 8192   /* rows from which the measure counts; of one table, or of several that had to be let go because they were full */
-#define PASSED (8u << 20)   /* rows that pass before the next measure: the table is filled in vain once in that many */
+#define PASSED (8u << 20)   /* rows that pass before the next measure, when a full table says so: it is filled in vain once in that many */
+#define PASSED_TIMES 16     /* when one says so that a barrier let go early: times its rows. More come in an epoch when the machine is not busy elsewhere */
 
 void combiner_open(combiner_t *c, const plan_op_t *p, bool named) {
     c->named = named;
@@ -81,7 +82,7 @@ op_status_t combiner_flush(op_t *op, combiner_t *c, out_t *out, err_t **reterr) 
         c->measured_groups += groups_count(c->groups);
     }
     if (c->measured_rows >= MEASURED_MIN) {
-        if (c->measured_rows * 2 < c->measured_groups * 3) c->pass = PASSED;
+        if (c->measured_rows * 2 < c->measured_groups * 3) c->pass = c->flushing ? PASSED : MIN(PASSED_TIMES * c->measured_rows, PASSED);
         c->measured_rows = c->measured_groups = 0;
     }
     c->rows = 0;

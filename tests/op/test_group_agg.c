@@ -358,6 +358,25 @@ START_TEST(keys_that_do_not_repeat_pass_the_combiner_and_lose_nothing) {
 }
 END_TEST
 
+/* The barrier came when 10,000 rows had, of as many keys: sixteen times as many pass, then it is tried again. */
+START_TEST(a_short_epoch_does_not_keep_the_combiner_from_long_ones) {
+    first_keys = 10000;
+    rig_t *r = rig_new(group_plan(1, true, false, false), then_one, 1, 10000);
+    r->unbounded = true;
+    r->poll_rows = 1000;
+    rig_build(r);
+    rig_run(r, 100, 0);
+    r->per_split = 10000 + 160000 + 50000;
+    rig_run(r, 1000, 0);
+    rig_inject(r, 0);
+    rig_run(r, 20, 0);
+    int changes = 0;
+    for (const char *p = rig_output(r); (p = strstr(p, " -1|")); p++) changes++;
+    ck_assert_int_eq(changes, 2 * 160 - 1 + 2); /* one for each batch, one for the 50,000 rows behind them */
+    rig_free(r);
+}
+END_TEST
+
 static row_t one_key(int split, int64_t i) { return (row_t){"one", 1, i, ROW_INSERT}; }
 
 /* Where memory is scarce a combiner's table is full with a few thousand groups: what several of them show counts together. */
@@ -389,6 +408,7 @@ END_TEST
 
 TESTS("group_agg", evicted_groups_are_forgotten_after_their_time_to_live_too,
       a_combiner_that_combines_nothing_steps_aside_also_when_memory_is_scarce, keys_that_do_not_repeat_pass_the_combiner_and_lose_nothing,
+      a_short_epoch_does_not_keep_the_combiner_from_long_ones,
       the_changelog_adds_up_to_the_result, an_unchanged_result_is_not_emitted, a_group_is_born_changes_and_dies,
       an_update_is_one_row_where_nobody_needs_what_it_was,
       batch_mode_emits_once_at_the_end, a_global_aggregate_over_nothing, a_group_is_forgotten_after_its_time_to_live, upserts_become_a_changelog)
