@@ -14,7 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define RUNS_MANY 20         /* of a table, that wait to be merged */
+#define RUNS_MERGED 16       /* of a table; it holds large ones among them, so that with eight most merges were of three or four */
+#define RUNS_MANY 32         /* that wait to be merged */
 #define MERGE_WAIT_MS 1000   /* for them, at each writing */
 #define PREFIX 10
 #define BATCH_BYTES (1u << 20)
@@ -249,9 +250,11 @@ static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
 /* Merging has fallen behind: it gets a little time, and no more. RocksDB's own stall would be without a limit (of a full disk a flush waits until there
  * is room to merge, and nobody hears of it). */
 static void let_merge(const rocks_t *r, rocksdb_column_family_handle_t *cf) {
-    uint64_t runs = 0;
     for (int i = 0; i < MERGE_WAIT_MS / 20; i++) {
-        if (rocksdb_property_int_cf(r->db, cf, "rocksdb.num-files-at-level0", &runs) || runs < RUNS_MANY) return;
+        char *runs = rocksdb_property_value_cf(r->db, cf, "rocksdb.num-files-at-level0"); /* a text, never a number */
+        bool many = runs && strtol(runs, NULL, 10) >= RUNS_MANY; /* none: what is no number */
+        if (runs) rocksdb_free(runs);
+        if (!many) return;
         usleep(20000);
     }
 }
@@ -548,10 +551,10 @@ static void set_options(rocks_t *r, size_t memory) {
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_keep_log_file_num(o, 1);
     rocksdb_options_set_info_log_level(o, 3); /* errors */
-    /* Runs of like size are merged, eight at a time: levels would rewrite the whole base for every few MB of keys from all over it, and
+    /* Runs of like size are merged, many at a time: levels would rewrite the whole base for every few MB of keys from all over it, and
      * a checkpoint would upload that. */
     rocksdb_options_set_compaction_style(o, rocksdb_universal_compaction);
-    rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, RUNS_MERGED);
     rocksdb_options_set_level0_slowdown_writes_trigger(o, 16 * RUNS_MANY); /* let_merge does it */
     rocksdb_options_set_level0_stop_writes_trigger(o, 20 * RUNS_MANY);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
