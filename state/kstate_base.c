@@ -53,10 +53,20 @@ static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     ks_remove(ks, e);
 }
 
+#define AHEAD 8
+
+/* What letting go of an entry will touch, anywhere in memory: its place in the table and in the filter of what was evicted. */
+static inline void ask_for(const entry_t *e) {
+    if (e->flags & (ENTRY_FREE | ENTRY_DIRTY | ENTRY_LOOSE)) return;
+    __builtin_prefetch(&e->ns->slots[e->hash >> e->ns->shift], 1);
+    filter_prefetch(e->ns->filter, e->hash);
+}
+
 /* Goes round the chunks like a clock's hand; whole chunks fall empty and go back to the system. */
 static void evict_chunk(kstate_t *ks, uint32_t at, epoch_t applied) {
     uint32_t n = ks->chunks[at].bump;
     for (uint32_t i = 0; i < n && ks->chunks[at].mem; i++) {
+        if (i + AHEAD < n) ask_for(ks_chunk_entry(&ks->chunks[at], i + AHEAD));
         entry_t *e = ks_chunk_entry(&ks->chunks[at], i);
         if (!(e->flags & ENTRY_FREE)) evict_entry(ks, e, applied);
     }

@@ -153,6 +153,7 @@ struct kstate {
     bool loading;        /* the base is being read for what is in it */
     spill_t *spill;      /* of evicted entries of namespace 0; NULL while there is none */
     size_t spill_accounted;
+    bool spill_first;    /* it was there before any key of these was evicted */
     bool spilling;       /* within an eviction that has put some */
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
@@ -217,6 +218,7 @@ err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t
 /* kstate_near.c */
 void ks_near_put(kstate_t *ks, entry_t *e);  /* it leaves the table, evicted or dead */
 void ks_near_end(kstate_t *ks);              /* of an eviction */
+bool ks_near_whole(const kstate_t *ks);      /* after spill_get: a key of namespace 0 that it did not know is in the table or nowhere */
 void ks_near_free(kstate_t *ks);             /* nothing of namespace 0 is evicted any more */
 
 /* kstate_scan.c */

@@ -143,6 +143,7 @@ err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t
     uint8_t page[SPILL_PAGE];
     slice_t value;
     bool found = n->ns == 0 && spill_get(ks->spill, hash, key, page, &value);
+    if (!found && n->ns == 0 && ks_near_whole(ks)) return NULL;
     if (!found) {
         buf_clear(&ks->scratch);
         TRY(b->get(b, ks->fingerprint, ks->slot, hash_key_group(hash), n->ns, key, &ks->scratch, &found));
@@ -188,6 +189,7 @@ static err_t *read_near(reading_t *r) {
             TRY(read_one(r, i, value));
             continue;
         }
+        if (w->ns == 0 && ks_near_whole(r->ks)) continue;
         r->want[left] = *w;
         r->row[left++] = r->row[i];
     }

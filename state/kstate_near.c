@@ -3,7 +3,8 @@
  *
  * It says of an evicted key what the base says. A key that left the table by eviction was put, and has not changed since, or it would be in the
  * table. One that was deleted stays in the table, dead, until the base has applied that; then a marker is put, before a miss can ask for it. A
- * dropped namespace has nothing evicted, and then there is no spill. */
+ * dropped namespace has nothing evicted, and then there is no spill. Where that was made with the first evicted key (a restore has some before), and while
+ * it is whole, a key that it does not know is nowhere: then a filter that is wrong does not cost a look into the base. */
 #include "state/kstate_int.h"
 
 #define BUFFER_MOST ((size_t)1 << 20)
@@ -26,13 +27,16 @@ static void account(kstate_t *ks) {
 void ks_near_put(kstate_t *ks, entry_t *e) {
     bool dead = e->flags & ENTRY_DEAD;
     if (e->ns->ns != 0 || (dead && !ks->spill)) return;
-    if (!ks->spill) ks->spill = spill_new(scratch, kstate_env_base(ks->env));
+    if (!ks->spill) {
+        ks->spill = spill_new(scratch, kstate_env_base(ks->env));
+        ks->spill_first = e->ns->evicted == 1;
+    }
     if (!ks->spilling) {
         spill_room_t room = {MIN(BUFFER_MOST, kstate_env_memory(ks->env) / BUFFER_SHARE), ks_part(ks, FILTERS_PART), MAX(ks_part(ks, INDEX_PART), INDEX_LEAST)};
         spill_begin(ks->spill, &room);
     }
     ks->spilling = true;
-    slice_t value = {0};
+    slice_t value = dead ? (slice_t){0} : slice_of("", spill_value_most() + 1); /* a value that does not fit */
     if (!dead && e->heap <= 2 * spill_value_most()) {
         buf_clear(&ks->scratch);
         ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
@@ -48,6 +52,8 @@ void ks_near_end(kstate_t *ks) {
     ks_scratch_done(ks);
     account(ks);
 }
+
+bool ks_near_whole(const kstate_t *ks) { return ks->spill_first && spill_whole(ks->spill); }
 
 void ks_near_free(kstate_t *ks) {
     spill_free(TAKE(ks->spill));

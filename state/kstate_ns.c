@@ -233,10 +233,10 @@ void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
         n->dirty_cap = cap;
     }
     bool by_slots = n->scanning && n->scan_lo == 0 && n->scan_hi == KEY_GROUPS; /* a scan goes by them */
-    if (by_slots || n->cap <= 64 || n->used * 8 > n->cap) return;
+    if (by_slots || n->cap <= 64 || n->used * 4 > n->cap) return;
     uint64_t cap = SLOTS_MIN;
-    while (cap * 3 < n->used * 8) cap *= 2;
-    if (cap < n->cap) slots_resize(ks, n, cap);
+    while (cap < n->used * 2) cap *= 2; /* where memory is scarce what four empty slots take is an entry's */
+    slots_resize(ks, n, cap);
 }
 
 void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before) {

@@ -73,7 +73,7 @@ struct spill {
     uint32_t serial; /* of runs */
     put_t *puts;
     size_t nputs, puts_cap;
-    bool broken;
+    bool broken, partial; /* partial: something put was too long */
 };
 
 /* ---------------------------------------------------------------- pages */
@@ -399,11 +399,37 @@ static int put_cmp(const void *x, const void *y) {
     return c ? c : (a->entry < b->entry) - (a->entry > b->entry); /* the last word first */
 }
 
+/* By the bits of the tag, the lowest first; then the few of one tag. */
+static void sort_puts(spill_t *s, size_t n) {
+    enum { BITS = 11, WAYS = 1 << BITS };
+    put_t *from = s->puts, *to = xmalloc(n * sizeof *to);
+    for (int shift = 0; shift < 32; shift += BITS) {
+        uint32_t at[WAYS] = {0}, sum = 0;
+        for (size_t i = 0; i < n; i++) at[from[i].tag >> shift & (WAYS - 1)]++;
+        for (int w = 0; w < WAYS; w++) {
+            uint32_t count = at[w];
+            at[w] = sum;
+            sum += count;
+        }
+        for (size_t i = 0; i < n; i++) to[at[from[i].tag >> shift & (WAYS - 1)]++] = from[i];
+        put_t *t = from;
+        from = to;
+        to = t;
+    }
+    free(to);
+    s->puts = from;
+    s->puts_cap = n;
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i + 1; k < n && from[k].tag == from[i].tag;) k++;
+        if (k > i + 1) qsort(from + i, k - i, sizeof *from, put_cmp);
+    }
+}
+
 static void write_run(spill_t *s) {
     size_t n = s->nputs;
     s->nputs = s->used = 0;
     if (n == 0 || s->broken) return;
-    qsort(s->puts, n, sizeof *s->puts, put_cmp);
+    sort_puts(s, n);
     writer_t *w = writer_new(s, n, s->nruns == 0, 0);
     for (size_t i = 0; i < n; i++) {
         const put_t *p = &s->puts[i];
@@ -418,8 +444,9 @@ static void write_run(spill_t *s) {
 }
 
 void spill_put(spill_t *s, uint64_t hash, slice_t key, slice_t value) {
+    bool fits = key.len <= ROOM && (!value.p || value.len <= ROOM - key.len), marker = !value.p || !fits;
+    s->partial = s->partial || !fits;
     if (s->broken || key.len > ROOM) return; /* a key too long is never here at all */
-    bool marker = !value.p || key.len + value.len > ROOM;
     size_t len = ENTRY_HEAD + key.len + (marker ? 0 : value.len);
     if (s->used + len + (s->nputs + 1) * sizeof(put_t) > s->room.buffer) write_run(s);
     if (!s->bytes) s->bytes = xmalloc(s->room.buffer);
@@ -499,6 +526,8 @@ bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE],
     }
     return false;
 }
+
+bool spill_whole(const spill_t *s) { return s && !s->broken && !s->partial; }
 
 size_t spill_value_most(void) { return ROOM; }
 

@@ -31,6 +31,8 @@ void spill_end(spill_t *s);
 void spill_prefetch(const spill_t *s, uint64_t hash); /* before spill_get; s may be NULL */
 /* false: unknown. The value lies in `page`, the caller's. s may be NULL. */
 bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE], slice_t *ret);
+/* Nothing was put that it cannot keep, and nothing is lost: a key that spill_get does not know was never put, or last with a value of NULL. */
+bool spill_whole(const spill_t *s);
 size_t spill_value_most(void); /* of a key of no length; longer ones become markers */
 size_t spill_bytes(const spill_t *s); /* memory it takes; 0 for NULL */
 int spill_runs(const spill_t *s);

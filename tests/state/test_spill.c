@@ -20,7 +20,7 @@ static int new_file(void *arg) {
     return f->last = memfd_create("spill", MFD_CLOEXEC);
 }
 
-typedef struct words { spill_t *s; files_t files; uint64_t hash[KEYS]; uint64_t number[KEYS]; bool known[KEYS]; bool narrow; } words_t;
+typedef struct words { spill_t *s; files_t files; uint64_t hash[KEYS]; uint64_t number[KEYS]; bool known[KEYS]; bool narrow, fitting; } words_t;
 
 static words_t *words_new(void) {
     words_t *w = xcalloc(1, sizeof *w);
@@ -51,6 +51,7 @@ static slice_t word_value(uint64_t number, uint8_t *buf) {
 static void word_put(words_t *w, uint64_t k, uint64_t number) { /* 0: a marker */
     uint8_t key[2048], value[1024];
     slice_t at = word_key(k, key), v = word_value(number, value);
+    if (w->fitting && at.len + v.len > spill_value_most()) return;
     if (w->narrow) w->hash[k] = k % 3;
     else w->hash[k] = hash_bytes(at.p, at.len);
     spill_put(w->s, w->hash[k], at, number ? v : (slice_t){0});
@@ -63,6 +64,7 @@ static void words_check(words_t *w, uint64_t k) {
     slice_t at = word_key(k, key), got, want = word_value(w->number[k], value);
     bool known = spill_get(w->s, w->number[k] || w->hash[k] ? w->hash[k] : hash_bytes(at.p, at.len), at, page, &got);
     ck_assert_msg(known == w->known[k], "key %d is %s", (int)k, known ? "known" : "unknown");
+    if (!known && w->number[k]) ck_assert(!spill_whole(w->s));
     if (known) ck_assert(got.len == want.len && memcmp(got.p, want.p, want.len) == 0);
 }
 
@@ -90,6 +92,17 @@ START_TEST(of_each_key_the_last_word_is_told_or_none) {
     words_t *w = words_new();
     words_story(w, 9, 1, SIZE_MAX / 2, 20); /* each page of puts is a run */
     words_free(w);
+}
+END_TEST
+
+START_TEST(as_long_as_all_that_was_put_fits_it_knows_what_there_is_not) {
+    for (int fitting = 0; fitting < 2; fitting++) {
+        words_t *w = words_new();
+        w->fitting = fitting;
+        words_story(w, 6, (size_t)64 << 10, SIZE_MAX / 2, 100);
+        ck_assert_int_eq(spill_whole(w->s), fitting);
+        words_free(w);
+    }
 }
 END_TEST
 
@@ -189,6 +202,7 @@ START_TEST(a_page_that_changed_on_the_disk_loses_all_and_nothing_stale_is_told) 
         }
         ck_assert_uint_lt(told, KEYS);
         ck_assert_int_eq(spill_runs(w->s), 0);
+        ck_assert(!spill_whole(w->s));
         memset(w->known, 0, sizeof w->known);
         spill_begin(w->s, &(spill_room_t){1 << 20, SIZE_MAX / 2, SIZE_MAX / 2}); /* and it stays so */
         word_put(w, 77, 1);
@@ -286,6 +300,59 @@ START_TEST(an_evicted_key_that_comes_again_is_not_asked_of_the_base) {
 }
 END_TEST
 
+/* The filter of evicted keys takes one of a hundred for evicted that never was. */
+START_TEST(a_key_that_was_never_there_is_not_asked_of_the_base) {
+    enum { N = 20000 };
+    for (int without = 0; without < 2; without++) {
+        world_t *w = world_new(false, 16 << 20);
+        applier_t *a = applier_make(w);
+        kstate_t *ks = evicted(w, a, N);
+        if (without) kstate_env_base(w->env)->scratch = no_scratch;
+        kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+        ck_ok(kstate_evict(ks));
+        for (uint64_t next = N; next < 8 * N; next += 100) {
+            uint64_t keys[100];
+            void *got[100];
+            for (uint64_t i = 0; i < 100; i++) keys[i] = next + i;
+            get_batch(ks, keys, 100, got);
+            for (int i = 0; i < 100; i++) ck_assert_uint_eq(((val_t *)got[i])->number, 0);
+        }
+        if (without) ck_assert_uint_gt(asked, 20);
+        else ck_assert_uint_eq(asked, 0);
+        buf_t b = buf_make(1 << 26);
+        kstate_seal(ks, 2, &b);
+        buf_free(&b);
+        world_end(w, a, ks);
+    }
+}
+END_TEST
+
+START_TEST(what_was_evicted_before_a_restore_is_asked_of_the_base_although_nothing_near_knows_it) {
+    enum { N = 20000 };
+    world_t *w = world_new(false, 16 << 20);
+    applier_t *a = applier_make(w);
+    kstate_t *ks = evicted(w, a, N);
+    kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+    ck_ok(kstate_evict(ks));
+    kstate_forget(ks);
+    ck_ok(kstate_reload(ks));
+    ck_assert_uint_gt(kstate_evicted(ks), N / 2);
+    for (uint64_t round = 0; round < 2; round++) {
+        for (uint64_t next = 0; next < N; next += 100) {
+            uint64_t keys[100];
+            void *got[100];
+            for (uint64_t i = 0; i < 100; i++) keys[i] = (next + i) * 7919 % N;
+            ck_ok(kstate_evict(ks));
+            get_batch(ks, keys, 100, got);
+            for (int i = 0; i < 100; i++) ck_assert_uint_eq(((val_t *)got[i])->number, keys[i]);
+        }
+        seal_and_apply(ks, a, 2 + round);
+    }
+    ck_assert_uint_gt(asked, N / 2);
+    world_end(w, a, ks);
+}
+END_TEST
+
 /* Made, changed, deleted, made again, dropped, evicted before and after the base follows: a table with little memory is as one with much. */
 static void table_story(bool rocks, uint64_t seed) {
     enum { N = 3000 };
@@ -378,5 +445,7 @@ TESTS("spill", of_each_key_the_last_word_is_told_or_none, keys_of_the_same_hash_
       it_takes_little_memory_however_often_keys_come_again,
       no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it, an_index_that_has_no_room_in_memory_is_given_up,
       a_page_that_changed_on_the_disk_loses_all_and_nothing_stale_is_told,
-      where_no_file_can_be_made_or_written_everything_is_unknown, an_evicted_key_that_comes_again_is_not_asked_of_the_base,
+      where_no_file_can_be_made_or_written_everything_is_unknown, as_long_as_all_that_was_put_fits_it_knows_what_there_is_not,
+      an_evicted_key_that_comes_again_is_not_asked_of_the_base, a_key_that_was_never_there_is_not_asked_of_the_base,
+      what_was_evicted_before_a_restore_is_asked_of_the_base_although_nothing_near_knows_it,
       a_table_that_keeps_what_it_evicted_near_equals_one_that_evicts_nothing, a_spill_that_breaks_is_as_if_there_was_none)
