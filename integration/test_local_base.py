@@ -93,17 +93,22 @@ def test_a_full_disk_below_data_is_waited_for_and_said():
             t.topic('fd-out', 2)
             job = t.submit(wide_job(t, 'fd-out'), 'fulldata', 2)
             wait_for('table files', lambda: tables(t, 'w1'), 60)
-            with open(os.path.join(data, 'somebody-elses-file'), 'wb', buffering=0) as other:
+            other = open(os.path.join(data, 'somebody-elses-file'), 'wb', buffering=0)
+
+            def fill():  # also what a merge of the base has given back meanwhile
                 try:
                     while other.write(b'\0' * 4096):
                         pass
                 except OSError:
                     pass
+                return True
             full = time.monotonic()
+            wait_for('the job to say it', lambda: fill() and 'No space left on device' in doc(t, job).get('waiting', ''), 40, 0.1)
             said = waits(t, job, 'local base: ', data, 'No space left on device', seconds=40)
             noticed = time.monotonic() - full
 
             def held():
+                fill()
                 before = doc(t, job)['rows_in']
                 time.sleep(3)
                 return doc(t, job)['rows_in'] == before
@@ -111,6 +116,7 @@ def test_a_full_disk_below_data_is_waited_for_and_said():
             now = doc(t, job)
             if now['state'] != 'RUNNING' or now['restarts'] or now['rows_in'] >= KEYS * TIMES:
                 raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {now["rows_in"]} rows read')
+            other.close()
             os.remove(os.path.join(data, 'somebody-elses-file'))
             wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
             counted(t, 'fd-out')
