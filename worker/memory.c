@@ -18,6 +18,9 @@
 #define ARENAS 4               /* of the allocator: by default it makes eight per core, each with holes of its own */
 #define THRIFTY_BYTES (128 << 10) /* blocks from here on are mapped one by one and leave the process when they are freed; .. */
 #define LAVISH_BYTES (32 << 20)   /* .. or are kept for the next one, which is faster */
+#define THRIFTY_TOP (128 << 10)   /* so much free memory at the end of an arena goes back to the system with the next free; else .. */
+#define LAVISH_TOP_MIN (1 << 20)  /* .. several batches stay, or each is made of pages that the system must first clear: a third of what */
+#define LAVISH_TOP_MAX (64 << 20) /* reading wide rows costs (docs/performance.md) */
 
 static uint64_t clamp(uint64_t x, uint64_t lo, uint64_t hi) { return x < lo ? lo : x > hi ? hi : x; }
 
@@ -84,6 +87,13 @@ struct memory {
     bool thrifty;
 };
 
+static void keep_freed(uint64_t budget, bool thrifty) {
+    uint64_t top = clamp(budget / KEPT_SHARE / ARENAS, LAVISH_TOP_MIN, LAVISH_TOP_MAX);
+    mallopt(M_MMAP_THRESHOLD, thrifty ? THRIFTY_BYTES : LAVISH_BYTES);
+    mallopt(M_TRIM_THRESHOLD, thrifty ? THRIFTY_TOP : (int)top);
+    buf_keep_free(thrifty ? 0 : (size_t)budget / KEPT_SHARE);
+}
+
 /* The allocator keeps what is freed, and what it keeps counts: when memory is scarce it is told to give blocks back at once. */
 static void allocator(memory_t *m, uint64_t rss) {
     int64_t now = clock_mono_ms();
@@ -95,8 +105,7 @@ static void allocator(memory_t *m, uint64_t rss) {
     bool turn = thrifty != m->thrifty;
     m->thrifty = thrifty;
     pthread_mutex_unlock(&m->lock); /* the allocator walks its heaps: nobody waits for that */
-    if (turn) mallopt(M_MMAP_THRESHOLD, thrifty ? THRIFTY_BYTES : LAVISH_BYTES);
-    if (turn) buf_keep_free(thrifty ? 0 : (size_t)budget / KEPT_SHARE);
+    if (turn) keep_freed(budget, thrifty);
     if (trim) malloc_trim(0);
     pthread_mutex_lock(&m->lock);
 }
@@ -147,7 +156,7 @@ err_t *memory_new(const memory_conf_t *conf, memory_t **ret) {
     m->conf = *conf;
     m->others = MIN(conf->budget / 2, UNSEEN_MAX);
     mallopt(M_ARENA_MAX, ARENAS);
-    buf_keep_free((size_t)conf->budget / KEPT_SHARE);
+    keep_freed(conf->budget, false);
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->wake, NULL);
     m->wait_ms = MEMORY_LOOK_MS;
