@@ -95,7 +95,6 @@ struct plan_op {
     int nscan;            /* OP_SOURCE: projected physical columns then metadata columns, schema order */
     const int *scan;      /* i < physical->n: physical column; else metadata column i - physical->n. The schema's type of a physical
                              column may be a ROW of fewer fields than declared, where the source narrows it */
-    const expr_t *scan_filter; /* hint: conjuncts over scan columns the source may apply early; still applied later */
     int lanes_max;        /* OP_SINK: 0, or this sink's output goes through lanes (exactly-once) */
     bool sink_upsert;     /* OP_SINK: takes upserts by primary key (-U dropped, -D is a delete) */
     bool sink_print;      /* OP_SINK of a bare SELECT in `run` */

@@ -132,10 +132,6 @@ static void print_table(buf_t *out, const plan_op_t *op) {
         buf_puts(out, " scan=[");
         scan_print(out, op->table, op->nscan, op->scan, op->schema);
         buf_puts(out, "]");
-        if (op->scan_filter) {
-            buf_puts(out, " filter=");
-            expr_print(out, op->scan_filter, op->schema);
-        }
         return;
     }
     if (op->lanes_max) buf_printf(out, " lanes=%d", op->lanes_max);

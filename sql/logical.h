@@ -64,7 +64,6 @@ struct rel {
             const table_t *table;
             int nscan;
             const int *scan; /* as plan_op_t: physical columns, then metadata columns */
-            const expr_t *filter; /* hint for the source, over the scan's columns; NULL */
             bool upsert;   /* an upsert stream by primary key: updates come out */
             bool bounded;
         } scan;

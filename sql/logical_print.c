@@ -70,10 +70,6 @@ static void source_print(buf_t *out, const rel_t *r) {
     buf_puts(out, r->scan.table->name);
     buf_puts(out, ": ");
     scan_print(out, r->scan.table, r->scan.nscan, r->scan.scan, r->schema);
-    if (r->scan.filter) {
-        buf_puts(out, ", early filter=");
-        expr_print(out, r->scan.filter, r->schema);
-    }
     if (r->scan.upsert) buf_puts(out, ", upsert");
     if (r->scan.bounded) buf_puts(out, ", bounded");
 }

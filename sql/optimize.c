@@ -21,7 +21,6 @@ static const struct {
     {"watermark-drop", NULL, rule_watermark_drop},
     {"prune-columns", NULL, rule_prune},
     {"prune-fields", NULL, rule_prune_fields},
-    {"filter-to-scan", rule_filter_scan, NULL},
 };
 
 void optimize_rule_names(buf_t *out) {

@@ -71,8 +71,6 @@ static void need_from(fields_t *f, const rel_t *r) {
     need_t *out = f->needs[r->id], *in = r->ninputs ? f->needs[r->inputs[0]->id] : NULL;
     switch (r->kind) {
     case REL_SCAN:
-        if (r->scan.filter) need_expr(f, r->scan.filter, out, &everything);
-        return;
     case REL_VALUES: return;
     case REL_FILTER: need_expr(f, r->filter.predicate, in, &everything); break;
     case REL_PROJECT:
@@ -140,7 +138,6 @@ static rel_t *narrow_scan(fields_t *f, rel_t *r) {
     if (!any) return r;
     rel_t *n = rel_with_inputs(f->x->c, r, r->inputs);
     n->schema = s;
-    if (r->scan.filter) n->scan.filter = retype(f, r->scan.filter, s);
     f->x->changed = true;
     return n;
 }

@@ -93,13 +93,3 @@ rel_t *rule_filter_window(opt_t *x, rel_t *r) {
     rel_t *below = filter_at(x, r, w->inputs[0], push), *window = rel_with_inputs(x->c, w, &below);
     return keep ? filter_at(x, r, window, keep) : window;
 }
-
-/* The source may apply the filter early; the filter stays. */
-rel_t *rule_filter_scan(opt_t *x, rel_t *r) {
-    if (r->kind != REL_FILTER || r->inputs[0]->kind != REL_SCAN || !only_consumer(x, r->inputs[0])) return r;
-    rel_t *s = r->inputs[0];
-    if (s->scan.upsert || s->scan.filter || !expr_is_deterministic(r->filter.predicate)) return r;
-    rel_t *n = rel_with_inputs(x->c, s, s->inputs);
-    n->scan.filter = r->filter.predicate;
-    return rel_with_inputs(x->c, r, &n);
-}

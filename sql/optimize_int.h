@@ -33,7 +33,6 @@ rel_t *rule_filter_true(opt_t *x, rel_t *r);
 rel_t *rule_filter_project(opt_t *x, rel_t *r);
 rel_t *rule_filter_union(opt_t *x, rel_t *r);
 rel_t *rule_filter_window(opt_t *x, rel_t *r);
-rel_t *rule_filter_scan(opt_t *x, rel_t *r);
 rel_t *rule_project_merge(opt_t *x, rel_t *r);
 rel_t *rule_project_remove(opt_t *x, rel_t *r);
 rel_t *rule_union_flatten(opt_t *x, rel_t *r);

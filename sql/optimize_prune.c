@@ -94,7 +94,6 @@ static rel_t *prune_scan(prune_t *p, rel_t *r) {
     if (r->scan.upsert)
         for (int i = 0; i < r->scan.nscan; i++)
             for (int k = 0; k < r->scan.table->nprimary; k++) need[i] |= r->scan.scan[i] == r->scan.table->primary[k];
-    if (r->scan.filter) expr_columns(r->scan.filter, need);
     need_one(p, r);
     int n = 0, *scan = ARENA_ARRAY(arena_of(p), int, r->scan.nscan + 1);
     for (int i = 0; i < r->scan.nscan; i++) {
@@ -106,7 +105,6 @@ static rel_t *prune_scan(prune_t *p, rel_t *r) {
     s->identity = r->identity;
     for (int i = 0; i < r->schema->n; i++) /* with as few fields as they have by now */
         if (need[i]) s->schema->fields[p->place[r->id][i]].type = r->schema->fields[i].type;
-    if (r->scan.filter) s->scan.filter = expr_map_columns(arena_of(p), r->scan.filter, p->place[r->id]);
     return rel_at(s, r->line, r->col);
 }
 

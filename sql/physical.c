@@ -48,7 +48,6 @@ static pop_t *phys_scan(phys_t *p, const rel_t *r) {
     o->op->table = r->scan.table;
     o->op->nscan = r->scan.nscan;
     o->op->scan = r->scan.scan;
-    o->op->scan_filter = r->scan.filter;
     o->op->label = r->scan.table->name;
     o->op->line = r->line;
     o->op->retracts = r->scan.upsert;
