@@ -24,9 +24,28 @@ static struct {
     struct { uint8_t *p; size_t cap; } block[KEPT_BLOCKS];
 } kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static int smallest_kept(void) {
+    int least = 0;
+    for (int i = 1; i < kept.n; i++)
+        if (kept.block[i].cap < kept.block[least].cap) least = i;
+    return least;
+}
+
+static void let_go(int i) {
+    kept.held -= kept.block[i].cap;
+    free(kept.block[i].p);
+    kept.block[i] = kept.block[--kept.n];
+}
+
+/* Smaller ones give way: epochs grow, and blocks that nothing fits into any more would keep all later ones out. */
 static bool keep(uint8_t *p, size_t cap) {
     if (LIKELY(cap < LARGE_FROM)) return false;
     pthread_mutex_lock(&kept.lock);
+    while (cap <= kept.most && kept.n && (kept.n == KEPT_BLOCKS || kept.held + cap > kept.most)) {
+        int least = smallest_kept();
+        if (kept.block[least].cap >= cap) break;
+        let_go(least);
+    }
     bool room = kept.n < KEPT_BLOCKS && kept.held + cap <= kept.most;
     if (room) {
         kept.block[kept.n].p = p;
@@ -56,10 +75,7 @@ static uint8_t *take_kept(size_t want, size_t max, size_t *ret_cap) {
 void buf_keep_free(size_t most) {
     pthread_mutex_lock(&kept.lock);
     kept.most = most;
-    while (kept.held > most) {
-        kept.held -= kept.block[--kept.n].cap;
-        free(kept.block[kept.n].p);
-    }
+    while (kept.held > most) let_go(kept.n - 1);
     pthread_mutex_unlock(&kept.lock);
 }
 

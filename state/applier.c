@@ -203,8 +203,7 @@ static err_t *write_out(round_t *r) {
     TRY(kstate_env_need_base(r->a->conf.env, &b));
     r->a->begun = MAX(r->a->begun, r->last);
     TRY(coalesce_write(r->c, write_op, r));
-    coalesce_free(r->c);
-    r->c = coalesce_new();
+    coalesce_clear(r->c);
     return NULL;
 }
 

@@ -49,8 +49,22 @@ void coalesce_free(coalesce_t *c) {
     free(c);
 }
 
+void coalesce_clear(coalesce_t *c) {
+    for (int i = 0; i < c->ngroups; i++) {
+        group_t *g = &c->groups[i];
+        g->n = g->ndrops = g->seq = 0;
+        if (c->ngroups == 1) break;
+        free(g->items);
+        free(g->drops);
+    }
+    if (c->ngroups > 1) c->ngroups = 0; /* each of them may have filled a round: together they would take several */
+    arena_free(c->arena);
+    c->arena = arena_new();
+    c->bytes = 0;
+}
+
 size_t coalesce_bytes(const coalesce_t *c) { return c->bytes; }
-bool coalesce_empty(const coalesce_t *c) { return c->ngroups == 0; }
+bool coalesce_empty(const coalesce_t *c) { return c->bytes == 0; }
 
 static group_t *group_of(coalesce_t *c, uint64_t fingerprint, int slot) {
     for (int i = 0; i < c->ngroups; i++)
@@ -140,8 +154,9 @@ static bool same_key(const item_t *items, const place_t *a, const place_t *b) {
     return a->ns == b->ns && a->prefix == b->prefix && key_cmp(items, a, b) == 0;
 }
 
-#define AHEAD 8
-static void ask_for(const item_t *items, const place_t *p, uint32_t i, uint32_t n) {
+#define AHEAD 16
+/* Else than inlined at once, a function that only prefetches is one without effect to the compiler, whose calls it leaves out. */
+__attribute__((always_inline)) static inline void ask_for(const item_t *items, const place_t *p, uint32_t i, uint32_t n) {
     if (i + 2 * AHEAD < n) __builtin_prefetch(&items[p[i + 2 * AHEAD].at]);
     if (i + AHEAD < n) __builtin_prefetch(items[p[i + AHEAD].at].key);
 }
@@ -157,7 +172,7 @@ static uint32_t last_words(const item_t *items, place_t *p, uint32_t n, uint32_t
     uint32_t kept = 0;
     memset(index, 0, room * sizeof *index);
     for (uint32_t i = 0; i < n; i++) {
-        ask_for(items, p, i, n);
+        if (p[i].key_len > sizeof p->prefix) ask_for(items, p, i, n); /* else nothing is asked but the place */
         size_t at = (place_hash(items, &p[i]) >> 32) & (room - 1);
         while (index[at] && !same_key(items, &p[index[at] - 1], &p[i])) at = (at + 1) & (room - 1);
         if (index[at]) {
@@ -170,9 +185,54 @@ static uint32_t last_words(const item_t *items, place_t *p, uint32_t n, uint32_t
     return kept;
 }
 
+/* Keys of one namespace that are no longer than a prefix need no comparison, whose outcome nobody foresees: they are dealt out by those bytes of the
+ * prefix in which they differ, the last one first, and before that by length, which tells apart what ends in zeroes. */
+#define DEAL_MIN 64u
+#define BY_LENGTH (-1)
+static bool can_be_dealt(const place_t *p, size_t n, uint64_t *ret_differ, bool *ret_lengths) {
+    uint64_t differ = 0, ns = 0;
+    uint32_t lengths = 0, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        differ |= p[i].prefix ^ p[0].prefix;
+        ns |= (uint64_t)p[i].ns ^ (uint64_t)p[0].ns;
+        lengths |= p[i].key_len ^ p[0].key_len;
+        most = MAX(most, p[i].key_len);
+    }
+    *ret_differ = differ;
+    *ret_lengths = lengths != 0;
+    return n >= DEAL_MIN && ns == 0 && most <= sizeof p->prefix;
+}
+
+static inline uint8_t digit(const place_t *p, int shift) { return (uint8_t)(shift == BY_LENGTH ? p->key_len : p->prefix >> shift); }
+
+static void deal(const place_t *p, place_t *to, size_t n, int shift) {
+    uint32_t at[256] = {0}, sum = 0;
+    for (size_t i = 0; i < n; i++) at[digit(&p[i], shift)]++;
+    for (int d = 0; d < 256; d++) {
+        uint32_t count = at[d];
+        at[d] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++) to[at[digit(&p[i], shift)]++] = p[i];
+}
+
+static place_t *deal_all(place_t *p, place_t *other, size_t n, uint64_t differ, bool lengths) {
+    for (int shift = lengths ? BY_LENGTH : 0; shift < 64; shift = shift == BY_LENGTH ? 0 : shift + 8) {
+        if (shift != BY_LENGTH && !(uint8_t)(differ >> shift)) continue;
+        deal(p, other, n, shift);
+        place_t *t = p;
+        p = other;
+        other = t;
+    }
+    return p;
+}
+
 #define RUN 12
 /* Stable; the result is in p or in `other`, which has as much room. */
 static place_t *sort_places(const item_t *items, place_t *p, place_t *other, size_t n) {
+    uint64_t differ;
+    bool lengths;
+    if (can_be_dealt(p, n, &differ, &lengths)) return deal_all(p, other, n, differ, lengths);
     for (size_t from = 0; from < n; from += RUN) {
         size_t to = MIN(from + RUN, n);
         for (size_t i = from + 1; i < to; i++) {
@@ -288,7 +348,8 @@ static err_t *write_group(writing_t *w, group_t *g) {
 err_t *coalesce_write(coalesce_t *c, err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, slice_t changes), void *arg) {
     writing_t w = {.buf = buf_make(SIZE_MAX / 2), .fn = fn, .arg = arg};
     err_t *e = NULL;
-    for (int i = 0; i < c->ngroups && !e; i++) e = write_group(&w, &c->groups[i]);
+    for (int i = 0; i < c->ngroups && !e; i++)
+        if (c->groups[i].seq) e = write_group(&w, &c->groups[i]);
     buf_free(&w.buf);
     return e;
 }

@@ -6,6 +6,7 @@
 typedef struct coalesce coalesce_t;
 coalesce_t *coalesce_new(void);
 void coalesce_free(coalesce_t *c);
+void coalesce_clear(coalesce_t *c); /* as new, but the list of a single operator keeps its memory: fresh pages cost more than filling them */
 err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t changes); /* copies; in order of epochs */
 /* In parts: r is behind change_begin; takes changes (at least one) until coalesce_bytes is `most`. What r still has comes behind all of them:
  * into this one, or after coalesce_write into a new one. */

@@ -195,10 +195,19 @@ put_head_t ks_put_head(int64_t ns);
 void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out);
 
 /* kstate_log.c */
+#define KS_GENERATION ((epoch_t)0x8000 << 48) /* the upper sixteen bits of a generation; no epoch and no UINT64_MAX has them */
 epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e); /* an upper bound for entries of long ago; UINT64_MAX: not sealed yet */
 void ks_log_stop(kstate_t *ks);                 /* from here to the next seal changes are marked */
 void ks_log_begin(kstate_t *ks);                /* before ks_log_part */
 static inline buf_t *ks_log_part(kstate_t *ks, uint64_t hash) { return &ks->log.parts[change_part_of(hash)]; }
+/* Its record, if it has one in this epoch: kstate_changed will write over it, and it lies anywhere in the parts. Else than inlined at once, a function
+ * that only prefetches is one without effect to the compiler, whose calls it leaves out. */
+__attribute__((always_inline)) static inline void ks_log_ask(kstate_t *ks, const entry_t *e) {
+    if (e->changed != (KS_GENERATION | ks->log.generation) || (e->flags & ENTRY_DIRTY)) return;
+    const uint8_t *record = ks_log_part(ks, e->hash)->data + e->dirty_at;
+    __builtin_prefetch(record, 1);
+    __builtin_prefetch(record + 31, 1);
+}
 /* What lies in the parts, first in the seal and with its header; false: nothing. `dirty`: entries that the seal met besides. Then the next
  * generation. */
 bool ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out);

@@ -2,7 +2,8 @@
  * (state/parts.h), and written down as they are made. At a seal each changed entry is met once more, anywhere in memory; where keys seldom
  * repeat within an epoch that is one miss of the cache for nearly each change, and all of them while the barrier waits. Then kstate_changed
  * encodes the value at once: it has just been used. A key that changes again is written over what it left, where that is as long, else
- * behind it (the last word holds); that costs a miss, too, so the log is on only while keys mostly do not repeat, and only for values that
+ * behind it (the last word holds); that costs a miss, too (asked for when the key was
+ * looked up), so the log is on only while keys mostly do not repeat, and only for values that
  * own nothing, in namespace 0.
  *
  * An entry of the log does not know the epoch that will seal it: it names a generation, and the epochs of the latest generations are kept. */
@@ -10,16 +11,14 @@
 #include <stdlib.h>
 
 #define TELLING 4096 /* changes from which on it can be said how often keys repeat */
-#define AHEAD 8
 #define INDEXED ((size_t)1 << 20) /* bytes from which on a seal has an index of its parts */
 #define KEPT_ALWAYS ((size_t)64 << 10)
-#define GENERATION ((epoch_t)0x8000 << 48) /* the upper sixteen bits of a generation; no epoch and no UINT64_MAX has them */
 
-static bool is_generation(epoch_t changed) { return changed >> 48 == GENERATION >> 48; }
+static bool is_generation(epoch_t changed) { return changed >> 48 == KS_GENERATION >> 48; }
 
 epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e) {
     if (LIKELY(!is_generation(e->changed))) return e->changed;
-    uint64_t g = e->changed & ~GENERATION, now = ks->log.generation;
+    uint64_t g = e->changed & ~KS_GENERATION, now = ks->log.generation;
     if (g == now) return UINT64_MAX;
     return ks->log.ended[MAX(g, now > KS_GENERATIONS ? now - KS_GENERATIONS : 0) % KS_GENERATIONS]; /* older epochs are smaller */
 }
@@ -61,20 +60,15 @@ static void write_over(const kstate_t *ks, const entry_t *e, size_t at, size_t f
     part->len = from;
 }
 
-static inline void ask_for_record(kstate_t *ks, const entry_t *e, epoch_t mark) {
-    if (e->changed == mark && !(e->flags & ENTRY_DIRTY)) __builtin_prefetch(ks_log_part(ks, e->hash)->data + e->dirty_at, 1);
-}
-
 static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
     ks_log_t *l = &ks->log;
     ks_ns_t *ns = ks_ns_find(ks, 0);
     put_head_t head = ks_put_head(0);
-    epoch_t mark = GENERATION | l->generation;
+    epoch_t mark = KS_GENERATION | l->generation;
     size_t bytes = 0;
     ks_log_begin(ks);
     for (uint32_t i = 0; i < n; i++) {
         entry_t *e = entry_of(values[i]);
-        if (i + AHEAD < n) ask_for_record(ks, entry_of(values[i + AHEAD]), mark);
         if (e->flags & ENTRY_DIRTY) continue; /* comes behind the log */
         buf_t *out = ks_log_part(ks, e->hash);
         size_t before = out->len;

@@ -271,7 +271,8 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, 0, k->hash[i], key);
         else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
         ret[i] = entry_value(e);
-        if (!k->later) kstate_dirty(ks, ret[i]);
+        if (k->later) ks_log_ask(ks, e);
+        else kstate_dirty(ks, ret[i]);
         hope[at] = NULL;
         if (++at == 2 * AHEAD) at = 0;
         if (++to == 2 * AHEAD) to = 0;

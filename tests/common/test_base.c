@@ -189,6 +189,25 @@ START_TEST(mailbox_delivers_everything_once) {
 }
 END_TEST
 
+START_TEST(a_freed_block_is_kept_where_smaller_ones_were) {
+    buf_keep_free((size_t)256 << 20);
+    buf_t small[20];
+    for (size_t i = 0; i < ARRAY_LEN(small); i++) {
+        small[i] = buf_make(0);
+        ck_assert(buf_reserve(&small[i], (size_t)8 << 20));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(small); i++) buf_free(&small[i]);
+    for (uint8_t round = 0; round < 3; round++) { /* what comes from the system is zero */
+        buf_t large = buf_make(0);
+        ck_assert(buf_reserve(&large, (size_t)40 << 20));
+        ck_assert(round == 0 || large.data[5] == round);
+        large.data[5] = (uint8_t)(round + 1);
+        buf_free(&large);
+    }
+    buf_keep_free(0);
+}
+END_TEST
+
 START_TEST(types_print_as_flink_does) {
     arena_t *a = arena_new();
     const type_t *row = type_row(a, 2, (const type_t *[]){&type_int, type_array(a, type_decimal(a, 10, 2, false), true)},
@@ -203,5 +222,6 @@ END_TEST
 
 TESTS("base", hash_is_frozen, hash_spreads_similar_keys, crc_matches_the_standard_vector,
       errors_carry_context_position_and_hint, what_fails_here_alone_is_repeated_whatever_it_is, arena_survives_large_and_small, buffers_stop_at_their_maximum,
+      a_freed_block_is_kept_where_smaller_ones_were,
       readers_never_leave_the_slice, map_equals_an_array_under_random_work, mailbox_delivers_everything_once,
       types_print_as_flink_does)

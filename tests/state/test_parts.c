@@ -1,4 +1,5 @@
 /* Many epochs go into the base a part of the key groups at a time: the same base as if each had been applied for itself, and each key in it once. */
+#include "common/map.h"
 #include "state/coalesce.h"
 #include "state/parts.h"
 #include "state/segment.h"
@@ -237,6 +238,53 @@ static double write_ms(char (*keys)[48]) {
     return (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
 }
 
+/* Each key once, with its last word, by key group and then as bytes are compared. */
+typedef struct heard { map_t *last; size_t n; } heard_t;
+static err_t *hear_in_order(void *arg, uint64_t fingerprint, int slot, slice_t changes) {
+    heard_t *h = arg;
+    reader_t r;
+    ck_ok(change_open(changes, &r));
+    change_t c, before = {0};
+    int group = -1;
+    for (; change_next(&r, &c); before = c, h->n++) {
+        int kg = hash_key_group(hash_bytes(c.key.p, c.key.len));
+        int order = memcmp(before.key.p ? before.key.p : c.key.p, c.key.p, MIN(before.key.len, c.key.len));
+        ck_assert(kg > group || (kg == group && (order < 0 || (order == 0 && before.key.len < c.key.len))));
+        group = kg;
+        uint32_t said;
+        memcpy(&said, c.value.p, sizeof said);
+        ck_assert_uint_eq(said, (uintptr_t)map_get(h->last, c.key));
+    }
+    return NULL;
+}
+
+START_TEST(short_keys_come_in_the_order_of_the_base_also_when_they_end_in_zeroes) {
+    coalesce_t *c = coalesce_new();
+    rng_t rng;
+    rng_seed(&rng, 11);
+    for (int round = 0; round < 2; round++) { /* the second in the memory of the first */
+        heard_t h = {.last = map_new()};
+        buf_t b = buf_make(64 << 20);
+        change_header(&b);
+        for (uint32_t i = 1; i <= 200000; i++) {
+            uint8_t key[8] = {0};
+            size_t len = rng_below(&rng, sizeof key + 1);
+            for (size_t k = 0; k < len; k++) key[k] = rng_below(&rng, 2) ? (uint8_t)rng_below(&rng, 4) : 0;
+            map_put(h.last, slice_of(key, len), (void *)(uintptr_t)i);
+            change_put(&b, -3, slice_of(key, len), slice_of(&i, sizeof i));
+        }
+        ck_ok(coalesce_add(c, FP, 0, buf_slice(&b)));
+        ck_ok(coalesce_write(c, hear_in_order, &h));
+        ck_assert_uint_eq(h.n, map_len(h.last));
+        coalesce_clear(c);
+        ck_assert(coalesce_empty(c));
+        map_free(h.last, NULL);
+        buf_free(&b);
+    }
+    coalesce_free(c);
+}
+END_TEST
+
 /* Texts of one column mostly begin alike. */
 START_TEST(keys_that_begin_alike_cost_what_others_cost) {
     char(*others)[48] = keys_with("", "-customer-of-the-shop"), (*alike)[48] = keys_with("customer-of-the-shop-", "");
@@ -253,4 +301,5 @@ END_TEST
 
 TESTS("parts", many_epochs_go_into_the_base_with_the_last_word_of_each_key_alone, a_drop_between_them_and_what_follows_it_keep_their_place,
       what_mostly_lies_in_no_part_goes_in_rounds, a_part_that_changed_on_disk_since_it_was_checked_is_refused,
-      an_index_that_does_not_hold_together_is_refused, keys_that_begin_alike_cost_what_others_cost)
+      an_index_that_does_not_hold_together_is_refused, keys_that_begin_alike_cost_what_others_cost,
+      short_keys_come_in_the_order_of_the_base_also_when_they_end_in_zeroes)
