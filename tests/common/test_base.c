@@ -47,6 +47,20 @@ START_TEST(crc_matches_the_standard_vector) {
 }
 END_TEST
 
+START_TEST(crc_of_a_long_text_is_that_of_its_pieces) {
+    static uint8_t text[20000];
+    rng_t rng;
+    rng_seed(&rng, 1);
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)rng_next(&rng);
+    for (int round = 0; round < 500; round++) {
+        size_t from = rng_below(&rng, 9), len = rng_below(&rng, sizeof text - 8);
+        uint32_t begun = (uint32_t)rng_next(&rng), crc = begun;
+        for (size_t at = 0; at < len; at += 100) crc = crc32c(crc, text + from + at, MIN(len - at, (size_t)100)); /* short ones go word by word */
+        ck_assert_uint_eq(crc32c(begun, text + from, len), crc);
+    }
+}
+END_TEST
+
 START_TEST(what_fails_here_alone_is_repeated_whatever_it_is) {
     err_t *e = err_here(err_hint(err_from_errno(ENOTDIR, "/data"), "look"));
     ck_assert(err_code(e) == ERR_IO && !err_deterministic(e));
@@ -220,7 +234,7 @@ START_TEST(types_print_as_flink_does) {
 }
 END_TEST
 
-TESTS("base", hash_is_frozen, hash_spreads_similar_keys, crc_matches_the_standard_vector,
+TESTS("base", hash_is_frozen, hash_spreads_similar_keys, crc_matches_the_standard_vector, crc_of_a_long_text_is_that_of_its_pieces,
       errors_carry_context_position_and_hint, what_fails_here_alone_is_repeated_whatever_it_is, arena_survives_large_and_small, buffers_stop_at_their_maximum,
       a_freed_block_is_kept_where_smaller_ones_were,
       readers_never_leave_the_slice, map_equals_an_array_under_random_work, mailbox_delivers_everything_once,
