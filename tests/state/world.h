@@ -78,3 +78,22 @@ __attribute__((unused)) static void seal_and_apply(kstate_t *ks, applier_t *a, e
     applier_complete(a, epoch);
     ck_ok(applier_apply(a, epoch));
 }
+
+/* A table of n numbers in namespace 0, all of them in the base as of epoch 1, with memory for a tenth. */
+__attribute__((unused)) static kstate_t *spilled_near(world_t *w, applier_t *a, uint64_t n,
+                                                               bool near) { /* what is evicted need not be read from the base */
+    kstate_t *ks = table_open(w);
+    for (uint64_t i = 0; i < n; i++) ((val_t *)number_of(ks, i, true))->number = i;
+    seal_and_apply(ks, a, 1);
+    if (!near) kstate_env_base(w->env)->scratch = NULL;
+    kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(ks));
+    ck_assert_uint_gt(kstate_evicted(ks), n * 8 / 10);
+    return ks;
+}
+
+__attribute__((unused)) static void put_range(buf_t *b, int from, int to, const char *value) {
+    buf_clear(b);
+    change_header(b);
+    for (int k = from; k < to; k++) change_put(b, k % 3, slice_of(&k, sizeof k), slice_str(value));
+}
