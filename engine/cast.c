@@ -112,16 +112,16 @@ static err_t *cast_numeric(caster_t *k, const column_t *s, const type_t *to, uin
 }
 
 static int64_t cut_us(int64_t us, int precision) {
-    static const int64_t unit[7] = {1000000, 100000, 10000, 1000, 100, 10, 1};
-    if (precision <= 3) us = floor_div(us, 1000) * 1000; /* then Flink cuts the milliseconds towards zero */
-    return precision >= 6 ? us : precision <= 3 ? us / unit[precision] * unit[precision] : floor_div(us, unit[precision]) * unit[precision];
+    if (precision >= 6) return us;
+    int64_t unit = precision_us(precision);
+    if (precision > 3) return us - floor_mod(us, unit);
+    return floor_div(us, 1000) * 1000 / unit * unit; /* Flink cuts the milliseconds towards zero */
 }
 
 /* Before 1970 Flink divides toward zero when it takes a TIMESTAMP apart. */
 static int32_t flink_date(int64_t us) { return (int32_t)(floor_div(us, 1000) / MS_PER_DAY); }
 static int32_t flink_time(int64_t us, int precision) {
-    static const int32_t unit[4] = {1000, 100, 10, 1};
-    int32_t ms = (int32_t)(floor_div(us, 1000) % MS_PER_DAY), u = unit[precision > 3 ? 3 : precision];
+    int32_t ms = (int32_t)(floor_div(us, 1000) % MS_PER_DAY), u = (int32_t)(precision_us(MIN(precision, 3)) / 1000);
     return (int32_t)floor_mod(ms / u * u, MS_PER_DAY);
 }
 

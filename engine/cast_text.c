@@ -213,11 +213,9 @@ static bool read_int_as(const type_t *to, str_t s, int64_t *ret) {
 }
 
 static bool read_timestamp(caster_t *k, str_t s, const type_t *to, int64_t *ret) {
-    static const int64_t unit[7] = {1000000, 100000, 10000, 1000, 100, 10, 1};
     int64_t us;
     if (!timestamp_parse(s.p, s.len, &us)) return false;
-    int64_t u = unit[to->precision > 6 ? 6 : to->precision];
-    us = floor_div(us, u) * u;
+    us -= floor_mod(us, precision_us(MIN(to->precision, 6)));
     *ret = to->kind == TYPE_TIMESTAMP_LTZ ? tz_to_utc(k->tz, us) : us;
     return true;
 }
@@ -252,9 +250,8 @@ static bool read_value(caster_t *k, str_t s, const type_t *to, column_t *o, uint
     case TYPE_DATE: return date_parse(s.p, s.len, &o->i32[i]);
     case TYPE_TIME: {
         int32_t ms;
-        static const int32_t unit[4] = {1000, 100, 10, 1};
         if (!time_parse(s.p, s.len, &ms)) return false;
-        int32_t u = unit[to->precision > 3 ? 3 : to->precision];
+        int32_t u = (int32_t)(precision_us(MIN(to->precision, 3)) / 1000);
         o->i32[i] = ms / u * u;
         return true;
     }

@@ -11,6 +11,11 @@
 
 static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
 static inline int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
+/* What the last digit of a time of this precision stands for, 0 to 6. */
+static inline int64_t precision_us(int precision) {
+    static const int64_t us[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
+    return us[precision];
+}
 
 int64_t date_days(int64_t year, int month, int day);
 void date_civil(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day);

@@ -38,7 +38,8 @@ static err_t *bind_comparable(binding_t *b, int from, int to) {
 }
 
 static expr_t *truth(arena_t *a, bool v) { return expr_literal(a, type_nullable(a, &type_boolean, false), (value_t){.i = v}); }
-static bool is_row_call(const expr_t *e) { return e->kind == EXPR_CALL && e->func == func_find("ROW"); }
+static bool is_row_call(const expr_t *e) { return e->kind == EXPR_CALL && e->func == func_find("ROW") && e->nargs > 0; }
+static bool two_rows(const expr_t *x, const expr_t *y) { return is_row_call(x) && is_row_call(y) && x->nargs == y->nargs; }
 
 /* (a, b) = (c, d) is a = c AND b = d, so that a NULL makes it unknown; (a, b) <> (c, d) is a <> c OR b <> d. */
 static err_t *by_fields(binding_t *b, const expr_t *x, const expr_t *y, const char *op, expr_t **ret) {
@@ -46,7 +47,7 @@ static err_t *by_fields(binding_t *b, const expr_t *x, const expr_t *y, const ch
     expr_t *all = NULL;
     for (int k = 0; k < x->nargs; k++) {
         expr_t *pair[2] = {x->args[k], y->args[k]}, *one;
-        if (is_row_call(pair[0]) && is_row_call(pair[1]) && pair[0]->nargs == pair[1]->nargs) TRY(by_fields(b, pair[0], pair[1], op, &one));
+        if (two_rows(pair[0], pair[1])) TRY(by_fields(b, pair[0], pair[1], op, &one));
         else TRY(func_bind(b->a, op, pair, 2, &one));
         expr_t *both[2] = {all, one};
         if (all) TRY(func_bind(b->a, equal ? "AND" : "OR", both, 2, &all));
@@ -70,7 +71,7 @@ static err_t *become(binding_t *b, const char *op, expr_t *x, expr_t *y) {
 
 err_t *rule_compare(binding_t *b) {
     bool equality = strcmp(b->func->name, "=") == 0 || strcmp(b->func->name, "<>") == 0;
-    if (equality && is_row_call(b->args[0]) && is_row_call(b->args[1]) && b->args[0]->nargs == b->args[1]->nargs && b->args[0]->nargs > 0) {
+    if (equality && two_rows(b->args[0], b->args[1])) {
         expr_t *e;
         TRY(by_fields(b, b->args[0], b->args[1], b->func->name, &e));
         return become(b, "AND", e, truth(b->a, true));
@@ -100,9 +101,9 @@ err_t *rule_distinct(binding_t *b) {
 
 err_t *rule_in(binding_t *b) {
     if (b->nargs < 2) return bind_error(b, "a list of values is needed");
-    bool rows = is_row_call(b->args[0]);
-    for (int k = 1; k < b->nargs; k++) rows &= is_row_call(b->args[k]) && b->args[k]->nargs == b->args[0]->nargs;
-    if (rows && b->args[0]->nargs > 0 && expr_is_deterministic(b->args[0])) {
+    bool rows = true;
+    for (int k = 1; k < b->nargs; k++) rows &= two_rows(b->args[0], b->args[k]);
+    if (rows && expr_is_deterministic(b->args[0])) {
         expr_t *any = NULL;
         for (int k = 1; k < b->nargs; k++) {
             expr_t *e;

@@ -194,16 +194,15 @@ err_t *kernel_to_date(call_t *c) {
 static err_t *ltz_number(call_t *c) {
     bool exact = type_is_integer(arg_type(c, 0));
     EACH(c, i) {
-        static const int64_t unit[7] = {1000000, 100000, 10000, 1000, 100, 10, 1}; /* in microseconds */
         int32_t precision = c->nargs > 1 ? arg_i32(c, 1, i) : 3;
         if (precision < 0 || precision > 6)
             return err_new(ERR_DATA, "TO_TIMESTAMP_LTZ: precision %d is not possible, use 0 (seconds) to 6 (microseconds)", precision);
-        int64_t us;
+        int64_t us, unit = precision_us(precision);
         bool ok = true;
         if (exact) {
-            ok = !__builtin_mul_overflow(arg_i64(c, 0, i), unit[precision], &us);
+            ok = !__builtin_mul_overflow(arg_i64(c, 0, i), unit, &us);
         } else {
-            double d = arg_f64(c, 0, i) * (double)unit[precision];
+            double d = arg_f64(c, 0, i) * (double)unit;
             if (precision <= 3) d = trunc(d / 1000) * 1000;
             ok = d > -1e18 && d < 1e18;
             us = ok ? (int64_t)d : 0;

@@ -114,10 +114,9 @@ static void store_number(const gen_t *g, rcol_t *c, uint32_t i, double v) {
 }
 
 static void store_time(const gen_t *g, rcol_t *c, uint32_t i, int64_t us) {
-    static const int64_t cut[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
     if (g->type->kind == TYPE_DATE) rcol_i64(c, i, floor_div(us, US_PER_DAY));
     else if (g->type->kind == TYPE_TIME) rcol_i64(c, i, floor_mod(us, US_PER_DAY) / US_PER_SECOND * 1000);
-    else rcol_i64(c, i, us - floor_mod(us, cut[MIN(MAX(g->type->precision, 0), 6)]));
+    else rcol_i64(c, i, us - floor_mod(us, precision_us(MIN(MAX(g->type->precision, 0), 6))));
 }
 
 static void store_sequence(const gen_t *g, rowstore_t *s, rcol_t *c, uint32_t i, uint64_t row) {

@@ -73,9 +73,7 @@ static size_t widen_date(const char *p, size_t n, char *to, size_t room) {
 
 /* Flink's formats do not look at the precision; what they read beyond it is lost on the way to the next task, below the millisecond. */
 static int64_t cut_precision(int64_t us, int precision) {
-    static const int64_t unit[] = {1000, 1000, 1000, 1000, 100, 10, 1};
-    if (precision < 0 || precision > 6) return us;
-    return us - floor_mod(us, unit[precision]);
+    return precision < 0 || precision > 6 ? us : us - floor_mod(us, precision_us(MAX(precision, 3)));
 }
 
 /* ISO_LOCAL_TIME: the seconds may be missing; the strict parser wants them. */
