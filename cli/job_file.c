@@ -15,17 +15,7 @@ static void print_json(const err_t *e, const char *file) {
     buf_t out = buf_make(0);
     json_writer_t w = json_writer(&out);
     jw_object(&w);
-    jw_name(&w, "error");
-    jw_object(&w);
-    jw_kv_str(&w, "code", err_code_name(err_code(e)));
-    jw_kv_str(&w, "text", err_text(e));
-    if (err_line(e)) {
-        jw_kv_str(&w, "file", file);
-        jw_kv_i64(&w, "line", err_line(e));
-        jw_kv_i64(&w, "col", err_col(e));
-    }
-    if (err_hint_text(e)) jw_kv_str(&w, "hint", err_hint_text(e));
-    jw_end_object(&w);
+    jw_kv_err(&w, "error", e, file);
     jw_end_object(&w);
     puts(buf_cstr(&out));
     buf_free(&out);

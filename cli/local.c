@@ -5,6 +5,7 @@
 #include "cli/progress.h"
 #include "common/clock.h"
 #include "coordinator/driver.h"
+#include "worker/base.h"
 #include "worker/driver.h"
 #include "worker/lane_kafka.h"
 #include <errno.h>
@@ -109,7 +110,7 @@ static void stop(local_t *l) {
     lane_kafka_free(l->lanes);
     if (l->meta) l->meta->free(l->meta);
     if (l->disk) l->disk->free(l->disk);
-    if (l->temporary) local_data_remove(l->dir);
+    if (l->temporary) base_remove_tree(l->dir);
     job_record_free(l->earlier);
     free(l->dir);
     err_free(l->worker_error);

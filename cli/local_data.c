@@ -1,11 +1,8 @@
 #include "cli/local_data.h"
+#include "worker/base.h"
 #include <dirent.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at) { return remove(path); }
-void local_data_remove(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 
 bool local_data_same(const job_spec_t *a, const job_spec_t *b) {
     bool same = !strcmp(a->sql, b->sql) && a->parallelism == b->parallelism && a->nset == b->nset;
@@ -19,7 +16,7 @@ static void remove_named(const char *folder, const char *part, bool begins) {
         const char *found = strstr(x->d_name, part);
         if (!found || (begins && found != x->d_name)) continue;
         AUTO(auto_free) char *path = xprintf("%s/%s", folder, x->d_name);
-        local_data_remove(path);
+        base_remove_tree(path);
     }
     if (d) closedir(d);
 }
@@ -29,10 +26,10 @@ static void forget(const char *dir, job_id_t id) {
     AUTO(auto_free) char *own = xprintf("%s/checkpoints/jobs/%016" PRIx64, dir, id), *jobs = xprintf("%s/checkpoints/jobs", dir);
     AUTO(auto_free) char *from = xprintf("@%016" PRIx64, id), *saved = xprintf("%" PRIu64 "-", id);
     AUTO(auto_free) char *saves = xprintf("%s/checkpoints/savepoints", dir), *record = xprintf("%s/metadata/jobs/%016" PRIx64, dir, id);
-    local_data_remove(own);
+    base_remove_tree(own);
     remove_named(jobs, from, false); /* what it began from */
     remove_named(saves, saved, true);
-    local_data_remove(record);
+    base_remove_tree(record);
 }
 
 typedef struct look {

@@ -311,3 +311,18 @@ void jw_kv_i64(json_writer_t *w, const char *name, int64_t v) { jw_name(w, name)
 void jw_kv_u64(json_writer_t *w, const char *name, uint64_t v) { jw_name(w, name); jw_u64(w, v); }
 void jw_kv_double(json_writer_t *w, const char *name, double v) { jw_name(w, name); jw_double(w, v); }
 void jw_kv_bool(json_writer_t *w, const char *name, bool v) { jw_name(w, name); jw_bool(w, v); }
+
+void jw_kv_err(json_writer_t *w, const char *name, const err_t *e, const char *file) {
+    if (!e) return;
+    jw_name(w, name);
+    jw_object(w);
+    jw_kv_str(w, "code", err_code_name(err_code(e)));
+    jw_kv_str(w, "text", err_text(e));
+    if (err_line(e)) {
+        if (file) jw_kv_str(w, "file", file);
+        jw_kv_i64(w, "line", err_line(e));
+        jw_kv_i64(w, "col", err_col(e));
+    }
+    if (err_hint_text(e)) jw_kv_str(w, "hint", err_hint_text(e));
+    jw_end_object(w);
+}

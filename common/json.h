@@ -50,3 +50,5 @@ void jw_kv_i64(json_writer_t *w, const char *name, int64_t v);
 void jw_kv_u64(json_writer_t *w, const char *name, uint64_t v);
 void jw_kv_double(json_writer_t *w, const char *name, double v);
 void jw_kv_bool(json_writer_t *w, const char *name, bool v);
+/* As programs read it: {"code","text"}, of a text "line" and "col", with "file" where one is given, and "hint". e NULL: nothing, no name either. */
+void jw_kv_err(json_writer_t *w, const char *name, const err_t *e, const char *file);

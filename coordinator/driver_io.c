@@ -279,7 +279,6 @@ static err_t *still_leading(void *arg) {
     }
     return err_wrap(last, "metadata store");
 }
-static savepoint_guard_t guard_of(leader_guard_t *g) { return (savepoint_guard_t){still_leading, NULL, g}; }
 
 /* ---- aside: a directory that a client named may lie on anything, also on what never answers. Nothing else waits for it. */
 #define ASIDE_FULL "too many directories that were named before do not answer: %s is not looked at"
@@ -323,7 +322,7 @@ static void restore_run(work_task_t *w) {
     const char *cluster = t->d->conf.core.cluster;
     err_t *e = err_wrap(disk->put(disk, note, slice_str(cluster)), "checkpoint storage");
     if (!e) e = ask_ledgers(t, &from);
-    if (!e) e = savepoint_restore(disk, t->a.resolve.from, t->a.job, g.leader, guard_of(&g), &from);
+    if (!e) e = savepoint_restore(disk, t->a.resolve.from, t->a.job, g.leader, (savepoint_guard_t){still_leading, NULL, &g}, &from);
     if (e) err_free(disk->remove(disk, note)); /* what was copied has gone */
     resolved(t, from, e);
 }
@@ -372,16 +371,14 @@ static void delete_run(work_task_t *w) {
     task_free(t);
 }
 /* Nothing refers to the job any more: what orphans its attempts left go with its directory. */
-static void add_path(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
-    task_t *t = arg;
+static char *path_of(const task_t *t, const char *name) { return xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name); }
+
+static void take_path(task_t *t, char *path) {
     t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
-    t->a.files.paths[t->a.files.n++] = xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name);
+    t->a.files.paths[t->a.files.n++] = path;
 }
-static void add_restored(void *arg, const char *path, uint64_t size, int64_t modified_ms) {
-    task_t *t = arg;
-    t->a.files.paths = xrealloc(t->a.files.paths, (size_t)(t->a.files.n + 1) * sizeof(char *));
-    t->a.files.paths[t->a.files.n++] = xstrdup(path);
-}
+static void add_path(void *arg, const char *name, uint64_t size, int64_t modified_ms) { take_path(arg, path_of(arg, name)); }
+static void add_restored(void *arg, const char *path, uint64_t size, int64_t modified_ms) { take_path(arg, xstrdup(path)); }
 static void clear_run(work_task_t *w) {
     task_t *t = task_of(w);
     disk_t *disk = t->d->conf.storage;
@@ -556,10 +553,7 @@ static void old_is(task_t *t, char *path, int64_t modified_ms) {
     if ((t->nold & (t->nold + 1)) == 0) t->old = xrealloc(t->old, (size_t)(2 * t->nold + 2) * sizeof *t->old);
     t->old[t->nold++] = path;
 }
-static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) {
-    task_t *t = arg;
-    old_is(t, xprintf("jobs/%016" PRIx64 "/%s", t->a.job, name), modified_ms);
-}
+static void add_old(void *arg, const char *name, uint64_t size, int64_t modified_ms) { old_is(arg, path_of(arg, name), modified_ms); }
 static void add_old_restored(void *arg, const char *path, uint64_t size, int64_t modified_ms) { old_is(arg, xstrdup(path), modified_ms); }
 static void looked(void *arg, meta_result_t *r) {
     task_t *t = arg;

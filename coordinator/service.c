@@ -2,18 +2,6 @@
 #include "coordinator/core/coord_int.h"
 
 /* ---- pieces */
-static void render_error(json_writer_t *w, const char *name, const err_t *e) {
-    if (!e) return;
-    jw_name(w, name);
-    jw_object(w);
-    jw_kv_str(w, "code", err_code_name(err_code(e)));
-    jw_kv_str(w, "text", err_text(e));
-    if (err_line(e)) jw_kv_i64(w, "line", err_line(e));
-    if (err_line(e)) jw_kv_i64(w, "col", err_col(e));
-    if (err_hint_text(e)) jw_kv_str(w, "hint", err_hint_text(e));
-    jw_end_object(w);
-}
-
 static void render_time(json_writer_t *w, const char *name, int64_t watermark) {
     jw_name(w, name);
     if (watermark == WATERMARK_NONE) jw_null(w);
@@ -57,7 +45,7 @@ static void render_summary(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "attempt", j->attempt);
     jw_kv_u64(w, "epoch", j->ep.last ? j->ep.last->epoch : 0);
     jw_kv_u64(w, "fallbacks", j->ep.last ? j->ep.last->fell.times : 0);
-    render_error(w, "error", r->error);
+    jw_kv_err(w, "error", r->error, NULL);
 }
 
 /* ---- one job */
@@ -65,23 +53,8 @@ static void render_task(json_writer_t *w, const coord_t *c, const job_worker_t *
     jw_object(w);
     jw_kv_i64(w, "subtask", t->subtask);
     jw_kv_str(w, "worker", member_by_id(c, jw->member)->name);
-    jw_kv_u64(w, "rows_in", t->rows_in);
-    jw_kv_u64(w, "rows_out", t->rows_out);
-    jw_kv_u64(w, "rows_in_per_second", t->rows_in_rate);
-    jw_kv_u64(w, "rows_out_per_second", t->rows_out_rate);
-    jw_kv_u64(w, "bytes_in", t->bytes_in);
-    jw_kv_u64(w, "late_rows", t->late_rows);
-    jw_kv_u64(w, "bad_records", t->bad_records);
-    jw_kv_u64(w, "stale_records", t->stale_records);
-    jw_kv_u64(w, "dropped_rows", t->dropped_rows);
-    jw_kv_u64(w, "state_entries", t->state_entries);
-    jw_kv_u64(w, "state_bytes", t->state_bytes);
-    jw_kv_i64(w, "busy_permille", t->busy_permille);
-    jw_kv_i64(w, "blocked_permille", t->blocked_permille);
-    jw_kv_u64(w, "epoch_ms", t->epoch_ms);
+    task_report_json(w, t);
     render_time(w, "watermark", t->watermark);
-    if (t->holds_time) jw_kv_str(w, "holds_time", t->holds_time);
-    if (t->blocked_on) jw_kv_str(w, "blocked_on", t->blocked_on);
     jw_end_object(w);
 }
 
@@ -200,9 +173,9 @@ static void render_detail(json_writer_t *w, const coord_t *c, const job_t *j) {
     jw_kv_u64(w, "incarnation", j->record->incarnation);
     if (j->record->from) jw_kv_str(w, "from", j->record->from);
     if (j->record->savepoint) jw_kv_str(w, "savepoint", j->record->savepoint);
-    render_error(w, "savepoint_error", j->stop_error);
+    jw_kv_err(w, "savepoint_error", j->stop_error, NULL);
     if (j->unpublished) jw_kv_str(w, "unpublished", j->unpublished);
-    render_error(w, "last_error", j->last_error);
+    jw_kv_err(w, "last_error", j->last_error, NULL);
     render_older(w, j);
     if (j->outage_ms) jw_kv_i64(w, "last_outage_ms", j->outage_ms);
     if (j->squeezed) jw_kv_bool(w, "short_of_slots", true);

@@ -1,5 +1,6 @@
 #include "proto/control.h"
 #include "common/crash.h"
+#include "common/json.h"
 #include <stdlib.h>
 
 const char *ctl_kind_name(ctl_kind_t k) {
@@ -283,4 +284,23 @@ void client_reply_free(client_reply_t *r) {
     err_free(r->error);
     r->error = NULL;
     buf_free(&r->json);
+}
+
+void task_report_json(json_writer_t *w, const task_report_t *t) {
+    jw_kv_u64(w, "rows_in", t->rows_in);
+    jw_kv_u64(w, "rows_out", t->rows_out);
+    jw_kv_u64(w, "rows_in_per_second", t->rows_in_rate);
+    jw_kv_u64(w, "rows_out_per_second", t->rows_out_rate);
+    jw_kv_u64(w, "bytes_in", t->bytes_in);
+    jw_kv_u64(w, "late_rows", t->late_rows);
+    jw_kv_u64(w, "bad_records", t->bad_records);
+    jw_kv_u64(w, "stale_records", t->stale_records);
+    jw_kv_u64(w, "dropped_rows", t->dropped_rows);
+    jw_kv_u64(w, "state_entries", t->state_entries);
+    jw_kv_u64(w, "state_bytes", t->state_bytes);
+    jw_kv_i64(w, "busy_permille", t->busy_permille);
+    jw_kv_i64(w, "blocked_permille", t->blocked_permille);
+    jw_kv_u64(w, "epoch_ms", t->epoch_ms);
+    if (t->holds_time) jw_kv_str(w, "holds_time", t->holds_time);
+    if (t->blocked_on) jw_kv_str(w, "blocked_on", t->blocked_on);
 }

@@ -134,6 +134,8 @@ void ctl_print(buf_t *out, const ctl_msg_t *m); /* one line, for traces: "ACK jo
 /* Content of parts that are taken out of a message. */
 void ctl_ack_done(ctl_ack_t *a);
 void job_report_done(job_report_t *r);
+struct json_writer; /* common/json.h */
+void task_report_json(struct json_writer *w, const task_report_t *t); /* its members but stage, subtask and watermark, into an open object */
 job_spec_t job_spec_copy(const job_spec_t *s);
 void job_spec_free(job_spec_t *s); /* content */
 

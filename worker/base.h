@@ -81,4 +81,4 @@ void base_forget(base_worker_t *b, job_id_t job); /* deletes the job's own copie
 /* Where the base of an attempt lives: a directory per attempt, never one that was open before (a starting process takes the last
  * checkpoint from storage, hazards A5). */
 char *base_directory(const char *data_dir, job_id_t job, attempt_t attempt);
-void base_remove_tree(const char *path);
+void base_remove_tree(const char *path); /* a directory and all in it, or a file; as far as it goes */

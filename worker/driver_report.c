@@ -156,25 +156,10 @@ static void status_task(json_writer_t *j, const task_report_t *t) {
     jw_object(j);
     jw_kv_i64(j, "stage", t->stage);
     jw_kv_i64(j, "subtask", t->subtask);
-    jw_kv_u64(j, "rows_in", t->rows_in);
-    jw_kv_u64(j, "rows_out", t->rows_out);
-    jw_kv_u64(j, "rows_in_per_second", t->rows_in_rate);
-    jw_kv_u64(j, "rows_out_per_second", t->rows_out_rate);
-    jw_kv_u64(j, "late_rows", t->late_rows);
-    jw_kv_u64(j, "bad_records", t->bad_records);
-    jw_kv_u64(j, "stale_records", t->stale_records);
-    jw_kv_u64(j, "dropped_rows", t->dropped_rows);
-    jw_kv_u64(j, "bytes_in", t->bytes_in);
-    jw_kv_u64(j, "state_entries", t->state_entries);
-    jw_kv_u64(j, "state_bytes", t->state_bytes);
+    task_report_json(j, t);
     jw_name(j, "watermark");
     if (t->watermark == WATERMARK_NONE || t->watermark == WATERMARK_END) jw_null(j);
     else jw_i64(j, t->watermark);
-    jw_kv_i64(j, "busy_permille", t->busy_permille);
-    jw_kv_i64(j, "blocked_permille", t->blocked_permille);
-    jw_kv_u64(j, "epoch_ms", t->epoch_ms);
-    if (t->holds_time) jw_kv_str(j, "holds_time", t->holds_time);
-    if (t->blocked_on) jw_kv_str(j, "blocked_on", t->blocked_on);
     jw_end_object(j);
 }
 

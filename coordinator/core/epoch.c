@@ -335,11 +335,13 @@ static uint64_t output_part(const coord_t *c, const member_t *m) {
 }
 
 /* A worker whose part for this job is full; what sources elsewhere bring it cannot hold back by itself. */
-static const member_t *full_of_output(const coord_t *c, const job_t *j, uint64_t *ret_bytes) {
+static const member_t *full_of_output(const coord_t *c, const job_t *j, uint64_t *ret_bytes, uint64_t *ret_part) {
     for (int i = 0; i < j->nworkers; i++) {
         const member_t *m = member_by_id(c, j->workers[i].member);
+        if (!m || !m->memory) continue;
         *ret_bytes = unpublished_bytes(&j->workers[i]);
-        if (m && m->memory && *ret_bytes >= output_part(c, m)) return m;
+        *ret_part = output_part(c, m);
+        if (*ret_bytes >= *ret_part) return m;
     }
     return NULL;
 }
@@ -353,10 +355,10 @@ static bool held(const coord_t *c, job_t *j, bool asked_for) {
                                       bytes >> 20, max >> 20));
         return true;
     }
-    const member_t *m = asked_for ? NULL : full_of_output(c, j, &part);
+    const member_t *m = asked_for ? NULL : full_of_output(c, j, &bytes, &part);
     if (m) {
         set_text(&j->ep.held, xprintf("%" PRIu64 " MB of output wait for publication on worker %s, whose memory has %" PRIu64 " MB for it: sources wait",
-                                      part >> 20, m->name, output_part(c, m) >> 20));
+                                      bytes >> 20, m->name, part >> 20));
         return true;
     }
     set_text(&j->ep.held, NULL);
