@@ -53,6 +53,12 @@ def no_broker():
         broker().kafka()
 
 
+def cpu_seconds(c, name):
+    with open(f'/proc/{c.procs[name].p.pid}/stat') as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
 def numbers(c, sink, rate, **options):
     """A job that writes ids from 0 into topic `sink`, so many a second, until `how_many`: however slow the machine is, it still writes when the broker goes."""
     return (f"CREATE TABLE g (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'fields.id.kind' = 'sequence', "
@@ -169,6 +175,23 @@ def test_the_link_that_takes_no_more_is_named():
         contains('tidegate job', text, f'blocked on stage 1 subtask 0 at {name}')
         for each in job, other:
             c.cli('cancel', each)
+
+
+def test_a_broker_that_hangs_costs_no_processor():
+    """Records wait for an answer in a thread that sleeps: librdkafka's looks again without a pause."""
+    with cluster('calm') as c:
+        c.topic('ca', 2)
+        job = c.submit(numbers(c, 'ca', 5000, sink__delivery_guarantee='at-least-once'), 'calm', 1)
+        wait_for('rows', lambda: len(seen(c, 'ca')) > 5000)
+        with hung_broker():
+            time.sleep(1)
+            before = cpu_seconds(c, 'w1')
+            time.sleep(4)
+            used = cpu_seconds(c, 'w1') - before
+        c.cli('cancel', job)
+        if used > 0.3 * SLOW:
+            raise Failure(f'the worker used {used:.2f} s of CPU in 4 s without an answer')
+        print(f'  {used:.2f} s of CPU in 4 s without an answer')
 
 
 def test_a_broker_that_hangs_is_waited_for_and_said():

@@ -189,8 +189,9 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
     rd_kafka_conf_set_error_cb(conf, on_error);
     if (events) rd_kafka_conf_set_events(conf, events);
     if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_interceptor_add_on_new(conf, "tidegate", on_new, c);
-    c->watch = kafka_watch_new(conf); /* before the gate: it holds the thread that has sent */
+    c->watch = kafka_watch_new(conf); /* before those that hold the thread that has sent */
     if (type == RD_KAFKA_CONSUMER) c->gate = kafka_gate_new(conf);
+    else c->calm = kafka_calm_new(conf, c->watch);
     c->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (!c->rk) {
         if (kafka_watch_begun(c->watch)) bury(conf);
@@ -205,12 +206,14 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
 void kafka_client_free(kafka_client_t *c) {
     if (!c) return;
     kafka_gate_open(c->gate);
+    kafka_calm_end(c->calm);
     if (c->probe) rd_kafka_queue_destroy(c->probe);
     if (c->rk) {
         if (rd_kafka_type(c->rk) == RD_KAFKA_PRODUCER) rd_kafka_purge(c->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
     kafka_gate_free(c->gate);
+    kafka_calm_free(c->calm);
     kafka_watch_free(c->watch);
     pthread_mutex_destroy(&c->lock);
     free(c);

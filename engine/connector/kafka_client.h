@@ -1,5 +1,6 @@
 /* kafka_client.h: librdkafka handles as the Kafka connectors use them: configuration from 'properties.*', errors as err_t, every wait with a limit. */
 #pragma once
+#include "engine/connector/kafka_calm.h"
 #include "engine/connector/kafka_gate.h"
 #include "engine/connector/kafka_watch.h"
 #include "engine/plan.h"
@@ -11,6 +12,7 @@
 typedef struct kafka_client {
     rd_kafka_t *rk;
     kafka_gate_t *gate; /* of a consumer */
+    kafka_calm_t *calm; /* of a producer, or NULL */
     kafka_watch_t *watch;
     pthread_mutex_t lock;
     /* guarded */

@@ -123,13 +123,15 @@ static section_t *open_section(kafka_sink_t *k) {
 static err_t *open_producer(sink_t *s, kafka_sink_t *k) {
     /* Without a limit: records wait in the queue, in their order, until the broker takes them; the queue is bounded, the job says what it waits
      * for. A delivery that timed out would cost an attempt that can do no better. */
+    bool none = k->table.guarantee == GUARANTEE_NONE;
     kafka_setting_t patient[] = {{"message.timeout.ms", "0"}, {"retries", "2147483647"}, {0}};
     kafka_setting_t defaults[] = {{"linger.ms", "1"}, {"partitioner", "murmur2_random"} /* Java's */, {"batch.num.messages", "100000"}, {"queue.buffering.max.messages", "500000"},
                                   {"queue.buffering.max.kbytes", "65536"}, {"message.timeout.ms", "120000"},
-                                  {"enable.idempotence", k->table.guarantee == GUARANTEE_NONE ? "false" : "true"},
+                                  {"enable.idempotence", none ? "false" : "true"},
+                                  {"max.in.flight", none ? "1000000" : KAFKA_CALM_IN_FLIGHT},
                                   /* else rows without a key stay with one partition for a while and nobody asks the partitioner */
                                   {"sticky.partitioning.linger.ms", k->partitioner == PARTITION_DEFAULT ? "10" : "0"}, {0}};
-    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, k->table.guarantee == GUARANTEE_NONE ? NULL : patient, RD_KAFKA_EVENT_DR, &k->p.client));
+    TRY(kafka_client_new(k->table.t, RD_KAFKA_PRODUCER, defaults, none ? NULL : patient, RD_KAFKA_EVENT_DR, &k->p.client));
     k->p.queue = rd_kafka_queue_get_main(k->p.client->rk);
     rd_kafka_queue_cb_event_enable(k->p.queue, on_reports, s);
     rd_kafka_topic_conf_t *conf = NULL;

@@ -63,6 +63,13 @@ void kafka_watch_answered(kafka_watch_t *w, int32_t id, const char *name, kafka_
     pthread_mutex_unlock(&w->lock);
 }
 
+int kafka_watch_owed(kafka_watch_t *w, int32_t id, const char *name) {
+    pthread_mutex_lock(&w->lock);
+    int n = account(w, id, name)->requests;
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
 void kafka_watch_lost(kafka_watch_t *w, int32_t id, const char *host, int port) {
     char name[128];
     if (port) snprintf(name, sizeof name, "%s:%d", host, port);

@@ -27,4 +27,5 @@ typedef enum kafka_answer {
 void kafka_watch_sent(kafka_watch_t *w, int32_t id, const char *name, int64_t now_ms);
 void kafka_watch_answered(kafka_watch_t *w, int32_t id, const char *name, kafka_answer_t how, int64_t now_ms);
 void kafka_watch_lost(kafka_watch_t *w, int32_t id, const char *host, int port /* 0: host is a role */); /* the connection, and what was asked over it */
+int kafka_watch_owed(kafka_watch_t *w, int32_t id, const char *name); /* requests the broker has not answered */
 bool kafka_watch_silent_at(kafka_watch_t *w, int64_t now_ms, char *why, size_t size);

@@ -74,7 +74,9 @@ START_TEST(a_request_that_is_given_up_is_no_answer_and_its_late_answer_is_a_sign
     kafka_watch_t *w = watch();
     kafka_watch_sent(w, 1, "a:9092/1", 1000);
     kafka_watch_sent(w, 1, "a:9092/1", 1000);
+    ck_assert_int_eq(kafka_watch_owed(w, 1, "a:9092/1"), 2);
     kafka_watch_answered(w, 1, "a:9092/1", KAFKA_GAVE_UP, 61000);
+    ck_assert_int_eq(kafka_watch_owed(w, 1, "a:9092/1"), 1);
     ck_assert_str_eq(silent(w, 61000), "a:9092/1 has not answered for 60 s");
     kafka_watch_answered(w, 1, "a:9092/1", KAFKA_ANSWERED_LATE, 61000);
     ck_assert_str_eq(silent(w, 62000), "");
