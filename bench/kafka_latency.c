@@ -1,7 +1,9 @@
 /* kafka_latency.c: how late output is, and the two floors to compare with.
  *
  * Open loop: event i is due at start + i / rate and carries that moment, whatever the producer, the broker or the job under test do; a pause shows in
- * all events that were due during it. The first fifth of the time warms up and does not count, the longest gap counts from the first row on. */
+ * all events that were due during it. The first fifth of the time warms up and does not count, the longest gap counts from the first row on.
+ * The driver's producer has at most five requests under way, as Java's. Without a limit it sends one per partition and millisecond, whatever the
+ * broker answers, and each waits behind all those before it: where the broker lacks a processor that queue would be what is measured. */
 #include "integration/kafka_client.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -25,7 +27,7 @@ typedef struct sender { const char *topic; int64_t start; long rate, seconds, se
 
 static void *send_all(void *arg) {
     sender_t *s = arg;
-    rd_kafka_t *rk = client_new(RD_KAFKA_PRODUCER, client_conf(2, (const char *const[][2]){{"linger.ms", "1"}, {"queue.buffering.max.messages", "2000000"}}));
+    rd_kafka_t *rk = client_new(RD_KAFKA_PRODUCER, client_conf(3, (const char *const[][2]){{"linger.ms", "1"}, {"queue.buffering.max.messages", "2000000"}, {"max.in.flight", "5"}}));
     rd_kafka_topic_t *t = rd_kafka_topic_new(rk, s->topic, NULL);
     int partitions = partitions_of(rk, s->topic);
     char text[256], when[40];
@@ -96,8 +98,15 @@ static void copy_message(rd_kafka_message_t *m, void *opaque) {
     if (!m->err) produce(c->producer, c->out, m->partition, m->key, m->key_len, m->payload, m->len);
 }
 
-static void relay(const char *in, const char *out, long seconds) {
-    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, client_conf(1, (const char *const[][2]){{"linger.ms", "1"}}));
+static void relay(const char *in, const char *out, long seconds, int n, char **settings) {
+    rd_kafka_conf_t *conf = client_conf(1, (const char *const[][2]){{"linger.ms", "1"}});
+    for (int i = 0; i < n; i++) {
+        char why[256], *eq = strchr(settings[i], '=');
+        if (!eq) die("'%s' is not setting=value", settings[i]);
+        *eq = 0;
+        if (rd_kafka_conf_set(conf, settings[i], eq + 1, why, sizeof why)) die("%s", why);
+    }
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, conf);
     rd_kafka_t *consumer = client_new(RD_KAFKA_CONSUMER, client_conf(3, (const char *const[][2]){{"group.id", "relay"}, {"enable.auto.commit", "false"}, {"fetch.wait.max.ms", "500"}}));
     copy_t c = {producer, rd_kafka_topic_new(producer, out, NULL)};
     assign_all(consumer, in, RD_KAFKA_OFFSET_END);
@@ -161,7 +170,7 @@ static void txn(const char *data_name, const char *ledger_name, int epochs, int 
 int latency_command(int argc, char **v) {
     const char *cmd = v[1];
     if (!strcmp(cmd, "latency") && (argc == 6 || argc == 7)) latency(v[2], v[3], atol(v[4]), atol(v[5]), argc == 7 ? v[6] : "read_committed");
-    else if (!strcmp(cmd, "relay") && argc == 5) relay(v[2], v[3], atol(v[4]));
+    else if (!strcmp(cmd, "relay") && argc >= 5) relay(v[2], v[3], atol(v[4]), argc - 5, v + 5);
     else if (!strcmp(cmd, "txn") && argc == 7 && atoi(v[4]) > 0) txn(v[2], v[3], atoi(v[4]), atoi(v[5]), atoi(v[6]));
     else return -1;
     return 0;

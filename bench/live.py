@@ -1,6 +1,6 @@
 """Works that measure time as a user sees it: latency, starting, doing nothing, a second slot."""
 import json, os, re, select, signal, subprocess, time
-from measure import Sample, interval, median, proc_cpu, rss_mb, say
+from measure import Sample, interval, median, proc_cpu, rss_mb, say, thread_cpu
 from harness import Failure, TIDEGATE, wait_for
 
 
@@ -9,8 +9,8 @@ def measure_latency(b, o, topic, out, isolation='read_uncommitted'):
     return json.loads(b.tool('latency', topic, out, o.rate, o.seconds, isolation, timeout=o.seconds + 120))
 
 
-def floor(b, o, topic, out):
-    p = b.tool('relay', topic, out, o.seconds + 60, background=True)
+def floor(b, o, topic, out, *settings):
+    p = b.tool('relay', topic, out, o.seconds + 60, *settings, background=True)
     try:
         time.sleep(0.5)
         return measure_latency(b, o, topic, out)
@@ -90,16 +90,52 @@ def steady(before, after):
     return not apart(before['p50'], after['p50'], 1.5, 1) and not apart(before['p99'], after['p99'], 2, 10)
 
 
+COMPILING = 0.05  # of a core: above this, Java's compilers still find work in the broker
+WARM_TRIES = 6
+
+
+class Compilers:
+    """The share of a core that the broker's compilers took while the with-block ran."""
+
+    def __init__(self, b):
+        self.b, self.share = b, 0.0
+
+    def seconds(self):
+        return sum(cpu for name, cpu in thread_cpu(self.b.broker_pid).values() if 'CompilerThre' in name)
+
+    def __enter__(self):
+        self.cpu, self.start = self.seconds(), time.monotonic()
+        return self
+
+    def __exit__(self, kind, value, tb):
+        self.share = (self.seconds() - self.cpu) / (time.monotonic() - self.start)
+
+
+def warm(b, o, topic, base):
+    """Bare clients until the broker's compilers rest. An idempotent producer is among them: what it calls is not what the relay calls, and code that was compiled
+    without it is thrown away when it comes."""
+    for _ in range(WARM_TRIES):
+        with Compilers(b) as c:
+            base(topic)
+            floor(b, o, topic, b.fresh('lat-warm'), 'enable.idempotence=true')
+        say(f"warms the broker: its compilers took {100 * c.share:.0f} % of a core")
+        if c.share < COMPILING or o.quick:
+            return
+
+
 def between_floors(b, what, base, measure):
-    """One measurement with a floor before and one after it, again until they agree, at most FLOOR_TRIES times. `steady` tells which it was."""
+    """One measurement with a floor before and one after it, again until they agree and the broker was not compiling, at most FLOOR_TRIES times. `steady` tells
+    which it was."""
     floors = [base()]
     for i in range(FLOOR_TRIES):
-        m = measure()
+        with Compilers(b) as c:
+            m = measure()
         floors.append(base())
         before, after = floors[-2:]
-        m['steady'] = steady(before, after)
+        m['compiling'] = round(c.share, 3)
+        m['steady'] = steady(before, after) and c.share < COMPILING
         say(f"  {what}: p50 {m['p50']:.1f} p99 {m['p99']:.1f} max {m['max']:.0f} ms; floor p50 {before['p50']:.1f}, {after['p50']:.1f} p99 {before['p99']:.1f}, {after['p99']:.1f} ms" +
-            ('' if m['steady'] else '; the floor is not steady'))
+            (f"; compilers {100 * c.share:.0f} %" if c.share >= COMPILING else '') + ('' if m['steady'] else '; not steady'))
         if m['steady']:
             break
     return m, {k: (before[k] + after[k]) / 2 for k in ('p50', 'p99', 'max')}
@@ -109,7 +145,7 @@ def latency_rows(b, o, work, guarantee, epochs, isolation, judge, base):
     rows = []
     b.need_kafka()
     topic = b.fresh('lat-in')
-    b.warm_kafka(lambda: [floor(b, o, topic, b.fresh('lat-warm')) for _ in range(1 if o.quick else 3)])
+    warm(b, o, topic, base)
     tries = max(1, o.pairs // 2)
 
     def measure(kind, cluster):

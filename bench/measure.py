@@ -124,7 +124,7 @@ class Bench(harness.Cluster):
 
     def __init__(self, options):
         super().__init__('bench')
-        self.options, self.serial, self.flink_pid, self.rest, self.warm = options, 0, None, None, False
+        self.options, self.serial, self.flink_pid, self.rest = options, 0, None, None
 
     def path(self, name):
         return os.path.join(os.path.abspath(self.options.dir), name) if name == 'kafka' and self.options.dir else super().path(name)
@@ -191,14 +191,6 @@ class Bench(harness.Cluster):
         if status or not m:
             raise Failure(f'tidegate run: status {status}\n{text}\n--- of\n{sql}')
         return Sample(int(m.group(2)), wall, cpu, rss, rows_out=int(m.group(3)))
-
-    def warm_kafka(self, work):
-        """Lets the broker compile what the measurement will call: the first seconds of a Java process are slower by a multiple."""
-        self.need_kafka()
-        if not self.warm:
-            say('warms the broker')
-            work()
-            self.warm = True
 
     def consume(self, topic, events):
         status, text, wall, cpu, rss = timed([TOOL, 'consume', topic, events], {'BOOTSTRAP': self.bootstrap})

@@ -25,7 +25,7 @@
  *   kafka_tool nexmark NAME PARTITIONS N RATE [seed=S]       N auction events: 1 person, 3 auctions, 46 bids of 50; nested rows, 335 bytes
  *   kafka_tool consume NAME N                                reads N messages and does nothing with them: the ceiling
  *   kafka_tool latency IN OUT RATE SECONDS [ISOLATION]       order events at their due time into IN, the field "ts" (us) back from OUT
- *   kafka_tool relay IN OUT SECONDS                          copies IN to OUT: the floor of every job from Kafka to Kafka
+ *   kafka_tool relay IN OUT SECONDS [setting=value ..]       copies IN to OUT: the floor of every job from Kafka to Kafka; settings of its producer
  *   kafka_tool txn DATA LEDGER EPOCHS ROWS PERIOD_MS         a transaction with a ledger record per epoch: the floor of exactly-once output
  *
  * BOOTSTRAP names the broker (default 127.0.0.1:9092). Every wait has a limit; exit status 1 and a line on stderr otherwise. */
