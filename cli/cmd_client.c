@@ -1,19 +1,25 @@
 /* cmd_client.c: the commands that ask a coordinator. With --json the coordinator's document is printed as it is. */
 #include "cli/cli.h"
+#include "common/clock.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
-/* Asks the coordinators in turn: a standby says it does not lead, a dead one does not answer. */
-#define ANSWER_MS 2000 /* for the way of an answer that came at the last moment */
-static err_t *ask(const config_t *c, client_request_t *r, client_reply_t *ret) {
+#define ANSWER_MS 2000   /* for the way of an answer that came at the last moment */
+#define ELECTION_MS 3000 /* so long nobody may lead, after a coordinator's start or death */
+#define ELECTION_ASK_MS 50
+
+/* Asks the coordinators in turn: a standby says it does not lead (*ret_standby), a dead one does not answer. */
+static err_t *ask_all(const config_t *c, client_request_t *r, client_reply_t *ret, bool *ret_standby) {
     const char *list = config_str(c, "coordinator");
     int timeout = (int)config_i64(c, "timeout");
     bool long_op = r->op == CLIENT_SUBMIT || r->op == CLIENT_STOP || r->op == CLIENT_CANCEL || r->op == CLIENT_SAVEPOINT || r->op == CLIENT_FORGET;
     err_t *last = NULL;
     r->wait_ms = long_op ? timeout : 0; /* then it says what it waits for */
+    *ret_standby = false;
     while (*list) {
         size_t n = strcspn(list, ",");
         char *address AUTO(auto_free) = xstrndup(list, n);
@@ -26,10 +32,23 @@ static err_t *ask(const config_t *c, client_request_t *r, client_reply_t *ret) {
         err_code_t code = err_code(last);
         if (code != ERR_UNAVAILABLE && code != ERR_TIMEOUT && code != ERR_FENCED && code != ERR_CANCELLED) return last;
         if (heard && code == ERR_TIMEOUT) return last; /* who leads has said what is missing */
+        *ret_standby |= heard && !strcmp(err_text(last), NOT_THE_LEADER);
         client_reply_free(ret);
         *ret = (client_reply_t){0};
     }
     return last;
+}
+
+/* While one is there that does not lead yet, it is asked again: nothing was done, and a moment later it leads, or the other one does. */
+static err_t *ask(const config_t *c, client_request_t *r, client_reply_t *ret) {
+    int64_t until = clock_mono_ms() + MIN((int64_t)ELECTION_MS, config_i64(c, "timeout"));
+    for (;;) {
+        bool standby;
+        err_t *e = ask_all(c, r, ret, &standby);
+        if (!standby || (err_code(e) != ERR_UNAVAILABLE && err_code(e) != ERR_CANCELLED) || clock_mono_ms() > until) return e;
+        err_free(e);
+        usleep(ELECTION_ASK_MS * 1000);
+    }
 }
 
 static void ago(char *out, size_t n, int64_t ms) {

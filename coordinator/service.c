@@ -284,7 +284,7 @@ bool service_read(const coord_t *c, const client_request_t *r, client_reply_t *r
     bool of_job = r->op == CLIENT_JOB || r->op == CLIENT_MANIFEST || r->op == CLIENT_LEDGER;
     if (!of_job && r->op != CLIENT_JOBS && r->op != CLIENT_WORKERS) return false;
     if (!c->leading) {
-        ret->error = err_new(ERR_UNAVAILABLE, "this coordinator is not the leader (yet)");
+        ret->error = err_new(ERR_UNAVAILABLE, NOT_THE_LEADER);
     } else if (r->op == CLIENT_JOBS) {
         render_jobs(c, &ret->json);
     } else if (r->op == CLIENT_WORKERS) {

@@ -157,6 +157,7 @@ typedef struct client_request {
     bool new_ledger, accept_duplicates;
     int64_t wait_ms;    /* CANCEL, STOP, SAVEPOINT, FORGET: answered by then, if need be with what it waits for; 0: the caller has a limit of its own */
 } client_request_t;
+#define NOT_THE_LEADER "this coordinator is not the leader (yet)" /* ERR_UNAVAILABLE: nothing was done; another leads, or an election goes on */
 typedef struct client_reply {
     err_t *error;
     buf_t json; /* document of the answer */

@@ -104,7 +104,7 @@ static void step_leader_lost(coord_t *c) {
 
 static void step_client(coord_t *c, coord_event_t *e) {
     if (!c->leading) {
-        coord_reply(c, e->client.call, 0, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader (yet)"));
+        coord_reply(c, e->client.call, 0, err_new(ERR_UNAVAILABLE, NOT_THE_LEADER));
         return;
     }
     client_event(c, e->client.call, TAKE(e->client.request));
@@ -121,7 +121,7 @@ static void step_probe(coord_t *c, session_id_t session) {
 static void step_message(coord_t *c, coord_event_t *e) {
     if (e->message->kind == CTL_PROBE) step_probe(c, e->session);
     else if (c->leading) membership_message(c, e->session, &e->message);
-    else membership_goodbye(c, e->session, GOODBYE_ELSEWHERE, err_new(ERR_UNAVAILABLE, "this coordinator is not the leader (yet)"));
+    else membership_goodbye(c, e->session, GOODBYE_ELSEWHERE, err_new(ERR_UNAVAILABLE, NOT_THE_LEADER));
 }
 
 static void step_answer(coord_t *c, coord_event_t *e) {
