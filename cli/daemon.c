@@ -88,12 +88,16 @@ static err_t *open_meta(const config_t *c, const char *storage, meta_store_t **r
     return meta_store_dir_open(dir, ret);
 }
 
-/* A clock of nothing would tick without a pause, and call every worker dead. */
+/* A clock of nothing would tick without a pause, and call every worker dead; so does a time-out without room for a second heartbeat. */
 static err_t *check_times(const config_t *c) {
     static const struct { const char *name; int least; } times[] = {{"heartbeat", 10}, {"worker-timeout", 100}};
     for (size_t i = 0; i < ARRAY_LEN(times); i++)
         if (config_i64(c, times[i].name) < times[i].least)
             return err_new(ERR_INVALID, "--%s: '%s' is less than %d ms", times[i].name, config_str(c, times[i].name), times[i].least);
+    if (2 * config_i64(c, "heartbeat") > config_i64(c, "worker-timeout"))
+        return err_hint(err_new(ERR_INVALID, "--heartbeat: '%s' is more than half of --worker-timeout, '%s': workers that are well would be called dead",
+                                config_str(c, "heartbeat"), config_str(c, "worker-timeout")),
+                        "raise --worker-timeout to wait longer for a worker that is silent");
     return NULL;
 }
 

@@ -428,3 +428,14 @@ def test_a_run_with_too_few_slots_says_so():
     expect('the error', text, 'needs 4 slots', '--slots 4')
     if status != 2 or seconds > 10:
         raise Failure(f'exit status {status} after {seconds:.1f} s')
+
+
+def test_times_that_would_call_every_worker_dead_are_refused():
+    for args, says in ((['--heartbeat', '5s'], ("--heartbeat: '5s' is more than half of --worker-timeout, '900ms'", 'raise --worker-timeout')),
+                       (['--heartbeat', '0ms'], ("--heartbeat: '0ms' is less than 10 ms",)),
+                       (['--worker-timeout', '300ms'], ("--heartbeat: '200ms' is more than half of --worker-timeout, '300ms'",))):
+        r = subprocess.run([TIDEGATE, 'coordinator', '--listen', '127.0.0.1:0', '--storage', 'file:///tmp/tidegate-no-such-coordinator', *args],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+        expect(' '.join(args), r.stdout, *says)
+        if r.returncode != 2:
+            raise Failure(f'{args}: exit status {r.returncode}')
