@@ -111,7 +111,7 @@ static err_t *resolve(const char *address, struct sockaddr_storage *ret, socklen
 
 static void greet(endpoint_t *ep, conn_t *c, const char *to) {
     frame_hello_t h = {(char *)ep->conf.name, (char *)to, (uint16_t)frame_version_min(), (uint16_t)frame_version_max()};
-    blob_t *b = blob_take(ep);
+    blob_t *b = blob_take(ep, FRAME_HEADER + FRAME_HELLO_MAX);
     err_t *e = frame_hello_encode(&b->bytes, &h);
     if (e) {
         blob_give(ep, b);
@@ -272,9 +272,8 @@ static err_t *on_header(endpoint_t *ep, conn_t *c, const uint8_t *bytes) {
     c->in_payload = true;
     c->payload_at = 0;
     if (c->discard) return NULL;
-    c->payload = blob_take(ep);
+    c->payload = blob_take(ep, f->length); /* its length is checked */
     c->payload->frame = *f;
-    if (!buf_reserve(&c->payload->bytes, f->length)) return err_new(ERR_LIMIT, "a frame of %u bytes does not fit", f->length); /* its length is checked */
     c->payload->bytes.len = f->length;
     return NULL;
 }

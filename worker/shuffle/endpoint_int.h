@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#define BLOB_SIZES 10 /* to 256 kB; larger ones are made and freed */
 typedef struct conn conn_t;
 typedef struct remote remote_t;
 
@@ -61,6 +62,7 @@ struct remote { /* one end of a channel */
     blob_list_t backlog;/* out: sent although full */
     bool compress;
     uint32_t plain;     /* out, its thread: batches to send without trying lz4 */
+    size_t last_len;    /* out, its thread: of a batch's frame; the next may be as large */
     blob_list_t queue;  /* in */
     atomic_uint queued; /* in: frames in the queue */
     const schema_t *schema;
@@ -77,14 +79,15 @@ struct endpoint {
     conn_t *conns;
     map_t *remotes;     /* key -> remote_t */
     endpoint_stats_t stats;
-    /* Frames that are done, with their memory, the last one first: a frame costs no allocation, and its bytes lie in a cache. Under a lock of its own,
-     * taken last: tasks take and give outside of the endpoint's. */
+    /* Frames that are done, with their memory, by size (512 B << k), the last one first: a frame costs no allocation, and its bytes lie in a cache. What
+     * waits holds at most twice its bytes: credit counts bytes, and a small frame in a large block would be memory that nobody sees. Under a lock of its
+     * own, taken last: tasks take and give outside of the endpoint's. */
     pthread_mutex_t pool_lock;
-    blob_t *pool;
+    blob_t *pool[BLOB_SIZES];
     size_t pool_bytes;
     uint64_t pool_made;
 };
-#define ENDPOINT_POOL_BYTES ((size_t)2 << 20) /* what is kept in all; of more, or larger than an eighth of it, a blob is freed */
+#define ENDPOINT_POOL_BYTES ((size_t)2 << 20) /* what is kept in all */
 
 #define ENDPOINT_CONNECTIONS_MAX 4096
 #define ENDPOINT_CONTROLS_MAX 65536u /* control frames that may wait in one channel */
@@ -109,7 +112,8 @@ err_t *remote_credit(remote_t *r, uint64_t bytes);
 void remote_free(remote_t *r);
 
 /* blob.c; any thread, under the endpoint's lock or without */
-blob_t *blob_take(endpoint_t *ep);         /* empty, for FRAME_HEADER + FRAME_PAYLOAD_MAX bytes at most */
+blob_t *blob_take(endpoint_t *ep, size_t most); /* empty, with room for so many bytes; it may grow to FRAME_HEADER + FRAME_PAYLOAD_MAX */
+blob_t *blob_fit(endpoint_t *ep, blob_t *b); /* itself, or in its place one of the size it needs: before it waits for credit, a socket or a consumer */
 void blob_give(endpoint_t *ep, blob_t *b); /* NULL is legal */
 void blob_pool_free(endpoint_t *ep);
 static inline void blob_push(blob_list_t *l, blob_t *b) {

@@ -45,7 +45,7 @@ static void out_enqueue(remote_t *r, blob_t *b) {
 }
 
 static void out_control(remote_t *r, frame_t *f, slice_t payload) {
-    blob_t *b = blob_take(r->ep);
+    blob_t *b = blob_take(r->ep, FRAME_HEADER + payload.len);
     f->seq = r->seq + 1;
     err_t *e = frame_encode(&b->bytes, f, payload, false, NULL);
     if (e) {
@@ -80,12 +80,14 @@ static bool out_encode(remote_t *r, const batch_t *b, const frame_t *f, buf_t *o
 
 /* A batch too large for a frame is halved; a row too large for one ends the job: it would be so again. */
 static void out_batch_frame(remote_t *r, const batch_t *b) {
-    blob_t *blob = blob_take(r->ep);
+    blob_t *blob = blob_take(r->ep, r->last_len);
     frame_t f = frame_of(r, FRAME_BATCH);
     f.rows = b->n;
     f.seq = r->seq + 1;
     if (out_encode(r, b, &f, &blob->bytes)) {
         r->seq++;
+        r->last_len = blob->bytes.len;
+        blob = blob_fit(r->ep, blob);
         blob->cost = (int64_t)blob->bytes.len;
         out_enqueue(r, blob);
         return;
@@ -166,7 +168,7 @@ void remote_in_frame(remote_t *r, blob_t *b) {
 static void give_credit(remote_t *r, uint64_t bytes) {
     frame_t f = frame_of(r, FRAME_CREDIT);
     f.value = bytes;
-    blob_t *b = blob_take(r->ep);
+    blob_t *b = blob_take(r->ep, FRAME_HEADER);
     err_free(frame_encode(&b->bytes, &f, (slice_t){0}, false, NULL)); /* a header fits */
     conn_send(r->ep, r->conn, b);
 }
