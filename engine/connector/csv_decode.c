@@ -204,14 +204,15 @@ static uint32_t character(slice_t record, uint32_t byte) { return text_length((s
 
 /* of value `at` of the record; what != NULL: it is there and reads so */
 static err_t *value_error(const csv_decoder_t *c, slice_t record, int at, const rcol_t *col, const char *why, const char *what, size_t n) {
-    AUTO(buf_free) buf_t text = buf_make(1024);
+    AUTO(buf_free) buf_t text = buf_make(BUF_MAX_DEFAULT);
     buf_printf(&text, "CSV: value %d", at + 1);
     if (what) buf_printf(&text, ", character %u", character(record, c->values[at].at));
     buf_printf(&text, ": column '%s' (", col->name);
     type_print(&text, col->type);
     buf_puts(&text, ")");
     bool empty = what && !n;
-    if (n > 24) n = 24;
+    if (n > 24)
+        for (n = 24; n && ((uint8_t)what[n] & 0xc0) == 0x80;) n--; /* not within a character */
     if (n && !utf8_valid((const uint8_t *)what, n)) n = 0;
     if (what) buf_printf(&text, ": '%.*s'", (int)n, n ? what : "");
     buf_printf(&text, " %s", why);

@@ -2,6 +2,7 @@
  * always the start of a record; so a restored split goes on exactly where its last sealed row ended.
  *
  * A file is read up to the size it had when the splits were listed: what is appended later is not part of this job. */
+#include "common/clock.h"
 #include "engine/connector/connector.h"
 #include "engine/connector/rowstore.h"
 #include "engine/connector/format_int.h"
@@ -221,15 +222,23 @@ static err_t *fill(fs_source_t *f, const split_t *s) {
     return NULL;
 }
 
-/* The line of the file that begins at `position`, for an error; 0: it cannot be read again. */
+#define COUNT_LINES_MS 500 /* a step stays short, also when it is the last one */
+
+/* The line of the file that begins at `position`, for an error; 0: that would take too long, or it cannot be read again. */
 static int64_t line_of(fs_source_t *f, int64_t position) {
-    int64_t line = 1, at = 0;
+    int64_t line = 1, at = 0, until = clock_mono_ms() + COUNT_LINES_MS;
     for (ssize_t n; at < position; at += n) {
-        n = pread(f->fd, f->buf, (size_t)MIN((int64_t)f->cap, position - at), at);
+        n = clock_mono_ms() > until ? 0 : pread(f->fd, f->buf, (size_t)MIN((int64_t)f->cap, position - at), at);
         if (n <= 0) return 0;
         for (const uint8_t *p = f->buf, *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++) line++;
     }
     return line;
+}
+
+static err_t *at_record(fs_source_t *f, const split_t *split, err_t *e) {
+    int64_t line = line_of(f, split->position);
+    if (!line) return err_wrap(e, "%s: byte %" PRId64, split_path(split), split->position);
+    return err_wrap(e, "%s: line %" PRId64 ", byte %" PRId64, split_path(split), line, split->position);
 }
 
 /* Decodes records until the batch is full or the split has ended. */
@@ -248,7 +257,7 @@ static err_t *read_records(source_t *s, fs_source_t *f, split_t *split) {
             continue;
         }
         err_t *e = decoder_message(d, record);
-        if (e) return err_wrap(e, "%s: line %lld, byte %lld", split_path(split), (long long)line_of(f, split->position), (long long)split->position);
+        if (e) return at_record(f, split, e);
         f->start += used;
         split->position += (int64_t)used;
         s->bytes_in += used;

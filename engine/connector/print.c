@@ -6,6 +6,7 @@
 #include "engine/connector/connector.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -119,19 +120,40 @@ static size_t portion(const print_sink_t *p) {
     return end ? (size_t)(end - from) + 1 : PORTION;
 }
 
+/* Who is within a line that one write() did not take whole: the others wait, or lines would be torn. By descriptor. */
+static _Atomic(print_sink_t *) within_line[STDERR_FILENO + 1];
+
+static bool take_turn(print_sink_t *p) {
+    print_sink_t *none = NULL;
+    return atomic_load(&within_line[p->fd]) == p || atomic_compare_exchange_strong(&within_line[p->fd], &none, p);
+}
+static void end_turn(print_sink_t *p) {
+    print_sink_t *own = p;
+    atomic_compare_exchange_strong(&within_line[p->fd], &own, NULL);
+}
+
 /* A reader that does not read holds us for 100 ms at most; then the batch comes again. */
 static op_status_t print_out(print_sink_t *p, err_t **reterr) {
     while (p->written < p->out.len) {
         struct pollfd wait = {.fd = p->fd, .events = POLLOUT};
-        if (poll(&wait, 1, 100) == 0) return OP_MORE;
+        if (!take_turn(p)) {
+            poll(NULL, 0, 1);
+            return OP_MORE;
+        }
+        if (poll(&wait, 1, 100) == 0) {
+            if (!p->written || p->out.data[p->written - 1] == '\n') end_turn(p);
+            return OP_MORE;
+        }
         ssize_t n = write(p->fd, p->out.data + p->written, portion(p));
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) {
             /* a pipe nobody reads stays so: no restart helps */
             *reterr = errno == EPIPE ? err_new(ERR_DENIED, "print: nobody reads the output any more") : err_from_errno(errno, "print: cannot write");
+            end_turn(p);
             return OP_FAIL;
         }
         p->written += (size_t)n;
+        if (p->out.data[p->written - 1] == '\n') end_turn(p);
     }
     buf_clear(&p->out);
     p->written = 0;
@@ -180,6 +202,7 @@ static op_status_t print_write(sink_t *s, const batch_t *b, err_t **reterr) {
 
 static void print_close(sink_t *s) {
     print_sink_t *p = s->self;
+    if (p->fd) end_turn(p); /* 0: it was not opened */
     buf_free(&p->out);
     encoder_free(p->json);
     free(p->prefix);
