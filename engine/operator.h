@@ -34,7 +34,9 @@ typedef struct op_env {
     kstate_env_t *state;    /* opens keyed state: kstate_open(state, op->fingerprint, ..) */
     const char *job;        /* job name, for messages and ids */
     uint64_t incarnation;
-    uint64_t origin;      /* the incarnation that sealed what is restored, where that is another one, and its output may not come twice; else 0 */
+    uint64_t origin;      /* of a job that has no epoch of its own yet: the incarnation that it began from; else 0 */
+    bool forced;          /* likewise: output behind what is restored may come twice, by the operator's word */
+    bool final;           /* what is restored is the end: after `restore` comes `close` */
     const char *output_dir; /* scratch for tests; NULL otherwise */
     /* thread-safe: the instance has something to do although no input came (timer, external event) */
     void (*wake)(void *task);
@@ -155,7 +157,7 @@ struct sink_vtable {
     /* Control side, sinks with lanes: makes what the lanes need elsewhere (Kafka: the ledger topic); names as in the lanes' ids. */
     err_t *(*prepare_lanes)(const table_t *t, const char *cluster, const char *job, int lanes, int timeout_ms);
     err_t *(*open)(sink_t *s);
-    err_t *(*restore)(sink_t *s, slice_t bytes); /* bytes of `seal` of the epoch restored; truncates, may do I/O */
+    err_t *(*restore)(sink_t *s, slice_t bytes); /* bytes of `seal` of the epoch restored; may do I/O, changes nothing outside unless env.final */
     err_t *(*start)(sink_t *s);
     /* OP_MORE: cannot take more now (queue full), env.wake will be called; the batch comes again. */
     op_status_t (*write)(sink_t *s, const batch_t *b, err_t **reterr);

@@ -44,6 +44,8 @@ static op_env_t node_env(task_t *t, const plan_op_t *op) {
         .job = t->env.job,
         .incarnation = t->env.incarnation,
         .origin = t->env.origin,
+        .forced = t->env.forced,
+        .final = t->env.final,
         .wake = node_wake,
         .wake_arg = t,
     };

@@ -26,7 +26,8 @@ typedef struct task_env {
     const plan_t *plan;
     int stage, subtask, parallelism;
     const char *job;
-    uint64_t incarnation, origin; /* as op_env_t's */
+    uint64_t incarnation, origin; /* these as op_env_t's */
+    bool forced, final;
     kstate_env_t *state;
     const split_list_t *splits;  /* one list per OP_SOURCE of the stage, in op order; borrowed during task_new */
     channel_in_t ***ins;         /* [exchange-in op order][producer subtask]; taken */

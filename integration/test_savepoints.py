@@ -182,6 +182,7 @@ def test_lanes_find_what_was_published_behind_a_savepoint_after_it_was_submitted
 
 
 def test_files_written_behind_a_savepoint_fail_who_begins_from_it_by_name():
+    """So it is with the savepoint of a job that failed by it. Nothing was cut for them: the last savepoint is as good as it was. Then duplicates are accepted."""
     with Cluster('older-files') as t:
         t.coordinator(etcd=False)
         t.worker(1, slots=2)
@@ -203,14 +204,27 @@ def test_files_written_behind_a_savepoint_fail_who_begins_from_it_by_name():
         wait_for('files behind it', lambda: len(files()) > before + 2)
         late = t.cli('stop', job).stdout.decode().strip()
         n = rows()
-        t.cli('submit', '--parallelism', 1, '--from', early, t.path('files.sql'), ok=False)  # it is FAILED at once, mostly
-        failed = wait_for('its end', lambda: [x for x in t.json('jobs')['jobs'] if x['state'] == 'FAILED'], 30)
-        contains('its error', json.dumps(doc(t, str(failed[0]['id']))['error']), os.path.join(out, 'part-'), 'behind the savepoint', 'begin from the last savepoint')
-        check('rows', rows(), n)
+        failed = []
+        for where in early, None:
+            where = where or t.cli('savepoint', failed[0]).stdout.decode().strip()
+            t.cli('submit', '--parallelism', 1, '--from', where, t.path('files.sql'), ok=False)  # it is FAILED at once, mostly
+            failed += wait_for('its end', lambda: [str(x['id']) for x in t.json('jobs')['jobs'] if x['state'] == 'FAILED' and str(x['id']) not in failed], 30)
+            contains('its error', json.dumps(doc(t, failed[-1])['error']), os.path.join(out, 'part-'), 'behind the savepoint', 'begin from the last savepoint')
+            check('rows', rows(), n)
         third = t.submit(sql, 'files', 1, ['--from', late])
         wait_for('rows of the third', lambda: rows() > n + 50, 30)
         t.cli('stop', third)
-        print(f'  {n} rows, then {rows()}, each once')
+        m = rows()
+        fourth = t.submit(sql, 'files', 1, ['--from', early, '--accept-duplicates'])
+
+        def counts():
+            return collections.Counter(json.loads(line)['n'] for x in files() for line in open(os.path.join(out, x)))
+        wait_for('rows that were there already', lambda: sum(counts().values()) > m + 50, 30)
+        t.cli('stop', fourth)
+        twice = sorted(k for k, c in counts().items() if c > 1)
+        check('rows that came twice', twice, list(range(twice[0], twice[0] + len(twice))))
+        check('all rows', [sorted(counts()), max(counts().values()), twice[0] > 10], [list(range(1, max(counts()) + 1)), 2, True])
+        print(f'  {n} rows, then {m}, each once; then {len(twice)} from {twice[0]} on twice, as was asked for')
 
 
 TWO_SINKS = """

@@ -116,19 +116,16 @@ static bool file_size(const char *path, uint64_t *ret) {
 
 static err_t *lost(const char *hidden, uint64_t length) {
     return err_hint(err_new(ERR_CORRUPT, "committed rows are lost: %s with %" PRIu64 " bytes is gone", hidden, length),
-                    "was the directory of the sink emptied or replaced while the job was down?");
+                    "was the directory of the sink emptied or replaced while the job was down, or is its 'path' another one than then?");
 }
 
-#define NEWER "begin from the last savepoint, or write to another 'path'. To compute these rows anew: "
+#define NEWER "begin from the last savepoint. --accept-duplicates has these rows twice. To compute them anew: "
 
 err_t *part_publish(part_t *p, const char *root) {
     char *dir AUTO(auto_free) = dir_of(p, root), *hidden AUTO(auto_free) = path_of(p, root, ".", ".inprogress"),
          *visible AUTO(auto_free) = path_of(p, root, "", "");
     uint64_t size;
-    if (p->length == 0) {
-        if (unlink(hidden) != 0 && errno != ENOENT) return err_from_errno(errno, "cannot remove %s", hidden);
-        return NULL;
-    }
+    if (p->length == 0) return part_forget(p, root);
     if (!file_size(hidden, &size)) return file_size(visible, &size) ? NULL : lost(hidden, p->length);
     if (rename(hidden, visible) != 0) return err_from_errno(errno, "cannot rename %s", hidden);
     return sync_dir(dir);
@@ -156,26 +153,34 @@ static err_t *copy_prefix(const char *from, const char *to, uint64_t length) {
     return e;
 }
 
-err_t *part_recover(part_t *p, const char *root) {
-    char *dir AUTO(auto_free) = dir_of(p, root), *hidden AUTO(auto_free) = path_of(p, root, ".", ".inprogress"),
-         *copy AUTO(auto_free) = path_of(p, root, ".", ".recovered"), *visible AUTO(auto_free) = path_of(p, root, "", "");
+err_t *part_check(const part_t *p, const char *root, bool longer) {
+    char *hidden AUTO(auto_free) = path_of(p, root, ".", ".inprogress"), *visible AUTO(auto_free) = path_of(p, root, "", "");
     uint64_t size, shown;
-    if (p->length == 0 || (file_size(visible, &shown) && shown == p->length)) {
-        if (unlink(hidden) != 0 && errno != ENOENT) return err_from_errno(errno, "cannot remove %s", hidden);
-        return NULL;
-    }
-    if (!file_size(hidden, &size) && file_size(visible, &shown) && shown > p->length)
+    bool is_shown = file_size(visible, &shown);
+    if (p->length == 0 || (is_shown && (shown == p->length || (longer && shown > p->length)))) return NULL;
+    if (is_shown && shown > p->length)
         return err_hint(err_new(ERR_EXISTS, "%s holds rows from behind the savepoint: it has %" PRIu64 " bytes, and had %" PRIu64 " of them then", visible, shown, p->length),
                         NEWER "`truncate -s %" PRIu64 "` of it", p->length);
     if (!file_size(hidden, &size)) return lost(hidden, p->length);
-    if (size < p->length)
-        return err_new(ERR_CORRUPT, "%s has %" PRIu64 " bytes, %" PRIu64 " were committed", hidden, size, p->length);
-    if (p->closed && size == p->length) return part_publish(p, root);
-    TRY(copy_prefix(hidden, copy, p->length));
-    if (rename(copy, visible) != 0) return err_from_errno(errno, "cannot rename %s", copy);
-    TRY(sync_dir(dir));
-    if (unlink(hidden) != 0 && errno != ENOENT) return err_from_errno(errno, "cannot remove %s", hidden);
-    return NULL;
+    return size < p->length ? err_new(ERR_CORRUPT, "%s has %" PRIu64 " bytes, %" PRIu64 " were committed", hidden, size, p->length) : NULL;
+}
+
+err_t *part_forget(const part_t *p, const char *root) {
+    char *hidden AUTO(auto_free) = path_of(p, root, ".", ".inprogress");
+    return unlink(hidden) == 0 || errno == ENOENT ? NULL : err_from_errno(errno, "cannot remove %s", hidden);
+}
+
+err_t *part_recover(part_t *p, const char *root, bool keep) {
+    char *dir AUTO(auto_free) = dir_of(p, root), *hidden AUTO(auto_free) = path_of(p, root, ".", ".inprogress"),
+         *copy AUTO(auto_free) = path_of(p, root, ".", ".recovered"), *visible AUTO(auto_free) = path_of(p, root, "", "");
+    uint64_t size;
+    if (p->length > 0 && !(file_size(visible, &size) && size >= p->length)) {
+        if (p->closed && file_size(hidden, &size) && size == p->length) return part_publish(p, root);
+        TRY(copy_prefix(hidden, copy, p->length));
+        if (rename(copy, visible) != 0) return err_from_errno(errno, "cannot rename %s", copy);
+        TRY(sync_dir(dir));
+    }
+    return keep ? NULL : part_forget(p, root);
 }
 
 /* ------------------------------------------------------------------ leftovers */

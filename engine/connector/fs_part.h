@@ -31,7 +31,11 @@ err_t *part_flush(part_t *p);                   /* buf -> file */
 err_t *part_sync(part_t *p, const char *root);  /* flush, fdatasync, directory of a new file */
 err_t *part_close(part_t *p, const char *root); /* sync, then no more rows */
 err_t *part_publish(part_t *p, const char *root);  /* closed -> visible; again is no error */
-err_t *part_recover(part_t *p, const char *root);  /* of a dead attempt: p->length bytes become visible; again is no error */
+/* Of a dead attempt. Changes nothing: can part_recover make p->length bytes visible? More than these are ERR_EXISTS, unless `longer` */
+err_t *part_check(const part_t *p, const char *root, bool longer);
+/* After part_check: the bytes become visible; again is no error. `keep`: a hidden file that has more stays, till part_forget. */
+err_t *part_recover(part_t *p, const char *root, bool keep);
+err_t *part_forget(const part_t *p, const char *root);
 err_t *fs_make_dirs(const char *path);
 /* Removes hidden files of `incarnation` whose subtask is congruent to `subtask` modulo `parallelism`, and finds the
  * highest n in use by (incarnation, subtask). */

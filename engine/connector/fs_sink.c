@@ -7,11 +7,14 @@
  * closes them all.
  *
  * A job that begins from a savepoint computes the rows since anew. What the savepoint's writer made visible behind it would be there twice: such a
- * file stops the job by name (of that writer's only: files do not tell which other job began from the same savepoint).
+ * file stops the job by name (of that writer's only: files do not tell which other job began from the same savepoint), unless duplicates are accepted.
+ * Restore only looks: no file is changed before every task of the job was restored, so that a job that is refused leaves all as a newer savepoint needs
+ * it. Hidden files of another incarnation may hold more than this savepoint knows, and stay until this job has a complete epoch.
  *
  * Seal bytes (version 1): u8 version, u32 subtask, u32 parallelism, varint next part number, varint parts, then per
- * part: directory, u64 incarnation, varint subtask, varint n, varint length, u8 closed. A restored seal belongs to the
- * subtask of its writer's number modulo the parallelism now: exactly one, and the one the worker gives it to. */
+ * part: directory, u64 incarnation, varint subtask, varint n, varint length, u8 closed; last u64 incarnation of who sealed
+ * (seals of before end without; their readers leave it unread). A restored seal belongs to the subtask of its writer's
+ * number modulo the parallelism now: exactly one, and the one the worker gives it to. */
 #include "common/map.h"
 #include "engine/connector/fs_part.h"
 #include <errno.h>
@@ -31,6 +34,8 @@ typedef struct fs_sink {
     part_t *last;         /* part of the last row */
     part_t **closed;      /* not yet visible */
     int nclosed, cap_closed;
+    part_t **restored;    /* before start: to recover; then those whose hidden file goes with the first complete epoch */
+    int nrestored;
     uint64_t next, used;
     int64_t size_max, age_max_ms, idle_max_ms;
     buf_t dir;            /* of the current row */
@@ -98,8 +103,11 @@ static err_t *fs_sink_open(sink_t *s) {
 }
 
 /* ------------------------------------------------------------------ restore */
-static err_t *recover_parts(fs_sink_t *f, reader_t *r, uint64_t n) {
-    for (uint64_t i = 0; i < n && !r->bad; i++) {
+/* In the names of parts: several sinks of a job may write to one directory. */
+static uint64_t writer_of(const sink_t *s) { return s->env.incarnation ^ s->env.op->fingerprint; }
+
+static err_t *read_parts(fs_sink_t *f, reader_t *r, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++) {
         char *dir AUTO(auto_free) = read_cstr(r);
         uint64_t incarnation = read_u64(r), subtask = read_varint(r), number = read_varint(r), length = read_varint(r);
         bool closed = read_u8(r) != 0;
@@ -107,11 +115,37 @@ static err_t *recover_parts(fs_sink_t *f, reader_t *r, uint64_t n) {
         part_t *p = part_new(dir, incarnation, (uint32_t)subtask, number);
         p->length = length;
         p->closed = closed;
-        err_t *e = part_recover(p, f->root);
-        part_free(p);
-        if (e) return e;
+        f->restored = xrealloc(f->restored, sizeof(part_t *) * (size_t)(f->nrestored + 1));
+        f->restored[f->nrestored++] = p;
     }
-    return r->bad ? err_new(ERR_CORRUPT, "malformed seal of a filesystem sink") : NULL;
+    return NULL;
+}
+
+static err_t *recover_parts(sink_t *s) {
+    fs_sink_t *f = s->self;
+    int kept = 0;
+    err_t *e = NULL;
+    for (int i = 0; i < f->nrestored; i++) {
+        part_t *p = f->restored[i];
+        bool keep = !s->env.final && p->incarnation != writer_of(s);
+        if (!e) e = part_recover(p, f->root, keep);
+        if (e || keep) f->restored[kept++] = p;
+        else part_free(p);
+    }
+    f->nrestored = kept;
+    return e;
+}
+
+static err_t *restore_seal(sink_t *s, reader_t *r, uint32_t subtask, uint64_t next, uint64_t n) {
+    fs_sink_t *f = s->self;
+    int first = f->nrestored;
+    TRY(read_parts(f, r, n));
+    uint64_t sealed = s->env.origin ? s->env.origin : s->env.incarnation;
+    if (reader_left(r)) sealed = read_u64(r);
+    if (r->bad) return err_new(ERR_CORRUPT, "malformed seal of a filesystem sink");
+    if (!s->env.forced) TRY(fs_none_behind(f->root, sealed ^ s->env.op->fingerprint, subtask, next));
+    for (int i = first; i < f->nrestored; i++) TRY(part_check(f->restored[i], f->root, s->env.forced));
+    return s->env.final ? recover_parts(s) : NULL;
 }
 
 static err_t *fs_sink_restore(sink_t *s, slice_t bytes) {
@@ -126,18 +160,17 @@ static err_t *fs_sink_restore(sink_t *s, slice_t bytes) {
         return err_new(ERR_CORRUPT, "malformed seal of a filesystem sink");
     f->next = MAX(f->next, next);
     if ((int)(subtask % (uint32_t)s->env.parallelism) != s->env.subtask) return NULL;
-    err_t *e = s->env.origin ? fs_none_behind(f->root, s->env.origin ^ s->env.op->fingerprint, subtask, next) : NULL;
-    if (!e) e = recover_parts(f, &r, n);
+    int first = f->nrestored;
+    err_t *e = restore_seal(s, &r, subtask, next, n);
+    while (e && f->nrestored > first) part_free(f->restored[--f->nrestored]);
     return err_wrap(e, "table %s", s->env.op->table->name);
 }
 
-/* In the names of parts: several sinks of a job may write to one directory. */
-static uint64_t writer_of(const sink_t *s) { return s->env.incarnation ^ s->env.op->fingerprint; }
-
-/* Every task of the job was restored: hidden files left now are of nobody. */
+/* Every task of the job was restored: none refused, and hidden files of ours that are left then are nobody's. */
 static err_t *fs_sink_start(sink_t *s) {
     fs_sink_t *f = s->self;
     uint64_t next = 0;
+    TRY(err_wrap(recover_parts(s), "table %s", s->env.op->table->name));
     TRY(fs_clean(f->root, writer_of(s), (uint32_t)s->env.subtask, (uint32_t)s->env.parallelism, &next));
     f->next = MAX(f->next, next);
     return NULL;
@@ -287,6 +320,7 @@ static err_t *seal_parts(sink_t *s, epoch_t epoch, buf_t *bytes) {
         seal_part(f->closed[i], bytes);
         if (!f->closed[i]->sealed) f->closed[i]->sealed = epoch;
     }
+    buf_put_u64(bytes, s->env.incarnation);
     return NULL;
 }
 
@@ -309,6 +343,7 @@ static err_t *fs_sink_complete(sink_t *s, epoch_t epoch) {
         else f->closed[kept++] = p;
     }
     f->nclosed = kept;
+    while (!e && f->nrestored && !(e = part_forget(f->restored[f->nrestored - 1], f->root))) part_free(f->restored[--f->nrestored]);
     return err_wrap(e, "table %s", s->env.op->table->name);
 }
 
@@ -325,6 +360,8 @@ static void fs_sink_close(sink_t *s) {
     if (f->open) map_free(f->open, free_part);
     for (int i = 0; i < f->nclosed; i++) part_free(f->closed[i]);
     free(f->closed);
+    for (int i = 0; i < f->nrestored; i++) part_free(f->restored[i]);
+    free(f->restored);
     encoder_free(f->encoder);
     buf_free(&f->dir);
     free(f->root);

@@ -298,6 +298,7 @@ typedef struct writer {
     sink_t sink;
     int subtask, parallelism;
     uint64_t incarnation, origin;
+    bool forced, final;
 } writer_t;
 
 static writer_t writer_new(const dir_t *d) {
@@ -314,7 +315,7 @@ static void writer_open(writer_t *w, const buf_t *bytes, int n) {
     w->op = (plan_op_t){.kind = OP_SINK, .table = &w->f.table, .schema = w->f.table.physical};
     w->sink = (sink_t){.vt = &filesystem_sink, .self = xcalloc(1, filesystem_sink.state_size)};
     w->sink.env = (op_env_t){.op = &w->op, .eval = &w->eval, .subtask = w->subtask, .parallelism = w->parallelism,
-                             .incarnation = w->incarnation, .origin = w->origin};
+                             .incarnation = w->incarnation, .origin = w->origin, .forced = w->forced, .final = w->final};
     ck_ok(filesystem_sink.open(&w->sink));
     for (int i = 0; i < n; i++)
         if (bytes[i].len) ck_ok(filesystem_sink.restore(&w->sink, buf_slice(&bytes[i])));
@@ -479,11 +480,14 @@ static void crash_at(int die, bool partitioned) {
         if (!died) continue;
         writer_kill(&w);
         writer_open(&w, &complete, 1);
-        must_see(&d, committed);
-        writer_kill(&w); /* and once more, in the middle of the recovery */
-        writer_open(&w, &complete, 1);
-        ck_ok(filesystem_sink.start(&w.sink));
-        must_see(&d, committed);
+        writer_kill(&w); /* and once more, before and after the recovery */
+        for (int again = 0; again < 2; again++) {
+            if (again) writer_kill(&w);
+            w.final = again == 0 && e == 12 && committed == 12 * 7; /* the end: nothing starts any more */
+            writer_open(&w, &complete, 1);
+            if (!w.final) ck_ok(filesystem_sink.start(&w.sink));
+            must_see(&d, committed);
+        }
         seen_t s = {0};
         look(d.path, &s);
         ck_assert_int_eq(s.hidden, 0); /* nothing of the dead attempt is left */
@@ -674,6 +678,219 @@ START_TEST(files_written_behind_a_savepoint_stop_who_begins_from_it) {
 }
 END_TEST
 
+/* Names and bytes of all files below it, in the order of names. */
+static char *all_files(const dir_t *d) {
+    AUTO(auto_free) char *cmd = xprintf("cd '%s' && find . -type f | LC_ALL=C sort | while read f; do echo \"$f\"; cat \"$f\"; done", d->path);
+    FILE *p = popen(cmd, "r");
+    ck_assert_ptr_nonnull(p);
+    buf_t out = buf_make(1 << 20);
+    for (int c; (c = fgetc(p)) != EOF;) buf_put_u8(&out, (uint8_t)c);
+    ck_assert_int_eq(pclose(p), 0);
+    return buf_take_cstr(&out);
+}
+
+static void writer_completes(writer_t *w, epoch_t epoch, buf_t *seal) {
+    writer_seal(w, epoch, seal);
+    ck_ok(filesystem_sink.complete(&w->sink, epoch));
+}
+
+START_TEST(a_start_that_is_refused_changes_no_file) {
+    dir_t d = dir_new();
+    writer_t w[2];
+    buf_t early[2], late[2];
+    for (int i = 0; i < 2; i++) {
+        w[i] = writer_new(&d);
+        w[i].subtask = i;
+        w[i].parallelism = 2;
+        early[i] = buf_make(1 << 20), late[i] = buf_make(1 << 20);
+        writer_open(&w[i], NULL, 0);
+        ck_ok(filesystem_sink.start(&w[i].sink));
+        writer_rows(&w[i], i * 10, 5);
+        writer_completes(&w[i], 1, &early[i]);
+        writer_rows(&w[i], i * 10 + 5, 5);
+        if (i == 0) ck_ok(filesystem_sink.end(&w[i].sink)); /* subtask 0 shows its part, that of subtask 1 is open in both */
+        writer_completes(&w[i], 2, &late[i]);
+        writer_kill(&w[i]);
+    }
+    AUTO(auto_free) char *before = all_files(&d);
+    for (int i = 1; i >= 0; i--) {
+        w[i].origin = w[i].incarnation;
+        w[i].incarnation = 0xdef;
+        writer_open(&w[i], NULL, 0);
+        if (i) ck_ok(filesystem_sink.restore(&w[i].sink, buf_slice(&early[i])));
+        else ck_fails(filesystem_sink.restore(&w[i].sink, buf_slice(&early[i])), ERR_EXISTS, "behind the savepoint");
+    }
+    for (int i = 0; i < 2; i++) writer_kill(&w[i]);
+    AUTO(auto_free) char *after = all_files(&d);
+    ck_assert_str_eq(after, before);
+    for (int i = 0; i < 2; i++) writer_open(&w[i], &late[i], 1);
+    for (int i = 0; i < 2; i++) ck_ok(filesystem_sink.start(&w[i].sink));
+    must_see(&d, 20);
+    for (int i = 0; i < 2; i++) {
+        writer_kill(&w[i]);
+        fixture_free(&w[i].f);
+        buf_free(&early[i]);
+        buf_free(&late[i]);
+    }
+    dir_remove(&d);
+}
+END_TEST
+
+START_TEST(of_a_seals_parts_none_is_cut_when_one_is_refused) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    static const int partition[] = {1};
+    w.f.table.npartition = 1;
+    w.f.table.partition = partition;
+    fixture_option(&w.f, "sink.rolling-policy.inactivity-interval", "10 s");
+    buf_t early = buf_make(1 << 20), late = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 3);
+    writer_completes(&w, 1, &early);
+    writer_rows(&w, 3, 3);
+    w.eval.now_ms += 10000;
+    writer_rows(&w, 6, 2); /* all but that of row 5 go on */
+    writer_completes(&w, 2, &late);
+    writer_kill(&w);
+    seen_t s = {0};
+    look(d.path, &s);
+    ck_assert(s.files == 1 && s.hidden == 2);
+    AUTO(auto_free) char *before = all_files(&d);
+    w.origin = w.incarnation;
+    w.incarnation = 0xdef;
+    writer_open(&w, NULL, 0);
+    ck_fails(filesystem_sink.restore(&w.sink, buf_slice(&early)), ERR_EXISTS, "holds rows from behind the savepoint");
+    AUTO(auto_free) char *after = all_files(&d);
+    ck_assert_str_eq(after, before);
+    ck_ok(filesystem_sink.restore(&w.sink, buf_slice(&late)));
+    ck_ok(filesystem_sink.start(&w.sink));
+    must_see(&d, 8);
+    writer_kill(&w);
+    buf_free(&early);
+    buf_free(&late);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+/* A lane may refuse a job that has been started already. */
+START_TEST(a_newer_savepoint_is_good_until_who_began_from_an_older_one_has_an_epoch) {
+    for (int completes = 0; completes < 2; completes++) {
+        dir_t d = dir_new();
+        writer_t w = writer_new(&d);
+        buf_t early = buf_make(1 << 20), late = buf_make(1 << 20), seal = buf_make(1 << 20);
+        seen_t s = {0};
+        writer_open(&w, NULL, 0);
+        ck_ok(filesystem_sink.start(&w.sink));
+        writer_rows(&w, 0, 5);
+        writer_completes(&w, 1, &early);
+        writer_rows(&w, 5, 5);
+        writer_completes(&w, 2, &late);
+        writer_kill(&w);
+        w.origin = w.incarnation;
+        for (int attempt = 0; attempt < 2; attempt++) {
+            w.incarnation = 0xdef;
+            writer_open(&w, &early, 1);
+            ck_ok(filesystem_sink.start(&w.sink));
+            must_see(&d, 5);
+            if (attempt == completes) writer_rows(&w, 5, 5);
+            if (completes && attempt == 1) {
+                ck_ok(filesystem_sink.end(&w.sink));
+                writer_completes(&w, 2, &seal);
+            }
+            writer_kill(&w);
+        }
+        w.incarnation = 0xfed;
+        if (completes) {
+            must_see(&d, 10);
+            look(d.path, &s);
+            ck_assert_int_eq(s.hidden, 0);
+        } else {
+            writer_open(&w, &late, 1);
+            ck_ok(filesystem_sink.start(&w.sink));
+            must_see(&d, 10);
+            writer_kill(&w);
+        }
+        buf_free(&early);
+        buf_free(&late);
+        buf_free(&seal);
+        fixture_free(&w.f);
+        dir_remove(&d);
+    }
+}
+END_TEST
+
+/* A sealed. B began from that, failed, and C began from what B was begun with: the manifest knows B, the seal A. A seal of an earlier build does not say. */
+START_TEST(a_seal_tells_whose_files_lie_behind_it) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    buf_t savepoint = buf_make(1 << 20), seal = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 5);
+    ck_ok(filesystem_sink.end(&w.sink));
+    writer_completes(&w, 1, &savepoint);
+    writer_rows(&w, 5, 5);
+    ck_ok(filesystem_sink.end(&w.sink));
+    writer_completes(&w, 2, &seal);
+    writer_kill(&w);
+    uint64_t a = w.incarnation;
+    w.incarnation = 0xccc;
+    for (int how = 0; how < 3; how++) {
+        w.origin = how == 0 ? 0xbbb : how == 1 ? a : 0; /* 0: its ledgers are new ones; files are what they are */
+        writer_open(&w, NULL, 0);
+        slice_t bytes = buf_slice(&savepoint);
+        if (how == 1) bytes.len -= 8;
+        ck_fails(filesystem_sink.restore(&w.sink, bytes), ERR_EXISTS, "-0-1 was written behind the savepoint");
+        writer_kill(&w);
+    }
+    must_see(&d, 10);
+    buf_free(&savepoint);
+    buf_free(&seal);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
+/* Of part 0 rows 0 to 4 are the savepoint's. */
+START_TEST(accepted_duplicates_are_the_rows_of_files_written_behind_a_savepoint) {
+    dir_t d = dir_new();
+    writer_t w = writer_new(&d);
+    buf_t savepoint = buf_make(1 << 20), seal = buf_make(1 << 20);
+    writer_open(&w, NULL, 0);
+    ck_ok(filesystem_sink.start(&w.sink));
+    writer_rows(&w, 0, 5);
+    writer_completes(&w, 1, &savepoint);
+    writer_rows(&w, 5, 5);
+    ck_ok(filesystem_sink.end(&w.sink));
+    writer_completes(&w, 2, &seal);
+    writer_rows(&w, 10, 5); /* part 1 */
+    ck_ok(filesystem_sink.end(&w.sink));
+    writer_completes(&w, 3, &seal);
+    writer_rows(&w, 15, 5); /* part 2, never shown */
+    writer_seal(&w, 4, &seal);
+    writer_kill(&w);
+    w.origin = w.incarnation;
+    w.incarnation = 0xdef;
+    w.forced = true;
+    writer_open(&w, &savepoint, 1);
+    ck_ok(filesystem_sink.start(&w.sink));
+    must_see(&d, 15);
+    writer_rows(&w, 5, 15);
+    ck_ok(filesystem_sink.end(&w.sink));
+    writer_completes(&w, 2, &seal);
+    seen_t s = {0};
+    look(d.path, &s);
+    for (int i = 0; i < 20; i++) ck_assert_int_eq(s.count[i], i < 5 || i >= 15 ? 1 : 2);
+    writer_kill(&w);
+    buf_free(&savepoint);
+    buf_free(&seal);
+    fixture_free(&w.f);
+    dir_remove(&d);
+}
+END_TEST
+
 START_TEST(updates_are_refused) {
     dir_t d = dir_new();
     writer_t w = writer_new(&d);
@@ -697,4 +914,6 @@ TESTS("filesystem", reads_a_directory_tree, a_row_comes_with_the_fields_the_plan
       rows_appear_when_their_part_is_closed_by_a_complete_epoch, parts_roll_by_size_and_age, partitions_are_directories,
       dies_at_every_step, a_late_writer_of_a_dead_attempt_changes_nothing, rescaled_seals_have_one_owner,
       lost_files_and_bad_seals_are_loud,
-      files_written_behind_a_savepoint_stop_who_begins_from_it, updates_are_refused)
+      files_written_behind_a_savepoint_stop_who_begins_from_it, a_start_that_is_refused_changes_no_file,
+      of_a_seals_parts_none_is_cut_when_one_is_refused, a_newer_savepoint_is_good_until_who_began_from_an_older_one_has_an_epoch,
+      a_seal_tells_whose_files_lie_behind_it, accepted_duplicates_are_the_rows_of_files_written_behind_a_savepoint, updates_are_refused)
