@@ -273,7 +273,10 @@ START_TEST(a_row_that_passes_the_combiner_is_its_own_partial_result) {
             ck_assert_msg(slice_eq(buf_slice(&a), buf_slice(&b)), "%s", s->name);
             buf_free(&a);
             buf_free(&b);
-            for (int k = 0; k < s->n; k++) free(accs[k]);
+            for (int k = 0; k < s->n; k++) {
+                agg_set_clear(l.set, accs[k]);
+                free(accs[k]);
+            }
         }
         batch_free(in);
         batch_free(got);
