@@ -8,7 +8,12 @@
  *
  * A producer that loses its place in a partition's sequence is of no use any more. Before librdkafka 2.3 that is no fault of anybody: requests were on
  * their way when the broker went, and when it is back the first of them finds no leader yet and the second one does. Then all that has no report is
- * given to a new producer, in its order; nothing was confirmed behind it, as a broker takes no record of a partition out of turn.
+ * given to a new producer, in its order, and with it what was confirmed behind it in its partition meanwhile: a request whose fate is open may have been
+ * taken, and the one behind it, too.
+ * The broken one is asked for what it holds again and again: a partition on its way from one broker's thread to another's has no thread that hears it,
+ * and answers that ask for a retry put records back, though nothing is sent any more. What a broker has in hand is waited for: the new producer's records
+ * would else stand before older ones of the same key. Only a broker that keeps silent is waited for no longer, and may do that to us. Not everything
+ * back after BROKEN_MS is an error.
  *
  * upsert-kafka: +I and +U write key and value, -D writes a tombstone, -U nothing.
  * Thread: the task's; librdkafka's threads only call env.wake, and only while the task waits for reports (a barrier, a full queue): a request a
@@ -26,6 +31,9 @@
 #define RESERVE_MAX (4u << 20) /* the next segment is taken to be as large as the last, up to this */
 
 #define MADE_ANEW_MAX 5 /* producers in a row that confirm nothing */
+#define ASK_BACK_MS 200
+#define ANSWERS_MS 10000 /* for those to what a broken producer has sent */
+#define BROKEN_MS 30000
 
 typedef struct section {
     epoch_t epoch; /* of the barrier at its end; 0: none yet */
@@ -39,9 +47,18 @@ typedef struct producer {
     rd_kafka_topic_t *topic;
 } producer_t;
 
+/* A thread that closes producers. They wait for their threads, which may be asking a name server. */
+typedef struct closing {
+    producer_t p[MADE_ANEW_MAX];
+    int n;
+    pthread_t thread;
+    struct closing *next;
+} closing_t;
+
 /* A record for the next producer. */
 typedef struct returned {
     uint64_t number;
+    bool again; /* else it is confirmed, and stays so unless one before it in its partition is written again */
     const rd_kafka_message_t *m; /* of an event that is kept */
 } returned_t;
 
@@ -66,9 +83,11 @@ typedef struct kafka_sink {
     uint64_t number;  /* of the next record */
     uint64_t unacked; /* of all sections */
     bool broken;      /* the producer; what it has not confirmed comes back */
+    int64_t broken_ms, ask_back_ms; /* since, and when it is asked again; clock_mono_ms */
     int made_anew;    /* since a record was confirmed */
     producer_t old[MADE_ANEW_MAX]; /* whose records are not all with the new one */
     int nold;
+    closing_t *closing;
     returned_t *returned;
     size_t nreturned, returned_cap;
     rd_kafka_event_t **kept;
@@ -241,8 +260,22 @@ static section_t *section_of(kafka_sink_t *k, uint64_t number) {
     return x;
 }
 
+static void count_off(kafka_sink_t *k, uint64_t number) {
+    section_of(k, number)->unacked--;
+    k->unacked--;
+}
+
 static bool is_out_of_turn(rd_kafka_resp_err_t code) {
     return code == RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || code == RD_KAFKA_RESP_ERR__INCONSISTENT || code == RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID;
+}
+
+/* Not blocking: what it holds comes as reports. */
+static void ask_back(kafka_sink_t *k) {
+    int64_t now = clock_mono_ms();
+    if (now < k->ask_back_ms) return;
+    int in_flight = now - k->broken_ms >= ANSWERS_MS ? RD_KAFKA_PURGE_F_INFLIGHT : 0;
+    rd_kafka_purge(k->p.client->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING | in_flight);
+    k->ask_back_ms = now + ASK_BACK_MS;
 }
 
 /* Has the producer lost its place? Then it is told to give back what it holds. */
@@ -250,19 +283,22 @@ static bool is_broken(kafka_sink_t *k) {
     char why[512];
     if (k->broken) return true;
     if (MAX(k->made_anew, k->nold) >= MADE_ANEW_MAX || !is_out_of_turn(rd_kafka_fatal_error(k->p.client->rk, why, sizeof why))) return false;
-    rd_kafka_purge(k->p.client->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+    kafka_calm_end(k->p.client->calm); /* its threads shall hear */
+    k->broken_ms = clock_mono_ms();
+    k->ask_back_ms = 0;
+    ask_back(k);
     return k->broken = true;
 }
 
 static bool comes_back(kafka_sink_t *k, const rd_kafka_message_t *m) {
-    if (!m->err || k->failed || !is_broken(k)) return false;
+    if (k->failed || !(m->err ? is_broken(k) : k->broken)) return false;
     bool purged = m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
-    if (!purged && !is_out_of_turn(m->err) && m->err != RD_KAFKA_RESP_ERR__FATAL) return false;
+    if (m->err && !purged && !is_out_of_turn(m->err) && m->err != RD_KAFKA_RESP_ERR__FATAL) return false;
     if (k->nreturned == k->returned_cap) {
         k->returned_cap = MAX(2 * k->returned_cap, (size_t)1024);
         k->returned = xrealloc(k->returned, k->returned_cap * sizeof *k->returned);
     }
-    k->returned[k->nreturned++] = (returned_t){(uintptr_t)m->_private, m};
+    k->returned[k->nreturned++] = (returned_t){(uintptr_t)m->_private, m->err != 0, m};
     return true;
 }
 
@@ -285,8 +321,7 @@ static void take_reports(kafka_sink_t *k) {
                 kept = true;
                 continue;
             }
-            section_of(k, (uintptr_t)m->_private)->unacked--;
-            k->unacked--;
+            count_off(k, (uintptr_t)m->_private);
             if (m->err) k->failed = k->failed ? k->failed : m->err;
             else kafka_client_alive(k->p.client);
             if (!m->err) k->made_anew = 0;
@@ -313,15 +348,55 @@ static void close_producer(producer_t *p) {
     *p = (producer_t){0};
 }
 
+static void *close_producers(void *arg) {
+    closing_t *c = arg;
+    for (int i = 0; i < c->n; i++) close_producer(&c->p[i]);
+    return NULL;
+}
+
+static void join_closed(kafka_sink_t *k, bool wait) {
+    for (closing_t **at = &k->closing, *c; (c = *at) != NULL;) {
+        if (wait ? pthread_join(c->thread, NULL) : pthread_tryjoin_np(c->thread, NULL)) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        free(c);
+    }
+}
+
 static void bury(kafka_sink_t *k) {
     for (int i = 0; i < k->nkept; i++) rd_kafka_event_destroy(k->kept[i]);
-    for (int i = 0; i < k->nold; i++) close_producer(&k->old[i]);
-    k->nkept = k->nold = 0;
+    k->nkept = 0;
+    join_closed(k, false);
+    if (!k->nold) return;
+    closing_t *c = xcalloc(1, sizeof *c);
+    c->n = k->nold;
+    memcpy(c->p, k->old, sizeof c->p);
+    k->nold = 0;
+    if (pthread_create(&c->thread, NULL, close_producers, c)) {
+        close_producers(c);
+        free(c);
+        return;
+    }
+    pthread_setname_np(c->thread, "kafka-close");
+    c->next = k->closing;
+    k->closing = c;
 }
 
 static int by_number(const void *a, const void *b) {
     const returned_t *x = a, *y = b;
     return (x->number > y->number) - (x->number < y->number);
+}
+
+/* librdkafka has none to tell of a message with an error. */
+static int64_t timestamp_of(const rd_kafka_message_t *m) {
+    rd_kafka_message_t *own = (rd_kafka_message_t *)m; /* the event's, and that is kept */
+    rd_kafka_resp_err_t err = own->err;
+    own->err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    int64_t ms = rd_kafka_message_timestamp(m, NULL);
+    own->err = err;
+    return MAX(ms, (int64_t)0);
 }
 
 /* As it was, into its partition. */
@@ -334,7 +409,7 @@ static rd_kafka_resp_err_t produce_again(kafka_sink_t *k, const rd_kafka_message
                            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {m->key, m->key_len}},
                            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {m->payload, m->len}},
                            {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = m->_private},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(rd_kafka_message_timestamp(m, NULL), (int64_t)0)},
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = timestamp_of(m)},
                            {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}};
     rd_kafka_error_t *e = rd_kafka_produceva(k->p.client->rk, vus, ARRAY_LEN(vus) - !headers);
     if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -344,6 +419,19 @@ static rd_kafka_resp_err_t produce_again(kafka_sink_t *k, const rd_kafka_message
     return code;
 }
 
+/* In their order, and each that is confirmed behind one that is not: again, too. */
+static void judge_returned(kafka_sink_t *k) {
+    int32_t partitions = 0;
+    qsort(k->returned, k->nreturned, sizeof *k->returned, by_number);
+    for (size_t i = 0; i < k->nreturned; i++) partitions = MAX(partitions, k->returned[i].m->partition + 1);
+    bool *from_here = xcalloc((size_t)partitions + 1, 1); /* the first: those without a partition yet */
+    for (size_t i = 0; i < k->nreturned; i++) {
+        returned_t *r = &k->returned[i];
+        r->again = from_here[r->m->partition + 1] |= r->again;
+    }
+    free(from_here);
+}
+
 /* The old producer has given everything back. The new one's queue is as large as the one that held it. When it breaks meanwhile, too, the rest waits for
  * what it gives back. */
 static err_t *make_anew(sink_t *s, kafka_sink_t *k) {
@@ -351,10 +439,14 @@ static err_t *make_anew(sink_t *s, kafka_sink_t *k) {
     k->p = (producer_t){0};
     k->broken = false;
     k->made_anew++;
-    qsort(k->returned, k->nreturned, sizeof *k->returned, by_number);
+    judge_returned(k);
     TRY(open_producer(s, k));
     size_t done = 0;
     for (; done < k->nreturned; done++) {
+        if (!k->returned[done].again) {
+            count_off(k, k->returned[done].number);
+            continue;
+        }
         rd_kafka_resp_err_t code = produce_again(k, k->returned[done].m);
         if (code == RD_KAFKA_RESP_ERR__FATAL && is_broken(k)) break;
         if (code) return write_error(k, code);
@@ -365,10 +457,24 @@ static err_t *make_anew(sink_t *s, kafka_sink_t *k) {
     return NULL;
 }
 
+static err_t *not_given_back(kafka_sink_t *k) {
+    char why[512];
+    return err_hint(kafka_error(k->p.client, rd_kafka_fatal_error(k->p.client->rk, why, sizeof why),
+                                "table %s: topic '%s': a producer that lost its place in a sequence has not given back %" PRIu64 " of %" PRIu64 " rows for %d s",
+                                k->table.t->name, options_get(&k->table.t->options, "topic"), k->unacked - k->nreturned, k->unacked, BROKEN_MS / 1000),
+                    "they are written again behind the last epoch; does each broker of the topic answer?");
+}
+
+/* A producer may break without a report that says so: its last request is answered, and what waits behind it stays there. */
 static err_t *serve(sink_t *s, kafka_sink_t *k) {
+    char why[512];
     take_reports(k);
-    if (k->broken && !k->failed && k->nreturned == k->unacked) TRY(make_anew(s, k));
-    return delivery_error(k);
+    if (k->failed) return delivery_error(k);
+    if (!is_broken(k)) return rd_kafka_fatal_error(k->p.client->rk, why, sizeof why) ? write_error(k, RD_KAFKA_RESP_ERR__FATAL) : NULL;
+    if (k->nreturned == k->unacked) return make_anew(s, k);
+    if (clock_mono_ms() - k->broken_ms >= BROKEN_MS) return not_given_back(k);
+    ask_back(k);
+    return NULL;
 }
 
 static rd_kafka_resp_err_t produce_with_all(kafka_sink_t *k, const lane_record_t *r, void *number) {
@@ -410,8 +516,12 @@ static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **rete
 
 static void note_outage(sink_t *s, kafka_sink_t *k) {
     char why[sizeof k->p.client->last_error] = "";
-    if (k->unacked && kafka_client_waits(k->p.client, why, sizeof why))
-        snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %s", s->env.op->table->name, why);
+    bool waits = k->unacked && kafka_client_waits(k->p.client, why, sizeof why);
+    const char *table = s->env.op->table->name;
+    if (k->broken)
+        snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: a broken producer has not given back %" PRIu64 " rows%s%s", table,
+                 k->unacked - k->nreturned, waits ? ": " : "", why);
+    else if (waits) snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %s", table, why);
     else s->waits_for[0] = 0;
 }
 
@@ -508,6 +618,7 @@ static void kafka_sink_close(sink_t *s) {
     kafka_sink_t *k = s->self;
     bury(k);
     close_producer(&k->p);
+    join_closed(k, true);
     encoder_free(k->value);
     encoder_free(k->key);
     buf_free(&k->value_bytes);
