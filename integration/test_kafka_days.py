@@ -128,6 +128,8 @@ def test_at_least_once_loses_nothing_when_the_worker_dies():
                 c.procs['w1'].kill()
             c.worker(1, slots=4)
         wait_for('the first job to go on', lambda: (d := doc(c, jobs[0]))['state'] == 'RUNNING' and d['restarts'] >= 3, 20)
+        last = max(seen(c, 'alo-a'))  # of the dead one, whose rows behind its last epoch are written anew
+        wait_for('the first job to pass what the dead one wrote', lambda: max(seen(c, 'alo-a')) > last, 20)
         n = how_many(c, jobs[0])
         again = [none_missing(c, topic, n) for topic in ('alo-a', 'alo-b')]
         if doc(c, jobs[1])['restarts'] < 3:
