@@ -203,25 +203,13 @@ static err_t *too_large(const lane_handle_t *h, err_t *e) {
                     h->topic, h->spec.op->table->name);
 }
 
-/* rd_kafka_produce cannot carry a timestamp and rd_kafka_produceva costs about twice as much: only records that have one pay. */
 static rd_kafka_resp_err_t produce_one(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, const lane_record_t *r, int flags) {
-    void *value = r->has_value ? (void *)r->value.p : NULL, *key = r->has_key ? (void *)r->key.p : NULL;
-    size_t value_len = r->has_value ? r->value.len : 0, key_len = r->has_key ? r->key.len : 0;
+    kafka_record_t x = {partition, flags, r->has_key ? r->key.p : NULL, r->has_value ? r->value.p : NULL, r->has_key ? r->key.len : 0,
+                        r->has_value ? r->value.len : 0, MAX(r->timestamp_ms, (int64_t)0), NULL, NULL};
     if (LIKELY(r->timestamp_ms < 0 && !r->headers.len))
-        return rd_kafka_produce(t, partition, flags, value, value_len, key, key_len, NULL) ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
-    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t},
-                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
-                           {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = flags},
-                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, key_len}},
-                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, value_len}},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
-                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
-    rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
-    rd_kafka_error_t *e = rd_kafka_produceva(h->client->rk, vus, ARRAY_LEN(vus) - !headers);
-    rd_kafka_resp_err_t code = rd_kafka_error_code(e);
-    if (code && headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
-    rd_kafka_error_destroy(e);
-    return code;
+        return rd_kafka_produce(t, partition, flags, (void *)x.value, x.value_len, x.key, x.key_len, NULL) ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (r->headers.len) x.headers = kafka_headers_new(r->headers);
+    return kafka_produce(h->client, t, &x);
 }
 
 static err_t *produce(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, const lane_record_t *r, int flags, int64_t until) {

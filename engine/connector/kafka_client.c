@@ -408,3 +408,20 @@ err_t *kafka_topics(arena_t *a, const table_t *t, const char *const **ret, int *
     *ret_n = n;
     return NULL;
 }
+
+rd_kafka_resp_err_t kafka_produce(kafka_client_t *c, rd_kafka_topic_t *topic, const kafka_record_t *r) {
+    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
+                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = r->partition},
+                           {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = r->flags},
+                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)r->key, r->key_len}},
+                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)r->value, r->value_len}},
+                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = r->opaque},
+                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = r->timestamp_ms},
+                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers}};
+    rd_kafka_error_t *e = rd_kafka_produceva(c->rk, vus, ARRAY_LEN(vus) - !r->headers);
+    if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (r->headers) rd_kafka_headers_destroy(r->headers); /* on success they are the client's */
+    rd_kafka_resp_err_t code = rd_kafka_error_is_fatal(e) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(e);
+    rd_kafka_error_destroy(e);
+    return code;
+}

@@ -55,6 +55,19 @@ void kafka_client_probe(kafka_client_t *c, const char *topic, int64_t now_ms);
 err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt, ...) PRINTF(3, 4) NODISCARD;
 err_code_t kafka_error_code(rd_kafka_resp_err_t code);
 
+/* A record with all that one may have. rd_kafka_produce cannot carry headers and a timestamp, and costs about half as much: only records that have
+ * one pay. */
+typedef struct kafka_record {
+    int32_t partition;
+    int flags;                   /* RD_KAFKA_MSG_F_* */
+    const void *key, *value;     /* NULL: none */
+    size_t key_len, value_len;
+    int64_t timestamp_ms;        /* 0: now */
+    rd_kafka_headers_t *headers; /* taken, also with an error; NULL: none */
+    void *opaque;
+} kafka_record_t;
+rd_kafka_resp_err_t kafka_produce(kafka_client_t *c, rd_kafka_topic_t *topic, const kafka_record_t *r); /* RESP_ERR__FATAL: the producer is beyond help */
+
 /* Number of partitions; ERR_NOT_FOUND when the topic does not exist, ERR_UNAVAILABLE after timeout_ms. Ask a consumer handle where absence
  * matters: a producer's question makes a broker with auto.create.topics.enable create the topic. */
 err_t *kafka_partitions(kafka_client_t *c, const char *topic, int timeout_ms, int *ret);

@@ -403,20 +403,8 @@ static int64_t timestamp_of(const rd_kafka_message_t *m) {
 static rd_kafka_resp_err_t produce_again(kafka_sink_t *k, const rd_kafka_message_t *m) {
     rd_kafka_headers_t *had = NULL, *headers = NULL;
     if (!rd_kafka_message_headers(m, &had)) headers = rd_kafka_headers_copy(had);
-    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->p.topic},
-                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
-                           {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {m->key, m->key_len}},
-                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {m->payload, m->len}},
-                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = m->_private},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = timestamp_of(m)},
-                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}};
-    rd_kafka_error_t *e = rd_kafka_produceva(k->p.client->rk, vus, ARRAY_LEN(vus) - !headers);
-    if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (headers) rd_kafka_headers_destroy(headers);
-    rd_kafka_resp_err_t code = rd_kafka_error_is_fatal(e) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(e);
-    rd_kafka_error_destroy(e);
-    return code;
+    kafka_record_t r = {m->partition, RD_KAFKA_MSG_F_COPY, m->key, m->payload, m->key_len, m->len, timestamp_of(m), headers, m->_private};
+    return kafka_produce(k->p.client, k->p.topic, &r);
 }
 
 /* In their order, and each that is confirmed behind one that is not: again, too. */
@@ -477,31 +465,14 @@ static err_t *serve(sink_t *s, kafka_sink_t *k) {
     return NULL;
 }
 
-static rd_kafka_resp_err_t produce_with_all(kafka_sink_t *k, const lane_record_t *r, void *number) {
-    rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = k->p.topic},
-                           {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA},
-                           {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-                           {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {r->has_key ? (void *)r->key.p : NULL, r->has_key ? r->key.len : 0}},
-                           {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0}},
-                           {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = number},
-                           {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = MAX(r->timestamp_ms, (int64_t)0)},
-                           {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = r->headers.len ? kafka_headers_new(r->headers) : NULL}};
-    rd_kafka_headers_t *headers = vus[ARRAY_LEN(vus) - 1].u.headers;
-    rd_kafka_error_t *e = rd_kafka_produceva(k->p.client->rk, vus, ARRAY_LEN(vus) - !headers);
-    if (!e) return RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (headers) rd_kafka_headers_destroy(headers); /* on success they are the client's */
-    rd_kafka_resp_err_t code = rd_kafka_error_is_fatal(e) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(e);
-    rd_kafka_error_destroy(e);
-    return code;
-}
-
 /* OP_MORE: the queue is full, or the producer is to be made anew. */
 static op_status_t produce(kafka_sink_t *k, const lane_record_t *r, err_t **reterr) {
-    void *number = (void *)(uintptr_t)k->number;
+    kafka_record_t x = {RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, r->has_key ? r->key.p : NULL, r->has_value ? r->value.p : NULL, r->has_key ? r->key.len : 0,
+                        r->has_value ? r->value.len : 0, MAX(r->timestamp_ms, (int64_t)0), NULL, (void *)(uintptr_t)k->number};
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (r->timestamp_ms > 0 || r->headers.len) code = produce_with_all(k, r, number);
-    else if (rd_kafka_produce(k->p.topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, r->has_value ? (void *)r->value.p : NULL, r->has_value ? r->value.len : 0,
-                              r->has_key ? r->key.p : NULL, r->has_key ? r->key.len : 0, number))
+    if (r->headers.len) x.headers = kafka_headers_new(r->headers);
+    if (r->timestamp_ms > 0 || r->headers.len) code = kafka_produce(k->p.client, k->p.topic, &x);
+    else if (rd_kafka_produce(k->p.topic, x.partition, x.flags, (void *)x.value, x.value_len, x.key, x.key_len, x.opaque))
         code = rd_kafka_last_error();
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         k->sections[k->nsections - 1].unacked++;
