@@ -1,7 +1,6 @@
 /* change.c: the kstate change format, byte for byte in docs/formats.md. */
 #include "state/changelog.h"
 
-
 void change_header(buf_t *out) { buf_put_u8(out, 1); }
 
 void change_header_parts(buf_t *out, const change_index_t *x) {

@@ -36,13 +36,16 @@ void ks_near_put(kstate_t *ks, entry_t *e) {
         spill_begin(ks->spill, &room);
     }
     ks->spilling = true;
-    slice_t value = dead ? (slice_t){0} : slice_of("", spill_value_most() + 1); /* a value that does not fit */
+    slice_t value = {0};
+    bool known = dead;
     if (!dead && e->heap <= 2 * spill_value_most()) {
         buf_clear(&ks->scratch);
         ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
-        if (!ks->scratch.overflow) value = slice_of(ks->scratch.data ? (const void *)ks->scratch.data : "", ks->scratch.len);
+        known = !ks->scratch.overflow;
+        value = slice_of(ks->scratch.data ? (const void *)ks->scratch.data : "", ks->scratch.len);
     }
-    spill_put(ks->spill, e->hash, entry_key(e), value);
+    if (known) spill_put(ks->spill, e->hash, entry_key(e), value);
+    else spill_put_unknown(ks->spill, e->hash, entry_key(e));
 }
 
 void ks_near_end(kstate_t *ks) {

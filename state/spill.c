@@ -460,6 +460,11 @@ void spill_put(spill_t *s, uint64_t hash, slice_t key, slice_t value) {
     s->puts[s->nputs++] = (put_t){e, (uint32_t)(hash >> 32)};
 }
 
+void spill_put_unknown(spill_t *s, uint64_t hash, slice_t key) {
+    s->partial = true;
+    spill_put(s, hash, key, (slice_t){0});
+}
+
 void spill_end(spill_t *s) {
     write_run(s);
     free(TAKE(s->bytes));

@@ -27,6 +27,7 @@ typedef struct spill_room { /* bytes */
 } spill_room_t;
 void spill_begin(spill_t *s, const spill_room_t *room);
 void spill_put(spill_t *s, uint64_t hash /* hash_bytes(key) */, slice_t key, slice_t value); /* value.p NULL, or of more than fits: a marker */
+void spill_put_unknown(spill_t *s, uint64_t hash, slice_t key); /* a marker, for a value that is not worth being asked for */
 void spill_end(spill_t *s);
 void spill_prefetch(const spill_t *s, uint64_t hash); /* before spill_get; s may be NULL */
 /* false: unknown. The value lies in `page`, the caller's. s may be NULL. */
