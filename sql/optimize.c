@@ -4,28 +4,23 @@
 
 /* Order matters only for speed, except that the last three see what the others left. */
 static const struct {
-    const char *name;
     local_rule_t local;
     graph_rule_t graph;
 } rules[] = {
-    {"fold", rule_fold, NULL},
-    {"filter-merge", rule_filter_merge, NULL},
-    {"filter-true", rule_filter_true, NULL},
-    {"filter-through-project", rule_filter_project, NULL},
-    {"filter-through-union", rule_filter_union, NULL},
-    {"filter-through-window", rule_filter_window, NULL},
-    {"project-merge", rule_project_merge, NULL},
-    {"project-remove", rule_project_remove, NULL},
-    {"union-flatten", rule_union_flatten, NULL},
-    {"window-fuse", rule_window_fuse, NULL},
-    {"watermark-drop", NULL, rule_watermark_drop},
-    {"prune-columns", NULL, rule_prune},
-    {"prune-fields", NULL, rule_prune_fields},
+    {rule_fold, NULL},
+    {rule_filter_merge, NULL},
+    {rule_filter_true, NULL},
+    {rule_filter_project, NULL},
+    {rule_filter_union, NULL},
+    {rule_filter_window, NULL},
+    {rule_project_merge, NULL},
+    {rule_project_remove, NULL},
+    {rule_union_flatten, NULL},
+    {rule_window_fuse, NULL},
+    {NULL, rule_watermark_drop},
+    {NULL, rule_prune},
+    {NULL, rule_prune_fields},
 };
-
-void optimize_rule_names(buf_t *out) {
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++) buf_printf(out, "%s%s", i ? ", " : "", rules[i].name);
-}
 
 bool opt_reads_whole_records(const table_t *t) {
     static const char part[] = ".fail-on-missing-field";

@@ -9,5 +9,3 @@ typedef struct optimize_options {
 /* Runs the rules in their order until none changes anything, at most OPTIMIZE_ROUNDS_MAX times. Sinks stay in order. */
 #define OPTIMIZE_ROUNDS_MAX 20
 void optimize(rel_ctx_t *c, logical_t *l, const optimize_options_t *o);
-/* "fold, filter-merge, .." in order, for documentation and tests */
-void optimize_rule_names(buf_t *out);
