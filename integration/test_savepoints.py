@@ -33,14 +33,19 @@ def suffix_of_each_partition(t, source, sink):
     return len(seen)
 
 
+def one_worker(t, slots, prefix=None, *topics):
+    """A coordinator, a worker, and topics of two partitions: PREFIX-NAME of each name."""
+    t.coordinator(etcd=False)
+    t.worker(1, slots=slots)
+    t.workers_ready(1)
+    for name in topics:
+        t.topic(f'{prefix}-{name}', 2)
+
+
 def test_a_savepoint_while_rows_flow_and_what_may_begin_from_it():
     c = broker()
     with Cluster('savepoints', broker=c) as t:
-        t.coordinator(etcd=False)
-        t.worker(1, slots=4)
-        t.workers_ready(1)
-        for x in 'in', 'out', 'other':
-            t.topic('sp-' + x, 2)
+        one_worker(t, 4, 'sp', 'in', 'out', 'other')
         job = t.submit(copy_job(t, 'sp'), 'first', 2)
         feed = Feeder(t, 'sp-in', rate=1000)
         wait_for('rows', lambda: count(t, 'sp-out') > 500)
@@ -75,11 +80,7 @@ def test_of_two_starts_from_one_savepoint_the_second_is_refused():
     """Without a prefix the name of a job is part of its ledger's, so two names are two ledgers: both would publish every row."""
     c = broker()
     with Cluster('twice', broker=c) as t:
-        t.coordinator(etcd=False)
-        t.worker(1, slots=4)
-        t.workers_ready(1)
-        for x in 'in', 'out':
-            t.topic('tw-' + x, 2)
+        one_worker(t, 4, 'tw', 'in', 'out')
         first = t.submit(copy_job(t, 'tw'), 'first', 2)
         feed = Feeder(t, 'tw-in', rate=500)
         wait_for('rows', lambda: count(t, 'tw-out') > 200)
@@ -105,11 +106,7 @@ def test_a_savepoint_older_than_what_was_published_is_refused_unless_duplicates_
     """What lies behind a savepoint in the sink's topic would come a second time. The savepoint of a stop has nothing behind it; used twice it has."""
     c = broker()
     with Cluster('older', broker=c) as t:
-        t.coordinator(etcd=False)
-        t.worker(1, slots=6)
-        t.workers_ready(1)
-        for x in 'in', 'out':
-            t.topic('old-' + x, 2)
+        one_worker(t, 6, 'old', 'in', 'out')
         sql = copy_job(t, 'old')
         first = t.submit(sql, 'orders', 2)
         feed = Feeder(t, 'old-in', rate=500)
@@ -184,9 +181,7 @@ def test_lanes_find_what_was_published_behind_a_savepoint_after_it_was_submitted
 def test_files_written_behind_a_savepoint_fail_who_begins_from_it_by_name():
     """So it is with the savepoint of a job that failed by it. Nothing was cut for them: the last savepoint is as good as it was. Then duplicates are accepted."""
     with Cluster('older-files') as t:
-        t.coordinator(etcd=False)
-        t.worker(1, slots=2)
-        t.workers_ready(1)
+        one_worker(t, 2)
         out = t.path('out')
         sql = FLOWING.replace("'connector' = 'print'", f"'connector' = 'filesystem', 'path' = 'file://{out}', 'format' = 'json', 'sink.rolling-policy.rollover-interval' = '500 ms'")
 
