@@ -22,19 +22,35 @@ static inline void test_own_thread(const char *file, int line) {
 #define _mark_point(file, line) (test_own_thread(file, line), (_mark_point)(file, line))
 #define _ck_assert_failed(file, line, ...) (test_own_thread(file, line), (_ck_assert_failed)(file, line, __VA_ARGS__))
 
+/* CK_RUN_CASE=NAME runs one. Without forks the first failure ends it all: what the failed test leaves behind (threads that use its stack) would
+ * crash a later one, and hide the failure. */
+static inline int test_main(const char *suite_name, const TTest *const list[], size_t n) {
+    int passed = 0;
+    for (size_t i = 0; i < n; i++) {
+        Suite *s = suite_create(suite_name);
+        TCase *c = tcase_create(list[i]->name);
+        tcase_set_timeout(c, 100);
+        tcase_add_test(c, list[i]);
+        suite_add_tcase(s, c);
+        SRunner *r = srunner_create(s);
+        printf("%s\n", list[i]->name); /* which one crashed */
+        fflush(stdout);
+        srunner_run_all(r, CK_SILENT);
+        passed += srunner_ntests_run(r);
+        if (srunner_ntests_failed(r)) {
+            srunner_print(r, CK_NORMAL);
+            fflush(stdout);
+            _exit(1);
+        }
+        srunner_free(r);
+    }
+    printf("%s: %d passed\n", suite_name, passed);
+    return passed ? 0 : 1;
+}
 #define TESTS(suite_name, ...)                                                                     \
     int main(void) {                                                                               \
         const TTest *const list[] = {__VA_ARGS__};                                                 \
-        Suite *s = suite_create(suite_name);                                                       \
-        TCase *c = tcase_create(suite_name);                                                       \
-        tcase_set_timeout(c, 100);                                                                 \
-        for (size_t i = 0; i < sizeof list / sizeof *list; i++) tcase_add_test(c, list[i]);        \
-        suite_add_tcase(s, c);                                                                     \
-        SRunner *r = srunner_create(s);                                                            \
-        srunner_run_all(r, CK_ENV);                                                                \
-        int failed = srunner_ntests_failed(r);                                                     \
-        srunner_free(r);                                                                           \
-        return failed ? 1 : 0;                                                                     \
+        return test_main(suite_name, list, sizeof list / sizeof *list);                            \
     }
 
 /* The call succeeds; prints the error's text when it does not. */

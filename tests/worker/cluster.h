@@ -182,6 +182,7 @@ static uint64_t topic_records(topic_t *t) {
 /* ---------------------------------------------------------------- a disk that may be full, or let reads wait */
 typedef struct full_disk { disk_t disk; disk_t *real; } full_disk_t;
 static atomic_bool disk_full, disk_slow, puts_slow, compiler_slow;
+static atomic_int puts_waiting;
 static void while_set(atomic_bool *flag) {
     for (int i = 0; i < 10000 && atomic_load(flag); i++) usleep(2000);
 }
@@ -204,7 +205,9 @@ static err_t *full_read(disk_t *d, const char *p, uint64_t from, uint64_t len, b
     return real_disk(d)->read(real_disk(d), p, from, len, ret);
 }
 static err_t *full_put(disk_t *d, const char *p, slice_t b) {
+    atomic_fetch_add(&puts_waiting, 1);
     while_set(&puts_slow);
+    atomic_fetch_sub(&puts_waiting, 1);
     return real_disk(d)->put(real_disk(d), p, b);
 }
 static err_t *full_remove(disk_t *d, const char *p) { return real_disk(d)->remove(real_disk(d), p); }
