@@ -2,7 +2,8 @@
  * sealed bytes takes, and the changelog append. Keys are 16 bytes and come in random order; values 16 bytes (a count and a sum).
  *   state_bench [MAX_KEYS [OPS]]
  * And what it costs to bring a change of twelve epochs into the base, read by key group and, as it is where changes lie in no parts, in rounds; with
- * the compaction that follows within five seconds. Each epoch changes a quarter of the keys:
+ * the compaction that follows within five seconds; then what a restore of it takes: of the base a key, of as many epochs behind it a change. Each
+ * epoch changes a quarter of the keys:
  *   state_bench base [KEYS]
  * And what it costs when most of it has been evicted: KEYS keys are made in an order that is nobody's, then OPS updates come at random; every
  * 50,000 rows are an epoch that is sealed, sorted, brought into RocksDB and evicted from the table, all by this thread.
@@ -10,6 +11,7 @@
 #include "common/clock.h"
 #include "state/applier.h"
 #include "state/coalesce.h"
+#include "state/restore.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -111,7 +113,7 @@ static void run(uint64_t keys, uint64_t ops) {
 static char dir[] = "/tmp/state-bench-XXXXXX";
 static err_t *open_base(void *arg, base_db_t **ret) {
     char path[64];
-    snprintf(path, sizeof path, "%s/live", dir);
+    snprintf(path, sizeof path, "%s/%s", dir, (const char *)arg);
     return base_open_rocks(path, 600 << 20, true, ret);
 }
 
@@ -141,7 +143,7 @@ static void changes(kstate_t *ks, rng_t *rng, uint64_t keys, uint64_t n) {
 }
 
 /* One epoch: sealed, written to the changelog, and the applier hears of it. Returns CPU ns of the seal and of the writing. */
-static void epoch_of(kstate_t *ks, changelog_t *log, const changelog_id_t *id, applier_t *a, epoch_t epoch, bool parts, int64_t ns[2]) {
+static void epoch_of(kstate_t *ks, changelog_t *log, const changelog_id_t *id, applier_t *a, epoch_t epoch, bool parts, manifest_t *m, int64_t ns[2]) {
     int64_t t0 = cpu_ns();
     state_seal_t state = {0, 1, 0, buf_make(BUF_MAX_DEFAULT)};
     task_seal_t seal = {.epoch = epoch, .nstates = 1, .states = &state}, *seals = &seal;
@@ -161,6 +163,7 @@ static void epoch_of(kstate_t *ks, changelog_t *log, const changelog_id_t *id, a
     check(segment_build(id, epoch, &seals, 1, true, &segment));
     check(changelog_append(log, epoch, buf_slice(&segment), &x));
     applier_add_extent(a, &x);
+    manifest_add_extent(m, &x);
     free(x.path);
     buf_free(&segment);
     buf_free(&state.bytes);
@@ -168,11 +171,32 @@ static void epoch_of(kstate_t *ks, changelog_t *log, const changelog_id_t *id, a
     ns[1] += cpu_ns() - t2;
 }
 
+static err_t *replayed(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) { return slot < 0 ? NULL : kstate_apply(arg, bytes); }
+
+/* CPU ns of the base and of the changelog behind it. */
+static void restore(const manifest_t *m, disk_t *disk, const base_range_t *all, int64_t ns[2]) {
+    kstate_env_conf_t conf = {0, open_base, "restored"};
+    kstate_env_t *env = kstate_env_new(&conf);
+    restore_conf_t rc = {m, disk, dir, env, 1, all};
+    restore_t *r = restore_new(&rc);
+    kstate_t *ks;
+    int64_t t0 = cpu_ns();
+    check(restore_bases(r));
+    check(kstate_open(env, 1, 0, 0, 1024, &codec, &ks));
+    int64_t t1 = cpu_ns();
+    check(restore_replay(r, NULL, &(restore_sink_t){.arg = ks, .state = replayed}));
+    ns[0] = t1 - t0;
+    ns[1] = cpu_ns() - t1;
+    restore_free(r);
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+
 static void run_base(uint64_t keys, bool parts) {
     const changelog_id_t id = {1, 1, 1, 1, "bench"};
     static const base_range_t all = {1, 0, 1024};
     disk_t *disk;
-    kstate_env_conf_t conf = {0, open_base, NULL};
+    kstate_env_conf_t conf = {0, open_base, "live"};
     kstate_t *ks;
     if (!mkdtemp(dir)) exit(1);
     check(disk_open_scratch(dir, &disk));
@@ -183,22 +207,30 @@ static void run_base(uint64_t keys, bool parts) {
     changelog_t *log = changelog_new(disk, &id);
     rng_t rng;
     rng_seed(&rng, keys);
-    int64_t ns[2] = {0}, made = 0;
-    for (epoch_t e = 1; e <= EPOCHS; e++) {
+    int64_t ns[2] = {0}, back[2], made = 0, based = 0;
+    manifest_t *m = manifest_new();
+    *m = (manifest_t){.job = id.job, .incarnation = id.incarnation, .leader = id.leader, .attempt = id.attempt, .epoch = 2 * EPOCHS};
+    for (epoch_t e = 1; e <= 2 * EPOCHS; e++) {
         int64_t t = cpu_ns();
         changes(ks, &rng, keys, keys / 4);
         made += cpu_ns() - t;
-        epoch_of(ks, log, &id, a, e, parts, ns);
+        epoch_of(ks, log, &id, a, e, parts, m, ns);
+        if (e != EPOCHS) continue;
+        t = cpu_ns();
+        base_t base;
+        applier_complete(a, EPOCHS);
+        check(applier_checkpoint(a, EPOCHS, &base));
+        nanosleep(&(struct timespec){5, 0}, NULL);
+        based = cpu_ns() - t;
+        manifest_set_base(m, &base);
+        base_done(&base);
     }
-    applier_complete(a, EPOCHS);
-    base_t base;
-    int64_t t = cpu_ns();
-    check(applier_checkpoint(a, EPOCHS, &base));
-    nanosleep(&(struct timespec){5, 0}, NULL);
+    restore(m, disk, &all, back);
     double n = (double)(keys / 4 * EPOCHS);
-    printf("%10" PRIu64 " %10s %10.1f %10.1f %10.1f %10.1f %10d\n", keys, parts ? "parts" : "rounds", (double)made / n, (double)ns[0] / n,
-           (double)ns[1] / n, (double)(cpu_ns() - t) / n, base.nfiles);
-    base_done(&base);
+    printf("%10" PRIu64 " %10s %10.1f %10.1f %10.1f %10.1f %10d %14.1f %18.1f\n", keys, parts ? "parts" : "rounds", (double)made / n / 2,
+           (double)ns[0] / n / 2, (double)ns[1] / n / 2, (double)based / n, m->bases[0].nfiles, (double)back[0] / (double)kstate_entries(ks),
+           (double)back[1] / n);
+    manifest_free(m);
     changelog_free(log);
     applier_free(a);
     kstate_close(ks);
@@ -211,7 +243,7 @@ static void run_base(uint64_t keys, bool parts) {
 }
 
 static void bases(uint64_t keys) {
-    printf("      keys     read in  ns/change    ns/seal  ns/changelog  ns/base  files\n");
+    printf("      keys     read in  ns/change    ns/seal  ns/changelog  ns/base      files ns/key restored ns/change replayed\n");
     for (int parts = 0; parts < 2; parts++) run_base(keys, parts);
 }
 

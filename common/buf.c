@@ -89,7 +89,14 @@ void buf_clear(buf_t *b) {
     b->overflow = false;
 }
 
+/* Up to the next quarter of a power of two: what was enough for one epoch is mostly enough for the next. */
+static size_t rounded(size_t want, size_t max) {
+    size_t step = ((size_t)1 << (63 - __builtin_clzll(want))) / 4;
+    return MIN((want + step - 1) / step * step, MAX(want, max));
+}
+
 static void reserve_large(buf_t *b, size_t want, size_t max) {
+    want = rounded(want, max);
     size_t cap, len = b->len;
     uint8_t *again = take_kept(want, max, &cap);
     if (!again) {

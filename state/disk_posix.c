@@ -9,6 +9,7 @@
  *  - a failed fdatasync may have dropped the pages it was asked to keep, so the second call's success means nothing:
  *    after an error the file refuses everything but close (fsyncgate). */
 #include "state/disk.h"
+#include "state/direct.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/map.h"
@@ -36,6 +37,7 @@ typedef struct posix_disk {
 
 struct disk_file {
     int fd;
+    uint64_t size;
     bool broken;
     char *path; /* relative, for messages */
 };
@@ -167,8 +169,11 @@ static err_t *posix_create(disk_t *vt, const char *path, disk_file_t **ret) {
 
 static err_t *posix_append(disk_t *vt, disk_file_t *f, slice_t bytes) {
     if (f->broken) return err_new(ERR_IO, "%s: was abandoned after an earlier error", f->path);
-    err_t *e = write_all(f->fd, f->path, bytes.p, bytes.len);
+    size_t done;
+    int no = direct_append(f->fd, f->size, bytes, &done);
+    err_t *e = no ? err_from_errno(no, "%s: cannot write %zu bytes", f->path, bytes.len - done) : write_all(f->fd, f->path, bytes.p + done, bytes.len - done);
     if (e) f->broken = true;
+    else f->size += bytes.len;
     return e;
 }
 
@@ -201,6 +206,11 @@ static err_t *posix_read(disk_t *vt, const char *path, uint64_t from, uint64_t l
                        size, len - want);
     if (!buf_reserve(ret, want))
         return err_new(ERR_LIMIT, "%s: %" PRIu64 " bytes are more than the reader takes", full, want);
+    size_t before = ret->len;
+    int no = direct_read(full, from, want, ret);
+    if (no) return err_from_errno(no, "%s: byte %" PRIu64 ": cannot read", full, from + (ret->len - before));
+    from += ret->len - before;
+    want -= ret->len - before;
     while (want > 0) {
         ssize_t n = pread(fd, ret->data + ret->len, MIN(want, (uint64_t)1 << 30), (off_t)from);
         if (n < 0 && errno == EINTR) continue;

@@ -1,7 +1,10 @@
 /* Checkpoint storage on a POSIX file system where a directory cannot be synced, or was made by a process that died before it synced. */
+#include "common/clock.h"
 #include "tests/state/fakes.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -109,6 +112,68 @@ START_TEST(scratch_is_written_and_read_like_the_rest_and_never_synced) {
 }
 END_TEST
 
+/* Large pieces go past the page cache but for what is no whole block at their ends (state/direct.h). */
+START_TEST(large_and_small_pieces_of_a_file_stand_in_order_and_are_read_from_any_byte) {
+    static const size_t pieces[] = {5, (3 << 20) + 7, 100, 4084, (9 << 20) + 4096, 1 << 20, 1, (1 << 20) + 4095};
+    tmp_t t = tmp_new();
+    disk_t *d;
+    disk_file_t *f;
+    buf_t all = buf_make(32 << 20), back = buf_make(32 << 20);
+    rng_t rng;
+    rng_seed(&rng, 7);
+    ck_ok(disk_open_posix(t.path, false, &d));
+    ck_ok(d->create(d, "log", &f));
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        size_t from = all.len;
+        for (size_t k = 0; k < pieces[i]; k += 8) buf_put_u64(&all, rng_next(&rng));
+        all.len = from + pieces[i];
+        ck_ok(d->append(d, f, slice_of(all.data + from, pieces[i])));
+        if (i % 2) ck_ok(d->sync(d, f));
+        buf_clear(&back);
+        ck_ok(d->read(d, "log", 0, UINT64_MAX, &back));
+        ck_assert(slice_eq(buf_slice(&back), buf_slice(&all)));
+    }
+    for (int i = 0; i < 100; i++) {
+        uint64_t from = rng_below(&rng, all.len), len = rng_below(&rng, all.len - from + 1);
+        buf_clear(&back);
+        buf_puts(&back, "before");
+        ck_ok(d->read(d, "log", from, len, &back));
+        ck_assert(slice_eq(slice_of(back.data + 6, back.len - 6), slice_of(all.data + from, len)));
+    }
+    d->close(d, f);
+    buf_free(&all);
+    buf_free(&back);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
+START_TEST(A22_a_large_piece_that_does_not_fit_is_an_error_and_ends_its_file) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    disk_file_t *f;
+    struct rlimit most, was;
+    AUTO(auto_free) uint8_t *bytes = xcalloc(1, 12 << 20);
+    ck_ok(disk_open_posix(t.path, false, &d));
+    ck_ok(d->create(d, "log", &f));
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &was), 0);
+    most = (struct rlimit){6 << 20, was.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &most), 0);
+    ck_ok(d->append(d, f, slice_of(bytes, 100)));
+    err_t *e = d->append(d, f, slice_of(bytes, 12 << 20));
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &was), 0);
+    ck_assert_msg(e && strstr(err_text(e), "/log: cannot write") != NULL, "%s", e ? err_text(e) : "");
+    err_free(e);
+    e = d->append(d, f, slice_of(bytes, 1));
+    ck_assert_msg(e && strstr(err_text(e), "abandoned") != NULL, "%s", e ? err_text(e) : "");
+    err_free(e);
+    d->close(d, f);
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
 /* Above the root there may be directories of a kind that cannot be synced: they are the system's. What this process makes it must be able to sync. */
 START_TEST(A22_a_parent_that_cannot_be_synced_is_no_reason_to_refuse_the_storage) {
     static const int tolerated[] = {ENOSYS, EINVAL, EOPNOTSUPP, EROFS};
@@ -187,4 +252,5 @@ END_TEST
 TESTS("disk", A22_a_parent_that_cannot_be_synced_is_no_reason_to_refuse_the_storage, what_a_dead_process_left_aside_is_swept_after_an_hour,
       A22_a_directory_of_a_dead_process_is_synced_before_it_is_trusted,
       A22_a_put_whose_directory_cannot_be_synced_leaves_what_was_there,
-      scratch_is_written_and_read_like_the_rest_and_never_synced)
+      scratch_is_written_and_read_like_the_rest_and_never_synced,
+      large_and_small_pieces_of_a_file_stand_in_order_and_are_read_from_any_byte, A22_a_large_piece_that_does_not_fit_is_an_error_and_ends_its_file)
