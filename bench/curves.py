@@ -284,6 +284,39 @@ def stand(b, size, rate, epoch='100ms', parallelism=2):
     return job
 
 
+MEMBERS = """CREATE TABLE fill (u BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.u.kind' = 'sequence',
+ 'fields.u.start' = '1', 'fields.u.end' = '${SIZE}');
+CREATE TABLE more (u BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '${RATE}', 'fields.u.kind' = 'sequence',
+ 'fields.u.start' = '${FROM}', 'fields.u.end' = '1000000000000');
+CREATE TABLE dst (g BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO dst SELECT g, COUNT(DISTINCT u) FROM (SELECT ${VALUE} AS u, MOD(u, 4) AS g FROM (SELECT * FROM fill UNION ALL SELECT * FROM more)) GROUP BY g;
+"""
+
+
+def members(b, o):
+    """the same of four sets of distinct values, against the values that they hold"""
+    rows = []
+    for what, value in (('BIGINT', 'u'), ('STRING', "CONCAT('user-', CAST(u AS STRING))")):
+        per = []
+        for size in (100000, 1000000):
+            b.cluster(memory='4G')
+            job = b.submit(b.sql(MEMBERS, SIZE=size, RATE=1000, FROM=size + 1, VALUE=value), f'stand{b.serial}', 2, ('--set', 'execution.checkpointing.interval=100ms'))
+            wait_for('the sets', lambda: sum(t['state_bytes'] for t in tasks(b, job)) >= size * 10, 600, 0.2)
+            time.sleep(5)
+            full = b.job(job)['job']['epoch']
+            wait_for('epochs with all of it', lambda: b.job(job)['job']['epoch'] >= full + 3, 120)
+            time.sleep(2 if o.quick else 6)
+            doc = b.job(job)['job']
+            by = median([e['bytes'] for e in doc['epochs'] if not e['base'] and e['bytes'] and e['epoch'] > full])
+            state = sum(t['state_bytes'] for t in tasks(b, job))
+            b.cli('cancel', job, ok=False)
+            per.append(by)
+            rows.append({'work': 'checkpoint', 'variant': f'four sets of {size // 4:,} {what}, 1,000 new values/s', 'value': by, 'state_bytes': state,
+                         'text': f'{by / 1e3:.1f} kB an epoch of 100 ms, {by / 100:.0f} bytes a value; state {state / 1e6:.1f} MB'})
+        rows.append(verdict('checkpoint', f'distinct {what}: an epoch over ten times the values against before', per[1] / per[0], 'at most 1.5', per[1] <= 1.5 * per[0]))
+    return rows
+
+
 def checkpoint(b, o):
     """bytes of an epoch against the keys changed in it and against the size of the state, on a cluster"""
     rows, per = [], {}
@@ -304,7 +337,7 @@ def checkpoint(b, o):
     rows.append(verdict('checkpoint', 'ten times the changes: bytes of an epoch against those before', ratio, 'at most 10 times', ratio <= 10))
     for rate, v in per.items():
         rows.append(verdict('checkpoint', f'{rate:,} changes/s: largest epoch against smallest over {1000 if o.large else 100} times the state', max(v) / min(v), 'at most 3', max(v) <= 3 * min(v)))
-    return rows
+    return rows + members(b, o)
 
 
 LARGE_STATE = 5e9  # bytes

@@ -254,18 +254,6 @@ int agg_partial_types(arena_t *a, const agg_call_t *c, const type_t **ret) {
     return s.impl->npartial;
 }
 
-struct agg_set {
-    int n;
-    uint32_t size;
-    bool masks; /* calls share sets of values */
-    arena_t *arena;
-    agg_slot_t *slots;
-    /* scratch */
-    uint32_t *sel;
-    void **accs;
-    uint32_t cap;
-};
-
 /* Finds the set that slot i shares, or makes it the leader of one. */
 static void share_values(agg_set_t *s, int i) {
     agg_slot_t *slot = &s->slots[i], *leader = slot;
@@ -284,6 +272,8 @@ agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
     agg_set_t *s = xcalloc(1, sizeof *s);
     s->n = n;
     s->arena = arena_new();
+    s->page = buf_make(BUF_MAX_DEFAULT);
+    s->met_absent = ARENA_NEW(s->arena, bool);
     s->slots = ARENA_ARRAY(s->arena, agg_slot_t, n ? n : 1);
     for (int i = 0; i < n; i++) {
         agg_slot_t *slot = &s->slots[i];
@@ -295,6 +285,7 @@ agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
             *inner = *slot;
             slot->inner = inner;
             slot->impl = &agg_impl_distinct;
+            slot->once = !retracting;
             inner->off = (uint32_t)sizeof(vset_t *);
         }
         slot->off = s->size;
@@ -316,6 +307,7 @@ void agg_set_free(agg_set_t *s) {
             free(slots[k]->accs);
         }
     }
+    buf_free(&s->page);
     arena_free(s->arena);
     free(s->sel);
     free(s->accs);
@@ -492,8 +484,10 @@ bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b) {
 }
 
 /* ---------------------------------------------------------------- changelog form: version, then the calls in order
- * Version 2 differs from 1 in COUNT(DISTINCT ..) of integers that are not taken back; without them 1 is written. */
+ * Version 2 differs from 1 in COUNT(DISTINCT ..) of integers that are not taken back; without them 1 is written. Version 3 is that of a group with
+ * pages (agg_page.c). */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
+    if (UNLIKELY(s->pages) && agg_pages_encode(s, accs, out)) return;
     uint8_t *p = buf_begin(out, 1);
     if (!p) return;
     *p = s->masks ? 2 : 1;
@@ -503,6 +497,7 @@ void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
 
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs) {
     uint8_t version = read_u8(r);
+    if (version == 3 && s->pages) return agg_pages_decode(s, r, accs);
     if (version != 1 && !(version == 2 && s->masks)) return false;
     for (int i = 0; i < s->n; i++) {
         agg_slot_t *slot = &s->slots[i];

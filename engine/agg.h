@@ -54,6 +54,22 @@ err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *o
 bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? false, too, when there is an error to meet */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out); /* for the changelog; versioned */
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false: malformed */
+/* Pages: where the caller keeps them for it, a large set of values is not part of a group's encoded form but lies in parts of a kB or two, of which
+ * those are written that changed: then a checkpoint costs what changed of the set, not the set (engine/agg_page.c). A decoded group that has
+ * some is absent until they were read: it can be emitted, encoded and cleared, nothing else. */
+void agg_set_keep_pages(agg_set_t *s);                  /* before anything is decoded; from here on pages_out comes before encode */
+bool agg_set_pageable(const agg_set_t *s);              /* has a call with a set of values */
+bool agg_set_met_absent(const agg_set_t *s);            /* some group was absent once; else none is */
+bool agg_set_absent(const agg_set_t *s, const void *accs);
+typedef struct agg_pages_io {
+    void *arg;
+    err_t *(*put)(void *arg, int call, uint32_t page, slice_t bytes); /* made or changed */
+    err_t *(*drop)(void *arg, int call, uint32_t page);               /* was put once */
+    err_t *(*get)(void *arg, int call, uint32_t page, slice_t *ret);  /* valid until the next; ret->p NULL: there is none */
+} agg_pages_io_t;
+err_t *agg_set_pages_out(agg_set_t *s, void *accs, const agg_pages_io_t *io);  /* what changed since */
+err_t *agg_set_pages_in(agg_set_t *s, void *accs, const agg_pages_io_t *io);   /* an absent group is there */
+err_t *agg_set_pages_drop(const agg_set_t *s, const void *accs, const agg_pages_io_t *io); /* all: the group goes, or is cleared */
 bool agg_set_owns(const agg_set_t *s);                  /* may accs hold anything outside the block? Else clear does nothing */
 size_t agg_set_heap(const agg_set_t *s, const void *accs); /* bytes held outside the block */
 void agg_set_most(agg_set_t *s, uint64_t bytes); /* tests: a bound of what a group may hold and of a result, below the own ones of the functions */

@@ -114,6 +114,17 @@ static size_t distinct_heap(const agg_slot_t *s, const void *acc) {
     return vset_heap(((const distinct_acc_t *)acc)->values) + (s->inner->impl->heap ? s->inner->impl->heap(s->inner, inner_acc(acc)) : 0);
 }
 
+static void distinct_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
+    vset_head_encode(((const distinct_acc_t *)acc)->values, out);
+    s->inner->impl->encode(s->inner, inner_acc(acc), out);
+}
+
+static bool distinct_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
+    return vset_head_decode(r, &((distinct_acc_t *)acc)->values) && s->inner->impl->decode(s->inner, r, inner_acc(acc));
+}
+
+static const agg_paging_t paging = {VSET_PAGING, .encode_head = distinct_encode_head, .decode_head = distinct_decode_head};
+
 const agg_impl_t agg_impl_distinct = {
     .size = sizeof(distinct_acc_t),
     .update = distinct_update,
@@ -124,4 +135,5 @@ const agg_impl_t agg_impl_distinct = {
     .encode = distinct_encode,
     .decode = distinct_decode,
     .heap = distinct_heap,
+    .paging = &paging,
 };

@@ -31,6 +31,26 @@ typedef struct agg_rows {
 } agg_rows_t;
 static inline uint32_t agg_row(const agg_rows_t *r, uint32_t k) { return r->sel ? r->sel[k] : k; }
 
+/* The pages of a call's set of values, numbered from 0; see agg_page.c. */
+typedef struct agg_pages {
+    bool paged;       /* else the set goes whole, and all the rest is 0 */
+    bool absent;      /* its pages were not read yet */
+    uint32_t stored;  /* pages that were put, or are there to be read */
+    uint32_t pages;   /* that it has now */
+    uint64_t values;  /* holes included */
+} agg_pages_t;
+typedef struct agg_paging {
+    agg_pages_t (*look)(const agg_slot_t *s, const void *acc);
+    void (*begin)(agg_slot_t *s, void *acc);                              /* makes it one in pages if it has become large; NULL: that needs no decision */
+    bool (*changed)(const agg_slot_t *s, const void *acc, uint32_t page); /* or was never put */
+    void (*put)(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out);
+    void (*settle)(agg_slot_t *s, void *acc);                             /* stored as it is: nothing has changed */
+    void (*open)(agg_slot_t *s, void *acc);                               /* absent: room for what comes */
+    bool (*take)(agg_slot_t *s, void *acc, uint32_t page, reader_t *r);   /* in order; false: malformed */
+    void (*encode_head)(const agg_slot_t *s, const void *acc, buf_t *out); /* all but the pages, of a settled or absent one */
+    bool (*decode_head)(const agg_slot_t *s, reader_t *r, void *acc);      /* absent */
+} agg_paging_t;
+
 typedef struct agg_impl {
     uint32_t size;
     bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: s->full, or s->why */
@@ -46,6 +66,7 @@ typedef struct agg_impl {
     void (*encode)(const agg_slot_t *s, const void *acc, buf_t *out);
     bool (*decode)(const agg_slot_t *s, reader_t *r, void *acc);
     size_t (*heap)(const agg_slot_t *s, const void *acc);
+    const agg_paging_t *paging; /* NULL: holds no set of values */
 } agg_impl_t;
 
 struct agg_slot {
@@ -60,6 +81,8 @@ struct agg_slot {
     struct agg_slot *inner; /* DISTINCT: what sees each value once */
     struct agg_slot *leader, **members; /* agg_mask.c: the first of the calls that share a set; of that one: all, itself included */
     int nmembers;
+    bool pages; /* large sets go in pages */
+    bool once;  /* DISTINCT of rows that are never taken back: that a value came again is not counted */
     /* scratch, grown once */
     buf_t bytes;
     uint32_t *sel;
@@ -82,6 +105,21 @@ static inline bool slot_full(agg_slot_t *s) {
     return false;
 }
 
+struct agg_set {
+    int n;
+    uint32_t size;
+    bool masks; /* calls share sets of values */
+    bool pages;
+    bool *met_absent;
+    arena_t *arena;
+    agg_slot_t *slots;
+    /* scratch */
+    buf_t page;
+    uint32_t *sel;
+    void **accs;
+    uint32_t cap;
+};
+
 struct agg_fn {
     const char *name;
     int min_args, max_args;
@@ -92,6 +130,10 @@ struct agg_fn {
     int kind;
     bool combines, retracts;
 };
+
+/* agg_page.c: the form of a group that has pages. Encode says false, and wrote nothing, when it has none. */
+bool agg_pages_encode(const agg_set_t *s, const void *accs, buf_t *out);
+bool agg_pages_decode(const agg_set_t *s, reader_t *r, void *accs);
 
 /* Partial column types of an implementation, in order (npartial of them). */
 void agg_partial_list(arena_t *a, const agg_slot_t *s, const type_t **ret);
@@ -135,3 +177,15 @@ void vset_free(vset_t *set);
 size_t vset_heap(const vset_t *set);
 void vset_encode(const vset_t *set, buf_t *out);
 bool vset_decode(const agg_slot_t *s, reader_t *r, vset_t **ret);
+/* Its pages: agg_paging_t of an accumulator that begins with a vset_t *. */
+agg_pages_t vset_look(const agg_slot_t *s, const void *acc);
+void vset_begin_pages(agg_slot_t *s, void *acc);
+bool vset_page_changed(const agg_slot_t *s, const void *acc, uint32_t page);
+void vset_page_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out);
+void vset_settle(agg_slot_t *s, void *acc);
+void vset_open_pages(agg_slot_t *s, void *acc);
+bool vset_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r);
+void vset_head_encode(const vset_t *set, buf_t *out);
+bool vset_head_decode(reader_t *r, vset_t **ret);
+#define VSET_PAGING .look = vset_look, .begin = vset_begin_pages, .changed = vset_page_changed, .put = vset_page_put, .settle = vset_settle, \
+    .open = vset_open_pages, .take = vset_page_take

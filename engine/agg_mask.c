@@ -3,14 +3,19 @@
  *
  * The first of the calls leads: it is fed all rows, weighs the filters, counts for all, and writes the set. The others are counters
  * at their own place in the block. The set is one allocation: values in order of insertion, an index of open addressing from
- * SMALL values on, masks. */
+ * SMALL values on, masks, and from LARGE on which pages have changed (agg_page.c): a page is PAGE values in that order. */
 #include "engine/agg_int.h"
 #include <stdlib.h>
 
 typedef struct mset {
     uint32_t n, cap;
-    int64_t values[]; /* cap; then 2 * cap uint32 of index (value + 1) where cap > SMALL; then cap masks */
-} mset_t;
+    int64_t values[]; /* cap; then 2 * cap uint32 of index (value + 1) where cap > SMALL; then cap masks; then mpages where cap > LARGE */
+} mset_t; /* cap 0: absent, n values are in its pages */
+
+typedef struct mpages { /* a new value needs no mark: it lies behind `settled` */
+    uint32_t settled;  /* values that the stored pages hold */
+    uint8_t changed[]; /* a bit for each page with a mask that grew */
+} mpages_t;
 
 typedef struct mask_acc {
     int64_t n; /* values this call has seen; all that the calls behind the leader have */
@@ -18,19 +23,38 @@ typedef struct mask_acc {
 } mask_acc_t;
 
 #define SMALL 8u
+#define LARGE 512u
+#define PAGE 256u
 #define AHEAD 6 /* rows between asking for a set and looking into it */
 
 static inline uint32_t *index_of(const mset_t *m) { return (uint32_t *)(uintptr_t)(m->values + m->cap); }
 static inline uint8_t *masks_of(const mset_t *m) { return (uint8_t *)index_of(m) + (m->cap > SMALL ? (size_t)m->cap * 8 : 0); }
 static inline uint32_t home_of(const mset_t *m, int64_t v) { return (uint32_t)(hash_mix((uint64_t)v) >> 32) & (m->cap * 2 - 1); }
-static size_t mset_bytes(uint32_t cap) { return sizeof(mset_t) + (size_t)cap * (8 + 1 + (cap > SMALL ? 8 : 0)); }
+static inline mpages_t *pages_of(const mset_t *m) { return (mpages_t *)(void *)(masks_of(m) + m->cap); }
+static inline uint32_t npages_of(uint32_t values) { return (values + PAGE - 1) / PAGE; }
+static size_t bitmap_bytes(uint32_t cap) { return (npages_of(cap) + 7) / 8; }
+static size_t mset_bytes(uint32_t cap) {
+    return sizeof(mset_t) + (size_t)cap * (8 + 1 + (cap > SMALL ? 8 : 0)) + (cap > LARGE ? sizeof(mpages_t) + bitmap_bytes(cap) : 0);
+}
+
+static mset_t *mset_new(uint32_t cap) {
+    mset_t *m = xmalloc(mset_bytes(cap));
+    *m = (mset_t){0, cap};
+    if (cap > SMALL) memset(index_of(m), 0, (size_t)cap * 8);
+    if (cap > LARGE) memset(pages_of(m), 0, sizeof(mpages_t) + bitmap_bytes(cap));
+    return m;
+}
+
+static inline void page_changes(mset_t *m, uint32_t value) {
+    if (m->cap > LARGE) pages_of(m)->changed[value / PAGE / 8] |= (uint8_t)(1u << (value / PAGE % 8));
+}
 
 static mset_t *mset_grown(mset_t *old) {
     uint32_t cap = old ? old->cap * 2 : 4;
-    mset_t *m = xmalloc(mset_bytes(cap));
-    *m = (mset_t){old ? old->n : 0, cap};
-    if (cap > SMALL) memset(index_of(m), 0, (size_t)cap * 8);
+    mset_t *m = mset_new(cap);
     if (!old) return m;
+    m->n = old->n;
+    if (old->cap > LARGE) memcpy(pages_of(m), pages_of(old), sizeof(mpages_t) + bitmap_bytes(old->cap));
     memcpy(m->values, old->values, (size_t)old->n * 8);
     memcpy(masks_of(m), masks_of(old), old->n);
     free(old);
@@ -45,6 +69,7 @@ static mset_t *mset_grown(mset_t *old) {
 /* Where v is; m->n when it is not there, with its place in the index. */
 static uint32_t mset_find(const mset_t *m, int64_t v, uint32_t *ret_at) {
     if (m->cap <= SMALL) {
+        ASSERT(m->cap);
         uint32_t i = 0;
         while (i < m->n && m->values[i] != v) i++;
         return i;
@@ -66,7 +91,10 @@ static uint32_t mset_add(mset_t **set, int64_t v, uint32_t mask) {
     if (i < (*set)->n) {
         uint8_t *seen = &masks_of(*set)[i];
         uint32_t fresh = mask & ~(uint32_t)*seen;
-        if (fresh) *seen |= (uint8_t)mask;
+        if (fresh) {
+            *seen |= (uint8_t)mask;
+            page_changes(*set, i);
+        }
         return fresh;
     }
     if (i == (*set)->cap) {
@@ -144,13 +172,11 @@ static size_t mask_heap(const agg_slot_t *s, const void *acc) {
 }
 
 /* Number of values, then each with its mask; the counts follow from them. */
-static void mask_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
-    const mset_t *m = ((const mask_acc_t *)acc)->set;
-    uint32_t n = m ? m->n : 0;
-    buf_put_varint(out, n);
-    if (!buf_reserve(out, (size_t)n * 11)) return;
+static void put_values(const mset_t *m, uint32_t from, uint32_t to, buf_t *out) {
+    buf_put_varint(out, to - from);
+    if (!buf_reserve(out, (size_t)(to - from) * 11)) return;
     uint8_t *p = out->data + out->len;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = from; i < to; i++) {
         uint64_t v = ((uint64_t)m->values[i] << 1) ^ (uint64_t)(m->values[i] >> 63);
         for (; v >= 0x80; v >>= 7) *p++ = (uint8_t)(v | 0x80);
         *p++ = (uint8_t)v;
@@ -158,6 +184,84 @@ static void mask_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
     }
     out->len = (size_t)(p - out->data);
 }
+
+static void mask_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+    const mset_t *m = ((const mask_acc_t *)acc)->set;
+    put_values(m, 0, m ? m->n : 0, out);
+}
+
+/* ---------------------------------------------------------------- pages */
+static agg_pages_t mask_look(const agg_slot_t *s, const void *acc) {
+    const mset_t *m = ((const mask_acc_t *)acc)->set;
+    if (!m || (m->cap && m->cap <= LARGE)) return (agg_pages_t){0};
+    uint32_t pages = npages_of(m->n);
+    return (agg_pages_t){.paged = true, .absent = m->cap == 0, .stored = m->cap ? npages_of(pages_of(m)->settled) : pages, .pages = pages, .values = m->n};
+}
+
+static bool mask_changed(const agg_slot_t *s, const void *acc, uint32_t page) {
+    const mset_t *m = ((const mask_acc_t *)acc)->set;
+    return MIN(m->n, (page + 1) * PAGE) > pages_of(m)->settled || (pages_of(m)->changed[page / 8] >> (page % 8) & 1);
+}
+
+static void mask_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out) {
+    const mset_t *m = ((const mask_acc_t *)acc)->set;
+    put_values(m, page * PAGE, MIN(m->n, (page + 1) * PAGE), out);
+}
+
+static void mask_settle(agg_slot_t *s, void *acc) {
+    mset_t *m = ((mask_acc_t *)acc)->set;
+    pages_of(m)->settled = m->n;
+    memset(pages_of(m)->changed, 0, bitmap_bytes(m->cap));
+}
+
+static void mask_open(agg_slot_t *s, void *acc) {
+    mask_acc_t *a = acc;
+    uint32_t cap = LARGE * 2;
+    while (cap < MIN(a->set->n, 1u << 20)) cap *= 2; /* the number comes from a checkpoint */
+    free(a->set);
+    a->set = mset_new(cap);
+}
+
+/* The counts are in the head. */
+static bool mask_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r) {
+    mset_t **m = &((mask_acc_t *)acc)->set;
+    uint64_t n = read_varint(r);
+    if (r->bad || n > PAGE || (*m)->n != page * PAGE) return false;
+    for (uint64_t i = 0; i < n; i++) {
+        int64_t v = read_zigzag(r);
+        uint32_t mask = read_u8(r), had = (*m)->n;
+        if (r->bad || mask == 0 || mask >> s->nmembers || mset_add(m, v, mask) != mask || (*m)->n == had) return false;
+    }
+    return true;
+}
+
+/* Number of values, then the count of each call that shares them. */
+static void mask_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
+    const uint8_t *block = (const uint8_t *)acc - s->off;
+    buf_put_varint(out, ((const mask_acc_t *)acc)->set->n);
+    for (int i = 0; i < s->nmembers; i++) buf_put_zigzag(out, ((const mask_acc_t *)(const void *)(block + s->members[i]->off))->n);
+}
+
+static bool mask_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
+    uint8_t *block = (uint8_t *)acc - s->off;
+    uint64_t n = read_varint(r);
+    if (r->bad || n <= LARGE || n > VALUES_MAX) return false;
+    for (int i = 0; i < s->nmembers; i++) ((mask_acc_t *)(void *)(block + s->members[i]->off))->n = read_zigzag(r);
+    mset_t *m = ((mask_acc_t *)acc)->set = xmalloc(sizeof *m);
+    *m = (mset_t){(uint32_t)n, 0};
+    return true;
+}
+
+static const agg_paging_t paging = {
+    .look = mask_look,
+    .changed = mask_changed,
+    .put = mask_put,
+    .settle = mask_settle,
+    .open = mask_open,
+    .take = mask_take,
+    .encode_head = mask_encode_head,
+    .decode_head = mask_decode_head,
+};
 
 static bool mask_decode(const agg_slot_t *s, reader_t *r, void *acc) {
     uint64_t n = read_varint(r);
@@ -203,6 +307,7 @@ const agg_impl_t agg_impl_mask = {
     .encode = mask_encode,
     .decode = mask_decode,
     .heap = mask_heap,
+    .paging = &paging,
 };
 const agg_impl_t agg_impl_mask_more = {
     .size = sizeof(int64_t),

@@ -259,6 +259,26 @@ static size_t extreme_heap(const agg_slot_t *s, const void *acc) {
     return vset_heap(((const extreme_acc_t *)acc)->values) + ((const extreme_acc_t *)acc)->cap;
 }
 
+/* With the extreme, which is what is emitted. A head is encoded when its group was, or was emitted since. */
+static void extreme_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
+    slice_t v;
+    bool has = extreme_find(s, (extreme_acc_t *)(uintptr_t)acc, &v);
+    vset_head_encode(((const extreme_acc_t *)acc)->values, out);
+    buf_put_u8(out, has);
+    if (has) buf_put_bytes(out, v);
+}
+
+static bool extreme_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
+    if (!vset_head_decode(r, &((extreme_acc_t *)acc)->values)) return false;
+    uint8_t has = read_u8(r);
+    slice_t v = has ? read_bytes(r) : (slice_t){0};
+    if (r->bad || has > 1 || v.len > UINT32_MAX) return false;
+    if (has) extreme_set(acc, v);
+    return true;
+}
+
+static const agg_paging_t paging = {VSET_PAGING, .encode_head = extreme_encode_head, .decode_head = extreme_decode_head};
+
 const agg_impl_t agg_impl_extreme_retract = {
     .size = sizeof(extreme_acc_t),
     .update = extreme_update,
@@ -270,4 +290,5 @@ const agg_impl_t agg_impl_extreme_retract = {
     .encode = extreme_encode,
     .decode = extreme_decode,
     .heap = extreme_heap,
+    .paging = &paging,
 };

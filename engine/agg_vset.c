@@ -2,7 +2,8 @@
  * of them with a count each.
  *
  * The set: entries in order of insertion with their bytes in one buffer; an index of open addressing appears above
- * eight entries. An entry whose count falls to zero stays as a hole until the set is packed, which keeps the order. */
+ * eight entries. An entry whose count falls to zero stays as a hole until the set is packed, which keeps the order.
+ * In pages (agg_page.c) a page is 2^shift entries, holes included: some two kB of values as long as those it had when it became large. */
 #include "engine/agg_int.h"
 #include "engine/decimal.h"
 #include <stdlib.h>
@@ -99,6 +100,11 @@ struct vset {
     uint32_t *index; /* entry + 1 */
     uint8_t *bytes;
     size_t used, room;
+    bool paged, absent;
+    uint8_t shift;
+    uint32_t stored;    /* pages; absent: entries in them */
+    uint8_t *changed;   /* of pages: a bit each, .. */
+    uint32_t nchanged;  /* .. so many bytes */
 };
 
 #define VSET_SMALL 8
@@ -131,6 +137,19 @@ static ventry_t *vset_find(const vset_t *v, slice_t key, uint32_t hash) {
     return NULL;
 }
 
+static uint32_t vset_npages(const vset_t *v, uint32_t entries) { return (uint32_t)(((uint64_t)entries + (1u << v->shift) - 1) >> v->shift); }
+
+static void vset_page_changes(vset_t *v, uint32_t entry) {
+    uint32_t page = entry >> v->shift;
+    if (page / 8 >= v->nchanged) {
+        uint32_t n = MAX(v->nchanged * 2, page / 8 + 8);
+        v->changed = xrealloc(v->changed, n);
+        memset(v->changed + v->nchanged, 0, n - v->nchanged);
+        v->nchanged = n;
+    }
+    v->changed[page / 8] |= (uint8_t)(1u << (page % 8));
+}
+
 /* Drops the holes; the order stays. */
 static void vset_pack(vset_t *v) {
     uint32_t n = 0;
@@ -145,15 +164,19 @@ static void vset_pack(vset_t *v) {
     }
     v->n = n;
     v->used = used;
+    for (uint32_t i = 0; v->paged && i < n; i += 1u << v->shift) vset_page_changes(v, i);
     if (v->mask) vset_index(v);
 }
 
+static void vset_room(vset_t *v) {
+    v->cap = v->cap ? v->cap * 2 : 4;
+    v->entries = xrealloc(v->entries, sizeof *v->entries * v->cap);
+}
+
+/* A count of 0 makes a hole. */
 static void vset_insert(vset_t *v, slice_t key, uint32_t hash, int64_t count) {
     if (v->n == v->cap && v->live < v->n / 2) vset_pack(v);
-    if (v->n == v->cap) {
-        v->cap = v->cap ? v->cap * 2 : 4;
-        v->entries = xrealloc(v->entries, sizeof *v->entries * v->cap);
-    }
+    if (v->n == v->cap) vset_room(v);
     if (v->used + key.len > v->room) {
         v->room = MAX(v->room * 2, MAX(v->used + key.len, (size_t)32));
         v->bytes = xrealloc(v->bytes, v->room);
@@ -161,7 +184,8 @@ static void vset_insert(vset_t *v, slice_t key, uint32_t hash, int64_t count) {
     if (key.len) memcpy(v->bytes + v->used, key.p, key.len);
     v->entries[v->n++] = (ventry_t){(uint32_t)v->used, (uint32_t)key.len, hash, 0, count};
     v->used += key.len;
-    v->live++;
+    v->live += count != 0;
+    if (UNLIKELY(v->paged)) vset_page_changes(v, v->n - 1);
     if (v->n <= VSET_SMALL) return;
     if (!v->mask || v->n * 2 > v->mask) {
         vset_index(v);
@@ -182,6 +206,7 @@ static bool vset_fits(vset_t *v, size_t len, uint64_t most) {
 int64_t vset_add(const agg_slot_t *s, vset_t **set, slice_t key, int64_t delta) {
     vset_t *v = *set;
     if (!v) v = *set = xcalloc(1, sizeof *v);
+    ASSERT(!v->absent);
     uint32_t hash = (uint32_t)(hash_bytes(key.p, key.len) >> 32);
     ventry_t *e = vset_find(v, key, hash);
     if (!e) {
@@ -189,7 +214,9 @@ int64_t vset_add(const agg_slot_t *s, vset_t **set, slice_t key, int64_t delta) 
         vset_insert(v, key, hash, delta);
         return delta;
     }
+    if (s->once && e->count > 0) return e->count + delta;
     v->live += (e->count == 0) - (e->count + delta == 0);
+    if (UNLIKELY(v->paged)) vset_page_changes(v, (uint32_t)(e - v->entries));
     return e->count += delta;
 }
 
@@ -217,11 +244,12 @@ void vset_free(vset_t *v) {
     free(v->entries);
     free(v->index);
     free(v->bytes);
+    free(v->changed);
     free(v);
 }
 
 size_t vset_heap(const vset_t *v) {
-    return v ? sizeof *v + v->cap * sizeof *v->entries + v->room + (v->mask ? (v->mask + 1) * sizeof *v->index : 0) : 0;
+    return v ? sizeof *v + v->cap * sizeof *v->entries + v->room + (v->mask ? (v->mask + 1) * sizeof *v->index : 0) + v->nchanged : 0;
 }
 
 void vset_encode(const vset_t *v, buf_t *out) {
@@ -251,5 +279,91 @@ bool vset_decode(const agg_slot_t *s, reader_t *r, vset_t **ret) {
         if (r->bad || count == 0) return false;
         if (vset_add(s, ret, key, count) == VSET_FULL) return false;
     }
+    return true;
+}
+
+/* ---------------------------------------------------------------- pages */
+#define WHOLE_BYTES 4096 /* encoded: what is larger goes in pages */
+#define PAGE_BYTES 2048
+#define PAGE_SHIFT_LEAST 3 /* also of long ones: shorter may follow */
+#define PAGE_SHIFT_MOST 8
+#define EACH 3           /* bytes of an entry besides its value */
+
+static vset_t *vset_of(const void *acc) { return *(vset_t *const *)acc; }
+
+agg_pages_t vset_look(const agg_slot_t *s, const void *acc) {
+    const vset_t *v = vset_of(acc);
+    if (!v || !v->paged) return (agg_pages_t){0};
+    uint32_t n = v->absent ? v->stored : v->n, pages = vset_npages(v, n);
+    return (agg_pages_t){.paged = true, .absent = v->absent, .stored = v->absent ? pages : v->stored, .pages = pages, .values = n};
+}
+
+void vset_begin_pages(agg_slot_t *s, void *acc) {
+    vset_t *v = vset_of(acc);
+    if (!v || v->paged || v->used + (size_t)v->n * EACH <= WHOLE_BYTES) return;
+    size_t each = v->used / v->n + EACH;
+    v->shift = PAGE_SHIFT_LEAST;
+    while (v->shift < PAGE_SHIFT_MOST && each << (v->shift + 1) <= PAGE_BYTES) v->shift++;
+    v->paged = true;
+    for (uint32_t i = 0; i < v->n; i += 1u << v->shift) vset_page_changes(v, i);
+}
+
+bool vset_page_changed(const agg_slot_t *s, const void *acc, uint32_t page) {
+    const vset_t *v = vset_of(acc);
+    return page / 8 < v->nchanged && (v->changed[page / 8] >> (page % 8) & 1);
+}
+
+void vset_page_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out) {
+    const vset_t *v = vset_of(acc);
+    uint32_t from = page << v->shift, to = MIN(v->n - from, 1u << v->shift) + from;
+    buf_put_varint(out, to - from);
+    for (uint32_t i = from; i < to; i++) {
+        buf_put_bytes(out, entry_bytes(v, &v->entries[i]));
+        buf_put_zigzag(out, v->entries[i].count);
+    }
+}
+
+void vset_settle(agg_slot_t *s, void *acc) {
+    vset_t *v = vset_of(acc);
+    v->stored = vset_npages(v, v->n);
+    if (v->nchanged) memset(v->changed, 0, v->nchanged);
+}
+
+void vset_open_pages(agg_slot_t *s, void *acc) {
+    vset_t *v = vset_of(acc);
+    v->stored = 0;
+    v->absent = false;
+}
+
+bool vset_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r) {
+    vset_t *v = vset_of(acc);
+    uint64_t n = read_varint(r);
+    if (r->bad || n > (1u << v->shift) || v->n != page << v->shift) return false;
+    for (uint64_t i = 0; i < n; i++) {
+        slice_t key = read_bytes(r);
+        int64_t count = read_zigzag(r);
+        if (r->bad || v->used + key.len >= UINT32_MAX) return false;
+        uint32_t hash = (uint32_t)(hash_bytes(key.p, key.len) >> 32);
+        if (vset_find(v, key, hash)) return false;
+        if (v->n == v->cap) vset_room(v); /* else it would be packed before all are there */
+        vset_insert(v, key, hash, count);
+    }
+    return true;
+}
+
+/* Entries, holes included, and how many of them a page has. */
+void vset_head_encode(const vset_t *v, buf_t *out) {
+    buf_put_varint(out, v->absent ? v->stored : v->n);
+    buf_put_u8(out, v->shift);
+}
+
+bool vset_head_decode(reader_t *r, vset_t **ret) {
+    uint64_t n = read_varint(r);
+    uint8_t shift = read_u8(r);
+    if (r->bad || n >= UINT32_MAX || shift > PAGE_SHIFT_MOST) return false;
+    vset_t *v = *ret = xcalloc(1, sizeof *v);
+    v->paged = v->absent = true;
+    v->shift = shift;
+    v->stored = (uint32_t)n;
     return true;
 }

@@ -75,8 +75,8 @@ struct op_vtable {
     /* before a watermark or barrier leaves, and when the input is idle: emit what is held back; resumable */
     op_status_t (*flush)(op_t *op, out_t *out, err_t **reterr);
     void (*close)(op_t *op);
-    /* the keyed states it opened, slot 0, 1, ..; NULL past the last: the task seals and restores them. Default: none */
-    kstate_t *(*state)(op_t *op, int slot);
+    /* the keyed states it opened, 0, 1, .., whatever their slots; NULL past the last: the task seals and restores them. Default: none */
+    kstate_t *(*state)(op_t *op, int i);
 };
 const op_vtable_t *op_vtable_of(op_kind_t kind); /* the one table: engine/operator.c */
 

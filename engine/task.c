@@ -220,7 +220,8 @@ err_t *task_restore(task_t *t, uint64_t fingerprint, int slot, slice_t bytes) {
             if (vt->restore) TRY(err_wrap(vt->restore(&n->inst, bytes), "restoring %s", op_kind_name(n->op->kind)));
             continue;
         }
-        kstate_t *ks = vt->state ? vt->state(&n->inst, slot) : NULL;
+        kstate_t *ks = NULL;
+        for (int k = 0; vt->state && (ks = vt->state(&n->inst, k)) && kstate_slot(ks) != slot;) k++;
         if (!ks) return err_new(ERR_CORRUPT, "%s has no state %d, the checkpoint has", op_kind_name(n->op->kind), slot);
         TRY(err_wrap(kstate_apply(ks, bytes), "restoring %s", op_kind_name(n->op->kind)));
     }

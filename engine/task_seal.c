@@ -98,8 +98,8 @@ static err_t *seal_op(node_t *n, task_seal_t *s) {
         drop_empty_state(s);
     }
     kstate_t *ks;
-    for (int slot = 0; vt->state && (ks = vt->state(&n->inst, slot)); slot++) {
-        buf_t *b = add_state(s, n, slot);
+    for (int i = 0; vt->state && (ks = vt->state(&n->inst, i)); i++) {
+        buf_t *b = add_state(s, n, kstate_slot(ks));
         kstate_seal(ks, s->epoch, b);
         if (b->overflow) return err_new(ERR_LIMIT, "the changed state of one epoch is larger than %zu bytes", BUF_MAX_DEFAULT);
         drop_empty_state(s);

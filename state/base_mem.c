@@ -135,7 +135,7 @@ static err_t *mem_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t ch
             drop(m, fingerprint, slot, &c, &key);
             continue;
         }
-        make_key(&key, fingerprint, slot, (int)(hash_bytes(c.key.p, c.key.len) % 1024), c.ns, c.key);
+        make_key(&key, fingerprint, slot, state_key_group(slot, c.key), c.ns, c.key);
         if (c.kind == CHANGE_PUT) put(m, buf_slice(&key), c.value);
         else del(m, buf_slice(&key));
     }

@@ -131,6 +131,7 @@ static err_t *family_need(rocks_t *r, uint64_t fingerprint, int slot, rocksdb_co
 /* ---------------------------------------------------------------- apply */
 typedef struct writing {
     rocks_t *r;
+    int slot;
     rocksdb_column_family_handle_t *cf;
     rocksdb_writebatch_t *batch;
     size_t bytes;
@@ -244,7 +245,7 @@ static void drop_later(writing_t *w, const change_t *c) {
 
 static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
     AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", w->r->dir, ++w->r->ingested);
-    return rocks_live(&w->r->vt, rocks_ingest(w->r->db, w->r->options, w->cf, path, changes, ret_done));
+    return rocks_live(&w->r->vt, rocks_ingest(w->r->db, w->r->options, w->cf, w->slot, path, changes, ret_done));
 }
 
 /* Merging has fallen behind: it gets a little time, and no more. RocksDB's own stall would be without a limit (of a full disk a flush waits until there
@@ -263,7 +264,7 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
     if (changes.len == 0) return NULL;
     reader_t r;
     TRY(err_wrap(change_open(changes, &r), "state base"));
-    writing_t w = {.r = self_of(b), .key = buf_make(BUF_MAX_DEFAULT)};
+    writing_t w = {.r = self_of(b), .slot = slot, .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(w.r, fingerprint, slot, &w.cf));
     let_merge(w.r, w.cf);
     w.batch = rocksdb_writebatch_create();
@@ -281,7 +282,7 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
             if ((e = flush_batch(&w)) || (e = ingest(&w, here, &done)) || done) break;
         }
         tried = true;
-        rocks_make_key(&w.key, hash_key_group(hash_bytes(c.key.p, c.key.len)), c.ns, c.key);
+        rocks_make_key(&w.key, state_key_group(slot, c.key), c.ns, c.key);
         e = write_one(&w, buf_slice(&w.key), c.kind == CHANGE_PUT ? &c.value : NULL);
     }
     if (!e && r.bad) e = err_new(ERR_CORRUPT, "state base: malformed changes");
@@ -459,7 +460,7 @@ static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
 
 static err_t *load_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     writing_t *w = arg;
-    rocks_make_key(&w->key, hash_key_group(hash_bytes(key.p, key.len)), ns, key);
+    rocks_make_key(&w->key, state_key_group(w->slot, key), ns, key);
     return write_one(w, buf_slice(&w->key), &value);
 }
 
@@ -468,7 +469,7 @@ typedef struct loading { rocks_t *r; int kg_lo, kg_hi; } loading_t;
 static err_t *load_family(void *arg, rocksdb_t *db, rocksdb_column_family_handle_t *cf, const char *dir, uint64_t fingerprint,
                           int slot) {
     loading_t *l = arg;
-    writing_t w = {.r = l->r, .key = buf_make(BUF_MAX_DEFAULT)};
+    writing_t w = {.r = l->r, .slot = slot, .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(l->r, fingerprint, slot, &w.cf));
     w.batch = rocksdb_writebatch_create();
     err_t *e = scan_cf(NULL, db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, l->r->vt.cancel, load_one, &w);

@@ -17,13 +17,13 @@ static bool ascends(slice_t a, slice_t b) {
     return c < 0 || (c == 0 && a.len < b.len);
 }
 
-static err_t *add_all(rocksdb_sstfilewriter_t *w, reader_t r, const char *path, bool *ret_sorted) {
+static err_t *add_all(rocksdb_sstfilewriter_t *w, int slot, reader_t r, const char *path, bool *ret_sorted) {
     buf_t keys[2] = {buf_make(BUF_MAX_DEFAULT), buf_make(BUF_MAX_DEFAULT)};
     err_t *e = NULL;
     change_t c;
     for (size_t n = 0; !e && *ret_sorted && change_next(&r, &c); n++) {
         buf_t *key = &keys[n & 1], *last = &keys[~n & 1];
-        if (c.kind != CHANGE_DROP) rocks_make_key(key, hash_key_group(hash_bytes(c.key.p, c.key.len)), c.ns, c.key);
+        if (c.kind != CHANGE_DROP) rocks_make_key(key, state_key_group(slot, c.key), c.ns, c.key);
         *ret_sorted = c.kind != CHANGE_DROP && (n == 0 || ascends(buf_slice(last), buf_slice(key)));
         if (*ret_sorted) e = add(w, buf_slice(key), &c, path);
     }
@@ -56,8 +56,8 @@ static err_t *take_over(rocksdb_t *db, rocksdb_column_family_handle_t *cf, const
     return rocks_error(text, path, "cannot take the table file over");
 }
 
-err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, const char *path, reader_t r,
-                    bool *ret_done) {
+err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path,
+                    reader_t r, bool *ret_done) {
     *ret_done = false;
     rocksdb_envoptions_t *env = rocksdb_envoptions_create();
     rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(env, options);
@@ -65,7 +65,7 @@ err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_col
     bool sorted = true;
     rocksdb_sstfilewriter_open(w, path, &text);
     err_t *e = rocks_error(text, path, "cannot create");
-    if (!e) e = add_all(w, r, path, &sorted);
+    if (!e) e = add_all(w, slot, r, path, &sorted);
     if (!e && sorted) {
         text = NULL;
         rocksdb_sstfilewriter_finish(w, &text);

@@ -13,8 +13,8 @@ void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key);
 
 /* base_rocks_ingest.c: the changes in `r` as one table file, by way of `path`. *ret_done false without an error: they are not strictly
  * ascending PUTs and DELs; nothing was changed. */
-err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, const char *path, reader_t r,
-                    bool *ret_done);
+err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path,
+                    reader_t r, bool *ret_done);
 
 /* base_files.c */
 /* Opens a checkpoint directory read-only and calls fn per state column family (of one operator, or of all). */

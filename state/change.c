@@ -1,6 +1,20 @@
 /* change.c: the kstate change format, byte for byte in docs/formats.md. */
 #include "state/changelog.h"
 
+/* One that no map wrote is only found nowhere. */
+uint64_t state_map_hash(slice_t key) {
+    uint64_t groups = KEY_GROUPS - 1, hash = hash_bytes(key.p, key.len);
+    reader_t r = reader_of(key);
+    slice_t owner = read_bytes(&r);
+    return r.bad ? hash : (hash & ~groups) | (hash_bytes(owner.p, owner.len) & groups);
+}
+
+void state_map_key(buf_t *out, slice_t owner, slice_t name) {
+    buf_clear(out);
+    buf_put_bytes(out, owner);
+    buf_put(out, name.p, name.len);
+}
+
 void change_header(buf_t *out) { buf_put_u8(out, 1); }
 
 void change_header_parts(buf_t *out, const change_index_t *x) {

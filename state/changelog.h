@@ -78,7 +78,14 @@ void change_header(buf_t *out);
 /* Version 2: behind the index come parts, ascending, each with PUT and DEL of its key groups alone; then, without order, what came after all of
  * them. A part is checked by its own CRC where it is read alone. */
 #define KEY_GROUPS 1024
-static inline int hash_key_group(uint64_t hash /* hash_bytes(key) */) { return (int)(hash & (KEY_GROUPS - 1)); }
+static inline int hash_key_group(uint64_t hash /* state_hash */) { return (int)(hash & (KEY_GROUPS - 1)); }
+/* The hash of a key of a state. From slot STATE_MAPS on a state holds maps, each below the key of an entry of another state of the operator: its keys
+ * are {owner's key, bytes; what names the entry in the map} and lie in the key group of the owner, so both go the same way, always. */
+#define STATE_MAPS 64
+uint64_t state_map_hash(slice_t key);
+static inline uint64_t state_hash(int slot, slice_t key) { return LIKELY(slot < STATE_MAPS) ? hash_bytes(key.p, key.len) : state_map_hash(key); }
+static inline int state_key_group(int slot, slice_t key) { return hash_key_group(state_hash(slot, key)); }
+void state_map_key(buf_t *out, slice_t owner, slice_t name); /* out is emptied first */
 #define CHANGE_PART_GROUPS 16
 #define CHANGE_PARTS (KEY_GROUPS / CHANGE_PART_GROUPS)
 typedef struct change_part { int part; uint32_t len, crc; } change_part_t;

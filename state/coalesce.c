@@ -93,7 +93,7 @@ static void push_item(group_t *g, const change_t *c, uint32_t seq) {
     if (g->n == g->cap) g->items = xrealloc(g->items, (g->cap = g->cap ? 2 * g->cap : 64) * sizeof *g->items);
     g->items[g->n++] = (item_t){.prefix = prefix_of(c->key), .ns = c->ns, .key = c->key.p, .value = c->value.p,
                                 .key_len = (uint32_t)c->key.len, .value_len = (uint32_t)c->value.len, .seq = seq,
-                                .kg = (uint16_t)hash_key_group(hash_bytes(c->key.p, c->key.len)), .kind = (uint8_t)c->kind};
+                                .kg = (uint16_t)state_key_group(g->slot, c->key), .kind = (uint8_t)c->kind};
 }
 
 /* Where in `to` lies what was copied from `from`. */

@@ -232,6 +232,22 @@ void kstate_drop_ns(kstate_t *ks, int64_t ns) {
     ks_ns_release(ks, n);
 }
 
+int kstate_slot(const kstate_t *ks) { return ks->slot; }
+
+err_t *kstate_each_dirty(kstate_t *ks, err_t *(*fn)(void *arg, void *value), void *arg) {
+    enum { AHEAD = 8 };
+    for (size_t i = 0; i < ks->nchanged; i++) {
+        const ks_ns_t *n = ks->changed[i];
+        for (size_t k = 0; k < n->ndirty; k++) {
+            if (k + AHEAD < n->ndirty) __builtin_prefetch(entry_value(n->dirty[k + AHEAD]));
+            if (!(n->dirty[k]->flags & ENTRY_DEAD)) TRY(fn(arg, entry_value(n->dirty[k])));
+        }
+    }
+    return NULL;
+}
+
+void kstate_grown(kstate_t *ks, void *value) { ks_heap_update(ks, entry_of(value)); }
+
 void kstate_measure(kstate_t *ks) {
     for (size_t i = 0; i < ks->ntouched; i++) {
         ks_ns_t *n = ks->touched[i];

@@ -11,6 +11,12 @@
  *  3. An entry leaves memory only when the base holds its newest value, i.e. never one changed after the last applied epoch.
  *  4. While nothing was evicted, a miss in memory is a miss: the base is not read. After that a filter of the evicted keys
  *     (state/filter.h) says of nearly all keys that were never seen that they need no read.
+ *
+ * Maps: what belongs to a key and would be too large for its value is a state of its own, with a slot from STATE_MAPS on, whose entries are
+ * (namespace of the owner, map key) -> value: state_map_key(owner's key, name) and state_hash(slot, map key) in state/changelog.h. They lie in the key
+ * group of their owner, so they are restored, rescaled and dropped with its namespace as it is; single ones are changed, evicted and read
+ * back by themselves. What names there are the owner's value says (a number of pages, of rows): a map is not walked over in memory. In the base the
+ * entries of an owner lie side by side, by name. Deleting the owner does not delete them: who does that deletes them first.
  * Thread: the owning task's; only the base (state/base.h) is shared. */
 #pragma once
 #include "common/buf.h"
@@ -33,9 +39,10 @@ typedef struct kstate_codec {
 err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
                    kstate_t **ret);
 void kstate_close(kstate_t *ks);
+int kstate_slot(const kstate_t *ks);
 
 /* Finds or, with `create`, makes the entry. *ret_created says which. NULL when absent and !create. The hash is
- * hash_bytes(key): it is passed because the exchange computed it already. */
+ * state_hash of slot and key: it is passed because the exchange computed it already. */
 err_t *kstate_get(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool create, bool *ret_created, void **ret);
 /* The values of a batch of keys, made where absent, all marked dirty; what was evicted of them is read from the base at once. Key i
  * is bytes[off[i], off[i + 1]), of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
@@ -57,6 +64,10 @@ void kstate_delete(kstate_t *ks, void *value);
 slice_t kstate_key(const kstate_t *ks, const void *value);
 int64_t kstate_ns(const kstate_t *ks, const void *value);
 uint64_t kstate_hash(const kstate_t *ks, const void *value);
+
+/* Live entries that the next seal will write; fn must not touch this state. */
+err_t *kstate_each_dirty(kstate_t *ks, err_t *(*fn)(void *arg, void *value), void *arg);
+void kstate_grown(kstate_t *ks, void *value); /* the memory of a value that was not marked has changed: its content was read back */
 
 /* Namespaces in ascending order. */
 bool kstate_first_ns(const kstate_t *ks, int64_t *ret);              /* smallest that holds entries; false: empty */

@@ -18,11 +18,11 @@ static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     kstate_t *ks = arg;
     ks_ns_t *n = ks_ns_make(ks, ns);
     if (kstate_env_over(ks->env)) {
-        ks_evicted_add(ks, n, hash_bytes(key.p, key.len));
+        ks_evicted_add(ks, n, state_hash(ks->slot, key));
         ks->first = MIN(ks->first, ns);
         return NULL;
     }
-    return ks_value_decode(ks, ks_create(ks, n, hash_bytes(key.p, key.len), key), value);
+    return ks_value_decode(ks, ks_create(ks, n, state_hash(ks->slot, key), key), value);
 }
 
 err_t *ks_load_all(kstate_t *ks) {

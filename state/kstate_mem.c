@@ -198,34 +198,25 @@ void ks_scratch_done(kstate_t *ks) {
     if (ks->scratch.cap > SCRATCH_KEPT) buf_free(&ks->scratch);
 }
 
-/* The value moves through its bytes, as if it had been evicted and read back. */
+/* What the value owns goes with it: none has a pointer into itself. */
 static void entry_move(kstate_t *ks, entry_t *e) {
     ks_ns_t *n = e->ns;
-    buf_clear(&ks->scratch);
-    if (!(e->flags & ENTRY_DEAD)) ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
-    if (ks->scratch.overflow) { /* the next seal says that it is too large; until then it stays where it is */
-        ks_scratch_done(ks);
-        return;
-    }
     entry_t *to = ks_entry_alloc(ks, entry_key(e));
     to->hash = e->hash;
     to->ns = n;
     to->changed = e->changed;
     to->flags = e->flags;
     to->dirty_at = e->dirty_at;
-    if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(to));
-    else memset(entry_value(to), 0, ks->codec.value_size);
-    if (!(e->flags & ENTRY_DEAD)) {
-        bool ok = ks->codec.decode(ks->codec.ctx, buf_slice(&ks->scratch), entry_value(to));
-        ASSERT(ok);
-        ks_heap_update(ks, to);
-    }
+    to->heap = e->heap;
+    e->heap = 0;
+    memcpy(entry_value(to), entry_value(e), ks->codec.value_size);
+    if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
+    else memset(entry_value(e), 0, ks->codec.value_size);
     if (e->flags & ENTRY_DIRTY) n->dirty[e->dirty_at] = to;
     uint64_t i = e->hash >> n->shift;
     while (n->slots[i].e != e) i = (i + 1) & (n->cap - 1);
     n->slots[i].e = to;
     ks_entry_free(ks, e);
-    ks_scratch_done(ks);
 }
 
 void ks_chunk_vacate(kstate_t *ks, uint32_t at) {

@@ -69,7 +69,7 @@ typedef struct renewing { kstate_t *ks; int rows; } renewing_t;
 static err_t *renew_one(void *arg, slice_t key, slice_t value, bool *ret_more) {
     renewing_t *r = arg;
     const ks_ns_t *n = r->ks->renewal.of;
-    uint64_t hash = hash_bytes(key.p, key.len);
+    uint64_t hash = state_hash(r->ks->slot, key);
     if (!ks_ns_lookup(n, hash, key)) add_to(r->ks, r->ks->renewal.next, n->filter, hash); /* else it is in memory, or deleted */
     *ret_more = ++r->rows < RENEW_ROWS;
     return NULL;

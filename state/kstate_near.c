@@ -28,7 +28,7 @@ void ks_near_put(kstate_t *ks, entry_t *e) {
     bool dead = e->flags & ENTRY_DEAD;
     if (e->ns->ns != 0 || (dead && !ks->spill)) return;
     if (!ks->spill) {
-        ks->spill = spill_new(scratch, kstate_env_base(ks->env));
+        ks->spill = spill_new(ks->slot, scratch, kstate_env_base(ks->env));
         ks->spill_first = e->ns->evicted == 1;
     }
     if (!ks->spilling) {

@@ -47,7 +47,7 @@ typedef struct portion {
 static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more) {
     portion_t *p = arg;
     kstate_t *ks = p->ks;
-    uint64_t hash = hash_bytes(key.p, key.len);
+    uint64_t hash = state_hash(ks->slot, key);
     if (ks_ns_lookup(p->n, hash, key)) return NULL; /* newer in memory, alive or dead */
     entry_t *e = ks_entry_alloc(ks, key);
     e->hash = hash;

@@ -226,7 +226,7 @@ err_t *kstate_apply(kstate_t *ks, slice_t sealed) {
             e = apply_drop(ks, &c, epoch);
             continue;
         }
-        uint64_t hash = hash_bytes(c.key.p, c.key.len);
+        uint64_t hash = state_hash(ks->slot, c.key);
         int kg = hash_key_group(hash);
         if (kg < ks->kg_lo || kg >= ks->kg_hi) continue;
         e = c.kind == CHANGE_PUT ? apply_put(ks, &c, hash, epoch) : apply_del(ks, &c, hash, epoch);

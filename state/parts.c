@@ -131,7 +131,7 @@ static slice_t filtered(parts_t *p, const loose_t *l, int part) {
     while (change_next(&r, &c)) {
         if (c.kind == CHANGE_DROP) {
             if (c.kg_lo < hi && c.kg_hi > lo) change_drop_range(&p->buf, c.ns, MAX(c.kg_lo, lo), MIN(c.kg_hi, hi));
-        } else if (change_part_of(hash_bytes(c.key.p, c.key.len)) == part) {
+        } else if (change_part_of(state_hash(p->ops[l->op].slot, c.key)) == part) {
             if (c.kind == CHANGE_PUT) change_put(&p->buf, c.ns, c.key, c.value);
             else change_del(&p->buf, c.ns, c.key);
         }

@@ -303,7 +303,7 @@ static void filter_drop(restore_t *r, const wanted_t *w, const change_t *c) {
 }
 
 /* Copies the changes whose key group is wanted and not yet in its base. */
-static err_t *filter(restore_t *r, const wanted_t *w, slice_t bytes) {
+static err_t *filter(restore_t *r, const wanted_t *w, int slot, slice_t bytes) {
     reader_t in;
     TRY(change_open(bytes, &in));
     buf_clear(&r->filtered);
@@ -312,7 +312,7 @@ static err_t *filter(restore_t *r, const wanted_t *w, slice_t bytes) {
     change_t c;
     while (change_next(&in, &c)) {
         if (c.kind == CHANGE_DROP) filter_drop(r, w, &c);
-        else if (!due(r, w, hash_key_group(hash_bytes(c.key.p, c.key.len)))) continue;
+        else if (!due(r, w, state_key_group(slot, c.key))) continue;
         else if (c.kind == CHANGE_PUT) change_put(&r->filtered, c.ns, c.key, c.value);
         else change_del(&r->filtered, c.ns, c.key);
     }
@@ -342,7 +342,7 @@ static err_t *replay_state(void *arg, uint64_t fingerprint, int op, int slot, sl
     const wanted_t *w = find_wanted(r, fingerprint);
     if (!w || r->epoch <= r->floor) return NULL;
     TRY(go_on(r));
-    TRY(filter(r, w, bytes));
+    TRY(filter(r, w, slot, bytes));
     if (r->filtered.len == 0) return NULL;
     if (r->sink->state) TRY(tell_task(r, r->stage, r->subtask));
     if (r->sink->state && !r->spilled) TRY(theirs(r, r->sink->state(r->sink->arg, fingerprint, op, slot, buf_slice(&r->filtered))));

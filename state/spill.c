@@ -4,6 +4,7 @@
  *   entry  key_len u16 | value_len u16, NONE: a marker | key | value
  * A tag is the upper half of the hash. Numbers are the machine's: no other process ever reads such a file. */
 #include "state/spill.h"
+#include "state/changelog.h"
 #include "state/filter.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ typedef struct writer {
     uint16_t places[SPILL_PAGE / EACH];
     uint8_t data[SPILL_PAGE];
     bool bad;
+    int slot; /* of the state */
 } writer_t;
 
 typedef struct cursor { /* goes over a run from its begin to its end */
@@ -61,6 +63,7 @@ typedef struct merge {
 typedef struct put { const uint8_t *entry; uint32_t tag; } put_t;
 
 struct spill {
+    int slot; /* of the state */
     int (*file)(void *arg);
     void *arg;
     run_t runs[RUNS_MAX]; /* the oldest first */
@@ -137,6 +140,7 @@ static size_t filters_bytes(const spill_t *s) {
  * filters that go when this one is there. */
 static writer_t *writer_new(spill_t *s, uint64_t most, bool oldest, size_t leaving) {
     writer_t *w = xcalloc(1, sizeof *w);
+    w->slot = s->slot;
     w->run.fd = s->file(s->arg);
     w->run.serial = ++s->serial;
     w->bad = w->run.fd < 0;
@@ -191,7 +195,7 @@ static void writer_add(writer_t *w, uint32_t tag, const uint8_t *entry) {
     w->run.entries++;
     if (!w->run.filter) return;
     slice_t key = entry_key(entry);
-    filter_add(w->run.filter, hash_bytes(key.p, key.len), filter_bytes(w->run.filter));
+    filter_add(w->run.filter, state_hash(w->slot, key), filter_bytes(w->run.filter));
 }
 
 /* false: it cannot be written. The writer is gone either way. */
@@ -371,8 +375,9 @@ static void work(spill_t *s, uint64_t n) {
 }
 
 /* ---------------------------------------------------------------- puts */
-spill_t *spill_new(int (*file)(void *arg), void *arg) {
+spill_t *spill_new(int slot, int (*file)(void *arg), void *arg) {
     spill_t *s = xcalloc(1, sizeof *s);
+    s->slot = slot;
     s->file = file;
     s->arg = arg;
     return s;

@@ -18,7 +18,7 @@
 #define SPILL_PAGE 1024u
 typedef struct spill spill_t;
 /* file(arg) is a new file that nobody else has, open for reading and writing; -1: there is none. arg outlives the spill. */
-spill_t *spill_new(int (*file)(void *arg), void *arg);
+spill_t *spill_new(int slot /* of the state, for its hashes */, int (*file)(void *arg), void *arg);
 void spill_free(spill_t *s);
 typedef struct spill_room { /* bytes */
     size_t buffer;  /* puts that make a run */
@@ -26,7 +26,7 @@ typedef struct spill_room { /* bytes */
     size_t index;   /* first hashes of pages; more than that, and all is lost */
 } spill_room_t;
 void spill_begin(spill_t *s, const spill_room_t *room);
-void spill_put(spill_t *s, uint64_t hash /* hash_bytes(key) */, slice_t key, slice_t value); /* value.p NULL, or of more than fits: a marker */
+void spill_put(spill_t *s, uint64_t hash /* state_hash */, slice_t key, slice_t value); /* value.p NULL, or of more than fits: a marker */
 void spill_put_unknown(spill_t *s, uint64_t hash, slice_t key); /* a marker, for a value that is not worth being asked for */
 void spill_end(spill_t *s);
 void spill_prefetch(const spill_t *s, uint64_t hash); /* before spill_get; s may be NULL */

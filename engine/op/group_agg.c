@@ -23,6 +23,7 @@ typedef struct group_agg {
     agg_set_t *set;
     kstate_t *ks;
     keyed_t keyed;
+    pages_t pages;
     keys_t keys;
     bool partial, retracting, batch;
     bool grows; /* each added row changes its group's result */
@@ -51,9 +52,11 @@ static err_t *group_agg_open(op_t *op) {
     g->batch = op->env.plan->batch;
     g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
     g->grows = agg_set_grows(g->set);
+    TRY(pages_open(&g->pages, &op->env, g->set));
     kstate_codec_t codec = agg_codec(g->set);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
+    g->pages.of = g->ks;
     keyed_init(&g->keyed, g->ks);
     g->keyed.later = true;
     return NULL;
@@ -71,7 +74,7 @@ static err_t *group_agg_restore(op_t *op, slice_t bytes) {
 static err_t *group_agg_seal(op_t *op, epoch_t epoch, buf_t *bytes) {
     group_agg_t *g = op->self;
     if (g->emitted_end) buf_put_u8(bytes, 1);
-    return NULL;
+    return pages_seal(&g->pages);
 }
 
 static void room(group_agg_t *g, uint32_t n) {
@@ -85,14 +88,16 @@ static void room(group_agg_t *g, uint32_t n) {
 }
 
 /* Forgets what a group held if its time to live is over. */
-static void expire(op_t *op, agg_head_t *h) {
+static err_t *expire(op_t *op, agg_head_t *h) {
     group_agg_t *g = op->self;
     int64_t ttl = op->env.op->state_ttl_ms, now = op->env.eval->now_ms;
     if (ttl > 0 && h->rows > 0 && now - h->touched >= ttl) {
+        TRY(pages_delete(&g->pages, h));
         agg_set_clear(g->set, agg_accs(h));
         agg_set_init(g->set, agg_accs(h));
         h->rows = 0;
     }
+    return NULL;
 }
 
 /* A retraction for a group that has no rows is dropped with no trace: also not from the accumulators. */
@@ -113,7 +118,8 @@ static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
     for (uint32_t i = 0; i < b->n; i++) {
         agg_head_t *h = g->accs[i];
         if (h->round != g->round || h->index >= ngroups || g->groups[h->index].value != h) {
-            expire(op, h);
+            TRY(expire(op, h));
+            TRY(pages_need(&g->pages, h));
             g->groups[ngroups] = (touched_t){h, i, h->rows > 0};
             g->values[ngroups] = h;
             h->round = g->round;
@@ -319,8 +325,11 @@ static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_
     if ((*reterr = apply(op, b))) return OP_FAIL;
     kstate_changed(g->ks, g->values, ngroups);
     if (!g->batch && (*reterr = emit_changes(op, b, old, ngroups, out))) return OP_FAIL;
-    for (uint32_t i = 0; b->kinds && i < ngroups; i++)
-        if (g->groups[i].value->rows <= 0) kstate_delete(g->ks, g->groups[i].value);
+    for (uint32_t i = 0; b->kinds && i < ngroups; i++) {
+        if (g->groups[i].value->rows > 0) continue;
+        if ((*reterr = pages_delete(&g->pages, g->groups[i].value))) return OP_FAIL;
+        kstate_delete(g->ks, g->groups[i].value);
+    }
     return OP_DONE;
 }
 
@@ -376,6 +385,7 @@ static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
     if (op->env.op->nkeys == 0 && !g->any_group && op->env.subtask == 0 && (*reterr = emit_empty(op, out))) return OP_FAIL;
     g->emitted_end = true;
     kstate_drop_ns(g->ks, 0);
+    if (g->pages.ks) kstate_drop_ns(g->pages.ks, 0);
     return OP_DONE;
 }
 
@@ -406,8 +416,11 @@ static op_status_t group_agg_tick(op_t *op, int64_t now_ms, out_t *out, err_t **
     g->sweep.weak = true;
     for (int64_t left = portions * SWEEP_PORTION; left > 0 && n > 0; left -= n) { /* at the end the next sweep begins anew */
         if ((*reterr = kstate_scan(g->ks, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
-        for (uint32_t i = 0; i < n; i++)
-            if (now_ms - ((agg_head_t *)values[i])->touched >= op->env.op->state_ttl_ms) kstate_delete(g->ks, values[i]);
+        for (uint32_t i = 0; i < n; i++) {
+            if (now_ms - ((agg_head_t *)values[i])->touched < op->env.op->state_ttl_ms) continue;
+            if ((*reterr = pages_delete(&g->pages, values[i]))) return OP_FAIL;
+            kstate_delete(g->ks, values[i]);
+        }
     }
     return OP_DONE;
 }
@@ -419,11 +432,15 @@ static int64_t group_agg_next_tick(op_t *op) {
     return g->swept_at + sweep_interval(op, &portions);
 }
 
-static kstate_t *group_agg_state(op_t *op, int slot) { return slot == 0 ? ((group_agg_t *)op->self)->ks : NULL; }
+static kstate_t *group_agg_state(op_t *op, int i) {
+    group_agg_t *g = op->self;
+    return i == 0 ? g->ks : i == 1 ? g->pages.ks : NULL;
+}
 
 static void group_agg_close(op_t *op) {
     group_agg_t *g = op->self;
     keyed_free(&g->keyed);
+    pages_close(&g->pages);
     kstate_scan_stop(NULL, &g->final);
     kstate_scan_stop(NULL, &g->sweep);
     kstate_close(g->ks);

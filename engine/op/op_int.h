@@ -151,6 +151,22 @@ void keyed_free(keyed_t *k); /* not the kstate */
 /* The values of keys 0..n, made where absent, all marked dirty unless `later`. Key i is of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
 err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint32_t *sel, uint32_t n, void **ret);
 
+/* ---- pages.c: where the pages of large sets (engine/agg.h) of a state of groups are kept: a state of maps beside it */
+typedef struct pages {
+    agg_set_t *set;
+    kstate_t *of; /* the groups; the operator's */
+    kstate_t *ks; /* NULL: no call has a set, and all that follows does nothing */
+    const void *owner; /* at hand */
+    buf_t key, name;
+} pages_t;
+err_t *pages_open(pages_t *p, const op_env_t *env, agg_set_t *set); /* before the groups; `of` is set by the operator then */
+void pages_close(pages_t *p);
+err_t *pages_read(pages_t *p, void *group);
+/* A group that is updated or merged must be there. Nothing to do but in groups that were evicted or restored. */
+static inline err_t *pages_need(pages_t *p, void *group);
+err_t *pages_delete(pages_t *p, void *group); /* before the group is deleted or cleared */
+err_t *pages_seal(pages_t *p);                /* before the groups are sealed */
+
 /* The codec of a block: a head and an agg_set's accumulators behind it. */
 kstate_codec_t agg_codec(agg_set_t *set);
 #define AGG_HEAD 24
@@ -159,3 +175,6 @@ typedef struct agg_head {
     uint32_t round, index; /* not kept: the batch that touched it last, and its place among the groups of that batch */
 } agg_head_t;
 static inline void *agg_accs(void *value) { return (uint8_t *)value + AGG_HEAD; }
+static inline err_t *pages_need(pages_t *p, void *group) {
+    return UNLIKELY(p->ks && agg_set_met_absent(p->set)) ? pages_read(p, group) : NULL;
+}

@@ -19,6 +19,7 @@ typedef struct window_agg {
     agg_set_t *set;
     kstate_t *ks;
     keyed_t keyed;
+    pages_t pages;
     keys_t keys;
     window_time_t time;
     bool partial;
@@ -47,9 +48,11 @@ static err_t *window_agg_open(op_t *op) {
     w->partial = p->partial_input;
     w->set = agg_set_new(p->aggs, p->naggs, p->ninputs && op->env.stage->ops[p->inputs[0]]->retracts);
     TRY(window_time_open(&op->env, &w->time));
+    TRY(pages_open(&w->pages, &op->env, w->set));
     kstate_codec_t codec = agg_codec(w->set);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &w->ks));
+    w->pages.of = w->ks;
     keyed_init(&w->keyed, w->ks);
     return NULL;
 }
@@ -72,7 +75,7 @@ static err_t *window_agg_start(op_t *op) {
 static err_t *window_agg_seal(op_t *op, epoch_t epoch, buf_t *bytes) {
     window_agg_t *w = op->self;
     if (w->progress != WATERMARK_NONE) buf_put_zigzag(bytes, w->progress);
-    return NULL;
+    return pages_seal(&w->pages);
 }
 
 static void room(window_agg_t *w, uint32_t n) {
@@ -136,6 +139,7 @@ static op_status_t window_agg_process(op_t *op, int input, const batch_t *b, out
     if ((*reterr = keyed_find(&w->keyed, &w->keys, w->slices, sel, n, w->accs))) return OP_FAIL;
     for (uint32_t k = 0; k < n; k++) {
         row_kind_t kind = batch_kind(b, sel ? sel[k] : k);
+        if ((*reterr = pages_need(&w->pages, w->accs[k]))) return OP_FAIL;
         ((agg_head_t *)w->accs[k])->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
         w->accs[k] = agg_accs(w->accs[k]);
     }
@@ -201,6 +205,7 @@ static err_t *merge_part(window_agg_t *w, kstate_scan_t *s) {
         if (n == 0) return NULL;
         for (uint32_t i = 0; i < n; i++) {
             bool created;
+            TRY(pages_need(&w->pages, values[i]));
             agg_head_t *into = groups_get(w->merged, 0, kstate_hash(w->ks, values[i]), kstate_key(w->ks, values[i]), &created);
             if (created) agg_set_init(w->set, agg_accs(into));
             into->rows += ((agg_head_t *)values[i])->rows;
@@ -299,8 +304,11 @@ static void finish_window(window_agg_t *w) {
         clear_merged(w);
         kstate_beside(w->ks, 0);
     }
-    for (int i = 0; i < w->nparts; i++)
-        if (last_end(w, w->parts[i]) <= w->end) kstate_drop_ns(w->ks, w->parts[i]);
+    for (int i = 0; i < w->nparts; i++) {
+        if (last_end(w, w->parts[i]) > w->end) continue;
+        kstate_drop_ns(w->ks, w->parts[i]);
+        if (w->pages.ks) kstate_drop_ns(w->pages.ks, w->parts[i]);
+    }
     w->fired_end = w->end;
     w->firing = false;
 }
@@ -340,7 +348,10 @@ static int64_t window_agg_next_tick(op_t *op) {
     return window_trigger(&w->time, end);
 }
 
-static kstate_t *window_agg_state(op_t *op, int slot) { return slot == 0 ? ((window_agg_t *)op->self)->ks : NULL; }
+static kstate_t *window_agg_state(op_t *op, int i) {
+    window_agg_t *w = op->self;
+    return i == 0 ? w->ks : i == 1 ? w->pages.ks : NULL;
+}
 
 static void window_agg_close(op_t *op) {
     window_agg_t *w = op->self;
@@ -348,6 +359,7 @@ static void window_agg_close(op_t *op) {
     groups_free(w->merged);
     kstate_scan_stop(NULL, &w->scan);
     keyed_free(&w->keyed);
+    pages_close(&w->pages);
     kstate_close(w->ks);
     agg_set_free(w->set);
     keys_free(&w->keys);

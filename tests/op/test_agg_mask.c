@@ -2,7 +2,7 @@
 #include "tests/op/rig.h"
 
 /* Ten distinct counts over one column, call i of the rows whose i-th filter is set: more than share one set, one of all rows. */
-enum { SHARERS = 10, SHARED_VALUES = 300, SHARED_GROUPS = 3 };
+enum { SHARERS = 10, SHARED_VALUES = 1500, SHARED_GROUPS = 3 };
 typedef struct sharers {
     arena_t *a;
     agg_set_t *set;
@@ -127,6 +127,116 @@ START_TEST(distinct_counts_of_version_1_are_read) {
 }
 END_TEST
 
+/* ---- pages, kept as whoever has the state keeps them; of one group */
+typedef struct page_store { buf_t page[SHARERS][16]; int puts; } page_store_t;
+static err_t *page_put(void *arg, int call, uint32_t page, slice_t bytes) {
+    page_store_t *s = arg;
+    buf_clear(&s->page[call][page]);
+    buf_put(&s->page[call][page], bytes.p, bytes.len);
+    s->puts++;
+    return NULL;
+}
+static err_t *page_drop(void *arg, int call, uint32_t page) {
+    buf_free(&((page_store_t *)arg)->page[call][page]);
+    return NULL;
+}
+static err_t *page_get(void *arg, int call, uint32_t page, slice_t *ret) {
+    *ret = buf_slice(&((page_store_t *)arg)->page[call][page]);
+    return NULL;
+}
+
+/* A value that a further call sees changes its page; the others are not written again, and what was written is all there is. */
+START_TEST(distinct_counts_are_those_of_their_pages) {
+    static bool seen[SHARED_GROUPS][SHARERS][SHARED_VALUES];
+    static page_store_t stores[SHARED_GROUPS];
+    memset(seen, 0, sizeof seen);
+    rng_t rng;
+    rng_seed(&rng, 5);
+    for (int g = 0; g < SHARED_GROUPS; g++)
+        for (int c = 0; c < SHARERS; c++)
+            for (int k = 0; k < 16; k++) stores[g].page[c][k] = buf_make(1 << 16);
+    sharers_t s = sharers_new(false);
+    agg_set_keep_pages(s.set);
+    for (int i = 0; i < 60; i++) {
+        for (int k = 0; k < 10; k++) sharers_feed(&s, &rng, SHARED_VALUES, seen);
+        sharers_t next = sharers_new(false);
+        agg_set_keep_pages(next.set);
+        for (int g = 0; g < SHARED_GROUPS; g++) {
+            agg_pages_io_t io = {&stores[g], page_put, page_drop, page_get};
+            buf_t bytes = buf_make(1 << 20);
+            ck_ok(agg_set_pages_out(s.set, s.acc[g], &io));
+            int puts = stores[g].puts;
+            ck_ok(agg_set_pages_out(s.set, s.acc[g], &io));
+            ck_assert_int_eq(stores[g].puts, puts); /* nothing has changed since */
+            agg_set_encode(s.set, s.acc[g], &bytes);
+            for (size_t cut = 0; cut < bytes.len && bytes.data[0] == 3; cut++) {
+                sharers_t broken = sharers_new(false);
+                agg_set_keep_pages(broken.set);
+                reader_t rc = reader_of(slice_of(bytes.data, cut));
+                ck_assert(!agg_set_decode(broken.set, &rc, broken.acc[g]));
+                sharers_free(&broken);
+            }
+            reader_t r = reader_of(buf_slice(&bytes));
+            ck_assert(agg_set_decode(next.set, &r, next.acc[g]));
+            ck_assert_uint_eq(reader_left(&r), 0);
+            buf_free(&bytes);
+        }
+        sharers_expect(&next, seen); /* also while they are absent */
+        for (int g = 0; g < SHARED_GROUPS; g++) {
+            agg_pages_io_t io = {&stores[g], page_put, page_drop, page_get};
+            ck_ok(agg_set_pages_in(next.set, next.acc[g], &io));
+            ck_assert(!agg_set_absent(next.set, next.acc[g]));
+        }
+        sharers_expect(&next, seen);
+        sharers_free(&s);
+        s = next;
+    }
+    ck_assert(agg_set_met_absent(s.set));
+    ck_assert_uint_gt(stores[0].page[0][4].len, 0);
+    sharers_free(&s);
+    for (int g = 0; g < SHARED_GROUPS; g++) {
+        for (int c = 0; c < SHARERS; c++)
+            for (int k = 0; k < 16; k++) buf_free(&stores[g].page[c][k]);
+    }
+}
+END_TEST
+
+/* A page that is missing, cut or another's is told of, and never counted. */
+START_TEST(a_page_that_is_not_what_was_written_is_an_error) {
+    static page_store_t store;
+    for (int c = 0; c < SHARERS; c++)
+        for (int k = 0; k < 16; k++) store.page[c][k] = buf_make(1 << 16);
+    static bool seen[SHARED_GROUPS][SHARERS][SHARED_VALUES];
+    rng_t rng;
+    rng_seed(&rng, 7);
+    sharers_t s = sharers_new(false);
+    agg_set_keep_pages(s.set);
+    for (int i = 0; i < 600; i++) sharers_feed(&s, &rng, SHARED_VALUES, seen);
+    agg_pages_io_t io = {&store, page_put, page_drop, page_get};
+    ck_ok(agg_set_pages_out(s.set, s.acc[0], &io));
+    buf_t head = buf_make(1 << 16), kept = store.page[0][1];
+    agg_set_encode(s.set, s.acc[0], &head);
+    const char *const wanted[] = {"has not page 1 of", "page 1 of a set of values is malformed", "page 1 of a set of values is malformed"};
+    for (int how = 0; how < 3; how++) {
+        store.page[0][1] = how == 0 ? buf_make(1) : how == 1 ? (buf_t){.data = kept.data, .len = kept.len - 1} : store.page[0][0];
+        sharers_t broken = sharers_new(false);
+        agg_set_keep_pages(broken.set);
+        reader_t r = reader_of(buf_slice(&head));
+        ck_assert(agg_set_decode(broken.set, &r, broken.acc[0]));
+        err_t *e = agg_set_pages_in(broken.set, broken.acc[0], &io);
+        ck_assert_ptr_nonnull(e);
+        ck_assert_ptr_nonnull(strstr(err_text(e), wanted[how]));
+        err_free(e);
+        sharers_free(&broken);
+    }
+    store.page[0][1] = kept;
+    for (int c = 0; c < SHARERS; c++)
+        for (int k = 0; k < 16; k++) buf_free(&store.page[c][k]);
+    buf_free(&head);
+    sharers_free(&s);
+}
+END_TEST
+
 /* COUNT(x), SUM(x), COUNT(DISTINCT x) over 1, 5, 5. */
 static void ck_bytes(const char *name, bool distinct, bool retracting, const char *want) {
     arena_t *a = arena_new();
@@ -153,12 +263,53 @@ static void ck_bytes(const char *name, bool distinct, bool retracting, const cha
     arena_free(a);
 }
 
+static err_t *page_hex(void *arg, int call, uint32_t page, slice_t bytes) {
+    buf_t *hex = arg;
+    buf_clear(hex);
+    for (size_t k = 0; k < bytes.len; k++) buf_printf(hex, "%02x", bytes.p[k]);
+    return NULL;
+}
+/* COUNT(DISTINCT x) over 600 values: its head, and how its last page begins. */
+static void ck_pages(const char *name, bool retracting, const char *want, const char *want_last) {
+    enum { N = 600 };
+    arena_t *a = arena_new();
+    expr_t *args[1] = {expr_column(a, 0, &type_bigint)};
+    agg_call_t call = {.distinct = true, .nargs = 1, .filter = -1, .arg_types = {&type_bigint}, .name = name};
+    ck_ok(agg_bind(a, name, true, args, 1, &call.fn, &call.type));
+    agg_set_t *set = agg_set_new(&call, 1, retracting);
+    agg_set_keep_pages(set);
+    void *acc = xcalloc(1, agg_set_size(set)), *accs[N];
+    batch_t *b = batch_new(1);
+    b->n = N;
+    column_init(&b->cols[0], &type_bigint, b->mem, N);
+    for (int i = 0; i < N; i++) b->cols[0].i64[i] = i, accs[i] = acc;
+    ck_ok(agg_set_update(set, b, NULL, N, accs));
+    buf_t bytes = buf_make(1 << 16), hex = buf_make(1 << 16), last = buf_make(1 << 16);
+    agg_pages_io_t io = {.arg = &last, .put = page_hex};
+    ck_ok(agg_set_pages_out(set, acc, &io));
+    agg_set_encode(set, acc, &bytes);
+    for (size_t k = 0; k < bytes.len; k++) buf_printf(&hex, "%02x", bytes.data[k]);
+    ck_assert_str_eq(buf_cstr(&hex), want);
+    ck_assert_int_eq(strncmp(buf_cstr(&last), want_last, strlen(want_last)), 0);
+    buf_free(&bytes);
+    buf_free(&hex);
+    buf_free(&last);
+    batch_free(b);
+    agg_set_clear(set, acc);
+    free(acc);
+    agg_set_free(set);
+    arena_free(a);
+}
+
 START_TEST(the_bytes_of_accumulators_are_frozen) {
     ck_bytes("COUNT", false, false, "0106");
     ck_bytes("SUM", false, false, "010616");
     ck_bytes("COUNT", true, false, "020202010a01");
     ck_bytes("COUNT", true, true, "0102080100000000000000020805000000000000000404");
+    ck_pages("COUNT", false, "0301d804b009", "58800801820801");
+    ck_pages("COUNT", true, "0301d80407b009", "580800020000000000000208010200000000000002");
 }
 END_TEST
 
-TESTS("agg_mask", distinct_counts_that_share_a_set_count_as_if_alone, distinct_counts_of_version_1_are_read, the_bytes_of_accumulators_are_frozen)
+TESTS("agg_mask", distinct_counts_that_share_a_set_count_as_if_alone, distinct_counts_of_version_1_are_read, distinct_counts_are_those_of_their_pages,
+      a_page_that_is_not_what_was_written_is_an_error, the_bytes_of_accumulators_are_frozen)

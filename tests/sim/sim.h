@@ -160,6 +160,7 @@ typedef struct sim_job {
     int64_t rows;         /* per partition */
     int64_t span_ms;      /* they arrive over that long */
     int keys;
+    bool distinct;        /* JOB_UPSERT: its counts are of distinct values, in large sets */
     int interval_ms;
     int parallelism;
     int lanes;            /* 'sink.parallelism'; 0: not said */

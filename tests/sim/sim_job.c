@@ -176,8 +176,13 @@ static char *sql_of(const sim_job_t *j) {
         "  'properties.bootstrap.servers' = 'sim:9092', 'format' = 'json', 'sink.delivery-guarantee' = 'at-least-once');\n"
         "INSERT INTO results SELECT id, k, v * 2 FROM events WHERE v < 100;\n",
     };
+    static const char distinct[] = /* each id is one row: the counts are those above */
+        "CREATE TABLE results (k STRING, cnt BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka',\n"
+        "  'topic' = 'results', 'properties.bootstrap.servers' = 'sim:9092', 'key.format' = 'json', 'value.format' = 'json',\n"
+        "  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'sim');\n"
+        "INSERT INTO results SELECT k, (COUNT(DISTINCT id) + COUNT(DISTINCT CAST(id AS STRING))) / 2, SUM(v) FROM events GROUP BY k;\n";
     AUTO(auto_free) char *head = xprintf(source, j->interval_ms);
-    const char *text = sinks[j->kind], *option = strstr(text, "'sink.transactional-id-prefix'");
+    const char *text = j->distinct ? distinct : sinks[j->kind], *option = strstr(text, "'sink.transactional-id-prefix'");
     if (!j->lanes || !option) return xprintf("%s%s", head, text);
     return xprintf("%s%.*s'sink.parallelism' = '%d', %s", head, (int)(option - text), text, j->lanes, option);
 }

@@ -242,6 +242,8 @@ sim_t *sim_draw(uint64_t seed) {
     else if (sim_chance(s, s->job.kind == JOB_WINDOW ? 500 : 150)) m->damage_after = 30;
     if (sim_chance(s, 300) || own_aim(s) == ROW_BETWEEN_PARTS) m->txn_bytes = (size_t)sim_between(s, 100, 3000);
     if (sim_chance(s, 300)) m->output_max = (size_t)sim_between(s, 1, 2000);
+    s->job.distinct = s->job.kind == JOB_UPSERT && sim_chance(s, 500);
+    if (s->job.distinct) s->job.keys = (int)sim_between(s, 1, 3); /* large sets */
     return s;
 }
 

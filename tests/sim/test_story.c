@@ -222,6 +222,24 @@ START_TEST(a5_bases_hold_complete_epochs_only_though_memory_is_short) {
     sim_free(s);
 }
 END_TEST
+/* Sets of a thousand values in pages: groups and pages leave memory, come back, and move to other tasks. */
+START_TEST(a5_large_sets_of_values_lose_and_double_nothing_though_memory_is_short) {
+    for (int memory = 0; memory < 2; memory++) {
+        sim_t *s = begin(JOB_UPSERT);
+        s->mix.memory = memory ? 3000 : 0;
+        s->job.distinct = true;
+        s->job.keys = 2;
+        sim_start(s);
+        until_epoch(s, 22);
+        sim_aim(s, ROW_SEALED, 3);
+        until(s, sim_row_names[ROW_SEALED]);
+        proc_restart_later(worker(s, 0), 100);
+        ends_well_(s, __FILE__, __LINE__);
+        ck_assert_uint_ge(s->reached[ROW_BASES_USED], 1);
+        sim_free(s);
+    }
+}
+END_TEST
 /* ---------------------------------------------------------------- B1 */
 static int64_t rows_read(sim_t *s) {
     const manifest_t *m = etcd_manifest(s->etcd);
@@ -593,7 +611,8 @@ TESTS("sim/story", a_quiet_day, a1_an_epoch_that_cannot_be_written_waits, a1_a_l
       a4_a_damaged_file_takes_a_job_without_exactly_once_output_back, a4_what_is_kept_is_read_again_by_a_leader_that_could_not_read_it,
       a4_a_worker_of_the_epochs_given_up_wakes_up_and_changes_nothing,
       b1_sources_wait_while_the_broker_takes_no_output_and_go_on_when_it_does,
-      a5_bases_hold_complete_epochs_only_though_memory_is_short, a5_a_base_that_was_stored_but_not_accepted_is_nothing,
+      a5_bases_hold_complete_epochs_only_though_memory_is_short,
+      a5_large_sets_of_values_lose_and_double_nothing_though_memory_is_short, a5_a_base_that_was_stored_but_not_accepted_is_nothing,
       a5_a_worker_dies_inside_a_base, a_local_base_that_is_corrupt_costs_an_attempt_and_no_row,
       a13_rollback_in_place_returns_to_the_manifest_not_to_the_base, a6_nothing_reconnects_inside_an_attempt,
       a6_a_worker_that_wakes_up_in_a_later_attempt_changes_nothing, a24_after_a_re_seek_in_place_each_row_comes_once,

@@ -38,15 +38,21 @@ __attribute__((unused)) static const kstate_codec_t val_codec = {sizeof(val_t), 
 typedef struct model { bool present[MODEL_NS][MODEL_KEYS]; uint64_t number[MODEL_NS][MODEL_KEYS]; } model_t;
 
 static inline int64_t model_ns(int n) { return (int64_t)(n - 8) * 5000; } /* below zero, too */
+static int model_slot; /* from STATE_MAPS on eight keys each are of the map below one */
+#define MODEL_OWNER ((size_t)(model_slot < STATE_MAPS ? 0 : 5))
 static inline slice_t model_key(int k, char *buf) { /* lengths over all size classes, and beyond them */
-    int len = k % 97 == 0 ? 2000 : k % 7 == 0 ? 300 : k % 3 == 0 ? 60 : k % 2 ? 8 : 20;
-    memset(buf, 'a' + k % 26, (size_t)len);
-    memcpy(buf, &k, sizeof k);
-    return slice_of(buf, (size_t)len);
+    int len = k % 97 == 0 ? 2000 : k % 7 == 0 ? 300 : k % 3 == 0 ? 60 : k % 2 ? 8 : 20, owner = k / 8;
+    if (MODEL_OWNER) {
+        buf[0] = sizeof owner;
+        memcpy(buf + 1, &owner, sizeof owner);
+    }
+    memset(buf + MODEL_OWNER, 'a' + k % 26, (size_t)len);
+    memcpy(buf + MODEL_OWNER, &k, sizeof k);
+    return slice_of(buf, MODEL_OWNER + (size_t)len);
 }
 static inline int model_key_of(slice_t key) {
     int k;
-    memcpy(&k, key.p, sizeof k);
+    memcpy(&k, key.p + MODEL_OWNER, sizeof k);
     return k;
 }
 static inline void val_set(val_t *v, uint64_t number) {
@@ -65,7 +71,7 @@ static inline bool val_is(const val_t *v, uint64_t number) {
 __attribute__((unused)) static err_t *ks_get(kstate_t *ks, int n, int k, bool create, bool *created, val_t **ret) {
     char buf[2048];
     slice_t key = model_key(k, buf);
-    return kstate_get(ks, model_ns(n), hash_bytes(key.p, key.len), key, create, created, (void **)ret);
+    return kstate_get(ks, model_ns(n), state_hash(model_slot, key), key, create, created, (void **)ret);
 }
 
 /* Everything the table holds, by scan, equals the model's part in [kg_lo, kg_hi). */
@@ -78,7 +84,7 @@ __attribute__((unused)) static void model_check(const model_t *m, kstate_t *ks, 
         for (int k = 0; k < MODEL_KEYS; k++) {
             char buf[2048];
             slice_t key = model_key(k, buf);
-            int kg = (int)(hash_bytes(key.p, key.len) % 1024);
+            int kg = (int)(state_hash(model_slot, key) % 1024);
             want += m->present[n][k] && kg >= kg_lo && kg < kg_hi;
         }
         if (want == 0) {
@@ -123,7 +129,7 @@ __attribute__((unused)) static void model_batch(model_t *m, kstate_t *ks, rng_t 
         slice_t k = model_key(key[i], buf);
         buf_put(&bytes, k.p, k.len);
         off[i + 1] = (uint32_t)bytes.len;
-        hash[i] = hash_bytes(k.p, k.len);
+        hash[i] = state_hash(model_slot, k);
         ns[i] = model_ns(at[i]);
     }
     kstate_keys_t keys = {N, hash, bytes.data, off, ns, NULL};

@@ -41,7 +41,7 @@ static void eviction_model(bool rocks, uint64_t seed, size_t round_bytes) {
     ck_ok(applier_apply(a, sealed));
     kstate_close(ks);
     for (int part = 0; part < 2; part++) {
-        ck_ok(kstate_open(w->env, FP, 0, part ? 100 : 0, part ? 1024 : 100, &val_codec, &ks));
+        ck_ok(kstate_open(w->env, FP, model_slot, part ? 100 : 0, part ? 1024 : 100, &val_codec, &ks));
         model_check(m, ks, part ? 100 : 0, part ? 1024 : 100);
         kstate_close(ks);
     }
@@ -56,6 +56,25 @@ START_TEST(eviction_equals_the_model_over_the_ordered_map) {
 }
 END_TEST
 START_TEST(eviction_equals_the_model_over_rocksdb) { eviction_model(true, 9, 0); }
+END_TEST
+START_TEST(maps_below_keys_equal_the_model_and_lie_in_the_key_groups_of_their_keys) {
+    model_slot = STATE_MAPS + 3;
+    eviction_model(false, 11, 0);
+    eviction_model(false, 12, 1000);
+    eviction_model(true, 13, 1000);
+    for (int k = 0; k < MODEL_KEYS; k++) {
+        char buf[2048];
+        int owner = k / 8;
+        ck_assert_int_eq(state_key_group(model_slot, model_key(k, buf)), hash_key_group(hash_bytes(&owner, sizeof owner)));
+    }
+    model_slot = 0;
+    buf_t key = buf_make(1 << 10);
+    state_map_key(&key, slice_str("owner"), slice_str("name"));
+    ck_assert(slice_eq(buf_slice(&key), slice_str("\005ownername")));
+    ck_assert_uint_eq(state_hash(STATE_MAPS, buf_slice(&key)), UINT64_C(5251768132674636667)); /* frozen: key groups depend on it */
+    ck_assert_uint_eq(state_hash(STATE_MAPS, slice_str("\377")), hash_bytes("\377", 1)); /* of no map */
+    buf_free(&key);
+}
 END_TEST
 START_TEST(an_epoch_larger_than_a_round_goes_into_the_base_in_parts) {
     eviction_model(false, 3, 1);
@@ -702,7 +721,8 @@ START_TEST(a_scan_and_a_load_end_when_their_attempt_is_cancelled) {
 }
 END_TEST
 
-TESTS("base", a_scan_and_a_load_end_when_their_attempt_is_cancelled, a_scan_of_a_namespace_larger_than_memory_takes_a_portion_of_it_at_a_time,
+TESTS("base", maps_below_keys_equal_the_model_and_lie_in_the_key_groups_of_their_keys,
+      a_scan_and_a_load_end_when_their_attempt_is_cancelled, a_scan_of_a_namespace_larger_than_memory_takes_a_portion_of_it_at_a_time,
       what_a_scan_deletes_of_evicted_entries_is_sealed_and_stays_deleted, a_drop_of_some_key_groups_takes_evicted_entries_along,
       a_value_that_grows_within_an_epoch_is_seen_to_grow, eviction_equals_the_model_over_the_ordered_map, eviction_equals_the_model_over_rocksdb,
       an_epoch_larger_than_a_round_goes_into_the_base_in_parts, sources_wait_for_the_barrier_before_one_epoch_is_too_large_to_be_copied,

@@ -25,7 +25,7 @@ typedef struct words { spill_t *s; files_t files; uint64_t hash[KEYS]; uint64_t 
 static words_t *words_new(void) {
     words_t *w = xcalloc(1, sizeof *w);
     w->files = (files_t){.open_until = INT_MAX};
-    w->s = spill_new(new_file, &w->files);
+    w->s = spill_new(0, new_file, &w->files);
     return w;
 }
 
@@ -116,7 +116,7 @@ END_TEST
 
 START_TEST(it_takes_little_memory_however_often_keys_come_again) {
     files_t files = {.open_until = INT_MAX};
-    spill_t *s = spill_new(new_file, &files);
+    spill_t *s = spill_new(0, new_file, &files);
     enum { N = 200000 };
     rng_t rng;
     rng_seed(&rng, 1);
@@ -137,7 +137,7 @@ END_TEST
 /* Against what the large runs themselves took, on the same machine. */
 START_TEST(no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it) {
     files_t files = {.open_until = INT_MAX};
-    spill_t *s = spill_new(new_file, &files);
+    spill_t *s = spill_new(0, new_file, &files);
     enum { LARGE = 200000, SMALL = 200 };
     uint64_t next = 0;
     int most = 0;

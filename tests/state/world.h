@@ -34,7 +34,7 @@ __attribute__((unused)) static void world_free(world_t *w) {
 }
 __attribute__((unused)) static kstate_t *table_open(world_t *w) {
     kstate_t *ks;
-    ck_ok(kstate_open(w->env, FP, 0, 0, 1024, &val_codec, &ks));
+    ck_ok(kstate_open(w->env, FP, model_slot, 0, 1024, &val_codec, &ks));
     return ks;
 }
 __attribute__((unused)) static void world_end(world_t *w, applier_t *a, kstate_t *ks) { /* a: or NULL */
@@ -51,7 +51,7 @@ __attribute__((unused)) static applier_t *applier_make(world_t *w) {
 }
 __attribute__((unused)) static void add_changes(applier_t *a, epoch_t epoch, slice_t changes) {
     task_seal_t *s = seal_new(epoch, 0, 0);
-    buf_t *b = seal_state(s, FP, 0, 0);
+    buf_t *b = seal_state(s, FP, 0, model_slot);
     buf_put(b, changes.p, changes.len);
     buf_puts(seal_state(s, FP, 0, -1), "operator bytes are not for the base");
     changelog_id_t id = {1, 1, 1, 1, "w"};
