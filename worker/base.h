@@ -37,8 +37,8 @@ typedef struct base_need {
     int64_t since_ms;      /* since the last base, or the last try */
 } base_need_t;
 bool base_due(const base_need_t *n, int64_t interval_ms);
-/* The bound of the changelog between two bases: half of what the hot tables hold, within what the conf allows. A restore reads the state
- * and a changelog of at most some times as many changes. */
+/* The bound of the changelog between two bases: as many bytes as the hot tables hold, within what the conf allows. These are some six changes a key
+ * where keys and values are small, whose replay takes half of what the keys of the base take a restore (bench/state_bench.c). */
 uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot);
 
 /* The rule of invariant 7, pure: since_ms: so long the local base has failed other than by a full disk. */

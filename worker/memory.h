@@ -24,7 +24,7 @@ typedef struct memory_shares {
     size_t output;       /* of exactly-once sinks, not published yet: sources wait above it */
     size_t transaction;  /* what a lane gives the Kafka client at once, which holds some hundred bytes more for each record */
     uint64_t changelog;  /* bytes of changelog between two bases, per worker and job: a restore reads them into memory */
-    uint64_t changelog_most; /* of a state so large that this is no more than half of it */
+    uint64_t changelog_most; /* of a state that is no smaller than this */
 } memory_shares_t;
 memory_shares_t memory_shares(uint64_t budget);
 
