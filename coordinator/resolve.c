@@ -201,13 +201,14 @@ static bool never(void *arg) { return false; }
 typedef struct asking { const resolver_t *r; const plan_op_t *op; manifest_t *from; int64_t until; } asking_t;
 
 /* A lane that the job has no more is looked at, too: the rows that it would get go to others now. Its ledger may have no such partition, or be gone. */
-static err_t *ask_lane(const asking_t *q, const char *topic, int lane, bool fresh, bool moved) {
+static err_t *ask_lane(const asking_t *q, const char *base, int lane, bool fresh, bool moved) {
     const lane_pos_t none = {0}, *l = manifest_lane(q->from, q->op->fingerprint, lane, false);
     if (!l) l = &none;
     epoch_t owed = l->last_rows > l->published ? l->published + 1 : 0;
     lane_past_t past = {fresh || (moved && !owed) ? 0 : q->from->incarnation, q->from->epoch, l->had, l->had_upto, false};
     ledger_pos_t pos = {0};
-    err_t *e = kafka_ledger_read(q->op->table, topic, lane, (int)MAX(q->until - clock_mono_ms(), (int64_t)1000), never, NULL, &pos);
+    AUTO(auto_free) char *topic = kafka_ledger_topic(base), *id = kafka_lane_id(base, lane);
+    err_t *e = kafka_ledger_read(q->op->table, topic, lane, id, (int)MAX(q->until - clock_mono_ms(), (int64_t)1000), never, NULL, &pos);
     if (err_code(e) == ERR_NOT_FOUND) err_free(TAKE(e));
     if (!e) e = lane_past_check(&past, owed, &pos);
     if (err_code(e) != ERR_FENCED) return e;
@@ -217,11 +218,10 @@ static err_t *ask_lane(const asking_t *q, const char *topic, int lane, bool fres
 }
 
 static err_t *ask_ledger(const asking_t *q, const char *base, bool fresh, bool moved) {
-    AUTO(auto_free) char *topic = kafka_ledger_topic(base);
     int n = q->op->lanes_max;
     for (int i = 0; i < q->from->nlanes; i++)
         if (q->from->lanes[i].fingerprint == q->op->fingerprint) n = MAX(n, q->from->lanes[i].lane + 1);
-    for (int i = 0; i < n; i++) TRY(err_wrap(ask_lane(q, topic, i, fresh, moved), "sink %s, lane %d", q->op->label ? q->op->label : q->op->table->name, i));
+    for (int i = 0; i < n; i++) TRY(err_wrap(ask_lane(q, base, i, fresh, moved), "sink %s, lane %d", q->op->label ? q->op->label : q->op->table->name, i));
     return NULL;
 }
 

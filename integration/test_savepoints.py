@@ -1,6 +1,6 @@
 """Savepoints of running jobs, what may begin from them, and what `run` keeps, on real processes."""
 import collections, json, os, re, signal, time
-from harness import Cluster, Failure, TIDEGATE, wait_for
+from harness import Cluster, Failure, SLOW, TIDEGATE, wait_for
 from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish
 from test_kafka import check, contains, copy_job as prefixed_job, expect_once, ids, put, two_clusters, values
 
@@ -176,6 +176,38 @@ def test_lanes_find_what_was_published_behind_a_savepoint_after_it_was_submitted
         wait_for('rows again', lambda: count(c, 'o') == 50, 60)
         check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter([*range(30), *range(10, 30)]))
         c2.cli('cancel', second)
+
+
+def test_a_transaction_that_a_dead_worker_left_open_does_not_hold_who_begins_from_the_savepoint():
+    """It hides the end of the ledger until the broker ends it, 15 to 25 s after it was begun. Whoever would publish there ends it."""
+    with Cluster('held') as c:
+        c.kafka()
+        one_worker(c, 2)
+        for topic in 't', 'o':
+            c.topic(topic, 1)
+        first = c.submit(prefixed_job(c), 'first', parallelism=1)
+        put(c, 't', 0, *ids(0, 10))
+        wait_for('rows', lambda: count(c, 'o') == 10)
+        target = 'file://' + c.path('kept')
+        c.cli('savepoint', first, '--to', target)
+        c.procs['w1'].kill()
+        w = c.worker(2, env={'TIDEGATE_CRASH': 'in-transaction'})
+        w.expected_death = True
+        wait_for('the job on the other worker', lambda: doc(c, first)['restarts'] == 1 and doc(c, first)['state'] == 'RUNNING')
+        put(c, 't', 0, *ids(10, 20))
+        wait_for('its death', lambda: not w.alive(), 30, 0.01)
+        c.cli('cancel', first)
+        c.worker(1)
+        c.workers_ready(1)
+        began = time.monotonic()
+        second = c.submit(prefixed_job(c), 'second', parallelism=1, args=['--from', target])
+        took = time.monotonic() - began
+        if not 0.9 < took < 8 * SLOW:  # less: there was none
+            raise Failure(f'the submit took {took:.1f} s')
+        wait_for('the rest', lambda: count(c, 'o') >= 20)
+        expect_once('rows', [v['id'] for v in values(c, 'o')], range(20))
+        c.cli('cancel', second)
+        print(f'  submitted in {took:.1f} s')
 
 
 def test_files_written_behind_a_savepoint_fail_who_begins_from_it_by_name():

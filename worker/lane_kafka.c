@@ -7,9 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define INIT_FIRST_MS 20
-#define INIT_TOTAL_MS 3000 /* then the lane says what it waits for, and asks again */
-#define SLICE_MS 200       /* of calls that can be taken up again: so long a lane that closes waits for one */
 #define PARTITIONS_MS 5000
 #define READ_MS 10000
 #define SEND_MS 10000
@@ -18,7 +15,6 @@
 #define PACE_MAX_MS 1000
 #define QUEUED_MAX 10000000 /* records that the client holds at once, each with some hundred bytes of its own; .. */
 #define QUEUED_BYTES 128    /* .. where memory is small no more than of so many bytes they would fill a transaction */
-#define TXN_TIMEOUT "15000"
 
 struct lane_handle {
     lane_spec_t spec;
@@ -77,20 +73,7 @@ static lane_answer_t trouble(err_t *e) {
     return (lane_answer_t){.kind = kind, .error = e};
 }
 
-/* A producer that is beyond help says so by many codes; the reason is behind them. To be fenced must never look like a passing trouble: the
- * next init would fence the one who fenced us (B9). */
-static rd_kafka_resp_err_t reason(lane_handle_t *h, rd_kafka_resp_err_t code) {
-    char text[256];
-    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(h->client->rk, text, sizeof text);
-    return fatal ? fatal : code;
-}
-
-static err_t *take_error(lane_handle_t *h, rd_kafka_error_t *k, const char *what) {
-    rd_kafka_resp_err_t code = reason(h, rd_kafka_error_code(k));
-    err_t *e = kafka_error(h->client, code, "lane %s: %s: %s", h->id, what, rd_kafka_error_string(k));
-    rd_kafka_error_destroy(k);
-    return e;
-}
+static err_t *take_error(lane_handle_t *h, rd_kafka_error_t *k, const char *what) { return kafka_take_error(h->client, k, h->id, what); }
 
 /* ---- init */
 
@@ -99,7 +82,7 @@ static err_t *new_producer(lane_handle_t *h) {
     snprintf(queued, sizeof queued, "%zu", h->queued_max);
     kafka_setting_t defaults[] = {{"linger.ms", "0"}, {"retry.backoff.ms", "5"}, {"batch.num.messages", "100000"}, {"batch.size", "1000000"},
                                   {"queue.buffering.max.messages", queued}, {"queue.buffering.max.kbytes", "1000000"},
-                                  {"message.max.bytes", "100000000"}, {"transaction.timeout.ms", TXN_TIMEOUT}, {0}};
+                                  {"message.max.bytes", "100000000"}, {"transaction.timeout.ms", KAFKA_LANE_TIMEOUT_MS}, {0}};
     kafka_setting_t ours[] = {{"transactional.id", h->id}, {"enable.idempotence", "true"}, {0}};
     TRY(kafka_client_new(h->spec.op->table, RD_KAFKA_PRODUCER, defaults, ours, RD_KAFKA_EVENT_DR, &h->client));
     h->queue = rd_kafka_queue_get_main(h->client->rk);
@@ -109,21 +92,6 @@ static err_t *new_producer(lane_handle_t *h) {
 }
 
 static err_t *closing_error(const lane_handle_t *h) { return err_new(ERR_CANCELLED, "lane %s is closing", h->id); }
-
-/* The library takes the call up again where its time was over, and only then tells that the broker refuses for now (a transaction of the id is still
- * open): by itself it would ask again after 500 ms, a further call asks at once (B8). A new producer in its place would begin with the connection. */
-static err_t *init_transactions(lane_handle_t *h) {
-    int64_t until = clock_mono_ms() + INIT_TOTAL_MS;
-    for (int slice = INIT_FIRST_MS;; slice = MIN(slice * 2, SLICE_MS)) {
-        rd_kafka_error_t *k = rd_kafka_init_transactions(h->client->rk, slice);
-        if (!k) return NULL;
-        bool again = rd_kafka_error_is_retriable(k) || rd_kafka_error_code(k) == RD_KAFKA_RESP_ERR__TIMED_OUT;
-        err_t *e = take_error(h, k, "init_transactions");
-        if (!again || clock_mono_ms() > until) return e;
-        err_free(e);
-        if (is_closing(h)) return closing_error(h);
-    }
-}
 
 static err_t *find_partitions(lane_handle_t *h) {
     for (int64_t until = clock_mono_ms() + PARTITIONS_MS;;) {
@@ -137,14 +105,14 @@ static err_t *find_partitions(lane_handle_t *h) {
 static lane_answer_t do_init(lane_handle_t *h) {
     drop_producer(h);
     err_t *e = new_producer(h);
-    if (!e) e = init_transactions(h);
+    if (!e) e = kafka_init_transactions(h->client, h->id, is_closing, h);
     if (!e) e = find_partitions(h);
     return e ? trouble(e) : ok(LANE_ANSWER_INITIALISED);
 }
 
 static lane_answer_t do_read(lane_handle_t *h) {
     lane_answer_t a = ok(LANE_ANSWER_LEDGER);
-    err_t *e = kafka_ledger_read(h->spec.op->table, h->ledger_topic, h->spec.lane, READ_MS, is_closing, h, &a.pos);
+    err_t *e = kafka_ledger_read(h->spec.op->table, h->ledger_topic, h->spec.lane, /* owner= */ NULL, READ_MS, is_closing, h, &a.pos);
     if (e && err_code(e) == ERR_NOT_FOUND) /* "was deleted" is for the lane core to judge, not a missing data topic */
         e = err_wrap(e, "lane %s", h->id);
     return e ? trouble(e) : a;
@@ -215,7 +183,7 @@ static rd_kafka_resp_err_t produce_one(lane_handle_t *h, rd_kafka_topic_t *t, in
 static err_t *produce(lane_handle_t *h, rd_kafka_topic_t *t, int32_t partition, const lane_record_t *r, int flags, int64_t until) {
     rd_kafka_resp_err_t code;
     while ((code = produce_one(h, t, partition, r, flags)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return too_large(h, kafka_error(h->client, reason(h, code), "lane %s: produce", h->id));
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return too_large(h, kafka_error(h->client, kafka_reason(h->client, code), "lane %s: produce", h->id));
         if (clock_mono_ms() > until) return err_new(ERR_TIMEOUT, "lane %s: the broker took nothing for %d s", h->id, SEND_MS / 1000);
         if (is_closing(h)) return closing_error(h);
         take_reports(h, 10);
@@ -250,7 +218,7 @@ static bool brokers_gone(const lane_handle_t *h, int64_t until) { return h->down
 static err_t *await_reports(lane_handle_t *h, int64_t until) {
     while (h->unacked) {
         take_reports(h, 50);
-        if (h->delivery_error) return too_large(h, kafka_error(h->client, reason(h, h->delivery_error), "lane %s: topic '%s'", h->id, h->topic));
+        if (h->delivery_error) return too_large(h, kafka_error(h->client, kafka_reason(h->client, h->delivery_error), "lane %s: topic '%s'", h->id, h->topic));
         if (clock_mono_ms() > until || brokers_gone(h, until)) return kafka_error(h->client, RD_KAFKA_RESP_ERR__TIMED_OUT, "lane %s: sending", h->id);
         if (is_closing(h)) return closing_error(h);
     }
@@ -368,7 +336,7 @@ static err_t *driver_open(lane_driver_t *d, const lane_spec_t *spec, void (*answ
     h->topic = xstrdup(topic);
     h->base = kafka_lane_base(spec->op->table, spec->cluster, spec->job);
     h->ledger_topic = kafka_ledger_topic(h->base);
-    h->id = xprintf("%s/%d", h->base, spec->lane);
+    h->id = kafka_lane_id(h->base, spec->lane);
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->wake, NULL);
     int rc = pthread_create(&h->thread, NULL, lane_thread, h);

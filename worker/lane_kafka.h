@@ -2,8 +2,8 @@
  *
  * The order librdkafka needs, and where it would wait too long:
  *  - delivery reports are events polled by the lane's thread; without them a flush costs 10 ms, with a callback it needs another thread;
- *  - init_transactions on an open transaction answers CONCURRENT_TRANSACTIONS first, and librdkafka then waits a hard 500 ms: the handle
- *    is destroyed after 40 ms (doubling) and a new one asks again;
+ *  - init_transactions on an open transaction answers CONCURRENT_TRANSACTIONS first, and librdkafka then waits a hard 500 ms: it is asked in slices
+ *    (kafka_init_transactions);
  *  - after any failure the handle is destroyed, never used again: a delayed EndTxn could end a later transaction. */
 #pragma once
 #include "worker/lane_driver.h"

@@ -9,6 +9,8 @@
 #define PREFIX "properties."
 #define SLICE_MS 500
 #define PROBE_EVERY_MS 1000
+#define INIT_FIRST_MS 20
+#define INIT_SLICE_MS 200 /* so long whoever gives up waits for a call */
 
 /* Java client properties that configure what does not exist here: accepted and without effect. */
 static bool meaningless(const char *key) {
@@ -260,6 +262,31 @@ err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt,
     err_t *e = err_new(kind, "%s: %s%s%s%s", context, rd_kafka_err2str(code), *why ? " (" : "", why, *why ? ")" : "");
     free(context);
     return e;
+}
+
+rd_kafka_resp_err_t kafka_reason(kafka_client_t *c, rd_kafka_resp_err_t code) {
+    char text[256];
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(c->rk, text, sizeof text);
+    return fatal ? fatal : code;
+}
+
+err_t *kafka_take_error(kafka_client_t *c, rd_kafka_error_t *k, const char *who, const char *what) {
+    err_t *e = kafka_error(c, kafka_reason(c, rd_kafka_error_code(k)), "lane %s: %s: %s", who, what, rd_kafka_error_string(k));
+    rd_kafka_error_destroy(k);
+    return e;
+}
+
+err_t *kafka_init_transactions(kafka_client_t *c, const char *who, bool (*cancelled)(void *arg), void *arg) {
+    int64_t until = clock_mono_ms() + KAFKA_INIT_MS;
+    for (int slice = INIT_FIRST_MS;; slice = MIN(slice * 2, INIT_SLICE_MS)) {
+        rd_kafka_error_t *k = rd_kafka_init_transactions(c->rk, slice);
+        if (!k) return NULL;
+        bool again = rd_kafka_error_is_retriable(k) || rd_kafka_error_code(k) == RD_KAFKA_RESP_ERR__TIMED_OUT;
+        err_t *e = kafka_take_error(c, k, who, "init_transactions");
+        if (!again || clock_mono_ms() > until) return e;
+        err_free(e);
+        if (cancelled(arg)) return err_new(ERR_CANCELLED, "lane %s is closing", who);
+    }
 }
 
 bool kafka_client_down(kafka_client_t *c, char *why, size_t size) {

@@ -55,6 +55,16 @@ void kafka_client_probe(kafka_client_t *c, const char *topic, int64_t now_ms);
 err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt, ...) PRINTF(3, 4) NODISCARD;
 err_code_t kafka_error_code(rd_kafka_resp_err_t code);
 
+/* Of a transactional producer; takes k. One that is beyond help says so by many codes; the reason is behind them. To be fenced must never look like a
+ * passing trouble: the next init would fence the one who fenced us (B9). who: its transactional id; what: the call. */
+rd_kafka_resp_err_t kafka_reason(kafka_client_t *c, rd_kafka_resp_err_t code);
+err_t *kafka_take_error(kafka_client_t *c, rd_kafka_error_t *k, const char *who, const char *what) NODISCARD;
+/* init_transactions: fences whoever has this transactional id and ends what it left open. The library takes the call up again where its time was over,
+ * and only then tells that the broker refuses for now (the transaction is still open): by itself it would ask again after 500 ms, a further call asks at
+ * once (B8). A new producer in its place would begin with the connection. Asked for KAFKA_INIT_MS; ERR_CANCELLED when `cancelled` says so. */
+#define KAFKA_INIT_MS 3000
+err_t *kafka_init_transactions(kafka_client_t *c, const char *who, bool (*cancelled)(void *arg), void *arg) NODISCARD;
+
 /* A record with all that one may have. rd_kafka_produce cannot carry headers and a timestamp, and costs about half as much: only records that have
  * one pay. */
 typedef struct kafka_record {

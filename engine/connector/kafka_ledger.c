@@ -12,6 +12,8 @@ char *kafka_lane_base(const table_t *t, const char *cluster, const char *job) {
     return prefix ? xprintf("%s/%s", prefix, t->name) : xprintf("%s/%s/%s", cluster, job, t->name);
 }
 
+char *kafka_lane_id(const char *lane_base, int lane) { return xprintf("%s/%d", lane_base, lane); }
+
 char *kafka_ledger_topic(const char *lane_base) {
     char name[150];
     bool changed = strlen(lane_base) >= sizeof name;
@@ -112,8 +114,12 @@ err_t *kafka_ledger_prepare(const table_t *t, const char *topic, int lanes, int 
 
 typedef struct scan {
     kafka_client_t *c;
-    const char *topic;
+    const table_t *t;
+    const char *topic, *owner;
     int lane;
+    int64_t held_ms;   /* an open transaction holds the reader since; 0: none */
+    bool ending;       /* it was fenced, or that was tried */
+    err_t *not_ended;
     int64_t until;
     bool (*cancelled)(void *arg);
     void *arg;
@@ -140,6 +146,33 @@ static err_t *high_watermark(const scan_t *s, const table_t *t, int64_t *ret_low
     return e;
 }
 
+/* The coordinator and the broker of the ledger know it a moment later: the reader goes on by itself. */
+static err_t *end_transaction(const scan_t *s) {
+    kafka_client_t *c;
+    kafka_setting_t defaults[] = {{"transaction.timeout.ms", KAFKA_LANE_TIMEOUT_MS}, {0}};
+    kafka_setting_t ours[] = {{"transactional.id", s->owner}, {"enable.idempotence", "true"}, {0}};
+    TRY(kafka_client_new(s->t, RD_KAFKA_PRODUCER, defaults, ours, 0, &c));
+    err_t *e = kafka_init_transactions(c, s->owner, s->cancelled, s->arg);
+    kafka_client_free(c);
+    return e;
+}
+
+static err_t *out_of_time(scan_t *s, int64_t at, int64_t to) {
+    if (!s->held_ms) return err_new(ERR_TIMEOUT, "ledger %s/%d: read up to %" PRId64 " of %" PRId64 " in time", s->topic, s->lane, at, to);
+    const char *limit = options_get(&s->t->options, "properties.transaction.timeout.ms");
+    return err_hint(err_new(ERR_TIMEOUT, "ledger %s/%d: read up to %" PRId64 " of %" PRId64 ": the rest is behind an open transaction%s%s%s%s%s", s->topic, s->lane, at,
+                            to, s->owner ? " of " : "", s->owner ? s->owner : "", s->ending ? ", which was not to be ended" : "", s->not_ended ? ": " : "",
+                            s->not_ended ? err_text(s->not_ended) : ""),
+                    "if its producer is gone the broker ends it %s ms after it was begun, and looks every ten seconds: try it again then",
+                    limit ? limit : KAFKA_LANE_TIMEOUT_MS);
+}
+
+static void look_at_transaction(scan_t *s) {
+    if (!s->owner || s->ending || !s->held_ms || clock_mono_ms() - s->held_ms < KAFKA_LEDGER_HELD_MS) return;
+    s->ending = true;
+    s->not_ended = end_transaction(s);
+}
+
 /* Reads [from, to) and keeps the last readable record. */
 static err_t *scan_range(scan_t *s, int64_t from, int64_t to, ledger_pos_t *ret) {
     rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
@@ -148,17 +181,20 @@ static err_t *scan_range(scan_t *s, int64_t from, int64_t to, ledger_pos_t *ret)
     rd_kafka_topic_partition_list_destroy(l);
     err_t *e = code ? kafka_error(s->c, code, "ledger %s/%d", s->topic, s->lane) : NULL;
     for (int64_t at = from; !e && at < to;) {
-        if (clock_mono_ms() > s->until) e = err_new(ERR_TIMEOUT, "ledger %s/%d: read up to %" PRId64 " of %" PRId64 " in time", s->topic, s->lane, at, to);
+        look_at_transaction(s);
+        if (clock_mono_ms() > s->until) e = out_of_time(s, at, to);
         else if (s->cancelled(s->arg)) e = given_up(s);
         if (e) break;
         rd_kafka_message_t *m = rd_kafka_consumer_poll(s->c->rk, 100);
         if (!m) continue;
         if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            at = MAX(at, m->offset); /* control records were passed; below the high watermark an open transaction ends */
+            at = MAX(at, m->offset); /* control records were passed; below the high watermark an open transaction begins */
+            if (at < to && !s->held_ms) s->held_ms = clock_mono_ms();
         } else if (m->err) {
             e = kafka_error(s->c, m->err, "ledger %s/%d", s->topic, s->lane);
         } else {
             at = m->offset + 1;
+            s->held_ms = 0;
             if (m->payload) e = ledger_decode(slice_of(m->payload, m->len), ret);
             ret->offset = m->offset;
         }
@@ -168,11 +204,11 @@ static err_t *scan_range(scan_t *s, int64_t from, int64_t to, ledger_pos_t *ret)
     return e;
 }
 
-err_t *kafka_ledger_read(const table_t *t, const char *topic, int lane, int timeout_ms, bool (*cancelled)(void *arg), void *arg,
+err_t *kafka_ledger_read(const table_t *t, const char *topic, int lane, const char *owner, int timeout_ms, bool (*cancelled)(void *arg), void *arg,
                          ledger_pos_t *ret) {
     int64_t low = 0, high = 0;
     *ret = (ledger_pos_t){0};
-    scan_t s = {.topic = topic, .lane = lane, .until = clock_mono_ms() + timeout_ms, .cancelled = cancelled, .arg = arg};
+    scan_t s = {.t = t, .topic = topic, .owner = owner, .lane = lane, .until = clock_mono_ms() + timeout_ms, .cancelled = cancelled, .arg = arg};
     TRY(high_watermark(&s, t, &low, &high));
     if (high <= low) return NULL;
     kafka_setting_t ours[] = {{"group.id", "tidegate-ledger"}, {"isolation.level", "read_committed"}, {"enable.partition.eof", "true"},
@@ -187,5 +223,6 @@ err_t *kafka_ledger_read(const table_t *t, const char *topic, int lane, int time
         to = from;
     }
     kafka_client_free(s.c);
+    err_free(s.not_ended);
     return e;
 }
