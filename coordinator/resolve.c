@@ -205,7 +205,7 @@ static err_t *ask_lane(const asking_t *q, const char *base, int lane, bool fresh
     const lane_pos_t none = {0}, *l = manifest_lane(q->from, q->op->fingerprint, lane, false);
     if (!l) l = &none;
     epoch_t owed = l->last_rows > l->published ? l->published + 1 : 0;
-    lane_past_t past = {fresh || (moved && !owed) ? 0 : q->from->incarnation, q->from->epoch, l->had, l->had_upto, false};
+    lane_past_t past = {fresh || (moved && !owed) ? 0 : q->from->incarnation, q->from->epoch, l->had, l->had_upto, manifest_root(q->from), false};
     ledger_pos_t pos = {0};
     AUTO(auto_free) char *topic = kafka_ledger_topic(base), *id = kafka_lane_id(base, lane);
     err_t *e = kafka_ledger_read(q->op->table, topic, lane, id, (int)MAX(q->until - clock_mono_ms(), (int64_t)1000), never, NULL, &pos);

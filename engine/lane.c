@@ -110,6 +110,8 @@ static void drop_head(lane_t *l, size_t n) {
     if (n) memmove(l->queue, l->queue + n, l->n * sizeof *l->queue);
 }
 
+static uint64_t root_of(const lane_t *l) { return l->past.root ? l->past.root : l->incarnation; }
+
 /* Fills parts until the transaction is full; the ledger says where the last part ends. */
 static bool plan_send(lane_t *l, lane_action_t *a) {
     size_t bytes = 0;
@@ -131,10 +133,10 @@ static bool plan_send(lane_t *l, lane_action_t *a) {
         bytes += (size_t)(r.p - from);
         a->parts[a->nparts++] = (lane_part_t){p->epoch, p->records, rows};
         a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = p->epoch, .part = p->part,
-                                   .next_row = p->done + rows, .epoch_done = p->done + rows == p->rows, .segment = p->crc};
+                                   .next_row = p->done + rows, .epoch_done = p->done + rows == p->rows, .root = root_of(l), .segment = p->crc};
     }
     if (a->nparts) return true;
-    a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = l->begun, .epoch_done = true};
+    a->ledger = (ledger_pos_t){.present = true, .incarnation = l->incarnation, .epoch = l->begun, .epoch_done = true, .root = root_of(l)};
     return l->need_start;
 }
 
@@ -191,6 +193,17 @@ static bool of_past(const lane_past_t *p, const ledger_pos_t *pos, epoch_t *ret_
     return origin || had;
 }
 
+/* A relative's, who may have published what would be published here. */
+static bool of_family(const lane_past_t *p, const ledger_pos_t *pos) {
+    return pos->present && p->root && pos->root == p->root && !(pos->incarnation == p->root && !pos->epoch);
+}
+
+static err_t *taken_over(const ledger_pos_t *pos) {
+    return err_hint(err_new(ERR_FENCED, "taken over by incarnation %016" PRIx64 " of the job", pos->incarnation),
+                    "another job with this 'sink.transactional-id-prefix' was started later; stop it to take its place: "
+                    "tidegate resume --accept-duplicates");
+}
+
 static err_t *check_third(const lane_past_t *p, epoch_t doubt, const ledger_pos_t *pos) {
     uint64_t whose = p->had ? p->had : p->origin;
     if (!pos->present)
@@ -204,12 +217,13 @@ static err_t *check_third(const lane_past_t *p, epoch_t doubt, const ledger_pos_
 
 err_t *lane_past_check(const lane_past_t *p, epoch_t owed, const ledger_pos_t *pos) {
     epoch_t upto;
-    if (p->forced || (!p->origin && !p->started)) return NULL;
+    if (p->forced) return NULL;
+    if (!p->origin && !p->started) return of_family(p, pos) ? taken_over(pos) : NULL; /* what began from our savepoint */
     if (!p->origin)
         return !pos->present ? NULL : err_hint(err_new(ERR_FENCED, "the ledger is not a new one: it has a record of incarnation %016" PRIx64 ", of epoch %" PRIu64, pos->incarnation, pos->epoch),
                                                "the ledger of the savepoint's job is used without --new-ledger, and with the name and prefix of that job; else name another "
                                                "'sink.transactional-id-prefix', or take this one over as it is: --accept-duplicates");
-    if (!of_past(p, pos, &upto)) return owed || p->had ? check_third(p, owed ? owed : p->started + 1, pos) : NULL;
+    if (!of_past(p, pos, &upto)) return owed || p->had || of_family(p, pos) ? check_third(p, owed ? owed : p->started + 1, pos) : NULL;
     if (pos->epoch <= upto) return NULL;
     return err_hint(err_new(ERR_FENCED, "the ledger says epoch %" PRIu64 " of incarnation %016" PRIx64 ", but this job goes on from its epoch %" PRIu64 ": output "
                             "published since would come a second time", pos->epoch, pos->incarnation, upto), NEWER);
@@ -225,10 +239,7 @@ static err_t *check_ledger(const lane_t *l, const ledger_pos_t *pos) {
         return err_hint(err_new(ERR_CORRUPT, "the ledger is empty although epoch %" PRIu64 " was published", l->bound),
                         "was the ledger topic deleted or its retention changed? restore it, " ACCEPT);
     if (!l->has_bound && (!pos->present || pos->incarnation != l->incarnation)) return check_taking(l, pos);
-    if (pos->incarnation != l->incarnation)
-        return err_hint(err_new(ERR_FENCED, "taken over by incarnation %016" PRIx64 " of the job", pos->incarnation),
-                        "another job with this 'sink.transactional-id-prefix' was started later; stop it to take its place: "
-                        "tidegate resume --accept-duplicates");
+    if (pos->incarnation != l->incarnation) return taken_over(pos);
     if (l->has_bound && pos->epoch < l->bound)
         return err_hint(err_new(ERR_CORRUPT, "the ledger says epoch %" PRIu64 ", but epoch %" PRIu64 " was published", pos->epoch, l->bound),
                         "did the broker lose records? " ACCEPT);

@@ -29,7 +29,10 @@
  *  8. An incarnation that goes on from another's state (lane_past) takes the ledger only from its past, and only if that published nothing behind
  *     the state: the rows since would be computed and published once more. What of the past's output is owed follows that record. A third
  *     incarnation's record, or an empty ledger where the past had one, tells nothing: the lane stops. So does one whose new ledger is none.
- *     From scratch (no past) any ledger is taken: that incarnation's rows are no one else's. Only the operator's word (`forced`) sets this aside. */
+ *     A lane that no job before is known to have started, and one from scratch (no past), take any ledger but that of their own family (the record's
+ *     root is ours): who began from the same state has computed and published what would be computed here, while the rows of all others are no one
+ *     else's. Of the family's only the root's own start record is harmless: it published nothing, and took over nothing of the family.
+ *     Only the operator's word (`forced`) sets this aside. */
 #pragma once
 #include "common/buf.h"
 #include "common/err.h"
@@ -44,6 +47,7 @@ typedef struct ledger_pos {
     uint32_t part;
     uint64_t next_row;     /* rows of the epoch published so far */
     bool epoch_done;
+    uint64_t root;         /* the incarnation from scratch that this one's job began from, over savepoints and resumes; its own: from none */
     uint32_t segment;      /* checksum of the epoch's segment: these rows, not others of the same epoch; 0: not known (a start record) */
     int64_t offset;        /* where it lies in the ledger partition */
 } ledger_pos_t;
@@ -98,6 +102,7 @@ lane_t *lane_new(uint64_t incarnation, epoch_t bound, bool has_bound);
 typedef struct lane_past {
     uint64_t origin; epoch_t started; /* output up to `started` is that of incarnation `origin`; 0, with `started` above 0: the ledger is a new one */
     uint64_t had; epoch_t had_upto;   /* the last one before us that is known to have a record in the ledger, and how far its output is ours; 0: none */
+    uint64_t root;                    /* manifest_root: of what it goes on from; 0: itself */
     bool forced;                      /* the operator accepts duplicates: whatever the ledger says */
 } lane_past_t;
 /* Before lane_fence. As long as this incarnation has no record in the ledger, the last one there decides (invariant 8). */

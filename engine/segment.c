@@ -86,11 +86,14 @@ bool segment_next(reader_t *r, lane_record_t *ret) {
     return !r->bad;
 }
 
-/* "2 INCARNATION EPOCH PART ROW DONE SEGMENT CRC": text, so that any Kafka tool shows it. Version 1 has no SEGMENT. */
+/* "3 INCARNATION EPOCH PART ROW DONE SEGMENT ROOT CRC": text, so that any Kafka tool shows it. Version 2 has no ROOT and is written where that is the
+ * incarnation itself; version 1 has no SEGMENT either. */
 void ledger_encode(buf_t *out, const ledger_pos_t *p) {
     char text[128];
-    int n = snprintf(text, sizeof text, "2 %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %d %08x", p->incarnation, p->epoch, p->part, p->next_row,
-                     p->epoch_done, p->segment);
+    bool rooted = p->root && p->root != p->incarnation;
+    int n = snprintf(text, sizeof text, "%d %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %d %08x", rooted ? 3 : 2, p->incarnation, p->epoch, p->part,
+                     p->next_row, p->epoch_done, p->segment);
+    if (rooted) n += snprintf(text + n, sizeof text - (size_t)n, " %016" PRIx64, p->root);
     buf_put(out, text, (size_t)n);
     buf_printf(out, " %08x", crc32c(0, text, (size_t)n));
 }
@@ -105,9 +108,12 @@ err_t *ledger_decode(slice_t bytes, ledger_pos_t *ret) {
     ledger_pos_t p = {.present = true};
     if (sscanf(text, "%d %" SCNx64 " %" SCNu64 " %u %" SCNu64 " %d%n", &version, &p.incarnation, &p.epoch, &part, &p.next_row, &done, &used) != 6)
         return err_new(ERR_CORRUPT, "ledger record '%.80s' is not readable", text);
-    if (version < 1 || version > 2) return err_new(ERR_VERSION, "ledger record of version %d, this build reads 1 and 2", version);
-    if (version == 2 && (sscanf(text + used, " %8x%n", &segment, &end) != 1)) return err_new(ERR_CORRUPT, "ledger record '%.80s' has no segment", text);
+    if (version < 1 || version > 3) return err_new(ERR_VERSION, "ledger record of version %d, this build reads 1 to 3", version);
+    if (version >= 2 && (sscanf(text + used, " %8x%n", &segment, &end) != 1)) return err_new(ERR_CORRUPT, "ledger record '%.80s' has no segment", text);
     used += end;
+    p.root = p.incarnation;
+    if (version == 3 && (sscanf(text + used, " %16" SCNx64 "%n", &p.root, &end) != 1)) return err_new(ERR_CORRUPT, "ledger record '%.80s' has no root", text);
+    if (version == 3) used += end;
     if (sscanf(text + used, " %8x%n", &crc, &end) != 1 || text[used + end]) return err_new(ERR_CORRUPT, "ledger record '%.80s' has no checksum", text);
     if (crc != crc32c(0, text, (size_t)used)) return err_new(ERR_CORRUPT, "ledger record '%.80s': checksum mismatch", text);
     p.part = part;

@@ -246,6 +246,8 @@ lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool cr
     return &m->lanes[m->nlanes++];
 }
 
+uint64_t manifest_root(const manifest_t *m) { return m->root ? m->root : m->origin ? m->origin : m->incarnation; }
+
 void manifest_lanes_anew(manifest_t *m) {
     for (int i = 0; i < m->nlanes; i++) {
         lane_pos_t *l = &m->lanes[i];

@@ -8,7 +8,7 @@
 #include "common/json.h"
 #include "common/split.h"
 
-#define MANIFEST_VERSION 3 /* with `had` of a lane; 2: with `older`, `family` or `fell_back`; else 1, as all builds read it */
+#define MANIFEST_VERSION 4 /* with `root`; 3: with `had` of a lane; 2: with `older`, `family` or `fell_back`; else 1, as all builds read it */
 
 typedef struct extent {
     char *path;          /* relative to checkpoint storage */
@@ -64,6 +64,7 @@ typedef struct manifest {
     uint64_t origin;         /* incarnation that published up to `started`, or 0; what its ledger shows is not published again, and where it shows
                               * more than that, nothing is published (engine/lane.h, invariant 8) */
     job_id_t family;         /* the job that the first savepoint was taken of, of all that led here; 0: it began from none */
+    uint64_t root;           /* the incarnation from scratch that all this began from, over savepoints and resumes; 0: none, or not known */
     bool forced;             /* output up to `started` is published even where the ledger does not say that it was not: the operator's word */
     uint64_t plan_hash;
     int parallelism;
@@ -106,6 +107,8 @@ source_pos_t *manifest_source(const manifest_t *m, uint64_t fingerprint);
 lane_pos_t *manifest_lane(manifest_t *m, uint64_t fingerprint, int lane, bool create);
 /* Before another incarnation begins from it: this one's records are those of the past, and no lane of the new one has any. */
 void manifest_lanes_anew(manifest_t *m);
+/* Of what goes on from m: the same for all that do. Where a build before `root` wrote it, the earliest incarnation it knows. */
+uint64_t manifest_root(const manifest_t *m);
 int64_t manifest_watermark(const manifest_t *m, int stage);
 /* "jobs/<job>/manifest/i<incarnation>.l<leader>.a<attempt>.e<epoch>.json": where its text lies in storage; malloc'ed. */
 char *manifest_body_path(const manifest_t *m);

@@ -133,8 +133,9 @@ static void print_older(json_writer_t *w, const manifest_t *m) {
 
 /* What a build before these fields would take for damage has a number of its own. */
 static int version_of(const manifest_t *m) {
+    if (m->root) return MANIFEST_VERSION;
     for (int i = 0; i < m->nlanes; i++)
-        if (m->lanes[i].had) return MANIFEST_VERSION;
+        if (m->lanes[i].had) return 3;
     return m->nolder || m->family || m->fell.times ? 2 : 1;
 }
 static int first_version(void) { return 1 + MANIFEST_VERSION * version_shift(); }
@@ -154,6 +155,7 @@ static void print_as(buf_t *out, const manifest_t *m, int version) {
     jw_kv_u64(&w, "started", m->started);
     if (m->origin) kv_hex(&w, "origin", m->origin);
     if (m->family) kv_hex(&w, "family", m->family);
+    if (m->root) kv_hex(&w, "root", m->root);
     if (m->forced) jw_kv_bool(&w, "forced", true);
     kv_hex(&w, "plan_hash", m->plan_hash);
     jw_kv_i64(&w, "parallelism", m->parallelism);
@@ -334,6 +336,7 @@ static void parse_fields(fields_t *f, const json_t *o, manifest_t *m) {
     m->started = f_u64(f, o, "started");
     m->origin = json_get(o, "origin") ? f_hex(f, o, "origin") : 0;
     m->family = json_get(o, "family") ? f_hex(f, o, "family") : 0;
+    m->root = json_get(o, "root") ? f_hex(f, o, "root") : 0;
     m->forced = json_get(o, "forced") && f_bool(f, o, "forced");
     m->plan_hash = f_hex(f, o, "plan_hash");
     m->parallelism = f_int(f, o, "parallelism");

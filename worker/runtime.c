@@ -225,7 +225,8 @@ static err_t *make_lanes(runtime_t *rt) {
             for (int lane = d->tasks[i].subtask; op->kind == OP_SINK && lane < op->lanes_max; lane += par) {
                 const lane_pos_t *pos = manifest_lane(d->manifest, op->fingerprint, lane, /* create= */ false);
                 lane_spec_t spec = {rt->w->conf.cluster, rt->plan->job_name, rt->incarnation, rt->attempt, rt->plan, op, lane, op->lanes_max,
-                                    {d->manifest->origin, d->manifest->started, pos ? pos->had : 0, pos ? pos->had_upto : 0, d->manifest->forced}};
+                                    {d->manifest->origin, d->manifest->started, pos ? pos->had : 0, pos ? pos->had_upto : 0,
+                                     manifest_root(d->manifest), d->manifest->forced}};
                 /* up to the start of the incarnation nothing is in the ledger but the start record, if that */
                 bool beyond = pos && pos->published > d->manifest->started;
                 TRY(lanes_add(rt->lanes, &spec, beyond ? pos->published : 0, beyond || (pos && pos->started)));

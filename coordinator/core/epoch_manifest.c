@@ -25,6 +25,7 @@ static manifest_t *from_savepoint(const job_t *j) {
     manifest_lanes_anew(m);
     m->previous = m->epoch;
     m->started = m->epoch;
+    m->root = manifest_root(m);
     m->origin = j->record->new_ledger ? 0 : m->incarnation;
     m->forced = j->record->forced;
     forget_had(m, j->shape, j->record->new_ledger);
@@ -37,6 +38,7 @@ manifest_t *manifest_reborn(job_t *j, uint64_t leader) {
     manifest_t *m = manifest_copy(j->ep.last);
     manifest_alone(m);
     manifest_lanes_anew(m);
+    m->root = manifest_root(m);
     m->origin = m->incarnation;
     m->forced = j->record->forced;
     m->final &= !j->record->reopened;

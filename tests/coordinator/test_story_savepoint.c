@@ -327,7 +327,7 @@ START_TEST(A4_a_job_that_begins_from_a_savepoint_knows_whose_record_its_lanes_mu
         expect_state(s, JOB_RUNNING);
         const manifest_t *m = s->w[0].deploy->manifest;
         ck_assert_uint_ne(m->incarnation, origin);
-        ck_assert(m->origin == origin && m->started == at && m->forced == accept);
+        ck_assert(m->origin == origin && m->started == at && m->forced == accept && m->root == origin);
         ck_assert(lane_deployed(s, 0)->had == origin && lane_deployed(s, 0)->had_upto == at);
         ck_assert_uint_eq(lane_deployed(s, 1)->had, 0);
         failed(s, &s->w[0], err_hint(err_new(ERR_FENCED, "the ledger says epoch 80"), "--accept-duplicates"), NULL);
@@ -340,7 +340,7 @@ START_TEST(A4_a_job_that_begins_from_a_savepoint_knows_whose_record_its_lanes_mu
         pass(s, 100);
         expect_state(s, JOB_RUNNING);
         m = s->w[0].deploy->manifest;
-        ck_assert(m->origin == second && m->forced);
+        ck_assert(m->origin == second && m->forced && m->root == origin);
         ck_assert(lane_deployed(s, 0)->had == origin && lane_deployed(s, 0)->had_upto == at); /* the second never had one */
         story_free(s);
     }

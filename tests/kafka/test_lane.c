@@ -374,6 +374,9 @@ typedef struct taking { lane_past_t past; ledger_pos_t ledger; const char *says,
 #define RECORD(inc, e) {.present = true, .incarnation = (inc), .epoch = (e), .next_row = 1, .epoch_done = true}
 #define PART(inc, e) {.present = true, .incarnation = (inc), .epoch = (e), .next_row = 1}
 #define START_RECORD(inc, e) {.present = true, .incarnation = (inc), .epoch = (e), .epoch_done = true}
+#define RECORD_OF(inc, e) .present = true, .incarnation = (inc), .epoch = (e), .next_row = 1, .epoch_done = true
+#define STARTED(inc, e) .present = true, .incarnation = (inc), .epoch = (e), .epoch_done = true
+#define OF(family, ...) {__VA_ARGS__, .root = (family)}
 static void expect_taking(const taking_t *c, int n) {
     for (int i = 0; i < n; i++) {
         model_t m = {.ledger = c[i].ledger};
@@ -456,6 +459,40 @@ START_TEST(a_lane_that_never_started_leaves_the_ledger_to_its_predecessors_recor
         ck_assert_str_eq(m.rows, done ? "45.0 " : "39.1 45.0 ");
         lane_free(l);
     }
+}
+END_TEST
+
+/* Two faults: the lane's start was not heard of, by its own job (7) or by those between, and another that began from the same state has published. What
+ * lies there would be published a second time. Of an old run's ledger, another family, that cannot be. */
+START_TEST(a_relatives_ledger_is_not_taken_by_a_lane_that_never_started) {
+    lane_past_t unknown = {.origin = 7, .started = 50, .root = 7}, later = {.origin = 9, .started = 50, .root = 7}, scratch = {.root = INC}, forced = unknown;
+    forced.forced = true;
+    taking_t cases[] = {
+        {unknown, OF(7, RECORD_OF(8, 60)), "output of epoch 51 and later may be published or not: the ledger is incarnation 0000000000000008's", "--accept-duplicates"},
+        {unknown, OF(7, RECORD_OF(11, 4)), "incarnation 000000000000000b's", "began from the same savepoint"}, /* from an earlier one */
+        {unknown, OF(7, STARTED(8, 50)), "incarnation 0000000000000008's", "began from the same savepoint"},   /* over whose record nobody knows */
+        {later, OF(7, RECORD_OF(8, 60)), "incarnation 0000000000000008's", "--accept-duplicates"},
+        {later, OF(7, RECORD_OF(7, 20)), "incarnation 0000000000000007's", "--accept-duplicates"}, /* 20 may be ours or lie behind what we began from */
+        {later, OF(7, STARTED(7, 0)), NULL, NULL},          /* 7 has published nothing, and 9 never started */
+        {unknown, OF(5, RECORD_OF(8, 60)), NULL, NULL},     /* an old run */
+        {unknown, OF(8, RECORD_OF(8, 60)), NULL, NULL},
+        {forced, OF(7, RECORD_OF(8, 60)), NULL, NULL},
+        {scratch, OF(INC, RECORD_OF(8, 60)), "taken over by incarnation 0000000000000008", "--accept-duplicates"},
+        {scratch, OF(8, RECORD_OF(8, 60)), NULL, NULL},
+    };
+    expect_taking(cases, ARRAY_LEN(cases));
+    model_t m = {0}; /* and what a lane writes names its root */
+    lane_t *l = lane_new(INC, 0, false);
+    lane_past(l, &later);
+    lane_complete(l, 50);
+    lane_open(l);
+    ck_assert(drive(l, &m));
+    ck_assert(m.ledger.incarnation == INC && m.ledger.root == 7);
+    add_segment(l, 51, 1, "");
+    lane_complete(l, 51);
+    ck_assert(drive(l, &m));
+    ck_assert(m.ledger.epoch == 51 && m.ledger.root == 7);
+    lane_free(l);
 }
 END_TEST
 
@@ -704,7 +741,20 @@ START_TEST(segments_and_ledger_records_notice_every_flipped_bit) {
     buf_printf(&v1, " %08x", crc32c(0, v1.data, v1.len));
     ck_ok(ledger_decode(buf_slice(&v1), &q));
     ck_assert(q.incarnation == INC && q.epoch == 77 && q.part == 3 && q.next_row == 12345 && q.segment == 0);
+    ck_assert_uint_eq(q.root, INC); /* as far as it tells */
     buf_free(&v1);
+    for (int rooted = 0; rooted < 2; rooted++) { /* who began from none is written as before there were roots */
+        buf_t v = buf_make(0);
+        p.root = rooted ? 7 : INC;
+        ledger_encode(&v, &p);
+        ck_assert_int_eq(v.data[0], rooted ? '3' : '2');
+        ck_ok(ledger_decode(buf_slice(&v), &q));
+        ck_assert(q.root == p.root && q.segment == 0x1234abcd);
+        if (rooted) {
+            buf_free(&b);
+            b = v;
+        } else buf_free(&v);
+    }
     for (size_t i = 0; i < b.len; i++) {
         uint8_t old = b.data[i];
         b.data[i] = old == '7' ? '8' : '7';
@@ -724,7 +774,8 @@ TESTS("lane", nothing_is_sent_before_its_epoch_is_complete, epochs_behind_go_as_
       a_new_incarnation_takes_the_ledger_over,
       output_of_a_savepoint_is_published_behind_its_origins_ledger, output_of_a_savepoint_is_not_guessed_about,
       nothing_is_published_behind_a_savepoint_twice, a_ledger_that_tells_nothing_of_what_lies_behind_a_savepoint_is_not_taken,
-      a_lane_that_never_started_leaves_the_ledger_to_its_predecessors_record, a_new_ledger_is_one_without_a_record,
+      a_lane_that_never_started_leaves_the_ledger_to_its_predecessors_record, a_relatives_ledger_is_not_taken_by_a_lane_that_never_started,
+      a_new_ledger_is_one_without_a_record,
       a_slow_broker_gets_smaller_transactions, a_lane_stopped_while_it_waits_for_an_answer_says_so,
       a_lane_that_only_started_does_not_take_its_ledger_back,
       a_lane_fenced_early_judges_and_sends_nothing_before_it_is_opened,

@@ -200,7 +200,8 @@ static err_t *make_lanes(srt_t *rt) {
             for (int lane = d->tasks[i].subtask; op->kind == OP_SINK && lane < op->lanes_max; lane += stage_parallelism(rt->plan, s)) {
                 const lane_pos_t *pos = manifest_lane(d->manifest, op->fingerprint, lane, false);
                 lane_spec_t spec = {"sim", rt->plan->job_name, rt->deploy->incarnation, rt->attempt, rt->plan, op, lane, op->lanes_max,
-                                    {d->manifest->origin, d->manifest->started, pos ? pos->had : 0, pos ? pos->had_upto : 0, d->manifest->forced}};
+                                    {d->manifest->origin, d->manifest->started, pos ? pos->had : 0, pos ? pos->had_upto : 0,
+                                     manifest_root(d->manifest), d->manifest->forced}};
                 bool beyond = pos && pos->published > d->manifest->started;
                 TRY(lanes_add(rt->lanes, &spec, beyond ? pos->published : 0, beyond || (pos && pos->started)));
             }

@@ -344,7 +344,7 @@ START_TEST(C7_files_of_a_build_of_another_version_are_refused_by_number) {
     segment_visitor_t v = visitor(&h);
     ck_fails(changelog_read(d, &x, id.job, &v), ERR_VERSION, "segment of version 2");
     ck_fails(base_meta_decode(buf_slice(&base), &got), ERR_VERSION, "version 2: this build reads version 1");
-    ck_fails(manifest_parse(buf_slice(&text), &back), ERR_VERSION, "version 4: this build reads versions 1 to 3");
+    ck_fails(manifest_parse(buf_slice(&text), &back), ERR_VERSION, "version 5: this build reads versions 1 to 4");
     manifest_free(m);
     changelog_free(c);
     free(x.path);

@@ -116,13 +116,14 @@ static void expect_version(const manifest_t *m, int version) {
 
 /* A build that knows none of these fields says "version mismatch", not "corrupt data". */
 START_TEST(C7_a_manifest_with_what_earlier_builds_do_not_know_has_another_version) {
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         manifest_t *m = sample();
         if (i == 1) m->family = 12;
         if (i == 2) manifest_add_older(m, &(manifest_t){.leader = 4, .attempt = 5, .epoch = 6});
         if (i == 3) m->fell.times = 1;
         if (i == 4) manifest_lane(m, 9, 2, true)->had = 13;
-        expect_version(m, i == 4 ? 3 : i ? 2 : 1);
+        if (i == 5) m->root = 14;
+        expect_version(m, i == 5 ? 4 : i == 4 ? 3 : i ? 2 : 1);
         manifest_free(m);
     }
     static const char text[] = "\"family\":\"000000000000000c\"";
@@ -147,6 +148,7 @@ START_TEST(what_came_after_version_1_is_told_only_when_set) {
     *manifest_lane(m, 9, 2, true) = (lane_pos_t){9, 2, 10, 12, true, 254, 7};
     m->origin = 255;
     m->family = 12;
+    m->root = 13;
     m->forced = true;
     m->sources[0].splits.items[1].mark = 0xabc;
     manifest_add_older(m, &(manifest_t){.leader = 4, .attempt = 5, .epoch = 6});
@@ -154,13 +156,18 @@ START_TEST(what_came_after_version_1_is_told_only_when_set) {
     buf_t a = buf_make(1 << 20);
     manifest_print(&a, m);
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"published\":10,\"last_rows\":12,\"started\":true,\"had\":\"00000000000000fe\",\"had_upto\":7}]"));
-    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"started\":3,\"origin\":\"00000000000000ff\",\"family\":\"000000000000000c\",\"forced\":true,"));
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"started\":3,\"origin\":\"00000000000000ff\",\"family\":\"000000000000000c\",\"root\":\"000000000000000d\",\"forced\":true,"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), "\"ended\":true,\"mark\":\"0000000000000abc\"}]}"));
     ck_assert_ptr_nonnull(strstr(buf_cstr(&a), ",\"older\":[{\"leader\":4,\"attempt\":5,\"epoch\":6}],\"fell_back\":{\"times\":2,\"from\":8,\"to\":6},\"checksum\":"));
     ck_ok(manifest_parse(buf_slice(&a), &back));
     ck_assert_uint_eq(back->sources[0].splits.items[1].mark, 0xabc);
     ck_assert(back->nolder == 1 && back->older[0].epoch == 6 && back->fell.times == 2 && back->fell.to == 6);
+    ck_assert_uint_eq(manifest_root(back), 13);
     manifest_t *copy = manifest_copy(back);
+    copy->root = 0; /* as a build before wrote it: the earliest that it knows, then itself */
+    ck_assert_uint_eq(manifest_root(copy), 255);
+    copy->origin = 0;
+    ck_assert_uint_eq(manifest_root(copy), copy->incarnation);
     AUTO(auto_free) char *path = manifest_older_path(copy, 0);
     ck_assert_ptr_nonnull(strstr(path, ".l4.a5.e6.json"));
     manifest_alone(copy);
@@ -191,7 +198,7 @@ START_TEST(every_changed_byte_and_every_prefix_is_refused) {
         ck_assert_int_eq(err_code(e), ERR_CORRUPT);
         err_free(e);
     }
-    ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":4}"), &back), ERR_VERSION, "version 4: this build reads versions 1 to 3");
+    ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":5}"), &back), ERR_VERSION, "version 5: this build reads versions 1 to 4");
     ck_fails(manifest_parse(slice_str("[]"), &back), ERR_CORRUPT, "not a manifest");
     ck_fails(manifest_parse(slice_str("{\"tidegate_manifest\":1}"), &back), ERR_CORRUPT, "field 'job'");
     buf_free(&a);
