@@ -80,7 +80,7 @@ static err_t *take_error(lane_handle_t *h, rd_kafka_error_t *k, const char *what
 static err_t *new_producer(lane_handle_t *h) {
     char queued[24];
     snprintf(queued, sizeof queued, "%zu", h->queued_max);
-    kafka_setting_t defaults[] = {{"linger.ms", "0"}, {"retry.backoff.ms", "5"}, {"batch.num.messages", "100000"}, {"batch.size", "1000000"},
+    kafka_setting_t defaults[] = {{"linger.ms", "0"}, {"retry.backoff.ms", "5"}, {"max.in.flight", KAFKA_CALM_IN_FLIGHT}, {"batch.num.messages", "100000"}, {"batch.size", "1000000"},
                                   {"queue.buffering.max.messages", queued}, {"queue.buffering.max.kbytes", "1000000"},
                                   {"message.max.bytes", "100000000"}, {"transaction.timeout.ms", KAFKA_LANE_TIMEOUT_MS}, {0}};
     kafka_setting_t ours[] = {{"transactional.id", h->id}, {"enable.idempotence", "true"}, {0}};
@@ -120,15 +120,21 @@ static lane_answer_t do_read(lane_handle_t *h) {
 
 /* ---- send */
 
+static int64_t place_of(const lane_handle_t *h, const rd_kafka_message_t *m) { return (int64_t)m->partition * 2 + (m->rkt == h->ledger); }
+
 static void take_reports(lane_handle_t *h, int timeout_ms) {
     rd_kafka_event_t *ev = rd_kafka_queue_poll(h->queue, timeout_ms);
     for (; ev; ev = rd_kafka_queue_poll(h->queue, 0)) {
         const rd_kafka_message_t *m;
+        int64_t place = -1;
         if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) h->down |= rd_kafka_event_error(ev) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
             h->unacked--;
             h->down &= m->err != RD_KAFKA_RESP_ERR_NO_ERROR;
             if (m->err && !h->delivery_error) h->delivery_error = m->err;
+            if (m->err || place == place_of(h, m)) continue;
+            place = place_of(h, m);
+            kafka_calm_confirmed(h->client->calm, rd_kafka_message_broker_id(m), place);
         }
         rd_kafka_event_destroy(ev);
     }

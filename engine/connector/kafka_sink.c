@@ -314,6 +314,7 @@ static void take_reports(kafka_sink_t *k) {
     rd_kafka_event_t *ev;
     while ((ev = rd_kafka_queue_poll(k->p.queue, 0)) != NULL) {
         const rd_kafka_message_t *m;
+        int32_t place = -1;
         bool kept = false;
         if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) kafka_client_error(k->p.client, rd_kafka_event_error(ev), rd_kafka_event_error_string(ev));
         while (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR && (m = rd_kafka_event_message_next(ev)) != NULL) {
@@ -324,7 +325,9 @@ static void take_reports(kafka_sink_t *k) {
             count_off(k, (uintptr_t)m->_private);
             if (m->err) k->failed = k->failed ? k->failed : m->err;
             else kafka_client_alive(k->p.client);
-            if (!m->err) k->made_anew = 0;
+            if (m->err) continue;
+            k->made_anew = 0;
+            if (m->partition != place) kafka_calm_confirmed(k->p.client->calm, rd_kafka_message_broker_id(m), place = m->partition);
         }
         if (kept) keep(k, ev);
         else rd_kafka_event_destroy(ev);

@@ -6,6 +6,7 @@
 #include "tests/helpers/test.h"
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <stdatomic.h>
@@ -340,6 +341,56 @@ START_TEST(a_broken_producer_that_does_not_give_back_all_its_rows_is_an_error_th
 }
 END_TEST
 
+/* CPU ns so far of the threads of this name. */
+static int64_t cpu_of(const char *name) {
+    int64_t sum = 0;
+    DIR *d = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *t; (t = readdir(d)) != NULL;) {
+        char path[300], comm[32] = "";
+        long long ns = 0;
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", t->d_name);
+        FILE *f = fopen(path, "r");
+        if (!f) continue;
+        if (fscanf(f, "%31s", comm) != 1) comm[0] = 0;
+        fclose(f);
+        snprintf(path, sizeof path, "/proc/self/task/%s/schedstat", t->d_name);
+        f = strcmp(comm, name) == 0 ? fopen(path, "r") : NULL;
+        if (!f) continue;
+        if (fscanf(f, "%lld", &ns) == 1) sum += ns;
+        fclose(f);
+    }
+    closedir(d);
+    return sum;
+}
+
+/* Rows go on coming while the broker has those before them in hand: of both partitions, or of one only, which has never more than one request under way. */
+START_TEST(a_producer_rests_while_its_broker_has_its_rows_in_hand) {
+    for (int one = 0; one < 2; one++) {
+        fixture_t f;
+        AUTO(auto_free) char *tables = xprintf(ONE_COLUMN "'sink.partitioner' = '%s', ", one ? "fixed" : "round-robin");
+        fixture_open_with(&f, 1, tables, "kafka", "", 100000, 2);
+        f.looks_again = true;
+        for (int i = 0; i < 3; i++) ck_ok(write_and_settle(&f)); /* who leads what is known */
+        ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(f.brokers, 1, 1500), 0);
+        int64_t before = cpu_of("rdk:broker1"), began = clock_mono_ms();
+        while (clock_mono_ms() - began < 1200) {
+            batch_t *b = next_batch(&f);
+            err_t *e = NULL;
+            ck_assert_int_eq(f.sink.vt->write(&f.sink, b, &e), OP_DONE);
+            batch_free(b);
+            usleep(10000);
+        }
+        int64_t used = (cpu_of("rdk:broker1") - before) / 1000000;
+        ck_assert_msg(used < 300, "%lld ms of a core, %s", (long long)used, tables);
+        ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(f.brokers, 1, 0), 0);
+        ck_ok(write_and_settle(&f));
+        check_rows(&f, f.next);
+        fixture_close(&f);
+    }
+}
+END_TEST
+
 START_TEST(to_close_a_broken_producer_holds_nobody) {
     fixture_t f;
     atomic_store(&silent_port, "1");
@@ -423,7 +474,8 @@ START_TEST(a_record_that_is_given_to_a_new_producer_keeps_key_headers_timestamp_
 }
 END_TEST
 
-TESTS("kafka_sink", a_producer_that_lost_its_place_is_made_anew_and_no_row_is_lost_or_out_of_order,
+TESTS("kafka_sink", a_producer_rests_while_its_broker_has_its_rows_in_hand,
+      a_producer_that_lost_its_place_is_made_anew_and_no_row_is_lost_or_out_of_order,
       a_broker_that_comes_back_between_two_requests_costs_no_attempt, a_broker_that_never_takes_a_record_in_turn_is_an_error,
       what_another_broker_has_in_hand_is_waited_for_and_written_once, rows_that_a_broken_producer_puts_back_to_try_again_are_asked_for_again,
       a_broker_that_keeps_silent_is_waited_for_ten_seconds, a_broken_producer_that_does_not_give_back_all_its_rows_is_an_error_that_counts_them,
