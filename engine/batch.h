@@ -61,9 +61,13 @@ void column_init(column_t *c, const type_t *t, mem_t *m, uint32_t n);
 uint8_t *column_need_nulls(column_t *c, mem_t *m, uint32_t n); /* the mask, made and cleared if absent */
 /* Row selection: dst gets rows sel[0..n) of src; strings and children are shared: link the memory. */
 void column_gather(column_t *dst, const column_t *src, const uint32_t *sel, uint32_t n, mem_t *m);
+/* Of two columns of one type: numbers below na are rows of a, the others of b (NULL: there are none) behind it. */
+void column_gather2(column_t *dst, const column_t *a, uint32_t na, const column_t *b, const uint32_t *sel, uint32_t n, mem_t *m);
 /* Appends row i of src as row `at` of dst, whose arrays have room; copies strings' bytes into m, deep. */
 typedef struct colbuilder colbuilder_t; /* growing column of any type, deep-copying; for nested values */
 colbuilder_t *colbuilder_new(const type_t *t, mem_t *m);
+void colbuilder_room(colbuilder_t *b, uint32_t rows); /* so many in all, without growing by and by */
+void colbuilder_use(colbuilder_t *b, mem_t *m); /* an empty one: builds in another memory, with the room that it has */
 uint32_t colbuilder_len(const colbuilder_t *b);
 void colbuilder_null(colbuilder_t *b);
 void colbuilder_row(colbuilder_t *b, const column_t *src, uint32_t i); /* same type */

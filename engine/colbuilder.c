@@ -36,6 +36,12 @@ void colbuilder_free(colbuilder_t *b) {
     free(b);
 }
 
+void colbuilder_use(colbuilder_t *b, mem_t *m) {
+    ASSERT(b->len == 0 && !b->open);
+    b->m = m;
+    for (int i = 0; i < b->nchild; i++) colbuilder_use(b->child[i], m);
+}
+
 uint32_t colbuilder_len(const colbuilder_t *b) { return b->len; }
 const type_t *colbuilder_type(const colbuilder_t *b) { return b->type; }
 colbuilder_t *colbuilder_child(colbuilder_t *b, int i) {
@@ -43,13 +49,18 @@ colbuilder_t *colbuilder_child(colbuilder_t *b, int i) {
     return b->child[i];
 }
 
+void colbuilder_room(colbuilder_t *b, uint32_t rows) {
+    if (b->cap >= rows) return;
+    b->cap = rows;
+    if (b->width) b->data = xrealloc(b->data, b->width * b->cap);
+    b->nulls = xrealloc(b->nulls, b->cap);
+}
+
 /* Room for one more row; returns its data, zeroed. */
 static uint8_t *colbuilder_next(colbuilder_t *b) {
     if (b->len == b->cap) {
         ASSERT(b->cap < UINT32_MAX / 4);
-        b->cap = b->cap ? b->cap * 2 : 16;
-        if (b->width) b->data = xrealloc(b->data, b->width * b->cap);
-        b->nulls = xrealloc(b->nulls, b->cap);
+        colbuilder_room(b, b->cap ? b->cap * 2 : 16);
     }
     b->nulls[b->len] = 0;
     uint8_t *at = b->width ? b->data + b->width * b->len : NULL;

@@ -72,6 +72,42 @@ void column_gather(column_t *dst, const column_t *src, const uint32_t *sel, uint
     *dst = d;
 }
 
+#define GATHER2(T, dst, a, na, b, sel, n)                                                           \
+    do {                                                                                           \
+        T *restrict d_ = (T *)(dst);                                                               \
+        const T *restrict a_ = (const T *)(a), *restrict b_ = (const T *)(b);                      \
+        for (uint32_t i_ = 0; i_ < (n); i_++) d_[i_] = (sel)[i_] < (na) ? a_[(sel)[i_]] : b_[(sel)[i_] - (na)]; \
+    } while (0)
+
+void column_gather2(column_t *dst, const column_t *a, uint32_t na, const column_t *b, const uint32_t *sel, uint32_t n, mem_t *m) {
+    if (!b) {
+        column_gather(dst, a, sel, n, m);
+        return;
+    }
+    if (type_is_nested(a->type)) { /* their children cannot be shared between two columns */
+        colbuilder_t *cb = colbuilder_new(a->type, m);
+        for (uint32_t i = 0; i < n; i++) colbuilder_row(cb, sel[i] < na ? a : b, sel[i] < na ? sel[i] : sel[i] - na);
+        colbuilder_finish(cb, dst);
+        colbuilder_free(cb);
+        return;
+    }
+    size_t w = column_width(a->type);
+    column_t d = {.type = a->type, .data = mem_alloc(m, w * n)};
+    switch (w) {
+    case 1: GATHER2(uint8_t, d.data, a->data, na, b->data, sel, n); break;
+    case 2: GATHER2(uint16_t, d.data, a->data, na, b->data, sel, n); break;
+    case 4: GATHER2(uint32_t, d.data, a->data, na, b->data, sel, n); break;
+    case 8: GATHER2(uint64_t, d.data, a->data, na, b->data, sel, n); break;
+    case 16: GATHER2(u128, d.data, a->data, na, b->data, sel, n); break;
+    default: UNREACHABLE();
+    }
+    if (a->nulls || b->nulls) {
+        d.nulls = mem_alloc(m, n);
+        for (uint32_t i = 0; i < n; i++) d.nulls[i] = sel[i] < na ? column_null(a, sel[i]) : column_null(b, sel[i] - na);
+    }
+    *dst = d;
+}
+
 void column_slice(column_t *dst, const column_t *src, uint32_t from, uint32_t n, mem_t *m) {
     column_t d = *src;
     size_t w = column_width(src->type);

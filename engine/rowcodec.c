@@ -10,30 +10,23 @@
 #include "engine/column_int.h"
 #include "engine/decimal.h"
 
-static void put_f64(buf_t *out, double v) {
-    uint64_t bits;
+static uint8_t *put_f64(uint8_t *p, double v) {
     if (v != v) v = __builtin_nan("");
-    memcpy(&bits, &v, 8);
-    buf_put_u64(out, bits);
+    memcpy(p, &v, 8); /* little-endian, as all of it */
+    return p + 8;
 }
 
-static void put_f32(buf_t *out, float v) {
-    uint32_t bits;
+static uint8_t *put_f32(uint8_t *p, float v) {
     if (v != v) v = __builtin_nanf("");
-    memcpy(&bits, &v, 4);
-    buf_put_u32(out, bits);
+    memcpy(p, &v, 4);
+    return p + 4;
 }
 
-static void put_dec(buf_t *out, i128 v) {
+static uint8_t *put_dec(uint8_t *p, i128 v) {
     u128 z = ((u128)v << 1) ^ (u128)(v >> 127);
-    uint8_t tmp[19];
-    size_t n = 0;
-    while (z >= 0x80) {
-        tmp[n++] = (uint8_t)(z | 0x80);
-        z >>= 7;
-    }
-    tmp[n++] = (uint8_t)z;
-    buf_put(out, tmp, n);
+    for (; z >= 0x80; z >>= 7) *p++ = (uint8_t)(z | 0x80);
+    *p++ = (uint8_t)z;
+    return p;
 }
 
 static bool read_dec(reader_t *r, i128 *ret) {
@@ -62,35 +55,48 @@ static void nested_encode(buf_t *out, const column_t *c, uint32_t i) {
         for (int k = 0; k < nc; k++) value_encode(out, &c->child[k], s.off + r);
 }
 
+#define SCALAR_MAX 20 /* a tag and a DECIMAL */
+
 void value_encode(buf_t *out, const column_t *c, uint32_t i) {
     if (column_null(c, i)) {
         buf_put_u8(out, 0);
         return;
     }
-    buf_put_u8(out, 1);
+    bool text = type_is_strlike(c->type) || c->type->kind == TYPE_SYMBOL;
+    uint8_t *p = buf_begin(out, text ? 1 + VARINT_MAX + (size_t)c->str[i].len : SCALAR_MAX);
+    if (!p) return;
+    *p++ = 1;
     switch (c->type->kind) {
     case TYPE_NULL: break;
-    case TYPE_BOOLEAN: buf_put_u8(out, c->b[i] != 0); break;
-    case TYPE_TINYINT: buf_put_zigzag(out, c->i8[i]); break;
-    case TYPE_SMALLINT: buf_put_zigzag(out, c->i16[i]); break;
+    case TYPE_BOOLEAN: *p++ = c->b[i] != 0; break;
+    case TYPE_TINYINT: p = zigzag_at(p, c->i8[i]); break;
+    case TYPE_SMALLINT: p = zigzag_at(p, c->i16[i]); break;
     case TYPE_INT:
     case TYPE_DATE:
     case TYPE_TIME:
-    case TYPE_INTERVAL_MONTH: buf_put_zigzag(out, c->i32[i]); break;
+    case TYPE_INTERVAL_MONTH: p = zigzag_at(p, c->i32[i]); break;
     case TYPE_BIGINT:
     case TYPE_TIMESTAMP:
     case TYPE_TIMESTAMP_LTZ:
-    case TYPE_INTERVAL_SECOND: buf_put_zigzag(out, c->i64[i]); break;
-    case TYPE_FLOAT: put_f32(out, c->f32[i]); break;
-    case TYPE_DOUBLE: put_f64(out, c->f64[i]); break;
-    case TYPE_DECIMAL: put_dec(out, c->dec[i]); break;
+    case TYPE_INTERVAL_SECOND: p = zigzag_at(p, c->i64[i]); break;
+    case TYPE_FLOAT: p = put_f32(p, c->f32[i]); break;
+    case TYPE_DOUBLE: p = put_f64(p, c->f64[i]); break;
+    case TYPE_DECIMAL: p = put_dec(p, c->dec[i]); break;
     case TYPE_CHAR:
     case TYPE_VARCHAR:
     case TYPE_BINARY:
     case TYPE_VARBINARY:
-    case TYPE_SYMBOL: buf_put_bytes(out, slice_of(c->str[i].p, c->str[i].len)); break;
-    default: nested_encode(out, c, i);
+    case TYPE_SYMBOL:
+        p = varint_at(p, c->str[i].len);
+        if (c->str[i].len) memcpy(p, c->str[i].p, c->str[i].len);
+        p += c->str[i].len;
+        break;
+    default:
+        buf_end(out, p);
+        nested_encode(out, c, i);
+        return;
     }
+    buf_end(out, p);
 }
 
 void row_encode(buf_t *out, const column_t *const *cols, int n, uint32_t i) {

@@ -53,7 +53,8 @@ typedef struct kstate_keys {
     const uint32_t *off;
     const int64_t *ns;
     const uint32_t *sel;
-    bool later; /* nothing is marked: kstate_changed follows for all of them, before anything else is asked of this state */
+    bool later; /* nothing is marked: kstate_changed follows for all that are new or change, before anything else is asked of this state */
+    bool there; /* those that are absent are NULL, and not made */
 } kstate_keys_t;
 err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret);
 /* Values (each once) that are now as the batch left them. Where keys hardly repeat within an epoch the change is written down here, while

@@ -128,6 +128,9 @@ struct kstate {
     ks_ns_t *cache[KSTATE_NS_CACHE];
     ns_block_t *blocks; /* ascending; each 1..NS_BLOCK_MAX namespaces */
     int nblocks, blocks_cap;
+    ks_ns_t **spare; /* empty ones of no time, for the next */
+    uint32_t nspare, spare_cap;
+    size_t spare_bytes;
     ks_ns_t **changed; /* namespaces with changes since the last seal, in the order of their first change */
     size_t nchanged, changed_cap;
     ks_ns_t **touched; /* namespaces with touched entries; each is listed in `changed`, too */

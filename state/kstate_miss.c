@@ -268,12 +268,12 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         slice_t key = key_at(k, i);
         entry_t *e = hope[at];
         if (!e || e->key_len != key.len || !key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) e = ks_ns_lookup(n, k->hash[i], key);
-        if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, 0, k->hash[i], key);
-        else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
-        ret[i] = entry_value(e);
-        if (k->later) ks_log_ask(ks, e);
-        else kstate_dirty(ks, ret[i]);
         hope[at] = NULL;
+        if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, 0, k->hash[i], key);
+        else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
+        ret[i] = e ? entry_value(e) : NULL;
+        if (k->later && e) ks_log_ask(ks, e);
+        else if (e) kstate_dirty(ks, ret[i]);
         if (++at == 2 * AHEAD) at = 0;
         if (++to == 2 * AHEAD) to = 0;
     }
@@ -290,10 +290,10 @@ err_t *kstate_get_many(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         int64_t ns = ns_at(k, i);
         ks_ns_t *n = ks_ns_find(ks, ns);
         entry_t *e = n ? ks_ns_lookup(n, k->hash[i], key_at(k, i)) : NULL;
-        if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, ns, k->hash[i], key_at(k, i));
+        if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, ns, k->hash[i], key_at(k, i));
         else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
-        ret[i] = entry_value(e);
-        if (!k->later) kstate_dirty(ks, ret[i]);
+        ret[i] = e ? entry_value(e) : NULL;
+        if (!k->later && e) kstate_dirty(ks, ret[i]);
     }
     return NULL;
 }

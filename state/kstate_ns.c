@@ -94,12 +94,44 @@ static void make_room(kstate_t *ks, int *block, int *at) {
     }
 }
 
+/* Timers make and leave a namespace for each time at which something happens: those that are left are kept, with their few slots, for the next. */
+#define SPARE_SLOTS 256
+#define SPARE_BYTES ((size_t)1 << 20)
+
+static size_t ns_bytes(const ks_ns_t *n) { return sizeof *n + n->cap * sizeof *n->slots + n->dirty_cap * sizeof *n->dirty; }
+
+static ks_ns_t *ns_new(kstate_t *ks, int64_t ns) {
+    ks_ns_t *n;
+    if (ks->nspare) {
+        n = ks->spare[--ks->nspare];
+        ks->spare_bytes -= ns_bytes(n);
+    } else {
+        n = xcalloc(1, sizeof *n);
+        n->key_at = (uint32_t)sizeof(entry_t) + ks->value_bytes;
+        ks_account(ks, sizeof *n);
+    }
+    n->ns = ns;
+    return n;
+}
+
+/* It is empty. What else it knew of its time goes. */
+static bool ns_spare(kstate_t *ks, ks_ns_t *n) {
+    if (n->cap > SPARE_SLOTS || n->dirty_cap > SPARE_SLOTS || n->touched || n->filter || kstate_env_filling(ks->env)) return false;
+    if (ks->spare_bytes + ns_bytes(n) > SPARE_BYTES) return false;
+    ks->spare_bytes += ns_bytes(n);
+    if (ks->nspare == ks->spare_cap) {
+        ks->spare_cap = ks->spare_cap ? 2 * ks->spare_cap : 64;
+        ks->spare = xrealloc(ks->spare, ks->spare_cap * sizeof *ks->spare);
+    }
+    *n = (ks_ns_t){.key_at = n->key_at, .slots = n->slots, .cap = n->cap, .shift = n->shift, .dirty = n->dirty, .dirty_cap = n->dirty_cap};
+    ks->spare[ks->nspare++] = n;
+    return true;
+}
+
 ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
     ks_ns_t *n = ks_ns_find(ks, ns);
     if (n) return n;
-    n = xcalloc(1, sizeof *n);
-    n->ns = ns;
-    n->key_at = (uint32_t)sizeof(entry_t) + ks->value_bytes;
+    n = ns_new(ks, ns);
     int block, at;
     ns_position(ks, ns, &block, &at);
     make_room(ks, &block, &at);
@@ -108,7 +140,6 @@ ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
     b->items[at] = n;
     b->n++;
     ks->cache[cache_index(ns)] = n;
-    ks_account(ks, sizeof *n);
     return n;
 }
 
@@ -159,7 +190,7 @@ void ks_ns_release(kstate_t *ks, ks_ns_t *n) {
         ks->nblocks--;
         memmove(b, b + 1, (size_t)(ks->nblocks - block) * sizeof *b);
     }
-    ns_free(ks, n);
+    if (!ns_spare(ks, n)) ns_free(ks, n);
 }
 
 void ks_ns_changed(kstate_t *ks, ks_ns_t *n) {
@@ -268,6 +299,10 @@ void ks_ns_free_all(kstate_t *ks) {
         free(ks->blocks[b].items);
         ks_account(ks, -BLOCK_BYTES);
     }
+    while (ks->nspare) ns_free(ks, ks->spare[--ks->nspare]);
+    free(TAKE(ks->spare));
+    ks->spare_cap = 0;
+    ks->spare_bytes = 0;
     free(ks->blocks);
     ks->blocks = NULL;
     ks->nblocks = ks->blocks_cap = 0;

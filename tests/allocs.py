@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""allocs.py TIDEGATE ALLOC_COUNT.SO: the hot path allocates per batch, never per row, and batches are made of memory that the process has. Each
+"""allocs.py TIDEGATE ALLOC_COUNT.SO MICRO_OP: the hot path allocates per batch, never per row, and batches are made of memory that the process has. Each
 job runs over N and over 3 N rows; what the longer run allocated beyond the shorter one, for each of its rows beyond, is the steady state, and so are the
-pages that the system had to give (minor faults). The last line is "allocs: N passed, N failed"."""
+pages that the system had to give (minor faults). Operators whose input needs a broker, or comes in no such order, are run by themselves (bench/micro_op.c). The last line is "allocs: N passed, N failed"."""
 import os, resource, subprocess, sys, tempfile
 
-TIDEGATE, LIBRARY = map(os.path.abspath, sys.argv[1:3])
+TIDEGATE, LIBRARY, MICRO_OP = map(os.path.abspath, sys.argv[1:4])
 ROWS, LIMIT = 400000, 0.02  # allocations a row: a batch of 1024 rows may make twenty
 PAGES = 0.02                # faults a row: a wide row is a tenth of a page
 GENERATOR = """CREATE TABLE src (k BIGINT, v DOUBLE, t TIMESTAMP(3), WATERMARK FOR t AS t - INTERVAL '1' SECOND) WITH ('connector' = 'datagen',
@@ -49,6 +49,11 @@ INSERT INTO dst SELECT id, category, amount, n, t FROM src WHERE amount > 10;"""
 }
 
 
+# operator, keys, rows in and out for each that comes in
+OPERATORS = {'upserts of a thousand keys': ('upsert', 1000, 3), 'sessions of ten thousand keys': ('session', 10000, 1), 'rows that are taken back': ('group back', 1000, 2), 'rows in each of four windows': ('assign hop', 1000, 5)}
+ROUND = 256 * 1024  # rows
+
+
 def source(folder, rows, last):
     """Of that many rows: keys from 0 to `last` from the generator, or lines of that format."""
     if last not in LINES:
@@ -66,9 +71,12 @@ def costs(folder, sql, rows, last):
     path, out = os.path.join(folder, 'job.sql'), os.path.join(folder, 'count')
     with open(path, 'w') as f:
         f.write(source(folder, rows, last) + sql.replace('${OUT}', os.path.join(folder, f'out-{last}-{rows}')))
+    return counted([TIDEGATE, 'run', '--quiet', '--slots', '2', path], out)
+
+
+def counted(argv, out):
     faults = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
-    r = subprocess.run([TIDEGATE, 'run', '--quiet', '--slots', '2', path], capture_output=True, text=True, timeout=100,
-                       env={**os.environ, 'LD_PRELOAD': LIBRARY, 'ALLOC_COUNT': out})
+    r = subprocess.run(argv, capture_output=True, text=True, timeout=100, env={**os.environ, 'LD_PRELOAD': LIBRARY, 'ALLOC_COUNT': out})
     if r.returncode:
         raise AssertionError(f'exit status {r.returncode}\n{r.stderr[-6000:]}')
     with open(out) as f:
@@ -76,12 +84,22 @@ def costs(folder, sql, rows, last):
 
 
 failed = 0
+
+
+def judge(name, few, many, rows):
+    global failed
+    made, faults = ((m - f) / rows for f, m in zip(few, many))
+    good = made <= LIMIT and faults <= PAGES
+    failed += not good
+    print(f'{"ok" if good else "FAILED"}: {name}: {made:.4f} allocations and {faults:.4f} new pages a row, at most {LIMIT} and {PAGES}')
+
+
 with tempfile.TemporaryDirectory() as folder:
     for name, (last, sql) in JOBS.items():
         few, many = (costs(folder, sql, n, last) for n in (ROWS, 3 * ROWS))
-        made, faults = ((m - f) / (2 * ROWS) for f, m in zip(few, many))
-        good = made <= LIMIT and faults <= PAGES
-        failed += not good
-        print(f'{"ok" if good else "FAILED"}: {name}: {made:.4f} allocations and {faults:.4f} new pages a row, at most {LIMIT} and {PAGES}')
-print(f'allocs: {len(JOBS) - failed} passed, {failed} failed')
+        judge(name, few, many, 2 * ROWS)
+    for name, (operator, keys, rows) in OPERATORS.items():
+        few, many = (counted([MICRO_OP, operator, str(keys), str(n)], os.path.join(folder, 'count')) for n in (4, 12))
+        judge(name, few, many, 8 * ROUND * rows)
+print(f'allocs: {len(JOBS) + len(OPERATORS) - failed} passed, {failed} failed')
 sys.exit(failed > 0)

@@ -181,34 +181,6 @@ static void find_changed(const group_agg_t *g, const column_t *old, const column
     buf_free(&y);
 }
 
-/* Rows of two columns: numbers below na are of a, the others of b behind it. Strings and children stay shared. */
-static void gather2(column_t *dst, const column_t *a, uint32_t na, const column_t *b, const uint32_t *sel, uint32_t n, mem_t *m) {
-    if (!b) {
-        column_gather(dst, a, sel, n, m);
-        return;
-    }
-    if (type_is_nested(a->type)) { /* their children cannot be shared between two columns */
-        colbuilder_t *cb = colbuilder_new(a->type, m);
-        for (uint32_t i = 0; i < n; i++) {
-            const column_t *c = sel[i] < na ? a : b;
-            uint32_t row = sel[i] < na ? sel[i] : sel[i] - na;
-            if (column_null(c, row)) colbuilder_null(cb);
-            else colbuilder_row(cb, c, row);
-        }
-        colbuilder_finish(cb, dst);
-        colbuilder_free(cb);
-        return;
-    }
-    column_init(dst, a->type, m, n);
-    size_t width = (size_t)type_width(a->type);
-    for (uint32_t i = 0; i < n; i++) {
-        const column_t *c = sel[i] < na ? a : b;
-        uint32_t row = sel[i] < na ? sel[i] : sel[i] - na;
-        if (column_null(c, row)) column_need_nulls(dst, m, n)[i] = 1;
-        else memcpy((uint8_t *)dst->data + i * width, (uint8_t *)c->data + row * width, width);
-    }
-}
-
 typedef struct emission {
     uint32_t *from; /* row of the combined columns (after rows, then before rows) */
     uint8_t *kinds;
@@ -267,7 +239,7 @@ static batch_t *gather_changes(const group_agg_t *g, const plan_op_t *p, const e
     for (uint32_t i = 0; i < b->n; i++) group_of[i] = e->from[i] < ngroups ? e->from[i] : old_group[e->from[i] - ngroups];
     for (int c = 0; c < p->nkeys; c++) column_gather(&b->cols[c], &now->cols[c], group_of, b->n, b->mem);
     for (int c = 0; c < p->naggs; c++)
-        gather2(&b->cols[p->nkeys + c], &now->cols[p->nkeys + c], ngroups, old ? &old->cols[c] : NULL, e->from, b->n, b->mem);
+        column_gather2(&b->cols[p->nkeys + c], &now->cols[p->nkeys + c], ngroups, old ? &old->cols[c] : NULL, e->from, b->n, b->mem);
     return b;
 }
 

@@ -170,7 +170,10 @@ bool keys_decode(const slice_t *keys, uint32_t n, const schema_t *s, int nkeys, 
     ASSERT(nkeys <= KEY_COLUMNS_MAX);
     colbuilder_t *cb[KEY_COLUMNS_MAX];
     bool ok = true;
-    for (int c = 0; c < nkeys; c++) cb[c] = colbuilder_new(s->fields[c].type, m);
+    for (int c = 0; c < nkeys; c++) {
+        cb[c] = colbuilder_new(s->fields[c].type, m);
+        colbuilder_room(cb[c], n);
+    }
     for (uint32_t i = 0; i < n && ok; i++) {
         reader_t r = reader_of(keys[i]);
         for (int c = 0; c < nkeys && ok; c++) ok = value_decode(&r, cb[c]);

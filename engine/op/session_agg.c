@@ -1,9 +1,12 @@
 /* session_agg.c: SESSION windows: rows of a key that lie within the gap of each other are one window
  * [first row, last row + gap), which fires when the watermark reaches its end - 1.
  *
- * State: slot 0 has one entry per key (namespace 0): its open sessions in order of time, each with its accumulators.
- * Slot 1 has one empty entry per (end of a session, key), namespace = end: so the ends that are due are found in order
- * without looking at the keys. A session whose end moves takes its entry along.
+ * State: slot 0 has one entry per key (namespace 0): its open sessions in order of time, each with its accumulators; one lies in the
+ * entry, several in memory of their own.
+ * Slot 1 has empty entries, (a time, key) with namespace = time: marks, by which the sessions that are due are found in order without looking
+ * at the keys. Every open session has a mark in (start, end]: a little before its end when it is made, and a row that moves its end leaves
+ * the mark behind. When the time of a mark has come its session fires, or, where it ends later, gets another; a mark in no session (two
+ * have become one) goes. So a row costs no mark but where a session begins, and a session one for each gap that it lasts, and one at its end.
  *
  * Rules (as Flink's merging windows)
  *  1. A row makes [ts, ts + gap) and merges with every session it overlaps or touches.
@@ -12,6 +15,8 @@
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
+#define FIRE_ROWS 1024 /* a portion */
+
 typedef struct session {
     int64_t start, end;
     int64_t rows;
@@ -19,20 +24,42 @@ typedef struct session {
 } session_t;
 
 typedef struct sessions {
-    uint8_t *items; /* owned: n of stride bytes, ascending, disjoint */
-    uint32_t n, cap;
+    uint8_t *more;  /* owned: `cap` of stride bytes, when one was not enough */
+    uint32_t n, cap; /* n: ascending, disjoint */
+    uint32_t waits; /* not kept: rows of this flush (session_agg) wait for their update, or .. */
+    uint32_t late;  /* .. a late row was met in this batch */
+    uint8_t first[]; /* while cap is 0 */
 } sessions_t;
+
+typedef struct marks { /* those to be made, at most one for each row of a batch or portion */
+    keys_t keys;
+    int64_t *at;
+    void **made;
+    uint32_t n, cap;
+} marks_t;
 
 typedef struct session_agg {
     agg_set_t *set;
     uint32_t stride;
-    kstate_t *ks;   /* slot 0: namespace 0, key -> sessions */
-    kstate_t *ends; /* slot 1: namespace end, key -> nothing */
+    bool owns;       /* accumulators hold memory */
+    uint8_t *spare;  /* `more` of no sessions: each begins with the address of the next */
+    uint32_t nspare;
+    kstate_t *ks;    /* slot 0: namespace 0, key -> sessions */
+    kstate_t *marks; /* slot 1: namespace time, key -> nothing */
+    keyed_t keyed;
     keys_t keys;
+    marks_t todo, due; /* to be made; of a portion that fires, then with the sessions of their keys in `made` */
     window_time_t time;
     int64_t gap, progress;
+    int64_t grain; /* of marks: a power of two, at most an eighth of the gap */
+    /* rows of the batch at hand; of those that wait for their update: rows, accumulators */
+    void **values, **accs;
+    uint32_t *sel;
+    uint32_t waiting, cap;
+    uint32_t flush, batch; /* numbers, never 0 */
     /* fired sessions wait here for their batch: the accumulators moved out of the state */
     uint8_t *ready;
+    slice_t ready_keys[FIRE_ROWS];
     uint32_t nready;
     bool firing;
     int64_t end;
@@ -40,17 +67,39 @@ typedef struct session_agg {
 } session_agg_t;
 
 static session_t *session_at(const session_agg_t *w, const sessions_t *s, uint32_t i) {
-    return (session_t *)(void *)(s->items + (size_t)i * w->stride);
+    return (session_t *)(void *)((uint8_t *)(uintptr_t)(s->cap ? s->more : s->first) + (size_t)i * w->stride);
 }
 
 /* ---------------------------------------------------------------- codec of slot 0 */
 static void sessions_init(void *ctx, void *value) { memset(value, 0, sizeof(sessions_t)); }
 
+/* Where rows come before the watermark has fired what was before them a key has two sessions for a while: that memory goes from one to the next. */
+#define MORE_FIRST 4u
+#define SPARE_MAX 1024u
+
+static uint8_t *more_new(session_agg_t *w) {
+    uint8_t *p = w->spare;
+    if (!p) return xmalloc((size_t)MORE_FIRST * w->stride);
+    memcpy(&w->spare, p, sizeof w->spare);
+    w->nspare--;
+    return p;
+}
+
+static void more_free(session_agg_t *w, uint8_t *p, uint32_t cap) {
+    if (cap != MORE_FIRST || w->nspare == SPARE_MAX) {
+        free(p);
+        return;
+    }
+    memcpy(p, &w->spare, sizeof w->spare);
+    w->spare = p;
+    w->nspare++;
+}
+
 static void sessions_clear(void *ctx, void *value) {
     session_agg_t *w = ctx;
     sessions_t *s = value;
-    for (uint32_t i = 0; i < s->n; i++) agg_set_clear(w->set, session_at(w, s, i)->accs);
-    free(s->items);
+    for (uint32_t i = 0; w->owns && i < s->n; i++) agg_set_clear(w->set, session_at(w, s, i)->accs);
+    more_free(w, s->more, s->cap);
 }
 
 static void sessions_encode(void *ctx, const void *value, buf_t *out) {
@@ -68,9 +117,10 @@ static void sessions_encode(void *ctx, const void *value, buf_t *out) {
 
 /* Room for one more at place i, which is made and zeroed. */
 static session_t *sessions_insert(session_agg_t *w, sessions_t *s, uint32_t i) {
-    if (s->n == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 1;
-        s->items = xrealloc(s->items, (size_t)s->cap * w->stride);
+    if (s->n == (s->cap ? s->cap : 1)) {
+        if (s->cap) s->more = xrealloc(s->more, (size_t)s->cap * 2 * w->stride);
+        else memcpy(s->more = more_new(w), s->first, w->stride);
+        s->cap = s->cap ? s->cap * 2 : MORE_FIRST;
     }
     session_t *x = session_at(w, s, i);
     memmove((uint8_t *)x + w->stride, x, (size_t)(s->n - i) * w->stride);
@@ -100,7 +150,7 @@ static size_t sessions_heap(void *ctx, const void *value) {
     session_agg_t *w = ctx;
     const sessions_t *s = value;
     size_t n = (size_t)s->cap * w->stride;
-    for (uint32_t i = 0; i < s->n; i++) n += agg_set_heap(w->set, session_at(w, s, i)->accs);
+    for (uint32_t i = 0; w->owns && i < s->n; i++) n += agg_set_heap(w->set, session_at(w, s, i)->accs);
     return n;
 }
 
@@ -109,24 +159,25 @@ static void mark_encode(void *ctx, const void *value, buf_t *out) {}
 static bool mark_decode(void *ctx, slice_t bytes, void *value) { return bytes.len == 0; }
 
 /* ---------------------------------------------------------------- life */
-#define FIRE_ROWS 1024
-
 static err_t *session_open(op_t *op) {
     session_agg_t *w = op->self;
     const plan_op_t *p = op->env.op;
     w->gap = p->window.gap_ms;
+    for (w->grain = 1; w->grain <= w->gap / 16;) w->grain *= 2;
     w->progress = WATERMARK_NONE;
     if (op->env.stage->ops[p->inputs[0]]->retracts)
         return err_new(ERR_UNSUPPORTED, "SESSION windows over a stream with updates are not supported");
     w->set = agg_set_new(p->aggs, p->naggs, false);
     w->stride = (uint32_t)(sizeof(session_t) + agg_set_size(w->set) + 7) & ~7u;
+    w->owns = agg_set_owns(w->set);
     w->ready = xcalloc(FIRE_ROWS, w->stride);
     TRY(window_time_open(&op->env, &w->time));
     int lo = key_group_lo(op->env.subtask, op->env.parallelism), hi = key_group_lo(op->env.subtask + 1, op->env.parallelism);
-    kstate_codec_t codec = {sizeof(sessions_t), w, sessions_init, sessions_clear, sessions_encode, sessions_decode, sessions_heap};
+    kstate_codec_t codec = {sizeof(sessions_t) + w->stride, w, sessions_init, sessions_clear, sessions_encode, sessions_decode, sessions_heap};
     TRY(kstate_open(op->env.state, p->fingerprint, 0, lo, hi, &codec, &w->ks));
-    kstate_codec_t marks = {8, NULL, mark_init, mark_init, mark_encode, mark_decode, NULL};
-    return kstate_open(op->env.state, p->fingerprint, 1, lo, hi, &marks, &w->ends);
+    keyed_init(&w->keyed, w->ks);
+    kstate_codec_t marks = {8, NULL, mark_init, NULL, mark_encode, mark_decode, NULL};
+    return kstate_open(op->env.state, p->fingerprint, 1, lo, hi, &marks, &w->marks);
 }
 
 static err_t *session_restore(op_t *op, slice_t bytes) {
@@ -150,14 +201,66 @@ static err_t *session_seal(op_t *op, epoch_t epoch, buf_t *bytes) {
     return NULL;
 }
 
-/* ---------------------------------------------------------------- rows */
-static err_t *mark_end(session_agg_t *w, uint64_t hash, slice_t key, int64_t end, bool on) {
-    void *mark;
-    bool created;
-    TRY(kstate_get(w->ends, end, hash, key, on, &created, &mark));
-    if (mark && on) kstate_dirty(w->ends, mark);
-    else if (mark) kstate_delete(w->ends, mark);
+/* ---------------------------------------------------------------- marks */
+static void marks_begin(marks_t *m, uint32_t most) {
+    m->n = 0;
+    m->keys.bytes.max = UINT32_MAX;
+    buf_clear(&m->keys.bytes);
+    if (m->cap >= most) return;
+    m->cap = most;
+    m->keys.off = xrealloc(m->keys.off, sizeof *m->keys.off * (most + 1));
+    m->keys.hash = xrealloc(m->keys.hash, sizeof *m->keys.hash * most);
+    m->at = xrealloc(m->at, sizeof *m->at * most);
+    m->made = xrealloc(m->made, sizeof *m->made * most);
+}
+
+static void marks_free(marks_t *m) {
+    keys_free(&m->keys);
+    free(m->at);
+    free(m->made);
+}
+
+static void marks_add(marks_t *m, int64_t at, uint64_t hash, slice_t key) {
+    m->keys.off[m->n] = (uint32_t)m->keys.bytes.len;
+    m->keys.hash[m->n] = hash;
+    m->at[m->n++] = at;
+    buf_put(&m->keys.bytes, key.p, key.len);
+    m->keys.off[m->n] = (uint32_t)m->keys.bytes.len;
+}
+
+/* A mark for a session that ends there, and perhaps later: some time before, which others share, for that is a namespace; its very end when that time has
+ * come. */
+static int64_t mark_of(const session_agg_t *w, int64_t end, int64_t clock) {
+    int64_t early = end & -w->grain;
+    return clock == WATERMARK_NONE || window_trigger(&w->time, early) > clock ? early : end;
+}
+
+static err_t *marks_make(session_agg_t *w) {
+    const marks_t *m = &w->todo;
+    if (kstate_evicted(w->marks)) {
+        kstate_keys_t all = {.n = m->n, .hash = m->keys.hash, .bytes = m->keys.bytes.data, .off = m->keys.off, .ns = m->at};
+        return kstate_get_many(w->marks, &all, m->made);
+    }
+    for (uint32_t i = 0; i < m->n; i++) /* of many small tables: there is nothing to ask ahead for */
+        TRY(kstate_get(w->marks, m->at[i], m->keys.hash[i], keys_at(&m->keys, i), true, NULL, &m->made[i]));
     return NULL;
+}
+
+/* ---------------------------------------------------------------- rows */
+static void room(session_agg_t *w, uint32_t n) {
+    if (w->cap >= n) return;
+    w->cap = n;
+    w->values = xrealloc(w->values, sizeof *w->values * n);
+    w->accs = xrealloc(w->accs, sizeof *w->accs * n);
+    w->sel = xrealloc(w->sel, sizeof *w->sel * n);
+}
+
+/* Rows that wait go into their accumulators. */
+static err_t *update(session_agg_t *w, const batch_t *b) {
+    uint32_t n = w->waiting;
+    w->waiting = 0;
+    if (++w->flush == 0) w->flush = 1;
+    return n ? agg_set_update(w->set, b, n == b->n ? NULL : w->sel, n, w->accs) : NULL;
 }
 
 /* Session i and the one behind it become one. */
@@ -172,94 +275,98 @@ static err_t *merge_next(session_agg_t *w, sessions_t *s, uint32_t i) {
     return e;
 }
 
-/* The session that takes a row at [start, end), merged as needed; NULL in *ret: the row is late. */
-static err_t *session_for(op_t *op, sessions_t *s, uint64_t hash, slice_t key, int64_t start, int64_t end, session_t **ret) {
-    session_agg_t *w = op->self;
-    uint32_t i = 0;
-    while (i < s->n && session_at(w, s, i)->end < start) i++;
-    int64_t merged_end = end;
-    for (uint32_t k = i; k < s->n && session_at(w, s, k)->start <= end; k++) merged_end = MAX(merged_end, session_at(w, s, k)->end);
+/* The session that takes row `row` at [start, end), merged as needed; NULL in *ret: the row is late. */
+static err_t *session_for(session_agg_t *w, const batch_t *b, uint32_t row, int64_t start, int64_t end, session_t **ret) {
+    sessions_t *s = w->values[row];
+    uint32_t i = s->n, behind;
+    while (i > 0 && session_at(w, s, i - 1)->end >= start) i--;
+    for (behind = i; behind < s->n && session_at(w, s, behind)->start <= end;) behind++;
+    int64_t merged_end = behind > i ? MAX(end, session_at(w, s, behind - 1)->end) : end;
     *ret = NULL;
     if (w->progress != WATERMARK_NONE && window_trigger(&w->time, merged_end) <= w->progress) return NULL;
-    bool extend = i < s->n && session_at(w, s, i)->start <= end;
-    session_t *x = extend ? session_at(w, s, i) : sessions_insert(w, s, i);
-    if (!extend) {
+    if (behind != i + 1 && s->waits == w->flush) TRY(update(w, b)); /* what follows moves accumulators */
+    session_t *x = behind > i ? session_at(w, s, i) : sessions_insert(w, s, i);
+    if (behind == i) {
         x->start = start;
         x->end = end;
-        *ret = x;
-        return mark_end(w, hash, key, end, true);
+        marks_add(&w->todo, mark_of(w, end, w->progress), w->keys.hash[row], keys_at(&w->keys, row));
     }
-    int64_t old_end = x->end;
     x->start = MIN(x->start, start);
     x->end = MAX(x->end, end);
-    while (i + 1 < s->n && session_at(w, s, i + 1)->start <= x->end) {
-        TRY(mark_end(w, hash, key, session_at(w, s, i + 1)->end, false));
-        TRY(merge_next(w, s, i));
-    }
-    if (x->end != old_end) {
-        TRY(mark_end(w, hash, key, old_end, false));
-        TRY(mark_end(w, hash, key, x->end, true));
-    } else {
-        TRY(mark_end(w, hash, key, x->end, true)); /* a merged neighbour may have ended there too */
-    }
+    for (; behind > i + 1; behind--) TRY(merge_next(w, s, i));
     *ret = x;
     return NULL;
+}
+
+/* Keys of which nothing but late rows was seen leave no trace. */
+static void drop_empty(session_agg_t *w, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        sessions_t *s = w->values[i];
+        if (s->n == 0 && s->late == w->batch) kstate_delete(w->ks, s); /* which is zero from now on: once */
+    }
 }
 
 static op_status_t session_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {
     session_agg_t *w = op->self;
     const plan_op_t *p = op->env.op;
     const column_t *c = w->time.proctime ? NULL : &b->cols[w->time.time_col];
+    uint64_t late = op->late_rows;
+    room(w, b->n);
+    marks_begin(&w->todo, b->n);
     keys_encode(&w->keys, b, p->keys, p->nkeys, NULL, b->n);
+    if ((*reterr = keyed_find(&w->keyed, &w->keys, NULL, NULL, b->n, w->values))) return OP_FAIL;
+    if (++w->batch == 0) w->batch = 1;
+    if (!w->flush) w->flush = 1;
     for (uint32_t i = 0; i < b->n; i++) {
         if (c && column_null(c, i)) {
             *reterr = err_hint(err_new(ERR_DATA, "the time attribute of a window is NULL in a row"), "filter such rows before the window");
             return OP_FAIL;
         }
         int64_t ts = zone_to_wall_ms(w->time.zone, c ? us_to_ms(c->i64[i]) : op->env.eval->now_ms);
-        slice_t key = keys_at(&w->keys, i);
-        void *value;
-        bool created;
-        session_t *x = NULL;
-        if ((*reterr = kstate_get(w->ks, 0, w->keys.hash[i], key, true, &created, &value))) return OP_FAIL;
-        kstate_dirty(w->ks, value);
-        if ((*reterr = session_for(op, value, w->keys.hash[i], key, ts, ts + w->gap, &x))) return OP_FAIL;
+        session_t *x;
+        if ((*reterr = session_for(w, b, i, ts, ts + w->gap, &x))) return OP_FAIL;
+        sessions_t *s = w->values[i];
         if (!x) {
             op->late_rows++;
-            if (((sessions_t *)value)->n == 0) kstate_delete(w->ks, value);
+            s->late = w->batch;
             continue;
         }
         x->rows++;
-        void *accs = x->accs;
-        if ((*reterr = agg_set_update(w->set, b, &i, 1, &accs))) return OP_FAIL;
+        s->waits = w->flush;
+        w->sel[w->waiting] = i;
+        w->accs[w->waiting++] = x->accs;
     }
-    return OP_DONE;
+    if ((*reterr = update(w, b))) return OP_FAIL;
+    if (op->late_rows != late) drop_empty(w, b->n);
+    return (*reterr = marks_make(w)) ? OP_FAIL : OP_DONE;
 }
 
-/* ---------------------------------------------------------------- firing: one end at a time, keys in chunks */
+/* ---------------------------------------------------------------- firing: marks whose time has come, in portions */
+static session_t *ready_at(const session_agg_t *w, uint32_t i) { return (session_t *)(void *)(w->ready + (size_t)i * w->stride); }
+
 static void fill_props(session_agg_t *w, const plan_op_t *p, batch_t *b) {
     for (int i = 0; i < p->nprops; i++) {
         int at = p->nkeys + p->naggs + i;
         const type_t *t = p->schema->fields[at].type;
         column_init(&b->cols[at], t, b->mem, b->n);
         for (uint32_t k = 0; k < b->n; k++) {
-            const session_t *x = (const session_t *)(const void *)(w->ready + (size_t)k * w->stride);
+            const session_t *x = ready_at(w, k);
             int64_t ms = p->props[i] == WINDOW_PROP_START ? x->start : p->props[i] == WINDOW_PROP_END ? x->end : x->end - 1;
             b->cols[at].i64[k] = (t->kind == TYPE_TIMESTAMP_LTZ ? zone_to_utc_ms(w->time.zone, ms) : ms) * 1000;
         }
     }
 }
 
-static err_t *emit_ready(op_t *op, const slice_t *keys, out_t *out) {
+static err_t *emit_ready(op_t *op, out_t *out) {
     session_agg_t *w = op->self;
     const plan_op_t *p = op->env.op;
     if (w->nready == 0) return NULL;
     batch_t *b = batch_new(p->schema->n);
     b->n = w->nready;
     void **accs = mem_alloc(b->mem, sizeof *accs * b->n);
-    for (uint32_t i = 0; i < b->n; i++) accs[i] = ((session_t *)(void *)(w->ready + (size_t)i * w->stride))->accs;
-    err_t *e = keys_decode(keys, b->n, p->schema, p->nkeys, b->mem, b->cols) ? agg_set_emit(w->set, accs, b->n, b->mem, b->cols + p->nkeys)
-                                                                       : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    for (uint32_t i = 0; i < b->n; i++) accs[i] = ready_at(w, i)->accs;
+    err_t *e = keys_decode(w->ready_keys, b->n, p->schema, p->nkeys, b->mem, b->cols) ? agg_set_emit(w->set, accs, b->n, b->mem, b->cols + p->nkeys)
+                                                                                : err_new(ERR_CORRUPT, "a key of the state is malformed");
     if (e) {
         batch_free(b);
         return e;
@@ -270,50 +377,82 @@ static err_t *emit_ready(op_t *op, const slice_t *keys, out_t *out) {
     return NULL;
 }
 
-/* Takes the session that ends at w->end out of the key's list into `ready`. */
-static err_t *take_session(session_agg_t *w, void *mark) {
-    void *value;
-    bool created;
-    TRY(kstate_get(w->ks, 0, kstate_hash(w->ends, mark), kstate_key(w->ends, mark), false, &created, &value));
-    sessions_t *s = value;
-    for (uint32_t i = 0; s && i < s->n; i++) {
-        session_t *x = session_at(w, s, i);
-        if (x->end != w->end) continue;
-        memcpy(w->ready + (size_t)w->nready++ * w->stride, x, w->stride);
-        s->n--;
-        memmove(x, (uint8_t *)x + w->stride, (size_t)(s->n - i) * w->stride);
-        kstate_dirty(w->ks, value);
-        if (s->n == 0) kstate_delete(w->ks, value);
-        return NULL;
-    }
-    return err_new(ERR_CORRUPT, "a session of the state has no rows");
+static void clear_ready(session_agg_t *w) {
+    for (uint32_t i = 0; i < w->nready; i++) agg_set_clear(w->set, ready_at(w, i)->accs);
+    w->nready = 0;
 }
 
-static void clear_ready(session_agg_t *w) {
-    for (uint32_t i = 0; i < w->nready; i++) agg_set_clear(w->set, ((session_t *)(void *)(w->ready + (size_t)i * w->stride))->accs);
-    w->nready = 0;
+/* Marks up to the clock, in order, at most a portion: their times and keys into `due`; they leave the state. */
+static err_t *take_marks(session_agg_t *w, int64_t clock) {
+    marks_t *due = &w->due;
+    void *marks[FIRE_ROWS];
+    marks_begin(due, FIRE_ROWS);
+    while (due->n < FIRE_ROWS && (w->firing || (kstate_first_ns(w->marks, &w->end) && window_trigger(&w->time, w->end) <= clock))) {
+        if (!w->firing) w->scan = (kstate_scan_t){.ns = w->end};
+        w->firing = true;
+        uint32_t n;
+        TRY(kstate_scan(w->marks, &w->scan, marks, FIRE_ROWS - due->n, &n));
+        for (uint32_t i = 0; i < n; i++) marks_add(due, w->end, kstate_hash(w->marks, marks[i]), kstate_key(w->marks, marks[i]));
+        if (n) continue;
+        kstate_drop_ns(w->marks, w->end);
+        w->firing = false;
+    }
+    return NULL;
+}
+
+/* The session that mark i lies in goes to `ready` if it is due, else it gets a mark at its end. */
+static void take_session(session_agg_t *w, uint32_t i, int64_t clock) {
+    sessions_t *s = w->due.made[i];
+    int64_t at = w->due.at[i];
+    for (uint32_t k = 0; s && k < s->n && session_at(w, s, k)->start < at; k++) {
+        session_t *x = session_at(w, s, k);
+        if (x->end < at) continue;
+        if (window_trigger(&w->time, x->end) > clock) {
+            marks_add(&w->todo, mark_of(w, x->end, clock), w->due.keys.hash[i], keys_at(&w->due.keys, i));
+            return;
+        }
+        w->ready_keys[w->nready] = keys_at(&w->due.keys, i);
+        memcpy(ready_at(w, w->nready++), x, w->stride);
+        s->n--;
+        memmove(x, (uint8_t *)x + w->stride, (size_t)(s->n - k) * w->stride);
+        kstate_dirty(w->ks, s);
+        return;
+    }
+}
+
+/* A key may have several marks in a portion: that it has no sessions left is certain at its end only. */
+static void drop_fired(session_agg_t *w) {
+    for (uint32_t i = 0; i < w->due.n; i++) {
+        sessions_t *s = w->due.made[i];
+        if (s && s->n == 0 && s->late != w->batch) {
+            kstate_delete(w->ks, s);
+            s->late = w->batch; /* until it is made anew */
+        }
+    }
+}
+
+static err_t *fire_portion(op_t *op, int64_t clock, out_t *out) {
+    session_agg_t *w = op->self;
+    kstate_keys_t all = {.n = w->due.n, .hash = w->due.keys.hash, .bytes = w->due.keys.bytes.data, .off = w->due.keys.off, .later = true, .there = true};
+    TRY(kstate_get_many(w->ks, &all, w->due.made));
+    marks_begin(&w->todo, w->due.n);
+    for (uint32_t i = 0; i < w->due.n; i++) take_session(w, i, clock);
+    if (++w->batch == 0) w->batch = 1;
+    drop_fired(w);
+    err_t *e = emit_ready(op, out);
+    clear_ready(w);
+    if (!e) e = marks_make(w);
+    if (!e) e = kstate_evict(w->ks);
+    return e ? e : kstate_evict(w->marks);
 }
 
 static op_status_t session_fire(op_t *op, int64_t clock, out_t *out, err_t **reterr) {
     session_agg_t *w = op->self;
-    void *marks[FIRE_ROWS];
-    slice_t keys[FIRE_ROWS];
-    uint32_t n;
-    while (w->firing || (kstate_first_ns(w->ends, &w->end) && window_trigger(&w->time, w->end) <= clock)) {
-        if (!w->firing) w->scan = (kstate_scan_t){.ns = w->end};
-        w->firing = true;
+    for (;;) {
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = kstate_scan(w->ends, &w->scan, marks, FIRE_ROWS, &n))) return OP_FAIL;
-        for (uint32_t i = 0; i < n; i++) {
-            keys[i] = kstate_key(w->ends, marks[i]);
-            if ((*reterr = take_session(w, marks[i]))) return OP_FAIL;
-        }
-        *reterr = emit_ready(op, keys, out);
-        clear_ready(w);
-        if (*reterr || (*reterr = kstate_evict(w->ks)) || (*reterr = kstate_evict(w->ends))) return OP_FAIL;
-        if (n) continue;
-        kstate_drop_ns(w->ends, w->end);
-        w->firing = false;
+        if ((*reterr = take_marks(w, clock))) return OP_FAIL;
+        if (w->due.n == 0) break;
+        if ((*reterr = fire_portion(op, clock, out))) return OP_FAIL;
     }
     w->progress = MAX(w->progress, clock);
     return OP_DONE;
@@ -332,13 +471,13 @@ static op_status_t session_tick(op_t *op, int64_t now_ms, out_t *out, err_t **re
 static int64_t session_next_tick(op_t *op) {
     session_agg_t *w = op->self;
     int64_t end;
-    if (!w->time.proctime || !kstate_first_ns(w->ends, &end)) return INT64_MAX;
+    if (!w->time.proctime || !kstate_first_ns(w->marks, &end)) return INT64_MAX;
     return window_trigger(&w->time, end);
 }
 
 static kstate_t *session_state(op_t *op, int slot) {
     session_agg_t *w = op->self;
-    return slot == 0 ? w->ks : slot == 1 ? w->ends : NULL;
+    return slot == 0 ? w->ks : slot == 1 ? w->marks : NULL;
 }
 
 static void session_close(op_t *op) {
@@ -346,10 +485,21 @@ static void session_close(op_t *op) {
     clear_ready(w);
     kstate_scan_stop(NULL, &w->scan);
     kstate_close(w->ks);
-    kstate_close(w->ends);
+    kstate_close(w->marks);
+    while (w->spare) {
+        uint8_t *p = w->spare;
+        memcpy(&w->spare, p, sizeof w->spare);
+        free(p);
+    }
+    keyed_free(&w->keyed);
     agg_set_free(w->set);
     keys_free(&w->keys);
+    marks_free(&w->todo);
+    marks_free(&w->due);
     window_time_close(&w->time);
+    free(w->values);
+    free(w->accs);
+    free(w->sel);
     free(w->ready);
 }
 

@@ -242,18 +242,22 @@ static row_t upserts(int split, int64_t i) {
     return rows[i];
 }
 
+static plan_t *upsert_plan(void) {
+    plan_t *p = plan_begin(1);
+    plan_stage_t *s = plan_stage(p);
+    plan_source(p, s, 1)->retracts = true;
+    plan_op_t *u = plan_op1(p, s, OP_UPSERT_KEYS, NULL);
+    u->nkeys = 1;
+    u->keys = KEY0;
+    u->fingerprint = 3;
+    u->retracts = true;
+    plan_sink(p, s);
+    return p;
+}
+
 START_TEST(upserts_become_a_changelog) {
     for (uint32_t poll = 1; poll <= 7; poll += 6) {
-        plan_t *p = plan_begin(1);
-        plan_stage_t *s = plan_stage(p);
-        plan_source(p, s, 1)->retracts = true;
-        plan_op_t *u = plan_op1(p, s, OP_UPSERT_KEYS, NULL);
-        u->nkeys = 1;
-        u->keys = KEY0;
-        u->fingerprint = 3;
-        u->retracts = true;
-        plan_sink(p, s);
-        rig_t *r = rig_new(p, upserts, 1, 7);
+        rig_t *r = rig_new(upsert_plan(), upserts, 1, 7);
         r->poll_rows = poll;
         rig_build(r);
         rig_run(r, 3, 1);
@@ -267,6 +271,56 @@ START_TEST(upserts_become_a_changelog) {
         free(want);
         rig_free(r);
     }
+}
+END_TEST
+
+/* Rows of 60 keys, some of them long, every fifth a delete, through kills and with most rows evicted: what the changelog leaves is the last row of each key,
+ * and each row that it takes back is the one it gave before (materialise looks). */
+#define UPSERT_KEYS 60
+static char *upsert_keys[UPSERT_KEYS];
+static row_t many_upserts(int split, int64_t i) {
+    row_kind_t kind = i % 5 == 4 ? ROW_DELETE : i % 11 == 3 ? ROW_UPDATE_BEFORE : ROW_UPDATE_AFTER;
+    return (row_t){upsert_keys[i * 37 % 101 % UPSERT_KEYS], i / 3 % 50, i / 7 % 4, kind};
+}
+
+static char *expected_upserts(int64_t n) {
+    buf_t out = buf_make(BUF_MAX_DEFAULT);
+    for (int k = 0; k < UPSERT_KEYS; k++) {
+        row_t last = {.kind = ROW_DELETE};
+        for (int64_t i = 0; i < n; i++) {
+            row_t r = many_upserts(0, i);
+            if (r.k == upsert_keys[k] && r.kind != ROW_UPDATE_BEFORE) last = r;
+        }
+        if (last.kind != ROW_DELETE) buf_printf(&out, "+I %s|%" PRId64 "|1970-01-01 00:00:00.%03d\n", last.k, last.v, (int)last.ts_ms);
+    }
+    return buf_take_cstr(&out);
+}
+
+START_TEST(an_upsert_stream_leaves_the_last_row_of_each_key) {
+    static const size_t memory[] = {0, 1, 4000};
+    for (int k = 0; k < UPSERT_KEYS; k++) upsert_keys[k] = xprintf("key-%d-%0*d", k, k % 9 ? 4 : 300, k);
+    char *want = expected_upserts(600);
+    for (size_t m = 0; m < ARRAY_LEN(memory); m++)
+        for (uint32_t poll = 1; poll <= 600; poll *= 8) {
+            plan_t *p = upsert_plan();
+            rig_t *r = rig_new(p, many_upserts, 1, 600);
+            r->poll_rows = poll;
+            r->memory = memory[m];
+            for (int life = 0; life < 3 && !memory[m]; life++) {
+                rig_build(r);
+                rig_run(r, 30, 4);
+                rig_kill(r);
+                r->injected = r->complete;
+            }
+            rig_build(r);
+            rig_finish(r, 3);
+            char *left = materialise(rig_output(r));
+            assert_same_lines(left, want);
+            free(left);
+            rig_free(r);
+        }
+    free(want);
+    for (int k = 0; k < UPSERT_KEYS; k++) free(upsert_keys[k]);
 }
 END_TEST
 
@@ -411,4 +465,5 @@ TESTS("group_agg", evicted_groups_are_forgotten_after_their_time_to_live_too,
       a_short_epoch_does_not_keep_the_combiner_from_long_ones,
       the_changelog_adds_up_to_the_result, an_unchanged_result_is_not_emitted, a_group_is_born_changes_and_dies,
       an_update_is_one_row_where_nobody_needs_what_it_was,
-      batch_mode_emits_once_at_the_end, a_global_aggregate_over_nothing, a_group_is_forgotten_after_its_time_to_live, upserts_become_a_changelog)
+      batch_mode_emits_once_at_the_end, a_global_aggregate_over_nothing, a_group_is_forgotten_after_its_time_to_live, upserts_become_a_changelog,
+      an_upsert_stream_leaves_the_last_row_of_each_key)

@@ -230,75 +230,6 @@ START_TEST(processing_time_windows_fire_by_the_clock) {
 }
 END_TEST
 
-/* ---------------------------------------------------------------- sessions */
-static char *session_expected(int64_t gap, row_fn rows, int64_t n) {
-    buf_t out = buf_make(BUF_MAX_DEFAULT);
-    for (int k = 0; k < 4; k++) {
-        int64_t start = 0, end = INT64_MIN, count = 0, sum = 0;
-        char name[8];
-        snprintf(name, sizeof name, "k%d", k);
-        for (int64_t i = 0; i <= n; i++) {
-            row_t r = i < n ? rows(0, i) : (row_t){name, 0, INT64_MAX, ROW_INSERT};
-            if (strcmp(r.k, name)) continue;
-            if (r.ts_ms > end) {
-                if (count) {
-                    buf_printf(&out, "+I %s|%" PRId64 "|%" PRId64 "|", name, count, sum);
-                    print_ts(&out, start);
-                    buf_puts(&out, "|");
-                    print_ts(&out, end);
-                    buf_puts(&out, "\n");
-                }
-                start = r.ts_ms;
-                count = sum = 0;
-            }
-            count++;
-            sum += r.v;
-            end = r.ts_ms == INT64_MAX ? end : MAX(end, r.ts_ms + gap);
-        }
-    }
-    return buf_take_cstr(&out);
-}
-
-START_TEST(sessions_equal_recomputation) {
-    for (int64_t gap = 200; gap <= 8000; gap *= 2) {
-        char *want = session_expected(gap, bursts, 200);
-        for (int kill = 0; kill < 2; kill++) {
-            rig_t *r = rig_new(window_plan((window_spec_t){.kind = WINDOW_SESSION, .gap_ms = gap}, 2, true, false), bursts, 1, 200);
-            r->channel_bytes = 1;
-            for (int life = 0; life < kill * 4; life++) {
-                rig_build(r);
-                rig_run(r, 40, 5);
-                rig_kill(r);
-                r->injected = r->complete;
-            }
-            rig_build(r);
-            rig_finish(r, 6);
-            assert_same_lines(rig_output(r), want);
-            rig_free(r);
-        }
-        free(want);
-    }
-}
-END_TEST
-
-/* Two sessions are joined by a row between them; the bridge comes last. */
-static row_t bridge(int split, int64_t i) {
-    static const int64_t ts[] = {0, 1500, 3000, 800, 2300};
-    return (row_t){"k0", 1, ts[i], ROW_INSERT};
-}
-
-START_TEST(a_bridge_merges_sessions) {
-    plan_t *p = window_plan((window_spec_t){.kind = WINDOW_SESSION, .gap_ms = 1000}, 1, false, false);
-    p->batch = true;
-    rig_t *r = rig_new(p, bridge, 1, 5);
-    r->poll_rows = 1;
-    rig_build(r);
-    rig_finish(r, 1);
-    ck_assert_str_eq(rig_output(r), "+I k0|5|5|1970-01-01 00:00:00.000|1970-01-01 00:00:04.000\n");
-    rig_free(r);
-}
-END_TEST
-
 /* A window of 20,000 keys leaves in parts while the consumer takes one batch at a time. */
 static row_t wide(int split, int64_t i) {
     static char text[32];
@@ -454,5 +385,5 @@ TESTS("window_agg", days_are_those_of_the_session_zone, every_kind_of_window_equ
       every_kind_of_window_fires_from_state_larger_than_memory, a_window_larger_than_memory_fires_in_portions,
       a_window_that_fires_gives_up_memory_meanwhile, the_late_rule_is_exact,
       a_row_late_for_one_window_counts_in_the_next, a_restored_window_is_not_opened_again, batch_mode_drops_nothing,
-      processing_time_windows_fire_by_the_clock, sessions_equal_recomputation, a_bridge_merges_sessions, a_large_window_leaves_in_parts,
+      processing_time_windows_fire_by_the_clock, a_large_window_leaves_in_parts,
       assigned_windows_are_attached)
