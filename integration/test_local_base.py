@@ -1,6 +1,6 @@
 """What becomes of a job when a worker's own disk fails it: the base below --data. All of it lies in checkpoint storage, too."""
-import collections, glob, json, os, re, subprocess, time
-from harness import Cluster, Failure, wait_for
+import collections, glob, json, os, re, signal, subprocess, time
+from harness import TIDEGATE, Cluster, Failure, wait_for
 from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish, waits
 
 KEYS, TIMES, WIDTH = 200000, 3, 400  # more than --memory 96M has room for
@@ -162,3 +162,34 @@ def test_a_worker_that_can_make_nothing_below_data_loses_its_tasks_to_others():
         if not said:
             raise Failure('the coordinator does not say why')
         print(f'  {said.group(0)}; {now["restarts"]} restarts, {feed.sent} rows once; {text[:200]}')
+
+
+SETS = """SET 'checkpoint.base.interval' = '300 ms';
+SET 'execution.checkpointing.interval' = '100 ms';
+CREATE TABLE s (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100000', 'fields.id.kind' = 'sequence', 'fields.id.start' = '1',
+ 'fields.id.end' = '600000');
+CREATE TABLE d (g BIGINT, n BIGINT, texts BIGINT, c BIGINT) WITH ('connector' = 'print');
+INSERT INTO d SELECT g, COUNT(DISTINCT u), COUNT(DISTINCT 'user-' || CAST(u AS STRING)), COUNT(*)
+FROM (SELECT MOD(id, 3) AS g, MOD(id * 7919, 50021) AS u FROM s) GROUP BY g;
+"""
+
+
+def test_large_sets_go_on_where_they_were_below_a_data_directory_named_from_here():
+    """Killed twice while six sets of 50,000 values fill, which lie in pages in the changelog and in the base; --data is a relative path."""
+    want = [[str(g), *[str(len({i * 7919 % 50021 for i in range(1, 600001) if i % 3 == g}))] * 2, '200000'] for g in range(3)]
+    with Cluster('sets') as c:
+        with open(c.path('sets.sql'), 'w') as f:
+            f.write(SETS)
+        for turn in range(3):
+            p = c.start(f'run{turn}', [TIDEGATE, 'run', '--quiet', '--data', 'data', 'sets.sql'])
+            if turn < 2:
+                wait_for('results and a base', lambda: not p.alive() or ('U[' in p.tail(100000) and glob.glob(c.path('data/checkpoints/jobs/*/base/*/c*'))), 60)
+                time.sleep(1)
+                p.kill(signal.SIGKILL)
+        status = p.p.wait(60)
+        p.expected_death = True
+        last = {}
+        for line in re.findall(r'\+[IU]\[(.*?)\]', p.tail(1000000)):
+            last[line.split(', ')[0]] = line.split(', ')
+        if status or [last.get(str(g)) for g in range(3)] != want:
+            raise Failure(f'exit status {status}, {last} instead of {want}\n' + p.tail(20))

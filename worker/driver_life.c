@@ -125,6 +125,11 @@ static void worker_release(worker_t *w) {
     free(w);
 }
 
+static char *absolute(const char *path) {
+    AUTO(auto_free) char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    return here ? xprintf("%s/%s", here, path) : xstrdup(path);
+}
+
 err_t *worker_start(const worker_conf_t *conf, worker_t **ret) {
     if (conf->slots < 1 || conf->slots > 1024) return err_new(ERR_INVALID, "a worker has 1 to 1024 slots, not %d", conf->slots);
     if (!conf->name || !conf->name[0]) return err_new(ERR_INVALID, "a worker needs a name");
@@ -133,7 +138,7 @@ err_t *worker_start(const worker_conf_t *conf, worker_t **ret) {
     w->conf.name = xstrdup(conf->name);
     w->conf.cluster = xstrdup(conf->cluster ? conf->cluster : "tidegate");
     w->conf.build = xstrdup(conf->build ? conf->build : "");
-    w->conf.data_dir = xstrdup(conf->data_dir);
+    w->conf.data_dir = absolute(conf->data_dir); /* what is fetched into it is named so, whatever the working directory */
     if (!w->conf.compile) w->conf.compile = worker_compile;
     if (!w->conf.memory) w->conf.memory = (uint64_t)512 << 20;
     if (!w->conf.stuck_ms) w->conf.stuck_ms = stall_limit_ms(STUCK_MS);

@@ -112,7 +112,7 @@ static err_t *worker_start(worker_t *w, disk_t *disk, const char *root, bool roc
         e = restore_bases(r);
     }
     w->applier = applier_new(&ac);
-    if (!e) e = kstate_open(w->env, FP, 0, lo, hi, &val_codec, &w->ks);
+    if (!e) e = kstate_open(w->env, FP, model_slot, lo, hi, &val_codec, &w->ks);
     restore_sink_t sink = {w, on_task, on_state, on_sink, on_spill, on_reload};
     if (!e && m) e = restore_replay(r, w->applier, &sink);
     damaged_seen = e && restore_damaged(r);
@@ -131,7 +131,7 @@ static void worker_die(worker_t *w) {
 /* Seals and writes epoch e; into the manifest only if it completes. */
 static void worker_seal(worker_t *w, epoch_t e, manifest_t *m) {
     task_seal_t *s = seal_new(e, 1, w->subtask);
-    kstate_seal(w->ks, e, seal_state(s, FP, 4, 0));
+    kstate_seal(w->ks, e, seal_state(s, FP, 4, model_slot));
     buf_printf(seal_state(s, FP, 4, -1), "%s%d", w->name, (int)e);
     AUTO(auto_free) char *rows = xprintf("%s%d", w->name, (int)e);
     seal_sink(s, SINK, w->subtask, rows);
@@ -240,7 +240,7 @@ static void mixed_bases(bool rocks) {
         int n = (int)rng_below(&rng, MODEL_NS), k = (int)rng_below(&rng, MODEL_KEYS);              \
         char buf[2048];                                                                            \
         slice_t key = model_key(k, buf);                                                           \
-        int kg = (int)(hash_bytes(key.p, key.len) % 1024);                                         \
+        int kg = state_key_group(model_slot, key);                                                 \
         worker_t *w = kg >= live[0]->range.kg_lo && kg < live[0]->range.kg_hi ? live[0] : live[1]; \
         if (rng_below(&rng, 5)) {                                                                  \
             set(w, n, k, want->number[n][k] = rng_next(&rng) >> 9);                                \
@@ -325,6 +325,13 @@ static void mixed_bases(bool rocks) {
 START_TEST(after_rescales_each_key_group_comes_from_its_youngest_base) { mixed_bases(false); }
 END_TEST
 START_TEST(the_same_over_rocksdb) { mixed_bases(true); }
+END_TEST
+START_TEST(the_same_of_maps_which_go_with_their_keys) {
+    model_slot = STATE_MAPS + 1;
+    mixed_bases(false);
+    mixed_bases(true);
+    model_slot = 0;
+}
 END_TEST
 START_TEST(the_same_with_memory_for_a_part_of_the_state) {
     for (memory_of_workers = 2000; memory_of_workers <= 2000000; memory_of_workers *= 10) mixed_bases(memory_of_workers == 200000);
@@ -743,6 +750,7 @@ END_TEST
 TESTS("restore", what_is_wrong_with_a_local_directory_is_no_damaged_file, a_base_that_never_was_one_is_damaged,
       A4_copies_of_the_last_epoch_stay_until_an_attempt_starts_from_an_older_one, a_worker_restores_from_its_own_copies, copies_go_when_nothing_needs_them,
       a_cancelled_restore_reads_nothing_more, dead_epochs_are_never_replayed, after_rescales_each_key_group_comes_from_its_youngest_base,
-      the_same_over_rocksdb, the_same_with_memory_for_a_part_of_the_state, a_restore_needs_no_more_memory_than_its_share,
+      the_same_over_rocksdb, the_same_of_maps_which_go_with_their_keys,
+      the_same_with_memory_for_a_part_of_the_state, a_restore_needs_no_more_memory_than_its_share,
       a_long_life_with_crashes_equals_the_model,
       files_of_a_savepoint_are_read_by_the_new_job, damage_is_named)
