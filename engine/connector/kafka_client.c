@@ -131,9 +131,9 @@ void kafka_client_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char 
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) { kafka_client_error(opaque, code, reason); }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
-    if (strcmp(facility, "FAIL") != 0 || !rk) return; /* why a connection failed; everything else returns as an error anyway */
-    kafka_client_t *c = rd_kafka_opaque(rk);
-    if (!c) return;
+    kafka_client_t *c = rk ? rd_kafka_opaque(rk) : NULL;
+    if (c && strcmp(facility, KAFKA_REFUSAL_FACILITY) == 0) kafka_refusal_note(c->refusal, text, clock_mono_ms());
+    if (!c || strcmp(facility, "FAIL") != 0) return; /* why a connection failed; everything else returns as an error anyway */
     pthread_mutex_lock(&c->lock);
     const char *at = strstr(text, "]: ");
     if (!c->denied) snprintf(c->last_error, sizeof c->last_error, "%s", at ? at + 3 : text);
@@ -192,6 +192,7 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
                         kafka_client_t **ret) {
     char text[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_set(conf, "debug", "msg", text, sizeof text); /* kafka_refusal.h */
     err_t *e = configure(conf, t, defaults, ours);
     if (e) {
         rd_kafka_conf_destroy(conf);
@@ -204,6 +205,7 @@ err_t *kafka_client_new(const table_t *t, rd_kafka_type_t type, const kafka_sett
     rd_kafka_conf_set_error_cb(conf, on_error);
     if (events) rd_kafka_conf_set_events(conf, events);
     rd_kafka_conf_interceptor_add_on_new(conf, "tidegate", on_new, c);
+    c->refusal = kafka_refusal_new();
     c->watch = kafka_watch_new(conf); /* before those that hold the thread that has sent */
     if (type == RD_KAFKA_CONSUMER) c->gate = kafka_gate_new(conf);
     else c->calm = kafka_calm_new(conf, c->watch);
@@ -230,6 +232,7 @@ void kafka_client_free(kafka_client_t *c) {
     kafka_gate_free(c->gate);
     kafka_calm_free(c->calm);
     kafka_watch_free(c->watch);
+    kafka_refusal_free(c->refusal);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -267,8 +270,9 @@ err_t *kafka_error(kafka_client_t *c, rd_kafka_resp_err_t code, const char *fmt,
     va_end(ap);
     err_code_t kind = kafka_error_code(code);
     if (c && (kind == ERR_UNAVAILABLE || kind == ERR_DENIED)) {
+        bool refused = kafka_refusal_lasts(c->refusal, clock_mono_ms(), why, sizeof why);
         pthread_mutex_lock(&c->lock);
-        snprintf(why, sizeof why, "%s", c->last_error);
+        if (!refused) snprintf(why, sizeof why, "%s", c->last_error);
         if (c->denied) kind = ERR_DENIED; /* librdkafka goes on asking with the wrong password; we do not */
         pthread_mutex_unlock(&c->lock);
     }
@@ -311,7 +315,7 @@ bool kafka_client_down(kafka_client_t *c, char *why, size_t size) {
 }
 
 bool kafka_client_waits(kafka_client_t *c, char *why, size_t size) {
-    return kafka_client_down(c, why, size) || kafka_watch_silent(c->watch, why, size);
+    return kafka_client_down(c, why, size) || kafka_watch_silent(c->watch, why, size) || kafka_refusal_lasts(c->refusal, clock_mono_ms(), why, size);
 }
 
 void kafka_client_alive(kafka_client_t *c) {

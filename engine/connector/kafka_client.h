@@ -2,6 +2,7 @@
 #pragma once
 #include "engine/connector/kafka_calm.h"
 #include "engine/connector/kafka_gate.h"
+#include "engine/connector/kafka_refusal.h"
 #include "engine/connector/kafka_watch.h"
 #include "engine/plan.h"
 #include <librdkafka/rdkafka.h>
@@ -14,6 +15,7 @@ typedef struct kafka_client {
     kafka_gate_t *gate; /* of a consumer */
     kafka_calm_t *calm; /* of a producer, or NULL */
     kafka_watch_t *watch;
+    kafka_refusal_t *refusal;
     pthread_mutex_t lock;
     /* guarded */
     char last_error[256];
@@ -40,7 +42,7 @@ void kafka_client_free(kafka_client_t *c);
 err_t *kafka_check_properties(const table_t *t);
 
 /* Have the brokers gone, as far as the served callbacks told? why: what they last said. kafka_client_alive: one has answered since.
- * kafka_client_waits: .. or does one of them hang? */
+ * kafka_client_waits: .. or does one of them hang, or refuse a partition again and again? */
 bool kafka_client_down(kafka_client_t *c, char *why, size_t size);
 bool kafka_client_waits(kafka_client_t *c, char *why, size_t size);
 void kafka_client_alive(kafka_client_t *c);

@@ -31,6 +31,7 @@
 #define RESERVE_MAX (4u << 20) /* the next segment is taken to be as large as the last, up to this */
 
 #define MADE_ANEW_MAX 5 /* producers in a row that confirm nothing */
+#define UNCONFIRMED_MS 5000 /* then it is worth a word */
 #define ASK_BACK_MS 200
 #define ANSWERS_MS 10000 /* for those to what a broken producer has sent */
 #define BROKEN_MS 30000
@@ -84,6 +85,8 @@ typedef struct kafka_sink {
     uint64_t unacked; /* of all sections */
     bool broken;      /* the producer; what it has not confirmed comes back */
     int64_t broken_ms, ask_back_ms; /* since, and when it is asked again; clock_mono_ms */
+    epoch_t held;     /* the epoch that waits for its reports, since held_ms */
+    int64_t held_ms;
     int made_anew;    /* since a record was confirmed */
     producer_t old[MADE_ANEW_MAX]; /* whose records are not all with the new one */
     int nold;
@@ -430,6 +433,7 @@ static err_t *make_anew(sink_t *s, kafka_sink_t *k) {
     k->p = (producer_t){0};
     k->broken = false;
     k->made_anew++;
+    k->held_ms = clock_mono_ms(); /* the new one has its time */
     judge_returned(k);
     TRY(open_producer(s, k));
     size_t done = 0;
@@ -496,7 +500,13 @@ static void note_outage(sink_t *s, kafka_sink_t *k) {
         snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: a broken producer has not given back %" PRIu64 " rows%s%s", table,
                  k->unacked - k->nreturned, waits ? ": " : "", why);
     else if (waits) snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %s", table, why);
-    else s->waits_for[0] = 0;
+    else if (k->held && clock_mono_ms() - k->held_ms >= UNCONFIRMED_MS) {
+        pthread_mutex_lock(&k->p.client->lock); /* a partition without a leader is asked of nobody: the connection to who led it may have said why */
+        snprintf(why, sizeof why, "%s", k->p.client->last_error);
+        pthread_mutex_unlock(&k->p.client->lock);
+        snprintf(s->waits_for, sizeof s->waits_for, "Kafka, table %s: %" PRIu64 " rows of epoch %" PRIu64 " are not confirmed for %d s%s%s", table,
+                 k->sections[0].unacked, k->held, (int)((clock_mono_ms() - k->held_ms) / 1000), *why ? "; last heard: " : "", why);
+    } else s->waits_for[0] = 0;
 }
 
 static op_status_t kafka_sink_write(sink_t *s, const batch_t *b, err_t **reterr) {
@@ -577,13 +587,16 @@ static op_status_t kafka_sink_settle(sink_t *s, epoch_t epoch, err_t **reterr) {
     if (k->lane) return OP_DONE;
     atomic_store(&k->wanted, true);
     if ((*reterr = serve(s, k)) != NULL) return OP_FAIL;
-    note_outage(s, k);
     bool wait = k->table.guarantee != GUARANTEE_NONE || k->ended;
     int done = 0;
     while (k->sections[done].epoch && !k->sections[done].unacked) done++;
     k->nsections -= done;
     memmove(k->sections, k->sections + done, (size_t)k->nsections * sizeof *k->sections);
-    if (wait && k->sections[0].epoch && k->sections[0].epoch <= epoch) return OP_MORE;
+    epoch_t held = wait && k->sections[0].epoch <= epoch ? k->sections[0].epoch : 0;
+    if (held != k->held) k->held_ms = clock_mono_ms();
+    k->held = held;
+    note_outage(s, k);
+    if (held) return OP_MORE;
     atomic_store(&k->wanted, k->full);
     return OP_DONE;
 }

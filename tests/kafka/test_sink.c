@@ -391,6 +391,24 @@ START_TEST(a_producer_rests_while_its_broker_has_its_rows_in_hand) {
 }
 END_TEST
 
+/* A minority that has a partition refuses its rows for as long as it is one; the others are taken. Nothing is lost, and the job says what it waits for. */
+START_TEST(a_partition_that_is_refused_again_and_again_is_named_with_the_brokers_reason) {
+    fixture_t f;
+    fixture_open_two(&f, 100, 1);
+    ck_ok(write_and_settle(&f));
+    rd_kafka_resp_err_t why = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    for (int i = 0; i < 60; i++) /* a tenth of a second each */
+        ck_assert_int_eq(rd_kafka_mock_broker_push_request_error_rtts(f.brokers, 1, PRODUCE, 1, why, 0), 0);
+    ck_ok(write_and_settle(&f));
+    ck_assert_msg(strstr(f.waited_for, "Kafka, table o: out/0 has been refused for ") != NULL, "%s", f.waited_for);
+    ck_assert_msg(strstr(f.waited_for, " s: Broker: Not enough in-sync replicas") != NULL, "%s", f.waited_for);
+    ck_assert_str_eq(f.sink.waits_for, ""); /* it was taken */
+    ck_ok(write_and_settle(&f));
+    check_rows(&f, f.next);
+    fixture_close(&f);
+}
+END_TEST
+
 START_TEST(to_close_a_broken_producer_holds_nobody) {
     fixture_t f;
     atomic_store(&silent_port, "1");
@@ -480,4 +498,5 @@ TESTS("kafka_sink", a_producer_rests_while_its_broker_has_its_rows_in_hand,
       what_another_broker_has_in_hand_is_waited_for_and_written_once, rows_that_a_broken_producer_puts_back_to_try_again_are_asked_for_again,
       a_broker_that_keeps_silent_is_waited_for_ten_seconds, a_broken_producer_that_does_not_give_back_all_its_rows_is_an_error_that_counts_them,
       what_is_confirmed_behind_a_row_that_is_written_again_is_written_again_too, to_close_a_broken_producer_holds_nobody,
+      a_partition_that_is_refused_again_and_again_is_named_with_the_brokers_reason,
       a_record_that_is_given_to_a_new_producer_keeps_key_headers_timestamp_and_tombstone)

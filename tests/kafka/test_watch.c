@@ -1,4 +1,5 @@
-/* Which broker is said to be silent; what librdkafka tells is told here by hand. */
+/* Which broker is said to be silent, and which partition to be refused; what librdkafka tells is told here by hand. */
+#include "engine/connector/kafka_refusal.h"
 #include "engine/connector/kafka_watch.h"
 #include "tests/helpers/test.h"
 #include <pthread.h>
@@ -87,6 +88,31 @@ START_TEST(a_request_that_is_given_up_is_no_answer_and_its_late_answer_is_a_sign
 }
 END_TEST
 
-TESTS("kafka/watch", a_broker_is_silent_when_it_owes_an_answer_for_too_long_whichever_thread_hears_it,
+#define SET(topic, text) "[thrd:a:9092/1]: a:9092/1: " topic ": MessageSet with 20 message(s) (MsgId 1, BaseSeq 0) " text
+static const char *refused(kafka_refusal_t *r, int64_t now_ms) { return kafka_refusal_lasts(r, now_ms, why, sizeof why) ? why : ""; }
+
+START_TEST(a_partition_is_refused_until_one_of_its_requests_is_taken_or_nobody_asks_it_any_more) {
+    kafka_refusal_t *r = kafka_refusal_new();
+    kafka_refusal_note(r, "a line of another kind encountered error: x (actions Retry)", 0);
+    kafka_refusal_note(r, SET("t [3]", "delivered"), 0);
+    for (int64_t t = 1000; t <= 9000; t += 500)
+        kafka_refusal_note(r, SET("t-1.x [3]", "encountered error: Broker: Not enough in-sync replicas (actions Retry,MsgNotPersisted)"), t);
+    for (int64_t t = 4000; t <= 9000; t += 500)
+        kafka_refusal_note(r, SET("u [0]", "encountered error: Broker: Not leader for partition (actions Refresh)"), t);
+    ck_assert_str_eq(refused(r, 3000), "");
+    kafka_refusal_note(r, SET("t-1.x [4]", "delivered"), 9000); /* the progress of another one */
+    ck_assert_str_eq(refused(r, 9000), "t-1.x/3 has been refused for 8 s: Broker: Not enough in-sync replicas");
+    kafka_refusal_note(r, SET("t-1.x [3]", "delivered"), 9000);
+    ck_assert_str_eq(refused(r, 9000), "u/0 has been refused for 5 s: Broker: Not leader for partition");
+    ck_assert_str_eq(refused(r, 19001), "");
+    kafka_refusal_note(r, SET("u [0]", "encountered error: Broker: Not leader for partition (actions Refresh)"), 30000); /* anew */
+    ck_assert_str_eq(refused(r, 31000), "");
+    ck_assert_str_eq(refused(r, 33000), "u/0 has been refused for 3 s: Broker: Not leader for partition");
+    kafka_refusal_free(r);
+}
+END_TEST
+
+TESTS("kafka/watch", a_partition_is_refused_until_one_of_its_requests_is_taken_or_nobody_asks_it_any_more,
+      a_broker_is_silent_when_it_owes_an_answer_for_too_long_whichever_thread_hears_it,
       a_bootstrap_server_and_the_broker_it_turns_out_to_be_are_one, a_broker_that_moves_stays_itself_and_who_comes_to_its_address_is_another,
       a_request_that_is_given_up_is_no_answer_and_its_late_answer_is_a_sign_of_life)
