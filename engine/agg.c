@@ -273,7 +273,6 @@ agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
     s->n = n;
     s->arena = arena_new();
     s->page = buf_make(BUF_MAX_DEFAULT);
-    s->met_absent = ARENA_NEW(s->arena, bool);
     s->slots = ARENA_ARRAY(s->arena, agg_slot_t, n ? n : 1);
     for (int i = 0; i < n; i++) {
         agg_slot_t *slot = &s->slots[i];

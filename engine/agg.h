@@ -59,16 +59,18 @@ bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false:
  * some is absent until they were read: it can be emitted, encoded and cleared, nothing else. */
 void agg_set_keep_pages(agg_set_t *s);                  /* before anything is decoded; from here on pages_out comes before encode */
 bool agg_set_pageable(const agg_set_t *s);              /* has a call with a set of values */
-bool agg_set_met_absent(const agg_set_t *s);            /* some group was absent once; else none is */
 bool agg_set_absent(const agg_set_t *s, const void *accs);
+#define AGG_PAGES_AT_ONCE 64
 typedef struct agg_pages_io {
     void *arg;
-    err_t *(*put)(void *arg, int call, uint32_t page, slice_t bytes); /* made or changed */
-    err_t *(*drop)(void *arg, int call, uint32_t page);               /* was put once */
-    err_t *(*get)(void *arg, int call, uint32_t page, slice_t *ret);  /* valid until the next; ret->p NULL: there is none */
+    err_t *(*put)(void *arg, int call, uint32_t page, bool stored, slice_t bytes); /* `stored`: in place of what was put before */
+    err_t *(*drop)(void *arg, int call, uint32_t page);                            /* was put once */
+    /* n <= AGG_PAGES_AT_ONCE from `page` on; valid until the next call. p NULL: there is none */
+    err_t *(*get)(void *arg, int call, uint32_t page, uint32_t n, slice_t *ret);
 } agg_pages_io_t;
 err_t *agg_set_pages_out(agg_set_t *s, void *accs, const agg_pages_io_t *io);  /* what changed since */
 err_t *agg_set_pages_in(agg_set_t *s, void *accs, const agg_pages_io_t *io);   /* an absent group is there */
+void agg_set_pages_leave(agg_set_t *s, void *accs); /* a group that is as pages_in made it: absent again */
 err_t *agg_set_pages_drop(const agg_set_t *s, const void *accs, const agg_pages_io_t *io); /* all: the group goes, or is cleared */
 bool agg_set_owns(const agg_set_t *s);                  /* may accs hold anything outside the block? Else clear does nothing */
 size_t agg_set_heap(const agg_set_t *s, const void *accs); /* bytes held outside the block */

@@ -47,6 +47,7 @@ typedef struct agg_paging {
     void (*settle)(agg_slot_t *s, void *acc);                             /* stored as it is: nothing has changed */
     void (*open)(agg_slot_t *s, void *acc);                               /* absent: room for what comes */
     bool (*take)(agg_slot_t *s, void *acc, uint32_t page, reader_t *r);   /* in order; false: malformed */
+    void (*leave)(agg_slot_t *s, void *acc);                              /* settled -> absent */
     void (*encode_head)(const agg_slot_t *s, const void *acc, buf_t *out); /* all but the pages, of a settled or absent one */
     bool (*decode_head)(const agg_slot_t *s, reader_t *r, void *acc);      /* absent */
 } agg_paging_t;
@@ -110,7 +111,6 @@ struct agg_set {
     uint32_t size;
     bool masks; /* calls share sets of values */
     bool pages;
-    bool *met_absent;
     arena_t *arena;
     agg_slot_t *slots;
     /* scratch */
@@ -184,8 +184,9 @@ bool vset_page_changed(const agg_slot_t *s, const void *acc, uint32_t page);
 void vset_page_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out);
 void vset_settle(agg_slot_t *s, void *acc);
 void vset_open_pages(agg_slot_t *s, void *acc);
+void vset_leave_pages(agg_slot_t *s, void *acc);
 bool vset_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r);
 void vset_head_encode(const vset_t *set, buf_t *out);
 bool vset_head_decode(reader_t *r, vset_t **ret);
 #define VSET_PAGING .look = vset_look, .begin = vset_begin_pages, .changed = vset_page_changed, .put = vset_page_put, .settle = vset_settle, \
-    .open = vset_open_pages, .take = vset_page_take
+    .open = vset_open_pages, .take = vset_page_take, .leave = vset_leave_pages

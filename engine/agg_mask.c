@@ -235,6 +235,19 @@ static bool mask_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r) {
     return true;
 }
 
+static mset_t *mset_absent(uint32_t values) {
+    mset_t *m = xmalloc(sizeof *m);
+    *m = (mset_t){values, 0};
+    return m;
+}
+
+static void mask_leave(agg_slot_t *s, void *acc) {
+    mask_acc_t *a = acc;
+    mset_t *m = mset_absent(a->set->n);
+    free(a->set);
+    a->set = m;
+}
+
 /* Number of values, then the count of each call that shares them. */
 static void mask_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
     const uint8_t *block = (const uint8_t *)acc - s->off;
@@ -247,8 +260,7 @@ static bool mask_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
     uint64_t n = read_varint(r);
     if (r->bad || n <= LARGE || n > VALUES_MAX) return false;
     for (int i = 0; i < s->nmembers; i++) ((mask_acc_t *)(void *)(block + s->members[i]->off))->n = read_zigzag(r);
-    mset_t *m = ((mask_acc_t *)acc)->set = xmalloc(sizeof *m);
-    *m = (mset_t){(uint32_t)n, 0};
+    ((mask_acc_t *)acc)->set = mset_absent((uint32_t)n);
     return true;
 }
 
@@ -259,6 +271,7 @@ static const agg_paging_t paging = {
     .settle = mask_settle,
     .open = mask_open,
     .take = mask_take,
+    .leave = mask_leave,
     .encode_head = mask_encode_head,
     .decode_head = mask_decode_head,
 };

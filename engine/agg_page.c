@@ -13,7 +13,8 @@
  *
  * Life of a set: whole -> (begin: it is large when its group is sealed) in pages, all of them changed -> (pages_out: put, settled) -> changes mark
  * their page -> .. -> the group is evicted or restored: its head alone is decoded, the set is absent -> (pages_in: open, take, settle). A set that is
- * in pages stays so until the group goes or is cleared; pages behind its end are dropped.
+ * in pages stays so until the group goes or is cleared; pages behind its end are dropped. Holes (values that were all taken back) go when they are the
+ * most of it.
  *
  * Encoded, version 3, written for groups with a set in pages: per call that may have one u8 (0 whole, 1 in pages), then its form or the head. */
 #include "engine/agg_int.h"
@@ -28,8 +29,6 @@ bool agg_set_pageable(const agg_set_t *s) {
         if (s->slots[i].impl->paging) return true;
     return false;
 }
-
-bool agg_set_met_absent(const agg_set_t *s) { return *s->met_absent; }
 
 static agg_pages_t look(const agg_slot_t *s, const void *accs) {
     return s->pages ? s->impl->paging->look(s, slot_acc_const(s, accs)) : (agg_pages_t){0};
@@ -53,7 +52,7 @@ static err_t *call_out(agg_set_t *s, int call, void *acc, const agg_pages_io_t *
         buf_clear(&s->page);
         p->put(slot, acc, i, &s->page);
         if (s->page.overflow) return err_new(ERR_LIMIT, "%s: values of one group are larger than %zu bytes", agg_fn_name(slot->call->fn), s->page.max);
-        TRY(io->put(io->arg, call, i, buf_slice(&s->page)));
+        TRY(io->put(io->arg, call, i, i < is.stored, buf_slice(&s->page)));
     }
     for (uint32_t i = is.pages; i < is.stored; i++) TRY(io->drop(io->arg, call, i));
     p->settle(slot, acc);
@@ -80,11 +79,12 @@ static err_t *call_in(agg_slot_t *slot, int call, void *acc, const agg_pages_io_
     agg_pages_t is = p->look(slot, acc);
     if (!is.absent) return NULL;
     p->open(slot, acc);
+    slice_t pages[AGG_PAGES_AT_ONCE];
     for (uint32_t i = 0; i < is.stored; i++) {
-        slice_t bytes;
-        TRY(io->get(io->arg, call, i, &bytes));
-        if (!bytes.p) return err_new(ERR_CORRUPT, "%s: the state has not page %u of %u of a set of values", agg_fn_name(slot->call->fn), i, is.stored);
-        reader_t r = reader_of(bytes);
+        uint32_t at = i % AGG_PAGES_AT_ONCE;
+        if (at == 0) TRY(io->get(io->arg, call, i, MIN(is.stored - i, (uint32_t)AGG_PAGES_AT_ONCE), pages));
+        if (!pages[at].p) return err_new(ERR_CORRUPT, "%s: the state has not page %u of %u of a set of values", agg_fn_name(slot->call->fn), i, is.stored);
+        reader_t r = reader_of(pages[at]);
         if (!p->take(slot, acc, i, &r) || r.bad || reader_left(&r))
             return err_new(ERR_CORRUPT, "%s: page %u of a set of values is malformed", agg_fn_name(slot->call->fn), i);
     }
@@ -99,6 +99,15 @@ err_t *agg_set_pages_in(agg_set_t *s, void *accs, const agg_pages_io_t *io) {
     for (int i = 0; i < s->n; i++)
         if (s->slots[i].pages) TRY(call_in(&s->slots[i], i, slot_acc(&s->slots[i], accs), io));
     return NULL;
+}
+
+void agg_set_pages_leave(agg_set_t *s, void *accs) {
+    for (int i = 0; i < s->n; i++) {
+        agg_pages_t is = look(&s->slots[i], accs);
+        if (!is.paged || is.absent) continue;
+        ASSERT(is.stored == is.pages);
+        s->slots[i].impl->paging->leave(&s->slots[i], slot_acc(&s->slots[i], accs));
+    }
 }
 
 /* ---------------------------------------------------------------- the group */
@@ -125,7 +134,6 @@ bool agg_pages_decode(const agg_set_t *s, reader_t *r, void *accs) {
         void *acc = slot_acc(slot, accs);
         uint8_t paged = slot->pages ? read_u8(r) : 0;
         if (r->bad || paged > 1) return false;
-        if (paged) *s->met_absent = true;
         if (!(paged ? slot->impl->paging->decode_head(slot, r, acc) : slot->impl->decode(slot, r, acc)) || r->bad) return false;
     }
     return true;

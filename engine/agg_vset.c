@@ -168,6 +168,10 @@ static void vset_pack(vset_t *v) {
     if (v->mask) vset_index(v);
 }
 
+#define PACKED_MOST ((size_t)256 << 20) /* all pages of a packed set go into one epoch: a larger one keeps its holes */
+
+static bool packable(const vset_t *v) { return v->live < v->n / 2 && !(v->paged && v->used > PACKED_MOST); }
+
 static void vset_room(vset_t *v) {
     v->cap = v->cap ? v->cap * 2 : 4;
     v->entries = xrealloc(v->entries, sizeof *v->entries * v->cap);
@@ -175,7 +179,7 @@ static void vset_room(vset_t *v) {
 
 /* A count of 0 makes a hole. */
 static void vset_insert(vset_t *v, slice_t key, uint32_t hash, int64_t count) {
-    if (v->n == v->cap && v->live < v->n / 2) vset_pack(v);
+    if (v->n == v->cap && packable(v)) vset_pack(v);
     if (v->n == v->cap) vset_room(v);
     if (v->used + key.len > v->room) {
         v->room = MAX(v->room * 2, MAX(v->used + key.len, (size_t)32));
@@ -288,6 +292,7 @@ bool vset_decode(const agg_slot_t *s, reader_t *r, vset_t **ret) {
 #define PAGE_SHIFT_LEAST 3 /* also of long ones: shorter may follow */
 #define PAGE_SHIFT_MOST 8
 #define EACH 3           /* bytes of an entry besides its value */
+#define ENTRIES_MOST ((uint64_t)1 << 30) /* no two are equal, and all their bytes are below 4 GB: those of three bytes and fewer are 2^24 */
 
 static vset_t *vset_of(const void *acc) { return *(vset_t *const *)acc; }
 
@@ -300,6 +305,7 @@ agg_pages_t vset_look(const agg_slot_t *s, const void *acc) {
 
 void vset_begin_pages(agg_slot_t *s, void *acc) {
     vset_t *v = vset_of(acc);
+    if (v && v->paged && !v->absent && packable(v)) vset_pack(v); /* no value may come that finds it full of holes */
     if (!v || v->paged || v->used + (size_t)v->n * EACH <= WHOLE_BYTES) return;
     size_t each = v->used / v->n + EACH;
     v->shift = PAGE_SHIFT_LEAST;
@@ -335,6 +341,15 @@ void vset_open_pages(agg_slot_t *s, void *acc) {
     v->absent = false;
 }
 
+void vset_leave_pages(agg_slot_t *s, void *acc) {
+    vset_t *v = vset_of(acc);
+    free(v->entries);
+    free(v->index);
+    free(v->bytes);
+    free(v->changed);
+    *v = (vset_t){.paged = true, .absent = true, .shift = v->shift, .stored = v->n};
+}
+
 bool vset_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r) {
     vset_t *v = vset_of(acc);
     uint64_t n = read_varint(r);
@@ -360,7 +375,7 @@ void vset_head_encode(const vset_t *v, buf_t *out) {
 bool vset_head_decode(reader_t *r, vset_t **ret) {
     uint64_t n = read_varint(r);
     uint8_t shift = read_u8(r);
-    if (r->bad || n >= UINT32_MAX || shift > PAGE_SHIFT_MOST) return false;
+    if (r->bad || n >= ENTRIES_MOST || shift < PAGE_SHIFT_LEAST || shift > PAGE_SHIFT_MOST) return false;
     vset_t *v = *ret = xcalloc(1, sizeof *v);
     v->paged = v->absent = true;
     v->shift = shift;

@@ -10,7 +10,6 @@ uint64_t state_map_hash(slice_t key) {
 }
 
 void state_map_key(buf_t *out, slice_t owner, slice_t name) {
-    buf_clear(out);
     buf_put_bytes(out, owner);
     buf_put(out, name.p, name.len);
 }

@@ -85,7 +85,7 @@ static inline int hash_key_group(uint64_t hash /* state_hash */) { return (int)(
 uint64_t state_map_hash(slice_t key);
 static inline uint64_t state_hash(int slot, slice_t key) { return LIKELY(slot < STATE_MAPS) ? hash_bytes(key.p, key.len) : state_map_hash(key); }
 static inline int state_key_group(int slot, slice_t key) { return hash_key_group(state_hash(slot, key)); }
-void state_map_key(buf_t *out, slice_t owner, slice_t name); /* out is emptied first */
+void state_map_key(buf_t *out, slice_t owner, slice_t name); /* appends */
 #define CHANGE_PART_GROUPS 16
 #define CHANGE_PARTS (KEY_GROUPS / CHANGE_PART_GROUPS)
 typedef struct change_part { int part; uint32_t len, crc; } change_part_t;

@@ -246,7 +246,12 @@ err_t *kstate_each_dirty(kstate_t *ks, err_t *(*fn)(void *arg, void *value), voi
     return NULL;
 }
 
-void kstate_grown(kstate_t *ks, void *value) { ks_heap_update(ks, entry_of(value)); }
+void kstate_grown(kstate_t *ks, void *value) {
+    entry_t *e = entry_of(value);
+    uint32_t before = e->heap;
+    ks_heap_update(ks, e);
+    if (e->heap > before && !(e->flags & ENTRY_LOOSE)) ks->loaded += e->heap - before;
+}
 
 void kstate_measure(kstate_t *ks) {
     for (size_t i = 0; i < ks->ntouched; i++) {

@@ -44,6 +44,9 @@ int kstate_slot(const kstate_t *ks);
 /* Finds or, with `create`, makes the entry. *ret_created says which. NULL when absent and !create. The hash is
  * state_hash of slot and key: it is passed because the exchange computed it already. */
 err_t *kstate_get(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool create, bool *ret_created, void **ret);
+/* The value of a key, marked dirty, for who knows whether it is there, and writes it anew or deletes it: nothing is read. One that was evicted is as
+ * init made it. NULL: it is not `there` after all. */
+void *kstate_put(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool there);
 /* The values of a batch of keys, made where absent, all marked dirty; what was evicted of them is read from the base at once. Key i
  * is bytes[off[i], off[i + 1]), of namespace ns[sel[i]] (sel NULL: ns[i]; ns NULL: 0). */
 typedef struct kstate_keys {

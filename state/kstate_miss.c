@@ -158,6 +158,19 @@ err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t
     return err;
 }
 
+void *kstate_put(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, bool there) {
+    ks_ns_t *n = ks_ns_find(ks, ns);
+    entry_t *e = n ? ks_ns_lookup(n, hash, key) : NULL;
+    if (!there && (!e || (e->flags & ENTRY_DEAD))) e = ks_make(ks, n, e, ns, hash, key);
+    if (e ? e->flags & ENTRY_DEAD : !n || !maybe_evicted(n, hash)) return NULL;
+    if (!e) {
+        e = ks_create(ks, n, hash, key);
+        ks_evicted_take(ks, n, 1);
+    }
+    kstate_dirty(ks, entry_value(e));
+    return entry_value(e);
+}
+
 typedef struct reading {
     kstate_t *ks;
     const kstate_keys_t *k;

@@ -52,11 +52,11 @@ static err_t *group_agg_open(op_t *op) {
     g->batch = op->env.plan->batch;
     g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
     g->grows = agg_set_grows(g->set);
-    TRY(pages_open(&g->pages, &op->env, g->set));
+    pages_keep(&g->pages, g->set);
     kstate_codec_t codec = agg_codec(g->set);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
-    g->pages.of = g->ks;
+    TRY(pages_open(&g->pages, &op->env, g->ks));
     keyed_init(&g->keyed, g->ks);
     g->keyed.later = true;
     return NULL;

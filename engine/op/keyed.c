@@ -63,7 +63,9 @@ static bool block_decode(void *ctx, slice_t bytes, void *value) {
     reader_t r = reader_of(bytes);
     h->rows = read_zigzag(&r);
     h->touched = read_zigzag(&r);
-    return agg_set_decode(ctx, &r, agg_accs(value)) && !r.bad && reader_left(&r) == 0;
+    if (!agg_set_decode(ctx, &r, agg_accs(value)) || r.bad || reader_left(&r)) return false;
+    h->absent = agg_set_absent(ctx, agg_accs(value));
+    return true;
 }
 
 static size_t block_heap(void *ctx, const void *value) { return agg_set_heap(ctx, (const uint8_t *)value + AGG_HEAD); }

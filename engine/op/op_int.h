@@ -154,17 +154,23 @@ err_t *keyed_find(keyed_t *k, const keys_t *keys, const int64_t *ns, const uint3
 /* ---- pages.c: where the pages of large sets (engine/agg.h) of a state of groups are kept: a state of maps beside it */
 typedef struct pages {
     agg_set_t *set;
-    kstate_t *of; /* the groups; the operator's */
+    kstate_t *of; /* the groups; the operator's. None of them is let go of by what follows */
     kstate_t *ks; /* NULL: no call has a set, and all that follows does nothing */
     const void *owner; /* at hand */
+    kstate_env_t *env;
     buf_t key, name;
 } pages_t;
-err_t *pages_open(pages_t *p, const op_env_t *env, agg_set_t *set); /* before the groups; `of` is set by the operator then */
+void pages_keep(pages_t *p, agg_set_t *set);                    /* before the groups are opened */
+err_t *pages_open(pages_t *p, const op_env_t *env, kstate_t *of); /* after: what of a restored state finds room are the groups first */
 void pages_close(pages_t *p);
 err_t *pages_read(pages_t *p, void *group);
 /* A group that is updated or merged must be there. Nothing to do but in groups that were evicted or restored. */
 static inline err_t *pages_need(pages_t *p, void *group);
+/* The same for who is done with the group at once: where memory is scarce pages_done lets go of what was read for it (*ret_read). */
+err_t *pages_need_once(pages_t *p, void *group, bool *ret_read);
+void pages_done(pages_t *p, void *group, bool read);
 err_t *pages_delete(pages_t *p, void *group); /* before the group is deleted or cleared */
+size_t pages_group_bytes(const pages_t *p);     /* about what the sets of a group take in memory once they are there */
 err_t *pages_seal(pages_t *p);                /* before the groups are sealed */
 
 /* The codec of a block: a head and an agg_set's accumulators behind it. */
@@ -172,9 +178,10 @@ kstate_codec_t agg_codec(agg_set_t *set);
 #define AGG_HEAD 24
 typedef struct agg_head {
     int64_t rows, touched; /* rows in the group; last access in ms, 0 without a time to live */
-    uint32_t round, index; /* not kept: the batch that touched it last, and its place among the groups of that batch */
+    uint32_t round, index : 31; /* not kept: the batch that touched it last, and its place among the groups of that batch */
+    uint32_t absent : 1;        /* not kept: some set of it was not read yet */
 } agg_head_t;
 static inline void *agg_accs(void *value) { return (uint8_t *)value + AGG_HEAD; }
 static inline err_t *pages_need(pages_t *p, void *group) {
-    return UNLIKELY(p->ks && agg_set_met_absent(p->set)) ? pages_read(p, group) : NULL;
+    return UNLIKELY(((const agg_head_t *)group)->absent) ? pages_read(p, group) : NULL;
 }

@@ -31,11 +31,15 @@ static bool page_decode(void *ctx, slice_t bytes, void *value) {
 }
 static size_t page_heap(void *ctx, const void *value) { return ((const page_t *)value)->len; }
 
-err_t *pages_open(pages_t *p, const op_env_t *env, agg_set_t *set) {
-    *p = (pages_t){.set = set};
-    if (!agg_set_pageable(set)) return NULL;
-    p->key = p->name = buf_make(BUF_MAX_DEFAULT);
+void pages_keep(pages_t *p, agg_set_t *set) {
+    *p = (pages_t){.set = set, .key = buf_make(BUF_MAX_DEFAULT), .name = buf_make(BUF_MAX_DEFAULT)};
     agg_set_keep_pages(set);
+}
+
+err_t *pages_open(pages_t *p, const op_env_t *env, kstate_t *of) {
+    p->of = of;
+    p->env = env->state;
+    if (!agg_set_pageable(p->set)) return NULL;
     kstate_codec_t codec = {.value_size = sizeof(page_t), .clear = page_clear, .encode = page_encode, .decode = page_decode, .heap = page_heap};
     return kstate_open(env->state, env->op->fingerprint, SLOT, key_group_lo(env->subtask, env->parallelism),
                        key_group_lo(env->subtask + 1, env->parallelism), &codec, &p->ks);
@@ -47,41 +51,59 @@ void pages_close(pages_t *p) {
     buf_free(&p->name);
 }
 
-/* NULL when absent and !create. */
-static err_t *find(pages_t *p, int call, uint32_t page, bool create, page_t **ret) {
+/* Appends to p->key. */
+static slice_t key_of(pages_t *p, int call, uint32_t page) {
     uint32_t be = __builtin_bswap32(page);
     buf_clear(&p->name);
     buf_put_varint(&p->name, (uint64_t)call);
     buf_put(&p->name, &be, sizeof be);
+    size_t at = p->key.len;
     state_map_key(&p->key, kstate_key(p->of, p->owner), buf_slice(&p->name));
-    slice_t key = buf_slice(&p->key);
-    void *value;
-    TRY(kstate_get(p->ks, kstate_ns(p->of, p->owner), state_hash(SLOT, key), key, create, NULL, &value));
-    *ret = value;
-    return NULL;
+    return slice_of(p->key.data + at, p->key.len - at);
 }
 
-static err_t *put(void *arg, int call, uint32_t page, slice_t bytes) {
-    pages_t *p = arg;
+/* The head of the group says what there is: what is written anew or deleted is not read. */
+static err_t *page_at(pages_t *p, int call, uint32_t page, bool stored, page_t **ret) {
+    buf_clear(&p->key);
+    slice_t key = key_of(p, call, page);
+    *ret = kstate_put(p->ks, kstate_ns(p->of, p->owner), state_hash(SLOT, key), key, stored);
+    return *ret ? NULL : err_new(ERR_CORRUPT, "the state has not page %u of a set of values", page);
+}
+
+static err_t *put(void *arg, int call, uint32_t page, bool stored, slice_t bytes) {
     page_t *x;
-    TRY(find(p, call, page, true, &x));
+    TRY(page_at(arg, call, page, stored, &x));
     page_set(x, bytes);
-    kstate_dirty(p->ks, x);
     return NULL;
 }
 
 static err_t *drop(void *arg, int call, uint32_t page) {
-    pages_t *p = arg;
     page_t *x;
-    TRY(find(p, call, page, false, &x));
-    if (x) kstate_delete(p->ks, x);
+    TRY(page_at(arg, call, page, true, &x));
+    kstate_delete(((pages_t *)arg)->ks, x);
     return NULL;
 }
 
-static err_t *get(void *arg, int call, uint32_t page, slice_t *ret) {
-    page_t *x;
-    TRY(find(arg, call, page, false, &x));
-    *ret = x ? slice_of(x->p, x->len) : (slice_t){0};
+/* They need not stay: what was given out before has been taken. */
+static err_t *get(void *arg, int call, uint32_t page, uint32_t n, slice_t *ret) {
+    pages_t *p = arg;
+    uint64_t hash[AGG_PAGES_AT_ONCE];
+    uint32_t off[AGG_PAGES_AT_ONCE + 1] = {0};
+    int64_t ns[AGG_PAGES_AT_ONCE];
+    void *values[AGG_PAGES_AT_ONCE];
+    TRY(kstate_evict(p->ks));
+    buf_clear(&p->key);
+    for (uint32_t i = 0; i < n; i++) {
+        hash[i] = state_hash(SLOT, key_of(p, call, page + i));
+        off[i + 1] = (uint32_t)p->key.len;
+        ns[i] = kstate_ns(p->of, p->owner);
+    }
+    kstate_keys_t keys = {.n = n, .hash = hash, .bytes = p->key.data, .off = off, .ns = ns, .later = true};
+    TRY(kstate_get_many(p->ks, &keys, values));
+    for (uint32_t i = 0; i < n; i++) {
+        const page_t *x = values[i];
+        ret[i] = x->p ? slice_of(x->p, x->len) : (slice_t){0};
+    }
     return NULL;
 }
 
@@ -90,18 +112,46 @@ static agg_pages_io_t io_of(pages_t *p, const void *group) {
     return (agg_pages_io_t){p, put, drop, get};
 }
 
-err_t *pages_read(pages_t *p, void *group) {
-    if (!agg_set_absent(p->set, agg_accs(group))) return NULL;
+static err_t *read_in(pages_t *p, void *group) {
     agg_pages_io_t io = io_of(p, group);
-    TRY(agg_set_pages_in(p->set, agg_accs(group), &io));
+    ((agg_head_t *)group)->absent = false;
+    return agg_set_pages_in(p->set, agg_accs(group), &io);
+}
+
+err_t *pages_read(pages_t *p, void *group) {
+    TRY(read_in(p, group));
     kstate_grown(p->of, group);
     return NULL;
+}
+
+err_t *pages_need_once(pages_t *p, void *group, bool *ret_read) {
+    bool absent = ((const agg_head_t *)group)->absent;
+    *ret_read = absent && (kstate_evicted(p->of) || kstate_env_filling(p->env));
+    return *ret_read ? read_in(p, group) : pages_need(p, group);
+}
+
+void pages_done(pages_t *p, void *group, bool read) {
+    if (!read) return;
+    agg_set_pages_leave(p->set, agg_accs(group));
+    ((agg_head_t *)group)->absent = true;
 }
 
 err_t *pages_delete(pages_t *p, void *group) {
     if (!p->ks) return NULL;
     agg_pages_io_t io = io_of(p, group);
+    ((agg_head_t *)group)->absent = false; /* it may be cleared and live on */
     return agg_set_pages_drop(p->set, agg_accs(group), &io);
+}
+
+#define TIMES_ENCODED 3 /* a set takes as much memory as its pages so many times */
+#define PAGE_BYTES 2048 /* where none is in memory to ask */
+
+size_t pages_group_bytes(const pages_t *p) {
+    uint64_t groups = kstate_entries(p->of), pages = p->ks ? kstate_entries(p->ks) : 0;
+    if (!groups || !pages) return 0;
+    uint64_t live = pages - kstate_evicted(p->ks);
+    uint64_t each = live ? MIN(kstate_bytes(p->ks) / live, (uint64_t)PAGE_BYTES) : PAGE_BYTES;
+    return pages * each * TIMES_ENCODED / groups;
 }
 
 static err_t *seal_group(void *arg, void *group) {

@@ -48,11 +48,11 @@ static err_t *window_agg_open(op_t *op) {
     w->partial = p->partial_input;
     w->set = agg_set_new(p->aggs, p->naggs, p->ninputs && op->env.stage->ops[p->inputs[0]]->retracts);
     TRY(window_time_open(&op->env, &w->time));
-    TRY(pages_open(&w->pages, &op->env, w->set));
+    pages_keep(&w->pages, w->set);
     kstate_codec_t codec = agg_codec(w->set);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &w->ks));
-    w->pages.of = w->ks;
+    TRY(pages_open(&w->pages, &op->env, w->ks));
     keyed_init(&w->keyed, w->ks);
     return NULL;
 }
@@ -204,12 +204,13 @@ static err_t *merge_part(window_agg_t *w, kstate_scan_t *s) {
         TRY(kstate_scan(w->ks, s, values, ARRAY_LEN(values), &n));
         if (n == 0) return NULL;
         for (uint32_t i = 0; i < n; i++) {
-            bool created;
-            TRY(pages_need(&w->pages, values[i]));
+            bool created, read;
+            TRY(pages_need_once(&w->pages, values[i], &read));
             agg_head_t *into = groups_get(w->merged, 0, kstate_hash(w->ks, values[i]), kstate_key(w->ks, values[i]), &created);
             if (created) agg_set_init(w->set, agg_accs(into));
             into->rows += ((agg_head_t *)values[i])->rows;
             TRY(agg_set_merge(w->set, agg_accs(into), agg_accs(values[i])));
+            pages_done(&w->pages, values[i], read);
         }
     }
 }
@@ -248,6 +249,7 @@ static int merge_step(op_t *op) {
     if (!memory) return all;
     for (int i = 0; i < w->nparts; i++) entries += kstate_ns_entries(w->ks, w->parts[i]);
     uint64_t each = live ? kstate_bytes(w->ks) / live : 2 * (AGG_HEAD + agg_set_size(w->set));
+    each = MAX(each, pages_group_bytes(&w->pages)); /* sets may be absent yet */
     uint64_t portions = entries * each / MAX(memory / 16, (size_t)1) + 1;
     return MAX((int)((uint64_t)all / portions), 1);
 }
@@ -321,6 +323,7 @@ static op_status_t fire_until(op_t *op, int64_t clock, out_t *out, err_t **reter
             if (out_full(out)) return OP_MORE;
             if ((*reterr = fire_chunk(op, out, &done))) return OP_FAIL;
             if ((*reterr = kstate_evict(w->ks))) return OP_FAIL; /* the task cannot: it does not know what is held over OP_MORE */
+            if (w->pages.ks && (*reterr = kstate_evict(w->pages.ks))) return OP_FAIL;
         }
         finish_window(w);
     }

@@ -284,6 +284,31 @@ START_TEST(a_group_that_is_forgotten_takes_its_pages_with_it) {
 }
 END_TEST
 
+/* A NULL, then texts that all are taken back. */
+static row_t come_and_leave_one(int split, int64_t i) {
+    if (i == 0) return (row_t){NULL, 0, 7, ROW_INSERT};
+    row_t r = always_new(split, (i - 1) % ENDS);
+    if (i > ENDS) r.kind = ROW_DELETE;
+    return r;
+}
+
+START_TEST(a_set_whose_values_are_all_taken_back_leaves_no_pages_to_a_group_that_lives_on) {
+    rig_t *r = rig_new(pages_plan(1, true), come_and_leave_one, 1, ENDS + 1);
+    r->unbounded = true;
+    r->poll_rows = 100;
+    rig_build(r);
+    rig_run(r, 500, 20);
+    ck_assert_uint_gt(entries_of(r), 3 * ENDS / 256);
+    r->per_split += ENDS;
+    rig_run(r, 500, 20);
+    ck_assert_uint_le(entries_of(r), 1 + 3); /* the group, and a page of each set that has the time of the NULL */
+    char *got = last_results(rig_output(r));
+    ck_assert_ptr_nonnull(strstr(got, "0|0|1|1|"));
+    free(got);
+    rig_free(r);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- windows */
 static row_t one_key(int split, int64_t i) { return (row_t){"k0", i * 37 % 1900, i * 2, ROW_INSERT}; }
 
@@ -335,6 +360,35 @@ START_TEST(large_sets_of_windows_survive_kills_and_eviction) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- what the base is asked */
+static struct { base_db_t was; int gets, read; } asked;
+static err_t *asked_get(base_db_t *b, uint64_t op, int slot, int kg, int64_t ns, slice_t key, buf_t *ret, bool *ret_found) {
+    asked.gets++;
+    return asked.was.get(b, op, slot, kg, ns, key, ret, ret_found);
+}
+static err_t *asked_many(base_db_t *b, uint64_t op, int slot, const base_key_t *keys, uint32_t n, err_t *(*fn)(void *, uint32_t, slice_t), void *arg) {
+    asked.read += (int)n;
+    return asked.was.get_many(b, op, slot, keys, n, fn, arg);
+}
+
+START_TEST(a_page_that_was_evicted_is_not_read_to_be_written_anew) {
+    rig_t *r = rig_new(pages_plan(2, true), added_and_taken_back, 2, 4000);
+    r->memory = 1;
+    r->poll_rows = 50;
+    rig_build(r);
+    base_db_t *b;
+    ck_ok(kstate_env_need_base(r->env, &b));
+    asked.was = *b;
+    b->get = asked_get;
+    b->get_many = asked_many;
+    rig_finish(r, 4);
+    ck_assert_int_gt(asked.read, 0); /* groups, and the pages of those whose rows go on, many at once */
+    ck_assert_int_eq(asked.gets, 0);
+    rig_free(r);
+}
+END_TEST
+
 TESTS("pages", an_epoch_costs_what_a_set_grew_not_what_it_holds, large_sets_survive_kills, large_sets_that_were_evicted_are_read_back_page_by_page,
       pages_go_where_their_group_goes, a_group_that_ends_takes_its_pages_with_it, a_group_that_is_forgotten_takes_its_pages_with_it,
-      large_sets_of_windows_survive_kills_and_eviction)
+      large_sets_of_windows_survive_kills_and_eviction,
+      a_set_whose_values_are_all_taken_back_leaves_no_pages_to_a_group_that_lives_on, a_page_that_was_evicted_is_not_read_to_be_written_anew)
