@@ -1,8 +1,9 @@
 /* kstate.h: keyed state of one operator instance: an in-memory hash table over a persistent base.
  *
  * An entry is (namespace, key) -> value. The namespace orders entries in time: the end of a window or slice in
- * milliseconds, 0 where there is none. Values are flat blocks of a fixed size that may own heap memory; the codec turns them into
- * bytes and back. Pointers to values stay valid until the entry is deleted, its namespace dropped, or kstate_evict is called.
+ * milliseconds, 0 where there is none. Values are flat blocks of a fixed size that may own heap memory, and move by memcpy
+ * within kstate_evict: none points into itself. The codec turns them into bytes and back.
+ * Pointers to values stay valid until the entry is deleted, its namespace dropped, or kstate_evict is called.
  *
  * Invariants
  *  1. Every change is marked (kstate_dirty or kstate_changed; new entries are dirty) and appears as an absolute value in the next seal.
