@@ -125,6 +125,7 @@ class Bench(harness.Cluster):
     def __init__(self, options):
         super().__init__('bench')
         self.options, self.serial, self.flink_pid, self.rest = options, 0, None, None
+        self.base_counts = {}  # topic -> instructions per event of the bare client
 
     def path(self, name):
         return os.path.join(os.path.abspath(self.options.dir), name) if name == 'kafka' and self.options.dir else super().path(name)
@@ -205,17 +206,29 @@ class Bench(harness.Cluster):
         with open(out) as f:
             return int(f.read().split()[0]) / max(1, s.events)
 
-    def instructions(self, sql, **how):
-        """Instructions per event, or None where perf counts none."""
+    def counted(self, argv):
+        """(instructions, what it said) of one run, or (None, ..) where perf counts none."""
         out = self.path('perf.txt')
-        argv = ['perf', 'stat', '-x', ',', '-e', 'instructions', '-o', out, *map(str, self.run_args(sql, **how))]
         try:
-            status, text, *_ = timed(argv)
+            status, text, *_ = timed(['perf', 'stat', '-x', ',', '-e', 'instructions', '-o', out, *map(str, argv)], {'BOOTSTRAP': self.bootstrap})
             with open(out) as f:
-                n = int(re.search(r'^(\d+),[^,]*,instructions', f.read(), re.M).group(1))
-            return n / int(re.search(r'(\d+) events in', text).group(1))
-        except (OSError, AttributeError):
-            return None
+                n = re.search(r'^(\d+),[^,]*,instructions', f.read(), re.M)
+            return (int(n.group(1)) if n and not status else None), text
+        except OSError:
+            return None, ''
+
+    def instructions(self, sql, **how):
+        """Instructions per event of one run, or None."""
+        n, text = self.counted(self.run_args(sql, **how))
+        events = re.search(r'(\d+) events in', text)
+        return n / int(events.group(1)) if n and events else None
+
+    def base_instructions(self, topic, events):
+        """The same of the bare client, counted once a topic."""
+        if topic not in self.base_counts:
+            n, _ = self.counted([TOOL, 'consume', topic, events])
+            self.base_counts[topic] = n and n / events
+        return self.base_counts[topic]
 
     # ---- Flink
     def flink(self, sql, events):

@@ -26,14 +26,14 @@ def modes(b, o, variants, events, flink=False, **how):
     return out
 
 
-def extras(b, o, row, sql, **how):
+def extras(b, o, row, sql, base=None, **how):
+    """What the places of `run` alone can tell: allocations and instructions; base: instructions per event of what it is compared with."""
     if row['variant'].endswith((CLUSTER, FLINK)):
         return row
     try:
-        row['allocations_per_event'] = round(b.allocations(sql, **how), 4)
-        count = b.instructions(sql, **how)
-        if count:
-            row['instructions_per_event'] = round(count)
+        row['allocations_per_event'] = round(b.allocations(sql(), **how), 4)
+        row['instructions_per_event'] = b.instructions(sql(), **how)
+        row['base_instructions_per_event'] = base() if base and row['instructions_per_event'] else None
     except (Failure, OSError, ValueError) as e:  # beside the point: what was measured stays
         row['error'] = str(e)
         say(f"{row['work']} {row['variant']}: no allocations or instructions: {e}")
@@ -50,7 +50,7 @@ def tumble(b, o):
         row = m.row('tumble', name)
         if not name.endswith(FLINK):
             row.update(target='at least 0.70 of bare consumption', met=row['ratio'] >= 0.70)
-        rows.append(extras(b, o, row, sql[name.split(' (')[0]]))
+        rows.append(extras(b, o, row, lambda: sql[name.split(' (')[0]], lambda: b.base_instructions(topic, o.events)))
     return rows
 
 
@@ -83,7 +83,7 @@ def tumble_eos(b, o):
             b.cluster()
         row = Interleaved(base, {name: variant}, o.pairs, o.min_seconds).row('tumble-eos', name, target='at least 0.95 of at 1 s into blackhole, favourable end')
         row['met'] = row['high'] >= 0.95
-        rows.append(row)
+        rows.append(extras(b, o, row, exactly_once, lambda: b.instructions(plain), epochs='100ms'))
     return rows
 
 
@@ -101,7 +101,7 @@ def nexmark(b, o):
         if not name.endswith(FLINK):
             flink, whose = (median([x.rate for x in m.samples[q + FLINK]]), "this run's") if q + FLINK in m.samples else (FLINK_NEXMARK[q], 'measured once')
             row.update(target=f'at least {5 * flink / 1e6:.2f} M (5 times Flink, {whose})', met=row['per_cpu_second'] >= 5 * flink)
-        rows.append(extras(b, o, row, sql[q]))
+        rows.append(extras(b, o, row, lambda: sql[q], lambda: b.base_instructions(topic, events)))
     for mode in ('', CLUSTER, FLINK):
         rates = [m.row('', q + mode)['per_cpu_second'] for q in NEXMARK if q + mode in m.samples]
         if len(rates) == len(NEXMARK):
