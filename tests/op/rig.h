@@ -423,6 +423,7 @@ static void rig_kill(rig_t *r) {
         else task_seal_free(r->seals[i]);
     }
     r->nseals = kept;
+    r->injected = r->complete;
 }
 
 static void rig_free(rig_t *r) {
@@ -472,6 +473,15 @@ static void rig_run(rig_t *r, int rounds, int every) {
         if (every && i % every == every - 1 && r->injected - r->complete < 4) rig_inject(r, 0);
         rig_round(r, NULL);
         r->now++;
+    }
+}
+
+/* So many lives, each ended by a kill after so many rounds. */
+static void rig_lives(rig_t *r, int lives, int rounds, int every) {
+    for (int i = 0; i < lives; i++) {
+        rig_build(r);
+        rig_run(r, rounds, every);
+        rig_kill(r);
     }
 }
 

@@ -99,12 +99,7 @@ START_TEST(the_changelog_adds_up_to_the_result) {
         rig_t *r = rig_new(group_plan(2, local, retracts, false), rows, 2, 300);
         r->channel_bytes = 1;
         r->sink_refuses = 3;
-        for (int life = 0; kills && life < 5; life++) {
-            rig_build(r);
-            rig_run(r, 30, 4);
-            rig_kill(r);
-            r->injected = r->complete;
-        }
+        rig_lives(r, kills ? 5 : 0, 30, 4);
         rig_build(r);
         rig_finish(r, 4);
         char *got = materialise(rig_output(r));
@@ -176,14 +171,12 @@ START_TEST(batch_mode_emits_once_at_the_end) {
         rig_run(r, 6, 2);
         ck_assert_str_eq(rig_output(r), "");
         rig_kill(r);
-        r->injected = r->complete;
         rig_build(r);
         rig_finish(r, 4);
         char *want = group_expected(inserts, 2, 300);
         assert_same_lines(rig_output(r), want);
         /* killed after the last epoch and before anybody knew: nothing comes twice */
         rig_kill(r);
-        r->injected = r->complete;
         rig_build(r);
         rig_finish(r, 4);
         assert_same_lines(rig_output(r), want);
@@ -202,7 +195,6 @@ START_TEST(a_global_aggregate_over_nothing) {
         rig_finish(r, 3);
         ck_assert_str_eq(rig_output(r), batch ? "+I 0|NULL|NULL\n" : "");
         rig_kill(r);
-        r->injected = r->complete;
         rig_build(r);
         rig_finish(r, 3);
         ck_assert_str_eq(rig_output(r), batch ? "+I 0|NULL|NULL\n" : "");
@@ -262,7 +254,6 @@ START_TEST(upserts_become_a_changelog) {
         rig_build(r);
         rig_run(r, 3, 1);
         rig_kill(r);
-        r->injected = r->complete;
         rig_build(r);
         rig_finish(r, 2);
         const char *t = "1970-01-01 00:00:00.000";
@@ -306,12 +297,7 @@ START_TEST(an_upsert_stream_leaves_the_last_row_of_each_key) {
             rig_t *r = rig_new(p, many_upserts, 1, 600);
             r->poll_rows = poll;
             r->memory = memory[m];
-            for (int life = 0; life < 3 && !memory[m]; life++) {
-                rig_build(r);
-                rig_run(r, 30, 4);
-                rig_kill(r);
-                r->injected = r->complete;
-            }
+            rig_lives(r, memory[m] ? 0 : 3, 30, 4);
             rig_build(r);
             rig_finish(r, 3);
             char *left = materialise(rig_output(r));

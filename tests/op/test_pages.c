@@ -133,7 +133,6 @@ static void live(rig_t *r, int lives, row_fn rows, int every) {
         rig_build(r);
         rig_run(r, 150 + 37 * i, every);
         rig_kill(r);
-        r->injected = r->complete;
     }
     rig_build(r);
     rig_finish(r, every);
@@ -192,7 +191,6 @@ START_TEST(pages_go_where_their_group_goes) {
         if (i + 1 == ARRAY_LEN(parallelism)) break;
         rig_run(r, 60, 11);
         rig_kill(r);
-        r->injected = r->complete;
     }
     rig_finish(r, 11);
     check_results(r, want);
@@ -245,7 +243,6 @@ START_TEST(a_group_that_ends_takes_its_pages_with_it) {
                 free(got);
             }
             rig_kill(r);
-            r->injected = r->complete;
         }
         rig_build(r);
         ck_assert_uint_eq(entries_of(r), 0); /* and they do not come back */
@@ -271,7 +268,6 @@ START_TEST(a_group_that_is_forgotten_takes_its_pages_with_it) {
     rig_run(r, 50, 20);
     rig_kill(r);
     ck_assert_ptr_nonnull(strstr(rig_output(r), "+I 0|1|1|1|user-0000003001|"));
-    r->injected = r->complete;
     rig_build(r);
     ck_assert_uint_eq(entries_of(r), 1);
     r->per_split += ENDS;

@@ -79,12 +79,7 @@ START_TEST(sessions_equal_recomputation) {
             rig_t *r = rig_new(session_plan(gap, 2, true), in_bursts, 2, 300);
             r->channel_bytes = 1;
             rng_seed(&r->rng, (uint64_t)gap);
-            for (int life = 0; life < kill * 4; life++) {
-                rig_build(r);
-                rig_run(r, 60, 5);
-                rig_kill(r);
-                r->injected = r->complete;
-            }
+            rig_lives(r, kill * 4, 60, 5);
             rig_build(r);
             rig_finish(r, 6);
             assert_sessions(r, want);

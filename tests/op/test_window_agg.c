@@ -109,12 +109,7 @@ START_TEST(windows_survive_kills) {
         r->channel_bytes = 1;
         r->sink_refuses = 2;
         r->poll_rows = 7;
-        for (int life = 0; life < 5; life++) {
-            rig_build(r);
-            rig_run(r, 60, 5);
-            rig_kill(r);
-            r->injected = r->complete;
-        }
+        rig_lives(r, 5, 60, 5);
         rig_build(r);
         rig_finish(r, 5);
         assert_same_lines(rig_output(r), want);
