@@ -26,6 +26,24 @@ static void order(rng_t *r, buf_t *b, int i) {
                (int)rng_below(r, 60), (int)rng_below(r, 1000));
 }
 
+static void csv_order(rng_t *r, buf_t *b, int i) {
+    buf_printf(b, "o%09d,u%06d,category-%02d,%d.%02d,2025-03-01 10:%02d:%02d.%03d", i, (int)rng_below(r, 1000000), (int)rng_below(r, 50), (int)rng_below(r, 1000),
+               (int)rng_below(r, 100), (int)rng_below(r, 60), (int)rng_below(r, 60), (int)rng_below(r, 1000));
+}
+
+static void csv_quoted(rng_t *r, buf_t *b, int i) {
+    buf_printf(b, "\"o%09d\",\"u%06d\",\"category-%02d\",%d.%02d,\"2025-03-01 10:%02d:%02d.%03d\"", i, (int)rng_below(r, 1000000), (int)rng_below(r, 50),
+               (int)rng_below(r, 1000), (int)rng_below(r, 100), (int)rng_below(r, 60), (int)rng_below(r, 60), (int)rng_below(r, 1000));
+}
+
+static void csv_wide(rng_t *r, buf_t *b, int i) {
+    csv_order(r, b, i);
+    for (int k = 0; k < 11; k++) {
+        buf_puts(b, ",");
+        fill(r, b, 16);
+    }
+}
+
 static void wide_order(rng_t *r, buf_t *b, int i) {
     order(r, b, i);
     b->len--; /* '}' */
@@ -98,12 +116,12 @@ static void decode_all(decoder_t *d, const messages_t *m) {
 
 /* Messages, and what decodes them into these fields and encodes rows of them. */
 typedef struct rig { messages_t *m; arena_t *a; format_config_t c; decoder_t *d; } rig_t;
-static rig_t rig_new(void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
+static rig_t rig_new(const char *format, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
     static const options_t none;
     rig_t r = {.m = messages_new(make), .a = arena_new()};
     schema_t *s = schema_new(r.a, n);
     memcpy(s->fields, fields, sizeof *fields * (size_t)n);
-    r.c = (format_config_t){.options = &none, .format = "json", .prefix = "", .fields = s};
+    r.c = (format_config_t){.options = &none, .format = format, .prefix = "", .fields = s};
     check(decoder_new(&r.c, &r.d));
     return r;
 }
@@ -114,9 +132,9 @@ static void rig_free(rig_t *r) {
     free(r->m);
 }
 
-static void json(const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
+static void decode(const char *format, const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
     if (only && strncmp(name, only, strlen(only)) != 0) return;
-    rig_t r = rig_new(make, fields, n);
+    rig_t r = rig_new(format, make, fields, n);
     double best = 1e18, bytes = (double)r.m->text.len;
     for (int k = 0; k < ROUNDS; k++) {
         double t = cpu_ns();
@@ -128,9 +146,9 @@ static void json(const char *name, const char *only, void (*make)(rng_t *, buf_t
 }
 
 /* The rows of one batch, as text again. */
-static void encode(const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
+static void encode(const char *format, const char *name, const char *only, void (*make)(rng_t *, buf_t *, int), const field_t *fields, int n) {
     if (only && strncmp(name, only, strlen(only)) != 0) return;
-    rig_t r = rig_new(make, fields, n);
+    rig_t r = rig_new(format, make, fields, n);
     const messages_t *m = r.m;
     encoder_t *e;
     batch_t *b = NULL;
@@ -164,7 +182,8 @@ static const type_t *row(arena_t *a, int n, const field_t *f) {
     return type_row(a, n, types, names, true);
 }
 #define ROW(...) row(a, ARRAY_LEN(((field_t[]){__VA_ARGS__})), (field_t[]){__VA_ARGS__})
-#define JSON(name, make, ...) json(name, only, make, (field_t[]){__VA_ARGS__}, ARRAY_LEN(((field_t[]){__VA_ARGS__})))
+#define CSV(name, make, ...) decode("csv", name, only, make, (field_t[]){__VA_ARGS__}, ARRAY_LEN(((field_t[]){__VA_ARGS__})))
+#define JSON(name, make, ...) decode("json", name, only, make, (field_t[]){__VA_ARGS__}, ARRAY_LEN(((field_t[]){__VA_ARGS__})))
 
 int main(int argc, char **argv) {
     const char *only = argc > 1 ? argv[1] : NULL;
@@ -177,6 +196,10 @@ int main(int argc, char **argv) {
     JSON("json wide orders", wide_order, {"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at}, {"f00", text},
          {"f01", text}, {"f02", text}, {"f03", text}, {"f04", text}, {"f05", text}, {"f06", text}, {"f07", text}, {"f08", text}, {"f09", text}, {"f10", text});
     JSON("json wide orders, one", wide_order, {"amount", &type_double});
+    CSV("csv orders", csv_order, {"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at});
+    CSV("csv orders, quoted", csv_quoted, {"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at});
+    CSV("csv wide orders", csv_wide, {"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at}, {"f00", text},
+        {"f01", text}, {"f02", text}, {"f03", text}, {"f04", text}, {"f05", text}, {"f06", text}, {"f07", text}, {"f08", text}, {"f09", text}, {"f10", text});
     const type_t *person = ROW({"id", big}, {"name", text}, {"emailAddress", text}, {"creditCard", text}, {"city", text}, {"state", text}, {"dateTime", at}, {"extra", text}),
                  *auction = ROW({"id", big}, {"itemName", text}, {"description", text}, {"initialBid", big}, {"reserve", big}, {"dateTime", at},
                                 {"expires", at}, {"seller", big}, {"category", big}, {"extra", text}),
@@ -187,10 +210,11 @@ int main(int argc, char **argv) {
     JSON("json nexmark, q0", auction_site, {"event_type", &type_int}, {"person", time}, {"auction", time},
          {"bid", ROW({"auction", big}, {"bidder", big}, {"price", big}, {"dateTime", at}, {"extra", text})});
     JSON("json nexmark, q2", auction_site, {"event_type", &type_int}, {"bid", ROW({"auction", big}, {"price", big})});
-    encode("encode orders", only, order, (field_t[]){{"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at}}, 5);
-    encode("encode numbers", only, order, (field_t[]){{"amount", &type_double}}, 1);
-    encode("encode times", only, order, (field_t[]){{"event_time", at}}, 1);
-    encode("encode text", only, order, (field_t[]){{"id", text}, {"category", text}}, 2);
+    encode("json", "encode orders", only, order, (field_t[]){{"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at}}, 5);
+    encode("json", "encode numbers", only, order, (field_t[]){{"amount", &type_double}}, 1);
+    encode("json", "encode times", only, order, (field_t[]){{"event_time", at}}, 1);
+    encode("json", "encode text", only, order, (field_t[]){{"id", text}, {"category", text}}, 2);
+    encode("csv", "encode csv", only, csv_order, (field_t[]){{"id", text}, {"user_id", text}, {"category", text}, {"amount", &type_double}, {"event_time", at}}, 5);
     arena_free(a);
     return 0;
 }

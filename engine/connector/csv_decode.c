@@ -6,44 +6,29 @@
 #include "engine/connector/csv_int.h"
 #include <stdlib.h>
 
-typedef struct csv_value {
-    uint32_t off, len; /* in text */
-    uint32_t at;       /* byte of the record where it begins */
-} csv_value_t;
-
-typedef struct csv_decoder {
-    csv_dialect_t dialect;
-    scalar_rules_t rules;
-    const char *prefix; /* of the format's options */
-    int nfields;        /* values of a record */
-    int *field_of;      /* column -> its place in the record */
-    csv_value_t *values;
-    buf_t text;         /* values of the record without quotes and escapes */
-} csv_decoder_t;
-
 /* ------------------------------------------------------------------ framing */
 /* End of the record that starts at p: after its line end; NULL when it has none. */
 static const uint8_t *record_end(const csv_dialect_t *d, const uint8_t *p, const uint8_t *end) {
     const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
     bool quotes = d->quote && memchr(p, d->quote, (size_t)((nl ? nl : end) - p));
     if (!quotes || (d->comments && p < end && *p == '#')) return nl ? nl + 1 : NULL;
-    bool start = true;
-    while (p < end) {
-        if (start && *p == (uint8_t)d->quote) {
-            for (p++; p < end; p++) {
-                if (d->escape && *p == (uint8_t)d->escape) p++;
-                else if (*p == (uint8_t)d->quote && p + 1 < end && p[1] == (uint8_t)d->quote) p++;
-                else if (*p == (uint8_t)d->quote) break;
+    const uint8_t *record = p;
+    uint8_t quote = (uint8_t)d->quote, separator = (uint8_t)d->separator, escape = (uint8_t)d->escape;
+    for (bool start = true; p < end; p++) {
+        if (start && *p == quote) {
+            for (p++; (p = quick_find(record, MIN(p, end), end, quote, escape ? escape : quote, quote)) < end; p++) {
+                if (escape && *p == escape) p++;
+                else if (p + 1 < end && p[1] == quote) p++;
+                else break;
             }
-            if (p >= end) return NULL;
+            if (p == end) return NULL;
             p++;
         }
-        start = false;
-        if (p == end) break;
+        p = quick_find(record, p, end, separator, '\n', escape ? escape : separator);
+        if (p == end) return NULL;
         if (*p == '\n') return p + 1;
-        if (*p == (uint8_t)d->separator) start = true;
-        else if (d->escape && *p == (uint8_t)d->escape) p++;
-        p++;
+        start = *p == separator;
+        p += !start; /* what follows an escape */
     }
     return NULL;
 }
@@ -123,15 +108,35 @@ static bool plain_value(const csv_dialect_t *d, csv_in_t *in, buf_t *out) {
     }
 }
 
+/* Most values stand in the record as they are: they stay there until they are stored. False: nothing was taken. */
+static bool value_in_place(const csv_dialect_t *d, csv_in_t *in, csv_value_t *v) {
+    uint8_t quote = (uint8_t)d->quote, separator = (uint8_t)d->separator, escape = (uint8_t)d->escape;
+    const uint8_t *p = in->p, *end;
+    if (quote && p < in->end && *p == quote) {
+        end = quick_find(in->start, ++p, in->end, quote, escape ? escape : quote, quote);
+        if (end == in->end || *end != quote || (end + 1 < in->end && end[1] != separator)) return false;
+        in->p = end + 1;
+    } else {
+        end = quick_find(in->start, p, in->end, separator, escape ? escape : separator, separator);
+        if (end < in->end && *end != separator) return false;
+        in->p = end;
+    }
+    v->p = (const char *)p;
+    v->len = (uint32_t)(end - p);
+    return true;
+}
+
 /* Number of values, or -1 with in->why at in->p. Values past nfields are counted, not kept. */
 static int split_record(csv_decoder_t *c, csv_in_t *in) {
     const csv_dialect_t *d = &c->dialect;
     buf_clear(&c->text);
     for (int n = 0;; n++) {
         csv_value_t v = {.off = (uint32_t)c->text.len, .at = (uint32_t)(in->p - in->start)};
-        bool quoted = d->quote && in->p < in->end && *in->p == (uint8_t)d->quote;
-        if (!(quoted ? quoted_value(d, in, &c->text) : plain_value(d, in, &c->text))) return -1;
-        v.len = (uint32_t)(c->text.len - v.off);
+        if (c->general || !value_in_place(d, in, &v)) {
+            bool quoted = d->quote && in->p < in->end && *in->p == (uint8_t)d->quote;
+            if (!(quoted ? quoted_value(d, in, &c->text) : plain_value(d, in, &c->text))) return -1;
+            v.len = (uint32_t)(c->text.len - v.off);
+        }
         if (n < c->nfields) c->values[n] = v;
         if (in->p == in->end) return n + 1;
         in->p++;
@@ -142,7 +147,7 @@ static int split_record(csv_decoder_t *c, csv_in_t *in) {
 static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *p, size_t n);
 
 static bool is_null_text(const csv_dialect_t *d, const char *p, size_t n) {
-    return d->null_literal && strlen(d->null_literal) == n && memcmp(d->null_literal, p, n) == 0;
+    return d->null_literal && d->null_len == n && memcmp(d->null_literal, p, n) == 0;
 }
 
 /* Elements of an array or fields of a row: split at the element delimiter; a blank text has none. */
@@ -175,6 +180,42 @@ static const char *store_nested(csv_decoder_t *c, rowstore_t *s, rcol_t *col, ui
     return NULL;
 }
 
+/* As machines write them; false: the general readers say what it is. */
+static bool quick_store(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *text, size_t n) {
+    const uint8_t *p = (const uint8_t *)text, *end = p + n;
+    int64_t v = 0;
+    switch (col->type->kind) {
+    case TYPE_CHAR:
+    case TYPE_VARCHAR: {
+        char *to = rowstore_bytes(s, n);
+        if (!quick_copy(to, p, n) && !utf8_valid(p, n)) {
+            rowstore_unused(s, n);
+            return false;
+        }
+        col->str[i] = (str_t){to, (uint32_t)n, 0};
+        break;
+    }
+    case TYPE_INT:
+        if (quick_i64(p, end, true, &v) != end || v != (int32_t)v) return false;
+        col->i32[i] = (int32_t)v;
+        break;
+    case TYPE_BIGINT:
+        if (quick_i64(p, end, true, &v) != end) return false;
+        col->i64[i] = v;
+        break;
+    case TYPE_DOUBLE:
+        if (quick_f64(p, end, true, &col->f64[i]) != end) return false;
+        break;
+    case TYPE_TIMESTAMP:
+        if (quick_instant(&c->date, col->type->precision, ' ', p, end, &v) != end) return false;
+        col->i64[i] = v;
+        break;
+    default: return false;
+    }
+    col->nulls[i] = 0;
+    return true;
+}
+
 static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uint32_t i, const char *p, size_t n) {
     const char *why;
     if (is_null_text(&c->dialect, p, n) && col->type->kind != TYPE_ARRAY) { /* of an array it is the one element, as in Flink */
@@ -182,6 +223,7 @@ static const char *store_value(csv_decoder_t *c, rowstore_t *s, rcol_t *col, uin
         rcol_null(col, i);
         return NULL;
     }
+    if (!c->general && quick_store(c, s, col, i, p, n)) return NULL;
     if (type_is_text(col->type)) {
         if (!utf8_valid((const uint8_t *)p, n)) {
             why = "is not valid UTF-8";
@@ -235,7 +277,7 @@ static err_t *store_record(decoder_t *d, csv_decoder_t *c, slice_t record, int n
             continue;
         }
         csv_value_t v = c->values[at];
-        const char *p = (const char *)c->text.data + v.off, *why = store_value(c, s, col, i, v.len ? p : "", v.len);
+        const char *p = v.p ? v.p : (const char *)c->text.data + v.off, *why = store_value(c, s, col, i, v.len ? p : "", v.len);
         if (why) return value_error(c, record, at, col, why, v.len ? p : "", v.len);
     }
     rowstore_end(s);
@@ -293,6 +335,7 @@ err_t *csv_dialect_read(const format_config_t *c, csv_dialect_t *ret) {
     d.plain_decimals = !scientific;
     const char *null = format_option(c, "null-literal"), *array = format_option(c, "array-element-delimiter");
     d.null_literal = null ? xstrdup(null) : NULL;
+    d.null_len = null ? strlen(null) : 0;
     d.array_separator = xstrdup(array ? array : ";");
     *ret = d;
     return NULL;
@@ -338,6 +381,7 @@ static err_t *csv_decoder_open(decoder_t *d, const format_config_t *c) {
     v->field_of = xcalloc((size_t)n + 1, sizeof *v->field_of);
     for (int k = 0; k < n; k++) v->field_of[k] = c->scan ? c->scan[k] : k;
     v->text = buf_make(BUF_MAX_DEFAULT);
+    memset(v->date.text, 0xFF, sizeof v->date.text); /* no date */
     return csv_dialect_read(c, &v->dialect);
 }
 

@@ -20,13 +20,22 @@ static size_t java_length(const uint8_t *p, size_t n) { /* UTF-16 units */
     return units;
 }
 
-static bool needs_quotes(const csv_encoder_t *e, const uint8_t *p, size_t n) {
-    if (!e->dialect.quote) return false;
-    if (java_length(p, n) > QUOTE_CHARS) return true;
+/* Does any byte need quotes around it? */
+static bool has_unsafe(const csv_encoder_t *e, const uint8_t *p, size_t n) {
     uint8_t escape = e->dialect.escape ? (uint8_t)e->dialect.escape : '\\';
-    for (size_t k = 0; k < n; k++)
+    size_t k = 0;
+    for (; k + 16 <= n; k += 16) {
+        bytes16_t v = load16(p + k);
+        if (bits16((bytes16_t)((v < e->min_safe) | (v == escape)))) return true;
+    }
+    for (; k < n; k++)
         if (p[k] < e->min_safe || p[k] == escape) return true;
     return false;
+}
+
+static bool needs_quotes(const csv_encoder_t *e, const uint8_t *p, size_t n) {
+    if (!e->dialect.quote) return false;
+    return (n > QUOTE_CHARS && java_length(p, n) > QUOTE_CHARS) || has_unsafe(e, p, n);
 }
 
 static void put_text(const csv_encoder_t *e, buf_t *out, const uint8_t *p, size_t n) {
@@ -35,12 +44,18 @@ static void put_text(const csv_encoder_t *e, buf_t *out, const uint8_t *p, size_
         buf_put(out, p, n);
         return;
     }
-    buf_put_u8(out, (uint8_t)d->quote);
-    for (size_t k = 0; k < n; k++) {
-        if (p[k] == (uint8_t)d->quote || (d->escape && p[k] == (uint8_t)d->escape)) buf_put_u8(out, p[k]);
-        buf_put_u8(out, p[k]);
+    uint8_t quote = (uint8_t)d->quote, escape = d->escape ? (uint8_t)d->escape : quote;
+    const uint8_t *start = p, *end = p + n;
+    buf_put_u8(out, quote);
+    for (;;) { /* from one that is doubled to the next */
+        const uint8_t *at = quick_find(start, p, end, quote, escape, quote);
+        buf_put(out, p, (size_t)(at - p));
+        if (at == end) break;
+        buf_put_u8(out, *at);
+        buf_put_u8(out, *at);
+        p = at + 1;
     }
-    buf_put_u8(out, (uint8_t)d->quote);
+    buf_put_u8(out, quote);
 }
 
 /* Text of a plain value; *ret_quotable: written through put_text (texts), not raw (numbers). */
@@ -91,6 +106,15 @@ err_t *csv_encode(encoder_t *enc, const batch_t *b, uint32_t row, buf_t *out) {
         if (k) buf_put_u8(out, (uint8_t)e->dialect.separator);
         if (column_null(c, row)) {
             if (e->dialect.null_literal) buf_puts(out, e->dialect.null_literal);
+            continue;
+        }
+        if (type_is_text(c->type)) {
+            put_text(e, out, (const uint8_t *)c->str[row].p, c->str[row].len);
+            continue;
+        }
+        if (type_is_numeric(c->type)) {
+            bool unused;
+            plain_text(e, c, row, out, &unused);
             continue;
         }
         bool quotable = true;

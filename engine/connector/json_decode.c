@@ -573,7 +573,7 @@ static err_t *json_check(const format_config_t *c, bool decode) {
 static err_t *json_decoder_open(decoder_t *d, const format_config_t *c) {
     json_decoder_t *j = xcalloc(1, sizeof *j);
     j->scratch = buf_make(BUF_MAX_DEFAULT);
-    memset(j->cached_date, 0xFF, sizeof j->cached_date); /* no date: a string may hold ten zero bytes, but nothing that is not UTF-8 */
+    memset(j->date.text, 0xFF, sizeof j->date.text); /* no date: a string may hold ten zero bytes, but nothing that is not UTF-8 */
     d->self = j;
     const char *standard = format_option(c, "timestamp-format.standard"), *zero = format_option(c, "zero-timestamp.behavior");
     j->rules.iso = standard && strcmp(standard, "ISO-8601") == 0;

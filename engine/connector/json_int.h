@@ -1,42 +1,25 @@
 /* json_int.h: what json_decode.c and json_template.c share. */
 #pragma once
-#include "engine/connector/format_int.h"
+#include "engine/connector/quick.h"
 
 #define JSON_DEPTH_MAX 100
 #define JSON_TEMPLATES 8
 
 typedef struct json_template json_template_t;
 
-typedef uint8_t json_bytes_t __attribute__((vector_size(16)));
-typedef uint64_t json_words_t __attribute__((vector_size(16)));
-
-static inline json_bytes_t json_load16(const uint8_t *p) {
-    json_bytes_t v;
-    memcpy(&v, p, 16);
-    return v;
-}
-/* Bit k: the top bit of byte k. */
-static inline uint64_t json_bits16(json_bytes_t v) {
-#if defined(__SSE2__)
-    typedef char signed_t __attribute__((vector_size(16)));
-    return (uint64_t)__builtin_ia32_pmovmskb128((signed_t)v);
-#else
-    json_words_t w = ((json_words_t)v & 0x8080808080808080ULL) >> 7;
-    return (w[0] * 0x0102040810204080ULL) >> 56 | (w[1] * 0x0102040810204080ULL) >> 56 << 8;
-#endif
-}
+typedef bytes16_t json_bytes_t;
 /* Bit k: byte k is a quote or a backslash. */
-static inline uint64_t json_special16(json_bytes_t v) { return json_bits16((json_bytes_t)((v == '"') | (v == '\\'))); }
+static inline uint64_t json_special16(json_bytes_t v) { return bits16((json_bytes_t)((v == '"') | (v == '\\'))); }
 static inline uint64_t json_special64(const json_bytes_t v[4]) {
     return json_special16(v[0]) | json_special16(v[1]) << 16 | json_special16(v[2]) << 32 | json_special16(v[3]) << 48;
 }
 static inline void json_load64(const uint8_t *p, json_bytes_t v[4]) {
-    for (int k = 0; k < 4; k++) v[k] = json_load16(p + 16 * k);
+    for (int k = 0; k < 4; k++) v[k] = load16(p + 16 * k);
 }
 /* The first quote or backslash, or the end. */
 static inline const uint8_t *json_special(const uint8_t *p, const uint8_t *end) {
     for (uint64_t m; end - p >= 16; p += 16)
-        if ((m = json_special16(json_load16(p))) != 0) return p + __builtin_ctzll(m);
+        if ((m = json_special16(load16(p))) != 0) return p + __builtin_ctzll(m);
     while (p < end && *p != '"' && *p != '\\') p++;
     return p;
 }
@@ -48,8 +31,7 @@ typedef struct json_decoder {
     json_template_t *templates[JSON_TEMPLATES]; /* the most used first; NULL behind the last */
     uint64_t hits, misses; /* records that a template took; records of one object that none took */
     bool templates_off; /* for tests: general parser only */
-    uint8_t cached_date[10]; /* last date seen by the fast path, and its days */
-    int64_t cached_days;
+    quick_date_t date;
 } json_decoder_t;
 
 /* One message being parsed. After a false return `why`, `at` and `col` tell what was wrong; `fatal` that the text

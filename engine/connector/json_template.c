@@ -13,6 +13,7 @@
  * At most JSON_TEMPLATES are kept, the most used first. When all places are taken a new shape replaces the least used one, only
  * now and then (LEARN_EVERY), so that mixed input does not learn all the time. */
 #include "engine/connector/json_int.h"
+#include "engine/connector/quick.h"
 #include "engine/datetime.h"
 #include <stdlib.h>
 
@@ -48,75 +49,7 @@ struct json_template {
     uint32_t hits;
 };
 
-/* ------------------------------------------------------------------ quick readers: NULL when they do not take it */
-static inline uint64_t load8(const uint8_t *p) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    return w;
-}
-/* Eight digits as numbers 0 to 9, the first in the lowest byte. */
-static inline uint64_t eight_value(uint64_t t) {
-    t = t * 10 + (t >> 8);
-    return (((t & 0x000000FF000000FFULL) * 0x000F424000000064ULL) + (((t >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL)) >> 32;
-}
-
-/* Digits from p on top of *v; stops at a non-digit, which must exist (a number never ends an object). Without a branch per
- * digit: how many there are is what a processor cannot foresee. */
-static inline const uint8_t *digits(const uint8_t *p, const uint8_t *end, uint64_t *v) {
-    static const uint32_t scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
-    uint64_t r = *v;
-    while (end - p >= 8) {
-        uint64_t t = load8(p) ^ 0x3030303030303030ULL; /* a digit is below 10 now */
-        uint64_t other = (((t & 0x7F7F7F7F7F7F7F7FULL) + 0x7676767676767676ULL) | t) & 0x8080808080808080ULL;
-        int n = other ? __builtin_ctzll(other) >> 3 : 8;
-        uint64_t low = n == 8 ? t : t << 8 << (56 - 8 * n); /* zeros before them */
-        r = r * scale[n] + eight_value(low);
-        p += n;
-        if (n < 8) {
-            *v = r;
-            return p;
-        }
-    }
-    for (uint8_t d; p < end && (d = (uint8_t)(*p - '0')) < 10; p++) r = r * 10 + d;
-    *v = r;
-    return p;
-}
-
-static inline const uint8_t *quick_i64(const uint8_t *p, const uint8_t *end, int64_t *ret) {
-    bool negative = p < end && *p == '-';
-    p += negative;
-    const uint8_t *first = p;
-    uint64_t v = 0;
-    p = digits(p, end, &v);
-    size_t n = (size_t)(p - first);
-    if (n == 0 || n > 18 || (n > 1 && *first == '0') || p == end || *p == '.' || (*p | 32) == 'e') return NULL;
-    *ret = negative ? -(int64_t)v : (int64_t)v;
-    return p;
-}
-
-/* Exact by Clinger: mantissa below 2^53 and at most 22 fraction digits need one correctly rounded division. */
-static inline const uint8_t *quick_f64(const uint8_t *p, const uint8_t *end, double *ret) {
-    static const double pow10[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9, 1e10,
-                                   1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
-    bool negative = p < end && *p == '-';
-    p += negative;
-    const uint8_t *first = p;
-    uint64_t v = 0;
-    p = digits(p, end, &v);
-    size_t n = (size_t)(p - first), fraction = 0;
-    if (n == 0 || (n > 1 && *first == '0')) return NULL;
-    if (p < end && *p == '.') {
-        const uint8_t *dot = ++p;
-        p = digits(p, end, &v);
-        fraction = (size_t)(p - dot);
-        if (fraction == 0) return NULL;
-    }
-    if (n + fraction > 18 || v >= (1ULL << 53) || p == end || (*p | 32) == 'e') return NULL;
-    double d = (double)v / pow10[fraction];
-    *ret = negative ? -d : d;
-    return p;
-}
-
+/* ------------------------------------------------------------------ quick readers, with those of quick.h: NULL when they do not take it */
 /* At the quote. Finds the closing quote of a string without escapes; *ret_high: it may have bytes above 0x7f. Where `to` is
  * not NULL the text is copied there on the way: room for end - p + 64. `start`: of the record, what may be read before p. */
 static inline __attribute__((always_inline)) const uint8_t *quick_string(const uint8_t *start, const uint8_t *p, const uint8_t *end, char *to,
@@ -126,7 +59,7 @@ static inline __attribute__((always_inline)) const uint8_t *quick_string(const u
     json_bytes_t high = {0}, v[4];
     uint64_t m;
     if (end - p >= 16) { /* most are short */
-        v[0] = json_load16(p);
+        v[0] = load16(p);
         if (to) memcpy(to, v, 16);
         high = v[0];
         m = json_special16(v[0]);
@@ -161,49 +94,16 @@ found:
     p += __builtin_ctzll(m);
     if (*p != '"') return NULL;
     *ret = slice_of(s, (size_t)(p - s));
-    *ret_high = json_bits16(high) != 0;
+    *ret_high = bits16(high) != 0;
     return p + 1;
 }
 
-/* "HH:mm:ss" in one word: seconds of the day, or -1. */
-static inline int64_t quick_clock(const uint8_t *p) {
-    uint64_t t = load8(p) ^ 0x30303A30303A3030ULL; /* digits become 0..9, colons 0 */
-    if ((t & 0xF0F0FFF0F0FFF0F0ULL) || ((t + 0x0606000606000606ULL) & 0xF0F000F0F000F0F0ULL)) return -1;
-    int64_t h = (int64_t)((t & 15) * 10 + (t >> 8 & 15)), m = (int64_t)((t >> 24 & 15) * 10 + (t >> 32 & 15)),
-            s = (int64_t)((t >> 48 & 15) * 10 + (t >> 56));
-    return h > 23 || m > 59 || s > 59 ? -1 : (h * 60 + m) * 60 + s;
-}
-
-/* "yyyy-MM-dd HH:mm:ss[.f{1,6}][Z]"; the day number of the last date is remembered. */
-static inline const uint8_t *quick_timestamp(json_decoder_t *j, const rcol_t *c, const uint8_t *p, const uint8_t *end,
-                                             int64_t *ret) {
-    static const int32_t scale[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
-    if (end - p < 22 || *p != '"') return NULL;
-    p++;
-    if (load8(p) != load8(j->cached_date) || p[8] != j->cached_date[8] || p[9] != j->cached_date[9]) {
-        int32_t days;
-        if (!date_parse_strict((const char *)p, 10, &days)) return NULL;
-        memcpy(j->cached_date, p, 10);
-        j->cached_days = days;
-    }
-    int64_t s = quick_clock(p + 11);
-    if (s < 0 || p[10] != (j->rules.iso ? 'T' : ' ')) return NULL;
-    p += 19;
-    int64_t us = s * US_PER_SECOND;
-    if (*p == '.') {
-        uint64_t f = 0;
-        const uint8_t *dot = ++p;
-        p = digits(p, end, &f);
-        size_t n = (size_t)(p - dot);
-        if (n == 0 || n > 6 || p == end) return NULL;
-        us += (int64_t)f * scale[n];
-        int cut = c->type->precision;
-        if (cut >= 0 && cut < (int)n) us -= us % scale[cut];
-    }
-    if (c->type->kind == TYPE_TIMESTAMP_LTZ && (*p++ != 'Z' || p == end)) return NULL;
-    if (*p != '"') return NULL;
-    *ret = j->cached_days * US_PER_DAY + us;
-    return p + 1;
+/* As quick_instant, in quotes, with its Z. */
+static inline const uint8_t *quick_timestamp(json_decoder_t *j, const rcol_t *c, const uint8_t *p, const uint8_t *end, int64_t *ret) {
+    if (p == end || *p != '"') return NULL;
+    p = quick_instant(&j->date, c->type->precision, j->rules.iso ? 'T' : ' ', p + 1, end, ret);
+    if (!p || p == end || (c->type->kind == TYPE_TIMESTAMP_LTZ && (*p++ != 'Z' || p == end))) return NULL;
+    return *p == '"' ? p + 1 : NULL;
 }
 
 /* Literals are a few words long: no call to memcmp for them. */
@@ -302,19 +202,19 @@ static bool quick_value(json_in_t *in, const step_t *s, const uint8_t **pp, uint
     int64_t v;
     switch (s->kind) {
     case STEP_I32:
-        next = quick_i64(p, end, &v);
+        next = quick_i64(p, end, false, &v);
         if (!next || v != (int32_t)v) return false;
         c->nulls[i] = 0;
         c->i32[i] = (int32_t)v;
         break;
     case STEP_I64:
-        next = quick_i64(p, end, &v);
+        next = quick_i64(p, end, false, &v);
         if (!next) return false;
         c->nulls[i] = 0;
         c->i64[i] = v;
         break;
     case STEP_F64:
-        next = quick_f64(p, end, &c->f64[i]);
+        next = quick_f64(p, end, false, &c->f64[i]);
         if (!next) return false;
         c->nulls[i] = 0;
         break;

@@ -79,6 +79,7 @@ static void grow(rowstore_t *s, uint32_t cap) {
 uint32_t rowstore_begin(rowstore_t *s) {
     if (UNLIKELY(s->rows == s->cap)) grow(s, s->cap ? s->cap * 2 : s->hint);
     if (s->nested) rcol_set_mark(&s->root);
+    s->begun = true;
     return s->rows;
 }
 
@@ -89,10 +90,11 @@ uint32_t rowstore_rows(rowstore_t *s, uint32_t n) {
 }
 
 /* Marks are those of the last row begun. When more rows are forgotten (an array of rows in one message) their appended
- * children stay behind as rows which no span names. */
+ * children stay behind as rows which no span names. Where none was begun since, the last one keeps its children. */
 void rowstore_rollback(rowstore_t *s, uint32_t rows) {
     ASSERT(rows <= s->rows);
-    if (s->nested) rcol_to_mark(&s->root);
+    if (s->nested && (s->begun || rows < s->rows)) rcol_to_mark(&s->root);
+    s->begun = false;
     s->rows = rows;
 }
 

@@ -42,6 +42,7 @@ typedef struct rowstore {
     rcol_t root;    /* a ROW of the columns */
     uint32_t rows, cap, hint;
     bool nested;    /* some column has appended children: rows need marks */
+    bool begun;     /* a row is, and not finished */
     char *s, *s_end; /* free bytes for strings */
     uint64_t generation;
     size_t bytes;   /* string bytes since the last take */
@@ -52,7 +53,10 @@ void rowstore_init(rowstore_t *s, int ncols, const type_t *const *types, const c
 void rowstore_done(rowstore_t *s);
 /* Makes room for row `rows`; call before setting its values. Returns its index. */
 uint32_t rowstore_begin(rowstore_t *s);
-static inline void rowstore_end(rowstore_t *s) { s->rows++; }
+static inline void rowstore_end(rowstore_t *s) {
+    s->rows++;
+    s->begun = false;
+}
 uint32_t rowstore_rows(rowstore_t *s, uint32_t n); /* n rows at once, whose values are set then: the first one's index */
 void rowstore_rollback(rowstore_t *s, uint32_t rows); /* back to `rows` finished rows */
 /* The rows so far as a batch with `extra` zeroed column headers behind; NULL when there are none. */

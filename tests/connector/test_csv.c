@@ -57,6 +57,16 @@ START_TEST(ignore_parse_errors) {
 }
 END_TEST
 
+/* An open quote is met before the row is begun. */
+START_TEST(a_record_that_is_skipped_leaves_the_row_before_it_as_it_was) {
+    fixture_t f = orders();
+    fixture_option(&f, "csv.ignore-parse-errors", "true");
+    ck_decodes(&f, "csv", "1|x|1.00|2025-03-01 10:00:00.000|[p, q];2|y|2.00|2025-03-01 10:00:00.000|[r]", "1,x,1,2025-03-01 10:00:00,p;q", "6,\"open",
+               "2,y,2,2025-03-01 10:00:00,r");
+    fixture_free(&f);
+}
+END_TEST
+
 START_TEST(records_may_span_lines) {
     fixture_t f = fixture_new();
     fixture_column(&f, "a", &type_string);
@@ -169,4 +179,5 @@ START_TEST(raw_messages) {
 END_TEST
 
 TESTS("csv", defaults, an_empty_value_of_a_number_names_the_option_that_reads_it_as_null, the_oracle_dialect, ignore_parse_errors,
+      a_record_that_is_skipped_leaves_the_row_before_it_as_it_was,
       records_may_span_lines, encodes_as_jackson, options_and_types_are_checked, raw_messages)

@@ -20,7 +20,8 @@ static pair_t pair_new(bool ignore_errors, bool projected) {
     pair_t p = {.arena = arena_new()};
     arena_t *a = p.arena;
     const type_t *inner[] = {&type_int, &type_string, type_array(a, &type_double, true)};
-    const type_t *deep[] = {&type_timestamp3, &type_string};
+    static const type_t seconds = {.kind = TYPE_TIMESTAMP, .precision = 0, .nullable = true}; /* read to the millisecond all the same */
+    const type_t *deep[] = {&seconds, &type_string};
     const type_t *wide[] = {&type_bigint, type_row(a, projected ? 1 : 2, deep, (const char *const[]){"t", "s"}, true)};
     const field_t few[] = {
         {"id", &type_bigint}, {"r", type_row(a, 1, &inner[1], (const char *const[]){"b"}, true)},
