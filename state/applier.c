@@ -11,7 +11,7 @@
 
 #define ROUND_BYTES ((size_t)64 << 20) /* changes coalesced in memory at once */
 #define FILE_BYTES ((size_t)32 << 20)  /* what is coalesced is joined to table files of this size, where a round is not smaller */
-#define LOOSE_SHARE 64                 /* of a round: changes of a large application that lie in no part */
+#define LOOSE_SHARE 8                  /* of a round: changes of a large application that lie in no part */
 
 typedef struct item {
     struct item *next;
@@ -168,7 +168,7 @@ static err_t *go_on(applier_t *a) {
 
 static err_t *write_joined(round_t *r) {
     base_db_t *b = kstate_env_base(r->a->conf.env);
-    err_t *e = r->joined.len ? b->apply(b, r->fingerprint, r->slot, buf_slice(&r->joined)) : NULL;
+    err_t *e = r->joined.len ? b->apply_some(b, r->fingerprint, r->slot, buf_slice(&r->joined)) : NULL;
     buf_clear(&r->joined);
     return e;
 }
@@ -327,6 +327,8 @@ static err_t *write_parts(applier_t *a, parts_t *p, epoch_t last) {
         if (!e && (i >= CHANGE_PARTS - 1 || coalesce_bytes(r.c) >= a->conf.round_bytes / 2)) e = write_out(&r);
     }
     if (!e) e = write_joined(&r);
+    base_db_t *b = kstate_env_base(a->conf.env);
+    if (!e && b) e = b->settle(b);
     coalesce_free(r.c);
     buf_free(&r.joined);
     return e;

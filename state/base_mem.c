@@ -323,6 +323,7 @@ static void mem_discard(base_db_t *b, const char *dir) {
     if (old) free_block(old);
 }
 
+static err_t *mem_settle(base_db_t *b) { return NULL; }
 static int mem_scratch(base_db_t *b) { return memfd_create("scratch", MFD_CLOEXEC); }
 
 static void mem_close(base_db_t *b) {
@@ -340,7 +341,8 @@ static void mem_close(base_db_t *b) {
 base_db_t *base_new_memory(void) {
     mem_base_t *m = xcalloc(1, sizeof *m);
     m->vt = (base_db_t){mem_apply, mem_get,     mem_get_many, mem_scan,  mem_checkpoint, mem_load,  mem_close,
-                        mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard, mem_walk, mem_scratch};
+                        mem_load_op, mem_files, mem_store, mem_fetch,      mem_discard, mem_walk, mem_scratch,
+                        mem_apply,   mem_settle};
     m->head = xcalloc(1, sizeof(node_t) + LEVELS * sizeof(node_t *));
     m->head->levels = LEVELS;
     pthread_mutex_init(&m->lock, NULL);

@@ -21,7 +21,8 @@
 #define BATCH_BYTES (1u << 20)
 #define POINT_DELETES_MAX 64
 #define SCRATCH_RESERVE ((uint64_t)1 << 30) /* of the disk, or a twentieth */
-#define INGEST_BYTES ((size_t)512 << 10) /* changes from here on are worth a table file */
+#define INGEST_BYTES ((size_t)512 << 10) /* changes from here on are worth a table file, .. */
+#define FILE_BYTES ((size_t)32 << 20)    /* .. which takes all that ascend, up to so many: each file is a run that is merged with others */
 
 typedef struct family { uint64_t fingerprint; int slot; rocksdb_column_family_handle_t *cf; } family_t;
 
@@ -35,7 +36,8 @@ typedef struct rocks {
     rocksdb_writeoptions_t *wo;
     rocksdb_readoptions_t *ro, *scan_ro;
     rocksdb_column_family_handle_t *default_cf;
-    uint64_t ingested; /* table files; the applying thread's */
+    uint64_t ingested; /* table files; the applying thread's, as `sst`, */
+    rocks_sst_t *sst;  /* which is being written, or NULL */
     pthread_rwlock_t lock; /* guards the list of families; handles live until close */
     family_t *families;
     int nfamilies;
@@ -243,9 +245,25 @@ static void drop_later(writing_t *w, const change_t *c) {
     w->drops[w->ndrops++] = *c;
 }
 
-static err_t *ingest(writing_t *w, reader_t changes, bool *ret_done) {
-    AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", w->r->dir, ++w->r->ingested);
-    return rocks_live(&w->r->vt, rocks_ingest(w->r->db, w->r->options, w->cf, w->slot, path, changes, ret_done));
+static err_t *settle(rocks_t *r) { return r->sst ? rocks_live(&r->vt, rocks_sst_end(TAKE(r->sst), r->db)) : NULL; }
+
+static err_t *rocks_settle(base_db_t *b) { return settle(self_of(b)); }
+
+/* As far as they ascend: what follows comes behind all that. */
+static err_t *ingest(writing_t *w, reader_t *changes) {
+    rocks_t *r = w->r;
+    if (r->sst && !rocks_sst_takes(r->sst, w->cf, *changes)) TRY(settle(r));
+    if (!r->sst) {
+        AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", r->dir, ++r->ingested);
+        TRY(rocks_live(&r->vt, rocks_sst_begin(r->options, w->cf, w->slot, path, &r->sst)));
+    }
+    err_t *e = rocks_live(&r->vt, rocks_sst_add(r->sst, changes));
+    if (e) {
+        rocks_sst_drop(TAKE(r->sst));
+        return e;
+    }
+    bool all = reader_left(changes) == 0;
+    return all && rocks_sst_bytes(r->sst) < FILE_BYTES ? NULL : settle(r);
 }
 
 /* Merging has fallen behind: it gets a little time, and no more. RocksDB's own stall would be without a limit (of a full disk a flush waits until there
@@ -260,7 +278,7 @@ static void let_merge(const rocks_t *r, rocksdb_column_family_handle_t *cf) {
     }
 }
 
-static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
+static err_t *apply_some(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
     if (changes.len == 0) return NULL;
     reader_t r;
     TRY(err_wrap(change_open(changes, &r), "state base"));
@@ -273,15 +291,19 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
     bool tried = false;
     for (reader_t here = r; !e && change_next(&r, &c); here = r) {
         if (c.kind == CHANGE_DROP) {
+            if ((e = settle(w.r))) break;
             drop_later(&w, &c);
             continue;
         }
         if ((e = drop_all(&w))) break;
-        if (!tried && reader_left(&here) >= INGEST_BYTES) { /* drops come first, if at all */
-            bool done;
-            if ((e = flush_batch(&w)) || (e = ingest(&w, here, &done)) || done) break;
+        if (!tried && (reader_left(&here) >= INGEST_BYTES || (w.r->sst && rocks_sst_takes(w.r->sst, w.cf, here)))) { /* drops come first, if at all */
+            tried = true;
+            if ((e = flush_batch(&w)) || (e = ingest(&w, &here))) break;
+            r = here;
+            continue;
         }
         tried = true;
+        if ((e = settle(w.r))) break;
         rocks_make_key(&w.key, state_key_group(slot, c.key), c.ns, c.key);
         e = write_one(&w, buf_slice(&w.key), c.kind == CHANGE_PUT ? &c.value : NULL);
     }
@@ -292,6 +314,11 @@ static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t 
     buf_free(&w.key);
     free(w.drops);
     return e;
+}
+
+static err_t *rocks_apply(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes) {
+    TRY(apply_some(b, fingerprint, slot, changes));
+    return rocks_settle(b);
 }
 
 /* ---------------------------------------------------------------- read */
@@ -506,6 +533,7 @@ static int rocks_scratch(base_db_t *b) {
 static void rocks_close(base_db_t *b) {
     if (!b) return;
     rocks_t *r = self_of(b);
+    rocks_sst_drop(r->sst);
     for (int i = 0; i < r->nfamilies; i++) rocksdb_column_family_handle_destroy(r->families[i].cf);
     if (r->default_cf) rocksdb_column_family_handle_destroy(r->default_cf);
     if (r->db) {
@@ -598,7 +626,8 @@ static err_t *open_existing(rocks_t *r) {
 err_t *base_open_rocks(const char *dir, size_t memory, bool create, base_db_t **ret) {
     rocks_t *r = xcalloc(1, sizeof *r);
     r->vt = (base_db_t){rocks_apply,   rocks_get,   rocks_get_many, rocks_scan,  rocks_checkpoint, rocks_load,   rocks_close,
-                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard, rocks_walk, rocks_scratch};
+                        rocks_load_op, rocks_files, rocks_store, rocks_fetch,      rocks_discard, rocks_walk, rocks_scratch,
+                        apply_some,   rocks_settle};
     r->dir = xstrdup(dir);
     pthread_rwlock_init(&r->lock, NULL);
     set_options(r, memory);

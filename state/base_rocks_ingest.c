@@ -17,21 +17,21 @@ static bool ascends(slice_t a, slice_t b) {
     return c < 0 || (c == 0 && a.len < b.len);
 }
 
-static err_t *add_all(rocksdb_sstfilewriter_t *w, int slot, reader_t r, const char *path, bool *ret_sorted) {
-    buf_t keys[2] = {buf_make(BUF_MAX_DEFAULT), buf_make(BUF_MAX_DEFAULT)};
-    err_t *e = NULL;
-    change_t c;
-    for (size_t n = 0; !e && *ret_sorted && change_next(&r, &c); n++) {
-        buf_t *key = &keys[n & 1], *last = &keys[~n & 1];
-        if (c.kind != CHANGE_DROP) rocks_make_key(key, state_key_group(slot, c.key), c.ns, c.key);
-        *ret_sorted = c.kind != CHANGE_DROP && (n == 0 || ascends(buf_slice(last), buf_slice(key)));
-        if (*ret_sorted) e = add(w, buf_slice(key), &c, path);
-    }
-    if (r.bad) *ret_sorted = false; /* who reads it again says so */
-    buf_free(&keys[0]);
-    buf_free(&keys[1]);
-    return e;
+static bool key_of(buf_t *key, int slot, const change_t *c) {
+    if (c->kind == CHANGE_DROP) return false;
+    rocks_make_key(key, state_key_group(slot, c->key), c->ns, c->key);
+    return true;
 }
+
+struct rocks_sst {
+    rocksdb_envoptions_t *env;
+    rocksdb_sstfilewriter_t *w;
+    rocksdb_column_family_handle_t *cf;
+    int slot; /* of the state */
+    char *path;
+    buf_t keys[2]; /* the last one is that of n - 1 */
+    size_t n, bytes;
+};
 
 /* RocksDB 7.8 tells the age of its newest files by the numbers of their rows. A table file that is taken over beside a memtable whose keys it does
  * not touch gets a number within that memtable's; once such files are merged, what comes of it and what is flushed overlap. The database takes
@@ -56,26 +56,60 @@ static err_t *take_over(rocksdb_t *db, rocksdb_column_family_handle_t *cf, const
     return rocks_error(text, path, "cannot take the table file over");
 }
 
-err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path,
-                    reader_t r, bool *ret_done) {
-    *ret_done = false;
-    rocksdb_envoptions_t *env = rocksdb_envoptions_create();
-    rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(env, options);
+err_t *rocks_sst_begin(const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path, rocks_sst_t **ret) {
+    rocks_sst_t *s = xcalloc(1, sizeof *s);
+    *s = (rocks_sst_t){.env = rocksdb_envoptions_create(), .cf = cf, .slot = slot, .path = xstrdup(path)};
+    for (int i = 0; i < 2; i++) s->keys[i] = buf_make(BUF_MAX_DEFAULT);
+    s->w = rocksdb_sstfilewriter_create(s->env, options);
     char *text = NULL;
-    bool sorted = true;
-    rocksdb_sstfilewriter_open(w, path, &text);
+    rocksdb_sstfilewriter_open(s->w, path, &text);
     err_t *e = rocks_error(text, path, "cannot create");
-    if (!e) e = add_all(w, slot, r, path, &sorted);
-    if (!e && sorted) {
-        text = NULL;
-        rocksdb_sstfilewriter_finish(w, &text);
-        e = rocks_error(text, path, "cannot write");
-        if (!e) e = flush_memtable(db, cf, path);
-        if (!e) e = take_over(db, cf, path);
-        *ret_done = !e;
-    }
-    rocksdb_sstfilewriter_destroy(w);
-    rocksdb_envoptions_destroy(env);
-    unlink(path); /* of a file that was taken over there is nothing left here */
+    if (e) rocks_sst_drop(s);
+    else *ret = s;
     return e;
+}
+
+bool rocks_sst_takes(const rocks_sst_t *s, const rocksdb_column_family_handle_t *cf, reader_t r) {
+    change_t c;
+    buf_t key = buf_make(BUF_MAX_DEFAULT);
+    bool takes = s->cf == cf && change_next(&r, &c) && key_of(&key, s->slot, &c) && (s->n == 0 || ascends(buf_slice(&s->keys[~s->n & 1]), buf_slice(&key)));
+    buf_free(&key);
+    return takes;
+}
+
+err_t *rocks_sst_add(rocks_sst_t *s, reader_t *r) {
+    change_t c;
+    for (reader_t here = *r; change_next(&here, &c); *r = here, s->n++) {
+        buf_t *key = &s->keys[s->n & 1];
+        if (!key_of(key, s->slot, &c) || (s->n > 0 && !ascends(buf_slice(&s->keys[~s->n & 1]), buf_slice(key)))) return NULL;
+        TRY(add(s->w, buf_slice(key), &c, s->path));
+        s->bytes += key->len + (c.kind == CHANGE_PUT ? c.value.len : 0);
+    }
+    return NULL;
+}
+
+size_t rocks_sst_bytes(const rocks_sst_t *s) { return s->bytes; }
+
+err_t *rocks_sst_end(rocks_sst_t *s, rocksdb_t *db) {
+    err_t *e = NULL;
+    if (s->n > 0) {
+        char *text = NULL;
+        rocksdb_sstfilewriter_finish(s->w, &text);
+        e = rocks_error(text, s->path, "cannot write");
+        if (!e) e = flush_memtable(db, s->cf, s->path);
+        if (!e) e = take_over(db, s->cf, s->path);
+    }
+    rocks_sst_drop(s);
+    return e;
+}
+
+void rocks_sst_drop(rocks_sst_t *s) {
+    if (!s) return;
+    rocksdb_sstfilewriter_destroy(s->w);
+    rocksdb_envoptions_destroy(s->env);
+    unlink(s->path); /* of a file that was taken over there is nothing left here */
+    buf_free(&s->keys[0]);
+    buf_free(&s->keys[1]);
+    free(s->path);
+    free(s);
 }

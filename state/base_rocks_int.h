@@ -11,10 +11,15 @@ err_t *rocks_go_on(const atomic_bool *cancel); /* ERR_CANCELLED once it is true;
 
 void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key);
 
-/* base_rocks_ingest.c: the changes in `r` as one table file, by way of `path`. *ret_done false without an error: they are not strictly
- * ascending PUTs and DELs; nothing was changed. */
-err_t *rocks_ingest(rocksdb_t *db, const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path,
-                    reader_t r, bool *ret_done);
+/* base_rocks_ingest.c: a table file that is being written, by way of `path`, of changes that ascend strictly over the calls. Nobody reads it before
+ * rocks_sst_end, which takes `s` whatever comes of it, as rocks_sst_drop does; after an error nothing of it is there. */
+typedef struct rocks_sst rocks_sst_t;
+err_t *rocks_sst_begin(const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path, rocks_sst_t **ret);
+bool rocks_sst_takes(const rocks_sst_t *s, const rocksdb_column_family_handle_t *cf, reader_t r); /* they begin behind what it has */
+err_t *rocks_sst_add(rocks_sst_t *s, reader_t *r); /* as far as they ascend, and no DROP comes */
+size_t rocks_sst_bytes(const rocks_sst_t *s);
+err_t *rocks_sst_end(rocks_sst_t *s, rocksdb_t *db);
+void rocks_sst_drop(rocks_sst_t *s); /* NULL is allowed */
 
 /* base_files.c */
 /* Opens a checkpoint directory read-only and calls fn per state column family (of one operator, or of all). */

@@ -10,6 +10,7 @@ err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo,
     *ks = (kstate_t){.env = env, .fingerprint = fingerprint, .slot = slot, .kg_lo = kg_lo, .kg_hi = kg_hi,
                      .codec = *codec, .value_bytes = (codec->value_size + 7) & ~7u, .first = INT64_MAX};
     ks->scratch = buf_make(BUF_MAX_DEFAULT);
+    ks_near_lean(ks);
     err_t *e = kstate_reload(ks);
     if (e) {
         kstate_close(ks);
@@ -26,6 +27,11 @@ err_t *kstate_reload(kstate_t *ks) {
     return NULL;
 }
 
+void kstate_unscanned(kstate_t *ks) {
+    ks->unscanned = true;
+    ks_near_lean(ks);
+}
+
 void kstate_forget(kstate_t *ks) {
     ASSERT(ks->nchanged == 0);
     ks_loose_free(ks);
@@ -33,6 +39,7 @@ void kstate_forget(kstate_t *ks) {
     ks_mem_free(ks);
     memset(ks->cache, 0, sizeof ks->cache);
     ks->live = 0;
+    ks->ahead = 0;
     ks->first = INT64_MAX;
     ks_report(ks);
 }
@@ -47,6 +54,7 @@ void kstate_close(kstate_t *ks) {
     kstate_env_account(ks->env, -ks->reported);
     kstate_env_account_unsealed(ks->env, -ks->unsealed_reported);
     if (ks->nchanged) kstate_env_dirty(ks->env, -1);
+    if (ks->follower) kstate_env_follow(ks->env, -1);
     free(ks->changed);
     free(ks->touched);
     buf_free(&ks->scratch);

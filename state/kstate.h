@@ -9,7 +9,9 @@
  *  1. Every change is marked (kstate_dirty or kstate_changed; new entries are dirty) and appears as an absolute value in the next seal.
  *  2. kstate_seal appends all changes since the last seal (PUT, DEL, DROP namespace), in bytes, before the task goes on;
  *     replaying the sealed changes of epochs 1..e in order gives exactly the table as of the barrier of e.
- *  3. An entry leaves memory only when the base holds its newest value, i.e. never one changed after the last applied epoch.
+ *  3. An entry leaves memory only when the base holds its newest value, i.e. never one changed after the last applied epoch; or, of namespace 0 of a
+ *     state that nobody scans (kstate_unscanned), when files of its own hold it (state/spill.h). When these cannot be read then, the calls below fail,
+ *     and what is restored has it from the base and the changelog.
  *  4. While nothing was evicted, a miss in memory is a miss: the base is not read. After that a filter of the evicted keys
  *     (state/filter.h) says of nearly all keys that were never seen that they need no read.
  *
@@ -40,6 +42,8 @@ typedef struct kstate_codec {
 err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
                    kstate_t **ret);
 void kstate_close(kstate_t *ks);
+/* Nobody will call kstate_scan for namespace 0: then what is evicted of it need not be in the base yet, which is written once for many changes of a key. */
+void kstate_unscanned(kstate_t *ks);
 int kstate_slot(const kstate_t *ks);
 
 /* Finds or, with `create`, makes the entry. *ret_created says which. NULL when absent and !create. The hash is

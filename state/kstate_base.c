@@ -18,7 +18,9 @@ static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     kstate_t *ks = arg;
     ks_ns_t *n = ks_ns_make(ks, ns);
     if (kstate_env_over(ks->env)) {
-        ks_evicted_add(ks, n, state_hash(ks->slot, key));
+        uint64_t hash = state_hash(ks->slot, key);
+        if (ns == 0) ks_near_load(ks, hash, key, value);
+        ks_evicted_add(ks, n, hash);
         ks->first = MIN(ks->first, ns);
         return NULL;
     }
@@ -30,16 +32,18 @@ err_t *ks_load_all(kstate_t *ks) {
     ks->loading = true;
     err_t *e = b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
     ks->loading = false;
+    err_t *near = ks_near_end(ks);
+    ASSERT(!near); /* the base has all of it */
     return e;
 }
 
 /* ---------------------------------------------------------------- eviction */
 static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
     ks_ns_t *n = e->ns;
-    if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || ks_changed_epoch(ks, e) > applied || UNLIKELY(ks_pinned(n, e->hash))) return;
-    if (e->flags & ENTRY_DEAD) { /* the base has applied the delete */
-        ks_near_put(ks, e);
-        ks_remove(ks, e);
+    if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || UNLIKELY(ks_pinned(n, e->hash))) return;
+    if (n->ns != 0 && ks_changed_epoch(ks, e) > applied) return; /* of namespace 0 ks_near_put says it */
+    if (e->flags & ENTRY_DEAD) { /* the base has applied the delete, or the spill says it */
+        if (ks_near_put(ks, e, applied)) ks_remove(ks, e);
         return;
     }
     if (e->flags & ENTRY_REF) { /* used since the hand came by: once more */
@@ -47,9 +51,9 @@ static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
         return;
     }
     n->keep_dead = true; /* from now on a miss may read the base */
-    if (n->forgotten > applied) return;
+    if (n->ns != 0 && n->forgotten > applied) return;
+    if (!ks_near_put(ks, e, applied)) return;
     ks_evicted_add(ks, n, e->hash);
-    ks_near_put(ks, e);
     ks_remove(ks, e);
 }
 
@@ -85,13 +89,20 @@ static void tidy(kstate_t *ks) {
     }
 }
 
+/* Who evicts ahead of the base waits for the seal alone; but what a restore handed over is in memory twice until the base has it. */
+static void found_little(kstate_t *ks, epoch_t applied, bool ahead) {
+    if (!ahead || kstate_env_restored_waits(ks->env)) kstate_env_found_little(ks->env, applied);
+}
+
 err_t *kstate_evict(kstate_t *ks) {
     TRY(ks_renew_some(ks));
     ks_report(ks);
     if (!kstate_env_over(ks->env) || !kstate_env_base(ks->env)) return NULL;
     epoch_t applied = kstate_env_applied(ks->env);
-    if (ks->fruitless == applied + 1 && ks->loaded * 16 < ks->bytes) { /* little can have become clean since */
-        kstate_env_found_little(ks->env, applied);
+    ks_near_begin(ks);
+    bool ahead = ks_near_ahead(ks), same = ks->fruitless == applied + 1 && (!ahead || ks->fruitless_seals == ks->log.generation);
+    if (same && ks->loaded * 16 < ks->bytes) { /* little can have become clean since */
+        found_little(ks, applied, ahead);
         return NULL;
     }
     ks->loaded = 0;
@@ -105,10 +116,11 @@ err_t *kstate_evict(kstate_t *ks) {
         if (ks->chunks[ks->hand].mem) evict_chunk(ks, ks->hand, applied);
         ks->hand++;
     }
-    ks_near_end(ks);
+    err_t *e = ks_near_end(ks);
     if (ks->live != before || ks->bytes > target) tidy(ks);
     ks->fruitless = ks->bytes > target ? applied + 1 : 0;
-    if (ks->fruitless) kstate_env_found_little(ks->env, applied);
+    ks->fruitless_seals = ks->log.generation;
+    if (ks->fruitless) found_little(ks, applied, ks_near_ahead(ks));
     ks_report(ks);
-    return NULL;
+    return e;
 }

@@ -21,6 +21,8 @@ struct kstate_env {
     epoch_t sealed;    /* atomic: youngest with changes */
     epoch_t little;    /* atomic: applied epoch + 1 at which an eviction found too little */
     int dirty;         /* atomic: states with unsealed changes */
+    int followers;     /* atomic */
+    size_t spilled;    /* atomic */
     size_t watch_step, watched; /* watched: atomic, `used` at the last call of watch */
     void (*watch)(void *arg);
     void *watch_arg;
@@ -121,6 +123,11 @@ void kstate_env_found_little(kstate_env_t *e, epoch_t applied) {
     while (applied + 1 > seen && !__atomic_compare_exchange_n(&e->little, &seen, applied + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
 }
 
+void kstate_env_account_spilled(kstate_env_t *e, int64_t delta) { __atomic_fetch_add(&e->spilled, (size_t)delta, __ATOMIC_RELAXED); }
+size_t kstate_env_spilled(const kstate_env_t *e) { return __atomic_load_n(&e->spilled, __ATOMIC_RELAXED); }
+void kstate_env_follow(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->followers, delta, __ATOMIC_RELAXED); }
+bool kstate_env_follows(const kstate_env_t *e) { return __atomic_load_n(&e->followers, __ATOMIC_RELAXED) > 0; }
+
 bool kstate_env_over(const kstate_env_t *e) {
     size_t memory = kstate_env_memory(e);
     return memory && kstate_env_used(e) > memory;
@@ -141,11 +148,15 @@ bool kstate_env_short(const kstate_env_t *e) {
     return !kstate_env_base((kstate_env_t *)(uintptr_t)e) || __atomic_load_n(&e->little, __ATOMIC_RELAXED) == kstate_env_applied(e) + 1;
 }
 
-/* Changes on their way: unsealed, or sealed (restored) and not in the base. */
+bool kstate_env_restored_waits(const kstate_env_t *e) {
+    epoch_t restoring = kstate_env_restoring(e);
+    return restoring != UINT64_MAX && restoring > kstate_env_applied(e);
+}
+
+/* Changes on their way: unsealed, or sealed (restored) and not in the base. Sealed ones only where somebody needs the base to evict them. */
 static bool on_the_way(const kstate_env_t *e) {
-    epoch_t applied = kstate_env_applied(e), restoring = kstate_env_restoring(e);
-    return kstate_env_unsealed(e) || __atomic_load_n(&e->sealed, __ATOMIC_RELAXED) > applied ||
-           (restoring != UINT64_MAX && restoring > applied);
+    bool sealed = kstate_env_follows(e) && __atomic_load_n(&e->sealed, __ATOMIC_RELAXED) > kstate_env_applied(e);
+    return kstate_env_unsealed(e) || sealed || kstate_env_restored_waits(e);
 }
 
 bool kstate_env_hold(const kstate_env_t *e) {

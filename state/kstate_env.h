@@ -50,6 +50,9 @@ struct base_db {
                    err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg);
     /* A new empty file where the base has its own, which nobody else can open and which is gone when it is closed; -1: there is none. Any thread. */
     int (*scratch)(base_db_t *b);
+    /* apply, but what it was given may not be there before settle; after an error of either nothing may be of what came since the last one. */
+    err_t *(*apply_some)(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes);
+    err_t *(*settle)(base_db_t *b);
     /* Set by who opened it, or NULL: once it is true load, load_op, scan and fetch return ERR_CANCELLED at their next row or block. */
     const atomic_bool *cancel;
     _Atomic(base_health_t) health; /* set by whatever thread met the error (base_ails) */
@@ -89,6 +92,7 @@ void kstate_env_set_applied(kstate_env_t *e, epoch_t epoch);
  * Unset, restored entries stay in memory until their next change is applied. */
 void kstate_env_set_restoring(kstate_env_t *e, epoch_t epoch);
 size_t kstate_env_used(const kstate_env_t *e);
+size_t kstate_env_spilled(const kstate_env_t *e); /* bytes of files that hold what was evicted (state/spill.h) */
 void kstate_env_hold_bytes(kstate_env_t *e, int64_t delta); /* any thread: memory beside the tables that counts as theirs */
 size_t kstate_env_memory(const kstate_env_t *e);
 void kstate_env_set_memory(kstate_env_t *e, size_t bytes); /* any thread: what others need is taken from the hot tables */
@@ -109,6 +113,7 @@ bool kstate_env_filling(const kstate_env_t *e);        /* they have three quarte
 bool kstate_env_scarce(const kstate_env_t *e);
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);
+bool kstate_env_follows(const kstate_env_t *e);        /* some state can evict only what the base has */
 /* Sources must not poll. One reason: tables are over budget by more than an eighth, or more is unsealed than the bound and its copies on the way
  * (seal, segment, sorting) would not fit beside the tables; and an epoch that becomes complete and is applied will free memory. Never
  * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead.

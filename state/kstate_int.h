@@ -12,7 +12,8 @@
  *   evicted: clean, changed <= applied; only counted in ns->evicted; the next get reads it back with changed = 0
  *   logged: kstate_changed wrote its PUT into ks->log at once: not DIRTY, `changed` names the generation (kstate_log.c) that the next seal
  *   ends. What is marked DIRTY in such an epoch, before or after, is written behind the log: the last word of an entry comes last
- *   evicted of namespace 0: its value goes into ks->spill besides, which is asked before the base (kstate_near.c)
+ *   evicted of namespace 0: its value goes into ks->spill besides, which is asked before the base (kstate_near.c). Of a state that nobody scans it
+ *   need not be applied then, nor sealed where it was logged
  *   LOOSE: an evicted entry decoded for a scan, in no table; the next scan frees it. Marked dirty it is adopted by the table
  *
  * Why a dropped namespace needs no marker after its DROP was sealed: a miss reads the base only while ns->evicted > 0;
@@ -150,14 +151,18 @@ struct kstate {
     size_t beside;       /* part of it the operator holds */
     int64_t reported;    /* part of it the env knows */
     int64_t unsealed, unsealed_reported; /* bytes of dirty entries: what the next seal may copy */
-    epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little; 0 none */
+    epoch_t fruitless;   /* applied epoch + 1 at which an eviction found too little, .. */
+    uint64_t fruitless_seals; /* .. and seals until then; 0 none */
     int64_t loaded;      /* bytes read back from the base since: they can be evicted again */
     struct { ks_ns_t *of; filter_t *next; int kg; buf_t from; } renewal; /* of one filter at a time; of NULL: none. kstate_miss.c */
     bool loading;        /* the base is being read for what is in it */
     spill_t *spill;      /* of evicted entries of namespace 0; NULL while there is none */
-    size_t spill_accounted;
-    bool spill_first;    /* it was there before any key of these was evicted */
+    size_t spill_accounted, spill_file_accounted;
     bool spilling;       /* within an eviction that has put some */
+    bool unscanned;      /* what is evicted of namespace 0 need not be in the base; kstate_near.c */
+    bool spill_full;     /* within an eviction: it takes nothing more, and cannot be given up */
+    bool follower;       /* as the env has counted it */
+    epoch_t ahead;       /* youngest change that left for the spill, before the base had it; UINT64_MAX: not sealed yet */
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
     uint32_t sealed_each; /* bytes a change took in the last seal, and an eighth */
@@ -228,9 +233,16 @@ err_t *ks_renew_some(kstate_t *ks);                                 /* a step of
 err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t **ret); /* NULL: absent */
 
 /* kstate_near.c */
-void ks_near_put(kstate_t *ks, entry_t *e);  /* it leaves the table, evicted or dead */
-void ks_near_end(kstate_t *ks);              /* of an eviction */
+void ks_near_begin(kstate_t *ks);            /* an eviction */
+bool ks_near_put(kstate_t *ks, entry_t *e, epoch_t applied); /* evicted or dead, it leaves the table. false: it has to stay */
+void ks_near_load(kstate_t *ks, uint64_t hash, slice_t key, slice_t value); /* of the base, and stays evicted */
+err_t *ks_near_end(kstate_t *ks);            /* of an eviction, or of loading */
+bool ks_near_ahead(const kstate_t *ks);      /* entries may go before the base has them */
 bool ks_near_whole(const kstate_t *ks);      /* after spill_get: a key of namespace 0 that it did not know is in the table or nowhere */
+bool ks_near_needed(const kstate_t *ks);     /* the base does not have all that the spill has */
+err_t *ks_near_lost(const kstate_t *ks);     /* an error when it is needed, and cannot be read */
+void ks_near_sealed(kstate_t *ks, epoch_t epoch);
+void ks_near_lean(kstate_t *ks);             /* tells the env whether this state waits for the base; `follower` says what it was told */
 void ks_near_free(kstate_t *ks);             /* nothing of namespace 0 is evicted any more */
 
 /* kstate_scan.c */
@@ -250,4 +262,7 @@ void kstate_env_dirty(kstate_env_t *e, int delta);        /* states with unseale
 void kstate_env_account_unsealed(kstate_env_t *e, int64_t delta);
 void kstate_env_sealed(kstate_env_t *e, epoch_t epoch);   /* changes of this epoch wait for the base */
 void kstate_env_found_little(kstate_env_t *e, epoch_t applied);
+bool kstate_env_restored_waits(const kstate_env_t *e);    /* what the applier holds of a restore is not in the base yet */
+void kstate_env_account_spilled(kstate_env_t *e, int64_t delta);
+void kstate_env_follow(kstate_env_t *e, int delta);       /* states that can evict only what the base has */
 epoch_t kstate_env_restoring(const kstate_env_t *e);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define TELLING 4096 /* changes from which on it can be said how often keys repeat */
-#define INDEXED ((size_t)1 << 20) /* bytes from which on a seal has an index of its parts */
+#define INDEXED ((size_t)16 << 10) /* bytes from which on a seal has an index of its parts */
 #define KEPT_ALWAYS ((size_t)64 << 10)
 
 static bool is_generation(epoch_t changed) { return changed >> 48 == KS_GENERATION >> 48; }

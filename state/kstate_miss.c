@@ -42,7 +42,7 @@ static void add_to(kstate_t *ks, filter_t *f, const filter_t *beside, uint64_t h
 
 static bool worn(const kstate_t *ks, const ks_ns_t *n) {
     const filter_t *f = n->filter;
-    if (ks->loading || n->evicted < (f ? 1 : RENEW_LEAST)) return false;
+    if (ks->loading || n->evicted < (f ? 1 : RENEW_LEAST) || (n->ns == 0 && ks_near_whole(ks))) return false;
     if (!f) return filter_keys(filter_room(ks, NULL, NULL)) > n->evicted / 2;
     if (filter_count(f) > 2 * (n->evicted + n->live) + RENEW_LEAST || filter_layers(f) >= RENEW_LAYERS) return true;
     return filter_full(f) && filter_room(ks, f, NULL) / 2 > filter_bytes(f);
@@ -50,7 +50,7 @@ static bool worn(const kstate_t *ks, const ks_ns_t *n) {
 
 static void renewal_begin(kstate_t *ks, ks_ns_t *n) {
     size_t room = filter_room(ks, n->filter, NULL);
-    if (ks->renewal.of || room < filter_least()) return;
+    if (ks->renewal.of || room < filter_least() || (n->ns == 0 && ks_near_needed(ks))) return; /* the base must have all that is evicted */
     ks->renewal.of = n;
     ks->renewal.next = filter_new(MIN(n->evicted + n->live, filter_keys(room - filter_least())));
     ks->renewal.kg = ks->kg_lo;
@@ -110,7 +110,7 @@ void ks_evicted_add(kstate_t *ks, ks_ns_t *n, uint64_t hash) {
     if (UNLIKELY(n->scanning) && hash_key_group(hash) >= n->scan_hi) n->scan_more++;
     n->keep_dead = true;
     /* with the first evicted key: one that is made later does not have those before it, but by a walk */
-    if (n->evicted == 1 && (n->ns == 0 || n->live >= FILTER_LIVE_MIN)) first_filter(ks, n);
+    if (n->evicted == 1 && (n->ns == 0 ? !ks_near_whole(ks) : n->live >= FILTER_LIVE_MIN)) first_filter(ks, n);
     filter_t *next = ks->renewal.of == n ? ks->renewal.next : NULL;
     if (n->filter) add_to(ks, n->filter, next, hash);
     if (next) add_to(ks, next, n->filter, hash);
@@ -132,6 +132,7 @@ void ks_evicted_take(kstate_t *ks, ks_ns_t *n, uint64_t count) {
     filter_free(TAKE(n->filter));
 }
 
+/* Without a filter any key may be; of what lies in the spill it has filters of its own. */
 static bool maybe_evicted(const ks_ns_t *n, uint64_t hash) { return n->evicted && (!n->filter || filter_has(n->filter, hash)); }
 
 /* ---------------------------------------------------------------- reads */
@@ -143,7 +144,10 @@ err_t *ks_load_one(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key, entry_t
     uint8_t page[SPILL_PAGE];
     slice_t value;
     bool found = n->ns == 0 && spill_get(ks->spill, hash, key, page, &value);
-    if (!found && n->ns == 0 && ks_near_whole(ks)) return NULL;
+    if (!found && n->ns == 0) {
+        if (ks_near_whole(ks)) return NULL;
+        TRY(ks_near_lost(ks));
+    }
     if (!found) {
         buf_clear(&ks->scratch);
         TRY(b->get(b, ks->fingerprint, ks->slot, hash_key_group(hash), n->ns, key, &ks->scratch, &found));
@@ -203,6 +207,7 @@ static err_t *read_near(reading_t *r) {
             continue;
         }
         if (w->ns == 0 && ks_near_whole(r->ks)) continue;
+        if (w->ns == 0) TRY(ks_near_lost(r->ks));
         r->want[left] = *w;
         r->row[left++] = r->row[i];
     }

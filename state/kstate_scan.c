@@ -158,6 +158,7 @@ err_t *kstate_scan(kstate_t *ks, kstate_scan_t *s, void **ret, uint32_t max, uin
         kstate_scan_stop(ks, s);
         return NULL;
     }
+    ASSERT(s->ns != 0 || !ks_near_needed(ks)); /* kstate_unscanned */
     if (!s->begun) scan_begin(ks, s, n);
     portion_t p = {.ks = ks, .n = n, .s = s, .ret = ret, .max = max};
     TRY(take_of_part(&p));

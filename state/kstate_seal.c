@@ -121,6 +121,7 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
     size_t begin = out->len, dirty = 0;
     for (size_t i = 0; i < ks->nchanged; i++) dirty += ks->changed[i]->ndirty;
     size_t parted = seal_into_parts(ks, epoch);
+    ks_near_sealed(ks, epoch);
     bool logged = ks_log_seal(ks, epoch, dirty, out);
     if (!logged) change_header(out);
     size_t changes = dirty - parted; /* still to come */

@@ -16,7 +16,7 @@
 #define ROOM (SPILL_PAGE - HEAD - EACH - ENTRY_HEAD) /* for key and value */
 #define IO_LEAST 2u       /* pages written, or read for a merge, at once: a thirty-second of the buffer of puts, .. */
 #define IO_MOST 32u       /* .. within these */
-#define RUNS_MAX 24       /* merging keeps them far below; where it does not, all is lost */
+#define RUNS_MAX 24       /* merging keeps them far below; where it does not, nothing more is taken */
 #define MERGE_LEAST 4     /* runs; fewer only into the oldest, .. */
 #define OLDEST_SHARE 2    /* .. when all others have the half of it */
 #define WORK_EACH 16      /* entries merged for one that was put: more than it takes to keep up */
@@ -76,7 +76,8 @@ struct spill {
     uint32_t serial; /* of runs */
     put_t *puts;
     size_t nputs, puts_cap;
-    bool broken, partial; /* partial: something put was too long */
+    bool broken, closed, partial; /* partial: something put was too long */
+    bool kept; /* the last run could not be written: `puts` stay, in order */
 };
 
 /* ---------------------------------------------------------------- pages */
@@ -130,14 +131,18 @@ static void run_free(run_t *r) {
     *r = (run_t){.fd = -1};
 }
 
-static size_t filters_bytes(const spill_t *s) {
-    size_t n = s->merge ? filter_bytes(s->merge->out->run.filter) : 0;
-    for (int i = 0; i < s->nruns; i++) n += filter_bytes(s->runs[i].filter);
+/* Of all runs but the oldest. Those that are being merged leave soon, and do not keep the next ones from having theirs. */
+static size_t young_filters(const spill_t *s) {
+    const merge_t *m = s->merge;
+    size_t n = m && !m->oldest ? filter_bytes(m->out->run.filter) : 0;
+    for (int i = 1; i < s->nruns; i++)
+        if (!m || i < m->from || i >= m->from + m->n) n += filter_bytes(s->runs[i].filter);
     return n;
 }
 
-/* `most`: entries at the most. The oldest run needs no filter: whoever asks knows that the key was evicted, and it is in no other. `leaving`: bytes of
- * filters that go when this one is there. */
+/* `most`: entries at the most; of a large merge many are there twice. A third of the room is the oldest run's: whatever key is asked of it is there, but
+ * one that never was. All the others are asked for nearly each key, so each has a filter: a large one of three quarters of what it takes, or less where
+ * there is no room, and then it is wrong more often; a small one always, up to twice the room. `leaving`: bytes of filters that go when this one is there. */
 static writer_t *writer_new(spill_t *s, uint64_t most, bool oldest, size_t leaving) {
     writer_t *w = xcalloc(1, sizeof *w);
     w->slot = s->slot;
@@ -146,8 +151,11 @@ static writer_t *writer_new(spill_t *s, uint64_t most, bool oldest, size_t leavi
     w->bad = w->run.fd < 0;
     w->room = s->io;
     w->out = xmalloc((size_t)w->room * SPILL_PAGE);
-    size_t have = filters_bytes(s) - leaving, may = s->room.filters;
-    if (!oldest && may > have && filter_keys(may - have) >= most) w->run.filter = filter_new(most);
+    size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = s->room.filters / 3;
+    bool small = most <= AT_ONCE;
+    size_t may = oldest ? third : small ? 4 * third : 2 * third;
+    uint64_t keys = MIN(small ? most : most - most / 4, may > have ? filter_keys(may - have) : 0);
+    if (keys > 0 && keys >= most / 4) w->run.filter = filter_new(keys);
     return w;
 }
 
@@ -222,9 +230,18 @@ static void merge_free(merge_t *m) {
 
 static void lose(spill_t *s) {
     merge_free(TAKE(s->merge));
+    free(TAKE(s->bytes));
+    free(TAKE(s->puts));
+    s->nputs = s->puts_cap = s->used = 0;
+    s->kept = false;
     for (int i = 0; i < s->nruns; i++) run_free(&s->runs[i]);
     s->nruns = 0;
     s->broken = true;
+}
+
+static void close_up(spill_t *s) {
+    merge_free(TAKE(s->merge));
+    s->closed = true;
 }
 
 static bool cursor_page(cursor_t *c) {
@@ -264,8 +281,13 @@ static int merge_width(const spill_t *s, int lowest, uint64_t *ret_entries) {
     return width > 1 && (width >= MERGE_LEAST || from == 0) ? width : 0;
 }
 
-/* NULL: a file cannot be made or read. */
-static merge_t *merge_new(spill_t *s, int width) {
+typedef enum outcome {
+    DONE,
+    SHUT, /* there is no room for more */
+    LOST, /* what was written cannot be read */
+} outcome_t;
+
+static outcome_t merge_new(spill_t *s, int width, merge_t **ret) {
     merge_t *m = xcalloc(1, sizeof *m);
     m->n = width;
     m->from = s->nruns - width;
@@ -280,22 +302,23 @@ static merge_t *merge_new(spill_t *s, int width) {
         leaving += filter_bytes(c->run->filter);
     }
     m->out = writer_new(s, m->left, m->oldest, leaving);
-    if (ok && !m->out->bad) return m;
-    merge_free(m);
-    return NULL;
+    *ret = m;
+    if (ok && !m->out->bad) return DONE;
+    merge_free(TAKE(*ret));
+    return ok ? SHUT : LOST;
 }
 
 /* The outcome takes the place of what was merged. Runs before these stay where they are: a larger merge may be reading them. */
-static bool merge_end(spill_t *s, merge_t *m) {
+static outcome_t merge_end(spill_t *s, merge_t *m) {
     run_t run;
-    if (!writer_end(TAKE(m->out), &run)) return false;
+    if (!writer_end(TAKE(m->out), &run)) return SHUT;
     int from = m->from, behind = from + m->n;
     for (int i = from; i < behind; i++) run_free(&s->runs[i]);
     if (run.entries) s->runs[from++] = run;
     else run_free(&run);
     memmove(&s->runs[from], &s->runs[behind], (size_t)(s->nruns - behind) * sizeof *s->runs);
     s->nruns -= behind - from;
-    return true;
+    return DONE;
 }
 
 /* The next entry of all: of the same key the youngest one, the others are passed over. NULL at the end, or when *ret_ok is false. */
@@ -333,45 +356,47 @@ static bool merge_some(merge_t *m, uint64_t most) {
 }
 
 /* Smaller ones, as many as there are. *ret_large: one that is not. */
-static bool merge_small(spill_t *s, merge_t **ret_large) {
+static outcome_t merge_small(spill_t *s, merge_t **ret_large) {
     uint64_t entries;
     for (int width; (width = merge_width(s, s->merge ? s->merge->from + s->merge->n : 0, &entries)) > 0;) {
-        if (s->merge && entries > AT_ONCE) return true;
-        merge_t *m = merge_new(s, width);
-        if (!m) return false;
+        if (s->merge && entries > AT_ONCE) return DONE;
+        merge_t *m;
+        outcome_t o = merge_new(s, width, &m);
+        if (o != DONE) return o;
         if (entries > AT_ONCE) {
             *ret_large = m;
-            return true;
+            return DONE;
         }
-        bool ok = merge_some(m, UINT64_MAX) && merge_end(s, m);
+        o = merge_some(m, UINT64_MAX) ? merge_end(s, m) : LOST;
         merge_free(m);
-        if (!ok) return false;
+        if (o != DONE) return o;
     }
-    return true;
+    return DONE;
 }
 
-static bool merge_large(spill_t *s, uint64_t most) {
+static outcome_t merge_large(spill_t *s, uint64_t most) {
     merge_t *m = s->merge;
-    if (!merge_some(m, most)) return false;
-    if (m->left > 0) return true;
-    bool ok = merge_end(s, m);
+    if (!merge_some(m, most)) return LOST;
+    if (m->left > 0) return m->out->bad ? SHUT : DONE;
+    outcome_t o = merge_end(s, m);
     merge_free(TAKE(s->merge));
-    return ok;
+    return o;
 }
 
-/* After a run of n entries. A large merge goes on by a portion with each run: fast enough to be over before there are too many, or what cannot
- * be kept up with is lost. */
+/* After a run of n entries. A large merge goes on by a portion with each run: fast enough to be over before there are too many, or nothing more
+ * is taken. A merge that cannot be written leaves what it reads as it is. */
 static void work(spill_t *s, uint64_t n) {
     merge_t *large = NULL;
-    bool ok = merge_small(s, &large);
+    outcome_t o = merge_small(s, &large);
     if (large) s->merge = large;
-    if (ok && s->merge) {
+    if (o == DONE && s->merge) {
         uint64_t due = s->merge->left / (uint64_t)MAX(RUNS_MAX - 1 - s->nruns, 1) + 1;
-        ok = merge_large(s, MIN(MAX(WORK_EACH * n, due), WORK_MOST));
+        o = merge_large(s, MIN(MAX(WORK_EACH * n, due), WORK_MOST));
     }
-    size_t index = ok && s->merge ? s->merge->out->run.npages * sizeof(uint32_t) : 0;
+    size_t index = o == DONE && s->merge ? s->merge->out->run.npages * sizeof(uint32_t) : 0;
     for (int i = 0; i < s->nruns; i++) index += s->runs[i].npages * sizeof *s->runs[i].first;
-    if (!ok || s->nruns == RUNS_MAX || index > s->room.index) lose(s);
+    if (o == LOST) lose(s);
+    else if (o == SHUT || s->nruns == RUNS_MAX || index > s->room.index) close_up(s);
 }
 
 /* ---------------------------------------------------------------- puts */
@@ -386,14 +411,13 @@ spill_t *spill_new(int slot, int (*file)(void *arg), void *arg) {
 void spill_free(spill_t *s) {
     if (!s) return;
     lose(s);
-    free(s->bytes);
-    free(s->puts);
     free(s);
 }
 
 void spill_begin(spill_t *s, const spill_room_t *room) {
+    if (s->closed) return;
     s->room = *room;
-    s->room.buffer = MAX(room->buffer, (size_t)2 * SPILL_PAGE);
+    s->room.buffer = MAX(room->buffer, (size_t)4 * SPILL_PAGE);
     s->io = (uint32_t)MIN(MAX(s->room.buffer / SPILL_PAGE / 32, (size_t)IO_LEAST), (size_t)IO_MOST);
 }
 
@@ -430,10 +454,10 @@ static void sort_puts(spill_t *s, size_t n) {
     }
 }
 
+/* Else they stay where they are. */
 static void write_run(spill_t *s) {
     size_t n = s->nputs;
-    s->nputs = s->used = 0;
-    if (n == 0 || s->broken) return;
+    if (n == 0 || s->closed) return;
     sort_puts(s, n);
     writer_t *w = writer_new(s, n, s->nruns == 0, 0);
     for (size_t i = 0; i < n; i++) {
@@ -441,19 +465,22 @@ static void write_run(spill_t *s) {
         if (i == 0 || p->tag != p[-1].tag || !slice_eq(entry_key(p->entry), entry_key(p[-1].entry))) writer_add(w, p->tag, p->entry);
     }
     if (!writer_end(w, &s->runs[s->nruns])) {
-        lose(s);
+        s->kept = true;
+        close_up(s);
         return;
     }
+    s->nputs = s->used = 0;
     s->nruns++;
     work(s, n);
 }
 
 void spill_put(spill_t *s, uint64_t hash, slice_t key, slice_t value) {
     bool fits = key.len <= ROOM && (!value.p || value.len <= ROOM - key.len), marker = !value.p || !fits;
+    if (s->broken) return;
+    ASSERT(!s->closed);
     s->partial = s->partial || !fits;
-    if (s->broken || key.len > ROOM) return; /* a key too long is never here at all */
+    if (key.len > ROOM) return; /* a key too long is never here at all */
     size_t len = ENTRY_HEAD + key.len + (marker ? 0 : value.len);
-    if (s->used + len + (s->nputs + 1) * sizeof(put_t) > s->room.buffer) write_run(s);
     if (!s->bytes) s->bytes = xmalloc(s->room.buffer);
     if (s->nputs == s->puts_cap) s->puts = xrealloc(s->puts, (s->puts_cap = s->puts_cap ? 2 * s->puts_cap : 256) * sizeof *s->puts);
     uint8_t *e = s->bytes + s->used;
@@ -463,6 +490,7 @@ void spill_put(spill_t *s, uint64_t hash, slice_t key, slice_t value) {
     if (!marker && value.len) memcpy(e + ENTRY_HEAD + key.len, value.p, value.len);
     s->used += len;
     s->puts[s->nputs++] = (put_t){e, (uint32_t)(hash >> 32)};
+    if (s->used + SPILL_PAGE + (s->nputs + 1) * sizeof(put_t) > s->room.buffer) write_run(s); /* one more always has room */
 }
 
 void spill_put_unknown(spill_t *s, uint64_t hash, slice_t key) {
@@ -472,14 +500,17 @@ void spill_put_unknown(spill_t *s, uint64_t hash, slice_t key) {
 
 void spill_end(spill_t *s) {
     write_run(s);
+    if (s->kept) return;
     free(TAKE(s->bytes));
     free(TAKE(s->puts));
     s->puts_cap = 0;
 }
 
+void spill_give_up(spill_t *s) { lose(s); }
+
 /* ---------------------------------------------------------------- looks */
 void spill_prefetch(const spill_t *s, uint64_t hash) {
-    for (int i = 1; s && i < s->nruns; i++) filter_prefetch(s->runs[i].filter, hash);
+    for (int i = 0; s && i < s->nruns; i++) filter_prefetch(s->runs[i].filter, hash);
 }
 
 /* The first page that begins at or behind a tag. Hashes are even, so its place is nearly known. */
@@ -516,9 +547,29 @@ static const uint8_t *find_in(const uint8_t *page, uint32_t tag, slice_t key) {
     return NULL;
 }
 
+/* Among puts that are in order; NULL: none. */
+static const uint8_t *find_kept(const spill_t *s, uint32_t tag, slice_t key) {
+    size_t lo = 0, hi = s->nputs;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->puts[mid].tag < tag) lo = mid + 1;
+        else hi = mid;
+    }
+    for (; lo < s->nputs && s->puts[lo].tag == tag; lo++)
+        if (slice_eq(entry_key(s->puts[lo].entry), key)) return s->puts[lo].entry;
+    return NULL;
+}
+
+static bool tell(const uint8_t *e, slice_t *ret) {
+    if (!entry_is_marker(e)) *ret = entry_value(e);
+    return !entry_is_marker(e);
+}
+
 bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE], slice_t *ret) {
     if (!s || key.len > ROOM) return false;
     uint32_t tag = (uint32_t)(hash >> 32);
+    const uint8_t *kept = s->kept ? find_kept(s, tag, key) : NULL;
+    if (kept) return tell(memcpy(page, kept, entry_len(kept)), ret);
     for (int i = s->nruns - 1; i >= 0; i--) {
         const run_t *r = &s->runs[i];
         if (r->filter && !filter_has(r->filter, hash)) continue;
@@ -529,26 +580,32 @@ bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE],
                 return false;
             }
             const uint8_t *e = find_in(page, tag, key);
-            if (!e) continue;
-            if (!entry_is_marker(e)) *ret = entry_value(e);
-            return !entry_is_marker(e);
+            if (e) return tell(e, ret);
         }
     }
     return false;
 }
 
 bool spill_whole(const spill_t *s) { return s && !s->broken && !s->partial; }
+bool spill_open(const spill_t *s) { return !s->broken && !s->closed; }
+bool spill_lost(const spill_t *s) { return s->broken; }
 
 size_t spill_value_most(void) { return ROOM; }
 
 size_t spill_bytes(const spill_t *s) {
     if (!s) return 0;
-    size_t n = sizeof *s;
+    size_t n = sizeof *s + (s->kept ? s->room.buffer + s->puts_cap * sizeof *s->puts : 0);
     for (int i = 0; i < s->nruns; i++) n += run_bytes(&s->runs[i]);
     const merge_t *m = s->merge;
     if (m) n += sizeof *m + run_bytes(&m->out->run) + sizeof(writer_t) + (size_t)m->out->room * SPILL_PAGE;
     for (int i = 0; m && i < m->n; i++) n += (size_t)m->in[i].room * SPILL_PAGE;
     return n;
+}
+
+size_t spill_file_bytes(const spill_t *s) {
+    size_t n = 0;
+    for (int i = 0; s && i < s->nruns; i++) n += s->runs[i].npages;
+    return n * SPILL_PAGE;
 }
 
 int spill_runs(const spill_t *s) { return s ? s->nruns : 0; }

@@ -234,15 +234,15 @@ static void make(base_worker_t *b, based_job_t *j) {
     tried(b, j, &j->making, e);
 }
 
-uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot) {
+uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot, uint64_t evicted) {
     if (!least) least = BASE_CHANGELOG_MAX;
-    return MAX(least, MIN(most, hot));
+    return MAX(least, MIN(most, hot)) + MIN(evicted, BASE_CHANGELOG_EVICTED);
 }
 
-/* Between bases the local base follows in large steps when hot tables will soon have to evict, and at once when they find nothing clean. */
+/* Between bases the local base follows in large steps when hot tables will soon have to evict what it has, and at once when they find nothing to evict. */
 static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
-    bool soon = pending >= BASE_APPLY_BYTES && kstate_env_filling(j->j.env), now = pending && kstate_env_short(j->j.env);
+    bool soon = pending >= BASE_APPLY_BYTES && kstate_env_filling(j->j.env) && kstate_env_follows(j->j.env), now = pending && kstate_env_short(j->j.env);
     if (!soon && !now) return;
     if (j->following.tries && clock_mono_ms() - j->followed_ms < FOLLOW_AGAIN_MS) return; /* the memory thread asks forty times a second */
     j->followed_ms = clock_mono_ms();
@@ -317,7 +317,7 @@ static void obey(base_worker_t *b, order_t *o) {
 static void make_if_due(base_worker_t *b, based_job_t *j) {
     if (!j->over) follow(b, j);
     if (j->over || j->complete <= j->based || j->complete <= j->j.restored) return;
-    uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env));
+    uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env), kstate_env_spilled(j->j.env));
     base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, clock_mono_ms() - j->tried_ms};
     bool again = j->making.tries && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
     if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);

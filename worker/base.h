@@ -9,8 +9,9 @@
  *     asked for come after BASE_SMALL_INTERVALS, so that extents of many attempts do not pile up in the manifest. While one waits to
  *     be accepted none is begun, but for a bound passed twice.
  *  4. Memory that is short asks for no base: applying complete epochs locally lets tables evict, nothing has to be uploaded for it.
- *  5. Between bases the local base follows only for tables that come near their share of the memory: nothing else reads it, and what
- *     is left to the next base is written once for many changes. What a base or eviction then waits for is bounded as the changelog is.
+ *  5. Between bases the local base follows only for tables that come near their share of the memory and can evict only what it has
+ *     (state/kstate_near.c): nothing else reads it, and what is left to the next base is written once for many changes. What a base or eviction
+ *     then waits for is bounded as the changelog is.
  *  6. A base that cannot be stored harms nothing: the changelog stays; it is tried again after the interval, and `waiting` says why until one is
  *     stored, however well the local base follows.
  *  7. Nor does a full disk below --data: RocksDB takes the changes when there is space, and sources wait once memory is full of them. It is tried for
@@ -24,6 +25,7 @@
 #define BASE_CHANGELOG_MIN ((uint64_t)4 << 20)
 #define BASE_SMALL_INTERVALS 20 /* how many intervals a base of less than that may be put off when it is asked for */
 #define BASE_CHANGELOG_MAX ((uint64_t)256 << 20) /* at most; less where --memory is small, for a restore reads it into memory */
+#define BASE_CHANGELOG_EVICTED ((uint64_t)1 << 30) /* at most, for evicted state */
 #define BASE_APPLY_BYTES ((size_t)32 << 20)
 #define BASE_INTERVAL_MS 30000
 #define BASE_HEAL_MS 60000
@@ -37,9 +39,10 @@ typedef struct base_need {
     int64_t since_ms;      /* since the last base, or the last try */
 } base_need_t;
 bool base_due(const base_need_t *n, int64_t interval_ms);
-/* The bound of the changelog between two bases: as many bytes as the hot tables hold, within what the conf allows. These are some six changes a key
- * where keys and values are small, whose replay takes half of what the keys of the base take a restore (bench/state_bench.c). */
-uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot);
+/* The bound of the changelog between two bases: as many bytes as the hot tables hold, within what the conf allows, and as the files of what they evicted
+ * have, for what a restore reads of such a state goes into the base, not into memory. These are some six changes a key in memory where keys and values
+ * are small, and one or two of an evicted one, whose replay takes half of what the keys of the base take a restore (bench/state_bench.c). */
+uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot, uint64_t evicted);
 
 /* The rule of invariant 7, pure: since_ms: so long the local base has failed other than by a full disk. */
 bool base_ends(base_health_t health, int64_t since_ms);

@@ -80,6 +80,7 @@ static err_t *upsert_open(op_t *op) {
     kstate_codec_t codec = {sizeof(stored_row_t) + u->near, u, row_init, row_clear, row_put, row_get, row_heap};
     TRY(kstate_open(op->env.state, op->env.op->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &u->ks));
+    kstate_unscanned(u->ks);
     keyed_init(&u->keyed, u->ks);
     u->keyed.later = true;
     return NULL;

@@ -93,7 +93,7 @@ static void story(bool rocks, bool stored, uint32_t drop_rest) {
     base_db_t *base;
     ck_ok(kstate_env_need_base(w->env, &base));
     real_apply = base->apply;
-    base->apply = counting_apply;
+    base->apply = base->apply_some = counting_apply;
     written = 0;
     rng_t rng;
     rng_seed(&rng, 3);
@@ -136,6 +136,35 @@ START_TEST(a_drop_between_them_and_what_follows_it_keep_their_place) {
 END_TEST
 
 START_TEST(what_mostly_lies_in_no_part_goes_in_rounds) { story(false, true, EACH); }
+END_TEST
+
+/* Each table file is a run that RocksDB merges with others. */
+START_TEST(what_is_sorted_a_piece_at_a_time_becomes_one_table_file) {
+    world_t *w = world_new(true, 0);
+    w->round_bytes = 1800 << 10; /* pieces of half of it */
+    applier_t *a = applier_make(w);
+    table_t *t[2] = {flat_open(w, FP), flat_open(w, FP + 1)};
+    rng_t rng;
+    rng_seed(&rng, 5);
+    for (epoch_t e = 1; e <= 3; e++) {
+        change(t[0], &rng, KEYS);
+        seal_epoch(w, t, NULL, a, e);
+    }
+    applier_complete(a, 3);
+    base_t base;
+    ck_ok(applier_checkpoint(a, 3, &base));
+    int tables = 0;
+    for (int i = 0; i < base.nfiles; i++) tables += strstr(base.files[i].name, ".sst") != NULL;
+    ck_assert_int_eq(tables, 1);
+    check_base(w, t[0], FP);
+    base_done(&base);
+    for (int i = 0; i < 2; i++) {
+        kstate_close(t[i]->ks);
+        free(t[i]);
+    }
+    applier_free(a);
+    world_free(w);
+}
 END_TEST
 
 static err_t *no_part(void *arg, uint64_t fingerprint, int slot, reader_t *r) { return NULL; }
@@ -300,6 +329,7 @@ START_TEST(keys_that_begin_alike_cost_what_others_cost) {
 END_TEST
 
 TESTS("parts", many_epochs_go_into_the_base_with_the_last_word_of_each_key_alone, a_drop_between_them_and_what_follows_it_keep_their_place,
-      what_mostly_lies_in_no_part_goes_in_rounds, a_part_that_changed_on_disk_since_it_was_checked_is_refused,
+      what_mostly_lies_in_no_part_goes_in_rounds, what_is_sorted_a_piece_at_a_time_becomes_one_table_file,
+      a_part_that_changed_on_disk_since_it_was_checked_is_refused,
       an_index_that_does_not_hold_together_is_refused, keys_that_begin_alike_cost_what_others_cost,
       short_keys_come_in_the_order_of_the_base_also_when_they_end_in_zeroes)

@@ -121,7 +121,7 @@ START_TEST(it_takes_little_memory_however_often_keys_come_again) {
     rng_t rng;
     rng_seed(&rng, 1);
     for (int round = 0; round < 300; round++) {
-        spill_begin(s, &(spill_room_t){(size_t)1 << 20, (size_t)1 << 20, (size_t)1 << 20});
+        spill_begin(s, &(spill_room_t){(size_t)1 << 20, (size_t)1 << 18, (size_t)1 << 20});
         for (int i = 0; i < 3000; i++) {
             uint64_t k = rng_below(&rng, N);
             spill_put(s, hash_bytes(&k, sizeof k), slice_of(&k, sizeof k), slice_of(&round, sizeof round));
@@ -168,11 +168,15 @@ START_TEST(no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_beh
 }
 END_TEST
 
-START_TEST(an_index_that_has_no_room_in_memory_is_given_up) {
+START_TEST(an_index_that_has_no_room_in_memory_takes_no_more_and_tells_all_that_was_put) {
     words_t *w = words_new();
     spill_begin(w->s, &(spill_room_t){1 << 20, SIZE_MAX / 2, 16});
     for (uint64_t k = 0; k < KEYS; k++) word_put(w, k, k + 1);
+    ck_assert(spill_open(w->s));
     spill_end(w->s);
+    ck_assert(!spill_open(w->s) && !spill_lost(w->s));
+    for (uint64_t k = 0; k < KEYS; k++) words_check(w, k);
+    spill_give_up(w->s);
     ck_assert_int_eq(spill_runs(w->s), 0);
     memset(w->known, 0, sizeof w->known);
     for (uint64_t k = 0; k < KEYS; k++) words_check(w, k);
@@ -214,15 +218,20 @@ START_TEST(a_page_that_changed_on_the_disk_loses_all_and_nothing_stale_is_told) 
 }
 END_TEST
 
-START_TEST(where_no_file_can_be_made_or_written_everything_is_unknown) {
+START_TEST(where_no_file_can_be_made_or_written_it_takes_no_more_and_tells_all_that_was_put) {
     for (int readonly = 0; readonly < 2; readonly++) {
         words_t *w = words_new();
         for (int round = 0; round < 12; round++) {
             if (round == 5) w->files = (files_t){.open_until = readonly ? INT_MAX : w->files.made, .made = w->files.made, .readonly = readonly};
+            if (round == 9) {
+                spill_give_up(w->s);
+                memset(w->known, 0, sizeof w->known);
+            }
             spill_begin(w->s, &(spill_room_t){1 << 20, SIZE_MAX / 2, SIZE_MAX / 2});
-            for (uint64_t k = 0; k < 500; k++) word_put(w, k, k + (uint64_t)round + 1);
+            for (uint64_t k = 0; k < 500 && spill_open(w->s); k++) word_put(w, k, k + (uint64_t)round + 1);
             spill_end(w->s);
-            if (round >= 5) memset(w->known, 0, sizeof w->known);
+            ck_assert_int_eq(spill_open(w->s), round < 5);
+            ck_assert_int_eq(spill_lost(w->s), round >= 9);
             for (uint64_t k = 0; k < 500; k++) words_check(w, k);
         }
         words_free(w);
@@ -327,29 +336,33 @@ START_TEST(a_key_that_was_never_there_is_not_asked_of_the_base) {
 }
 END_TEST
 
-START_TEST(what_was_evicted_before_a_restore_is_asked_of_the_base_although_nothing_near_knows_it) {
+START_TEST(what_finds_no_room_at_a_restore_is_near_and_is_asked_of_the_base_where_there_is_no_file) {
     enum { N = 20000 };
-    world_t *w = world_new(false, 16 << 20);
-    applier_t *a = applier_make(w);
-    kstate_t *ks = evicted(w, a, N);
-    kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
-    ck_ok(kstate_evict(ks));
-    kstate_forget(ks);
-    ck_ok(kstate_reload(ks));
-    ck_assert_uint_gt(kstate_evicted(ks), N / 2);
-    for (uint64_t round = 0; round < 2; round++) {
-        for (uint64_t next = 0; next < N; next += 100) {
-            uint64_t keys[100];
-            void *got[100];
-            for (uint64_t i = 0; i < 100; i++) keys[i] = (next + i) * 7919 % N;
-            ck_ok(kstate_evict(ks));
-            get_batch(ks, keys, 100, got);
-            for (int i = 0; i < 100; i++) ck_assert_uint_eq(((val_t *)got[i])->number, keys[i]);
+    for (int without = 0; without < 2; without++) {
+        world_t *w = world_new(false, 16 << 20);
+        applier_t *a = applier_make(w);
+        kstate_t *ks = evicted(w, a, N);
+        if (without) kstate_env_base(w->env)->scratch = no_scratch;
+        kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+        ck_ok(kstate_evict(ks));
+        kstate_forget(ks);
+        ck_ok(kstate_reload(ks));
+        ck_assert_uint_gt(kstate_evicted(ks), N / 2);
+        for (uint64_t round = 0; round < 2; round++) {
+            for (uint64_t next = 0; next < N; next += 100) {
+                uint64_t keys[100];
+                void *got[100];
+                for (uint64_t i = 0; i < 100; i++) keys[i] = (next + i) * 7919 % N;
+                ck_ok(kstate_evict(ks));
+                get_batch(ks, keys, 100, got);
+                for (int i = 0; i < 100; i++) ck_assert_uint_eq(((val_t *)got[i])->number, keys[i]);
+            }
+            seal_and_apply(ks, a, 2 + round);
         }
-        seal_and_apply(ks, a, 2 + round);
+        if (without) ck_assert_uint_gt(asked, N / 2);
+        else ck_assert_uint_eq(asked, 0);
+        world_end(w, a, ks);
     }
-    ck_assert_uint_gt(asked, N / 2);
-    world_end(w, a, ks);
 }
 END_TEST
 
@@ -443,9 +456,9 @@ END_TEST
 
 TESTS("spill", of_each_key_the_last_word_is_told_or_none, keys_of_the_same_hash_are_told_apart_over_many_pages,
       it_takes_little_memory_however_often_keys_come_again,
-      no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it, an_index_that_has_no_room_in_memory_is_given_up,
+      no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it, an_index_that_has_no_room_in_memory_takes_no_more_and_tells_all_that_was_put,
       a_page_that_changed_on_the_disk_loses_all_and_nothing_stale_is_told,
-      where_no_file_can_be_made_or_written_everything_is_unknown, as_long_as_all_that_was_put_fits_it_knows_what_there_is_not,
+      where_no_file_can_be_made_or_written_it_takes_no_more_and_tells_all_that_was_put, as_long_as_all_that_was_put_fits_it_knows_what_there_is_not,
       an_evicted_key_that_comes_again_is_not_asked_of_the_base, a_key_that_was_never_there_is_not_asked_of_the_base,
-      what_was_evicted_before_a_restore_is_asked_of_the_base_although_nothing_near_knows_it,
+      what_finds_no_room_at_a_restore_is_near_and_is_asked_of_the_base_where_there_is_no_file,
       a_table_that_keeps_what_it_evicted_near_equals_one_that_evicts_nothing, a_spill_that_breaks_is_as_if_there_was_none)

@@ -1,0 +1,292 @@
+/* Evicted ahead of the base: it has none of it yet, so what lies in the spill may not be lost, whatever happens to its files. */
+#include "tests/state/world.h"
+#include <sys/mman.h>
+#include <unistd.h>
+
+static uint64_t asked; /* keys that the base was asked for */
+static int fd_last;
+static bool no_room;
+static err_t *(*real_get)(base_db_t *b, uint64_t fingerprint, int slot, int kg, int64_t ns, slice_t key, buf_t *ret, bool *ret_found);
+static err_t *counting_get(base_db_t *b, uint64_t fingerprint, int slot, int kg, int64_t ns, slice_t key, buf_t *ret, bool *ret_found) {
+    asked++;
+    return real_get(b, fingerprint, slot, kg, ns, key, ret, ret_found);
+}
+static int some_scratch(base_db_t *b) { return no_room ? -1 : (fd_last = memfd_create("spill", MFD_CLOEXEC)); }
+
+/* Epochs that are sealed and complete, and not in the base. */
+typedef struct story { world_t *w; applier_t *a; kstate_t *ks; epoch_t sealed; } story_t;
+
+static void seal(story_t *s) {
+    buf_t b = buf_make(1 << 26);
+    kstate_seal(s->ks, ++s->sealed, &b);
+    ck_assert(!b.overflow);
+    add_changes(s->a, s->sealed, buf_slice(&b));
+    buf_free(&b);
+    applier_complete(s->a, s->sealed);
+}
+
+static story_t begin(bool rocks, size_t memory) {
+    story_t s = {.w = world_new(rocks, memory)};
+    base_db_t *b;
+    ck_ok(kstate_env_need_base(s.w->env, &b));
+    real_get = b->get;
+    b->get = counting_get;
+    b->scratch = some_scratch;
+    asked = 0;
+    no_room = false;
+    s.a = applier_make(s.w);
+    s.ks = table_open(s.w);
+    kstate_unscanned(s.ks);
+    return s;
+}
+
+static void end(story_t *s) { world_end(s->w, s->a, s->ks); }
+
+/* n numbers, sealed and nearly all evicted. */
+static story_t evicted(uint64_t n) {
+    story_t s = begin(false, 64 << 20);
+    for (uint64_t i = 0; i < n; i++) ((val_t *)number_of(s.ks, i, true))->number = i;
+    seal(&s);
+    kstate_env_set_memory(s.w->env, kstate_bytes(s.ks) / 10);
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert_uint_gt(kstate_evicted(s.ks), n * 8 / 10);
+    ck_assert_uint_eq(kstate_env_applied(s.w->env), 0);
+    return s;
+}
+
+static void all_there(story_t *s, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++) {
+        const val_t *v = number_of(s->ks, i, false);
+        ck_assert_msg(v && v->number == i, "%d is %s", (int)i, v ? "another" : "lost");
+        if (i % 100 == 0) ck_ok(kstate_evict(s->ks));
+    }
+    ck_assert_uint_eq(kstate_entries(s->ks), n);
+}
+
+START_TEST(what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nobody_asks_the_base_to_follow) {
+    enum { N = 20000 };
+    story_t s = evicted(N);
+    all_there(&s, N);
+    all_there(&s, N);
+    ck_assert_ptr_null(number_of(s.ks, N, false));
+    ck_assert_uint_eq(asked, 0);
+    ck_assert(!kstate_env_short(s.w->env) && !kstate_env_follows(s.w->env));
+    ck_ok(applier_apply(s.a, s.sealed));
+    kstate_forget(s.ks);
+    ck_ok(kstate_reload(s.ks));
+    all_there(&s, N);
+    end(&s);
+}
+END_TEST
+
+START_TEST(a_state_that_is_scanned_waits_for_the_base) {
+    enum { N = 5000 };
+    story_t s = begin(false, 64 << 20);
+    kstate_close(s.ks);
+    s.ks = table_open(s.w);
+    for (uint64_t i = 0; i < N; i++) ((val_t *)number_of(s.ks, i, true))->number = i;
+    seal(&s);
+    kstate_env_set_memory(s.w->env, kstate_bytes(s.ks) / 10);
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert_uint_eq(kstate_evicted(s.ks), 0);
+    ck_assert(kstate_env_short(s.w->env) && kstate_env_follows(s.w->env));
+    end(&s);
+}
+END_TEST
+
+START_TEST(where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base) {
+    enum { N = 20000 };
+    story_t s = evicted(N);
+    no_room = true;
+    for (uint64_t i = 0; i < N; i++) { /* back and forth, until something had to be written */
+        ck_assert_uint_eq(((val_t *)number_of(s.ks, i, false))->number, i);
+        if (i % 100 == 0) ck_ok(kstate_evict(s.ks));
+    }
+    ck_assert(kstate_env_follows(s.w->env));
+    ck_ok(kstate_evict(s.ks));
+    ck_assert(kstate_env_short(s.w->env)); /* the base thread hears of it */
+    uint64_t stays = kstate_evicted(s.ks);
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert_uint_eq(kstate_evicted(s.ks), stays);
+    all_there(&s, N);
+    ck_assert_uint_eq(asked, 0);
+    ck_ok(applier_apply(s.a, s.sealed));
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert_uint_gt(kstate_evicted(s.ks), N * 8 / 10); /* the old way */
+    all_there(&s, N);
+    ck_assert_uint_gt(asked, N / 2);
+    no_room = false;
+    for (uint64_t i = 0; i < N; i++) kstate_delete(s.ks, number_of(s.ks, i, false));
+    seal(&s);
+    ck_ok(applier_apply(s.a, s.sealed));
+    for (uint64_t i = 0; i < N; i++) ck_assert_ptr_null(number_of(s.ks, i, false));
+    end(&s);
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_back_is_an_error_until_the_base_has_it) {
+    enum { N = 20000 };
+    for (int applied = 0; applied < 2; applied++) {
+        story_t s = evicted(N);
+        if (applied) ck_ok(applier_apply(s.a, s.sealed));
+        uint8_t bad[64];
+        memset(bad, 0xa5, sizeof bad);
+        for (off_t at = 256; at < lseek(fd_last, 0, SEEK_END); at += 1024) ck_assert_int_eq(pwrite(fd_last, bad, sizeof bad, at), sizeof bad);
+        int errors = 0;
+        for (uint64_t i = 0; i < N; i++) {
+            void *v;
+            err_t *e = kstate_get(s.ks, 0, hash_bytes(&i, sizeof i), slice_of(&i, sizeof i), true, NULL, &v);
+            ck_assert_msg(e || ((val_t *)v)->number == i, "%d was lost silently", (int)i);
+            errors += e != NULL;
+            if (e) ck_assert(strstr(err_text(e), "cannot be read back") != NULL);
+            err_free(e);
+        }
+        if (applied) ck_assert_int_eq(errors, 0);
+        else ck_assert_int_gt(errors, N / 2);
+        end(&s);
+    }
+}
+END_TEST
+
+START_TEST(a_value_that_fits_no_page_stays_until_the_base_has_it) {
+    enum { N = 20000 };
+    story_t s = evicted(N);
+    uint64_t large = 7;
+    val_t *v = number_of(s.ks, large, false);
+    v->text = xprintf("%05000d", 1);
+    kstate_dirty(s.ks, v);
+    seal(&s);
+    for (int i = 0; i < 6; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert(kstate_env_follows(s.w->env));
+    all_there(&s, N);
+    ck_assert_uint_eq(strlen(((val_t *)number_of(s.ks, large, false))->text), 5000);
+    ck_assert_uint_eq(asked, 0);
+    ck_ok(applier_apply(s.a, s.sealed));
+    kstate_env_set_memory(s.w->env, 1);
+    for (int i = 0; i < 6; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert_uint_eq(kstate_evicted(s.ks), N);
+    all_there(&s, N);
+    ck_assert_uint_eq(strlen(((val_t *)number_of(s.ks, large, false))->text), 5000);
+    end(&s);
+}
+END_TEST
+
+/* Values that own nothing are logged as they change. */
+static void plain_encode(void *ctx, const void *v, buf_t *out) { buf_put_u64(out, *(const uint64_t *)v); }
+static bool plain_decode(void *ctx, slice_t bytes, void *v) {
+    reader_t r = reader_of(bytes);
+    *(uint64_t *)v = read_u64(&r);
+    return !r.bad;
+}
+static const kstate_codec_t plain = {.value_size = 8, .encode = plain_encode, .decode = plain_decode};
+
+static void add_one(story_t *s, uint64_t from, uint64_t n, uint64_t want) {
+    for (uint64_t at = from; at < from + n; at += 100) {
+        uint64_t keys[100], hash[100];
+        uint32_t off[101] = {0};
+        void *got[100];
+        for (uint32_t i = 0; i < 100; i++) {
+            keys[i] = at + i;
+            hash[i] = hash_bytes(&keys[i], sizeof keys[i]);
+            off[i + 1] = off[i] + (uint32_t)sizeof keys[i];
+        }
+        kstate_keys_t k = {100, hash, (const uint8_t *)keys, off, NULL, NULL, true};
+        ck_ok(kstate_get_many(s->ks, &k, got));
+        for (int i = 0; i < 100; i++) ck_assert_uint_eq((*(uint64_t *)got[i])++, want);
+        kstate_changed(s->ks, got, 100);
+        ck_ok(kstate_evict(s->ks));
+    }
+}
+
+START_TEST(what_was_written_down_already_is_evicted_within_its_epoch_and_the_seal_has_it) {
+    enum { N = 20000 };
+    story_t s = begin(false, 64 << 20);
+    kstate_close(s.ks);
+    ck_ok(kstate_open(s.w->env, FP, 0, 0, 1024, &plain, &s.ks));
+    kstate_unscanned(s.ks);
+    add_one(&s, 0, N, 0);
+    seal(&s);
+    kstate_env_set_memory(s.w->env, kstate_bytes(s.ks) / 10);
+    add_one(&s, 0, N, 1); /* as most are met once in an epoch they are logged */
+    ck_assert_uint_gt(kstate_evicted(s.ks), N * 8 / 10);
+    add_one(&s, 0, 1000, 2); /* once more in the same epoch */
+    ck_ok(applier_apply(s.a, s.sealed));
+    ck_assert(kstate_env_unsealed(s.w->env));
+    add_one(&s, 1000, 1000, 2);
+    seal(&s);
+    ck_ok(applier_apply(s.a, s.sealed));
+    kstate_forget(s.ks);
+    ck_ok(kstate_reload(s.ks));
+    add_one(&s, 0, 2000, 3);
+    add_one(&s, 2000, N - 2000, 2);
+    end(&s);
+}
+END_TEST
+
+/* Made, changed, deleted, made again, dropped, while the base follows late and files come to an end: as a table that evicts nothing. At times all is
+ * forgotten and comes back from the base, as a restore has it. */
+static void long_life(bool rocks, uint64_t seed) {
+    enum { N = 3000 };
+    story_t s = begin(rocks, 96 << 10);
+    static uint64_t number[N]; /* 0: there is none */
+    memset(number, 0, sizeof number);
+    rng_t rng;
+    rng_seed(&rng, seed);
+    uint64_t next = 0, most = 0;
+    for (int i = 0; i < 150000; i++) {
+        uint64_t k = rng_below(&rng, rng_below(&rng, 3) ? N : N / 10), what = rng_below(&rng, 100);
+        val_t *v;
+        ck_ok(kstate_get(s.ks, 0, hash_bytes(&k, sizeof k), slice_of(&k, sizeof k), what < 60, NULL, (void **)&v));
+        ck_assert_msg(number[k] ? v && val_is(v, number[k]) : !v || what < 60, "key %d at %d", (int)k, i);
+        if (what < 60) {
+            kstate_dirty(s.ks, v);
+            val_set(v, number[k] = ++next);
+            if (seed % 2 && next % 9973 == 0) val_set(v, number[k] = next += 5 - next % 5); /* an owned text */
+        } else if (what < 75 && v) {
+            kstate_delete(s.ks, v);
+            number[k] = 0;
+        }
+        if (i % 50 == 0) {
+            kstate_measure(s.ks);
+            ck_ok(kstate_evict(s.ks));
+        }
+        if (kstate_evicted(s.ks) > most) most = kstate_evicted(s.ks);
+        if (rng_below(&rng, 200) == 0) seal(&s);
+        if (rng_below(&rng, 3000) == 0) ck_ok(applier_apply(s.a, s.sealed - rng_below(&rng, MIN(s.sealed + 1, (epoch_t)3))));
+        if (rng_below(&rng, 8000) == 0) no_room = !no_room && seed % 3 == 0;
+        if (rng_below(&rng, 30000) == 0) {
+            kstate_drop_ns(s.ks, 0);
+            memset(number, 0, sizeof number);
+        }
+        if (rng_below(&rng, 20000) == 0) {
+            seal(&s);
+            ck_ok(applier_apply(s.a, s.sealed));
+            kstate_forget(s.ks);
+            ck_ok(kstate_reload(s.ks));
+        }
+    }
+    ck_assert_msg(most > N / 3, "only %d were ever evicted", (int)most);
+    for (int restored = 0; restored < 2; restored++) {
+        for (uint64_t k = 0; k < N; k++) {
+            val_t *v = number_of(s.ks, k, false);
+            ck_assert(number[k] ? v && val_is(v, number[k]) : !v);
+        }
+        seal(&s);
+        ck_ok(applier_apply(s.a, s.sealed));
+        kstate_forget(s.ks);
+        ck_ok(kstate_reload(s.ks));
+    }
+    end(&s);
+}
+
+START_TEST(a_table_that_evicts_ahead_of_the_base_equals_one_that_evicts_nothing) {
+    for (uint64_t seed = 1; seed <= 9; seed++) long_life(false, seed);
+    long_life(true, 3);
+}
+END_TEST
+
+TESTS("ahead", what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nobody_asks_the_base_to_follow,
+      a_state_that_is_scanned_waits_for_the_base, where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base,
+      what_cannot_be_read_back_is_an_error_until_the_base_has_it, a_value_that_fits_no_page_stays_until_the_base_has_it,
+      what_was_written_down_already_is_evicted_within_its_epoch_and_the_seal_has_it,
+      a_table_that_evicts_ahead_of_the_base_equals_one_that_evicts_nothing)
