@@ -153,6 +153,7 @@ START_TEST(a_value_that_fits_no_page_stays_until_the_base_has_it) {
     story_t s = evicted(N);
     uint64_t large = 7;
     val_t *v = number_of(s.ks, large, false);
+    free(v->text);
     v->text = xprintf("%05000d", 1);
     kstate_dirty(s.ks, v);
     seal(&s);
