@@ -153,9 +153,11 @@ bool kstate_env_restored_waits(const kstate_env_t *e) {
     return restoring != UINT64_MAX && restoring > kstate_env_applied(e);
 }
 
-/* Changes on their way: unsealed, or sealed (restored) and not in the base. Sealed ones only where somebody needs the base to evict them. */
+/* Changes on their way: unsealed, or sealed (restored) and not in the base. Sealed ones only where somebody needs the base to
+ * evict them, and as long as there is none (a full disk), since nobody evicts then. */
 static bool on_the_way(const kstate_env_t *e) {
-    bool sealed = kstate_env_follows(e) && __atomic_load_n(&e->sealed, __ATOMIC_RELAXED) > kstate_env_applied(e);
+    bool needed = kstate_env_follows(e) || !kstate_env_base((kstate_env_t *)(uintptr_t)e);
+    bool sealed = needed && __atomic_load_n(&e->sealed, __ATOMIC_RELAXED) > kstate_env_applied(e);
     return kstate_env_unsealed(e) || sealed || kstate_env_restored_waits(e);
 }
 

@@ -206,7 +206,8 @@ static err_t *read_near(reading_t *r) {
             TRY(read_one(r, i, value));
             continue;
         }
-        if (w->ns == 0 && ks_near_whole(r->ks)) continue;
+        /* with the last evicted key the spill is gone: what the base has of others are values that they had once */
+        if (w->ns == 0 && (ks_near_whole(r->ks) || !ks_ns_find(r->ks, 0)->evicted)) continue;
         if (w->ns == 0) TRY(ks_near_lost(r->ks));
         r->want[left] = *w;
         r->row[left++] = r->row[i];

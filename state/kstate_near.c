@@ -55,7 +55,10 @@ err_t *ks_near_lost(const kstate_t *ks) {
 void ks_near_begin(kstate_t *ks) {
     bool closed = ks->spill && !spill_open(ks->spill);
     ks->spill_full = closed && ks_near_needed(ks);
-    if (closed && !ks->spill_full) spill_give_up(ks->spill);
+    if (closed && !ks->spill_full) {
+        spill_give_up(ks->spill);
+        account(ks);
+    }
     ks_near_lean(ks);
 }
 

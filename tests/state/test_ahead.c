@@ -124,6 +124,33 @@ START_TEST(where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_th
 }
 END_TEST
 
+/* K and then D in one batch: with K nothing is evicted any more, and the files go. D's end is on its way to the base, which has its value of before. */
+START_TEST(the_last_evicted_key_comes_back_beside_one_that_is_gone_and_that_the_base_still_has) {
+    enum { N = 3000, K = 17, D = 18 };
+    story_t s = begin(false, 64 << 20);
+    for (uint64_t i = 0; i < N; i++) ((val_t *)number_of(s.ks, i, true))->number = i;
+    seal(&s);
+    ck_ok(applier_apply(s.a, s.sealed));
+    kstate_delete(s.ks, number_of(s.ks, D, false));
+    seal(&s);
+    kstate_env_set_memory(s.w->env, 1);
+    for (int i = 0; i < 40; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert_uint_eq(kstate_evicted(s.ks), N - 1);
+    kstate_env_set_memory(s.w->env, 64 << 20);
+    for (uint64_t i = 0; i < N; i++)
+        if (i != K && i != D) ck_assert_uint_eq(((val_t *)number_of(s.ks, i, false))->number, i);
+    ck_assert_uint_eq(kstate_evicted(s.ks), 1);
+    uint64_t key[] = {K, D}, hash[] = {hash_bytes(&key[0], sizeof key[0]), hash_bytes(&key[1], sizeof key[1])};
+    uint32_t off[] = {0, 8, 16};
+    kstate_keys_t k = {.n = 2, .hash = hash, .bytes = (const uint8_t *)key, .off = off, .there = true};
+    void *got[2];
+    ck_ok(kstate_get_many(s.ks, &k, got));
+    ck_assert(got[0] && ((val_t *)got[0])->number == K);
+    ck_assert_ptr_null(got[1]);
+    end(&s);
+}
+END_TEST
+
 START_TEST(what_cannot_be_read_back_is_an_error_until_the_base_has_it) {
     enum { N = 20000 };
     for (int applied = 0; applied < 2; applied++) {
@@ -288,6 +315,7 @@ END_TEST
 
 TESTS("ahead", what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nobody_asks_the_base_to_follow,
       a_state_that_is_scanned_waits_for_the_base, where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base,
+      the_last_evicted_key_comes_back_beside_one_that_is_gone_and_that_the_base_still_has,
       what_cannot_be_read_back_is_an_error_until_the_base_has_it, a_value_that_fits_no_page_stays_until_the_base_has_it,
       what_was_written_down_already_is_evicted_within_its_epoch_and_the_seal_has_it,
       a_table_that_evicts_ahead_of_the_base_equals_one_that_evicts_nothing)
