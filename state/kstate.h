@@ -111,7 +111,7 @@ err_t *kstate_apply(kstate_t *ks, slice_t sealed);                   /* restore:
 void kstate_forget(kstate_t *ks);
 err_t *kstate_reload(kstate_t *ks);
 uint64_t kstate_entries(const kstate_t *ks);
-uint64_t kstate_evicted(const kstate_t *ks);                         /* those of them that only the base holds */
+uint64_t kstate_evicted(const kstate_t *ks);                         /* those of them that the base or the spill holds */
 uint64_t kstate_ns_entries(const kstate_t *ks, int64_t ns);
 size_t kstate_bytes(const kstate_t *ks);
 /* What the operator holds beside the table to work it off (merged panes): it counts as the table's until it is said again. */

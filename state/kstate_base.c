@@ -1,6 +1,6 @@
 /* kstate_base.c: what passes between a hot table and the base: loading at start and after misses, and eviction.
- * Reads are safe against the base thread: an evicted entry has not changed since it was applied, so the base gives the same value
- * before, during and after an apply; what did change is in the table, alive or dead. */
+ * Reads are safe against the base thread: what is read from the base has not changed since it was applied, so the base gives the same
+ * value before, during and after an apply; what did change is in the table, alive or dead, or in the spill (kstate_near.c). */
 #include "state/kstate_int.h"
 #include <stdlib.h>
 

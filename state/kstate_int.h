@@ -17,7 +17,8 @@
  *   LOOSE: an evicted entry decoded for a scan, in no table; the next scan frees it. Marked dirty it is adopted by the table
  *
  * Why a dropped namespace needs no marker after its DROP was sealed: a miss reads the base only while ns->evicted > 0;
- * after a drop that is 0, and an entry created later is evicted only when the base has applied its epoch and so the DROP before it.
+ * after a drop that is 0, and an entry created later is evicted only when the base has applied its epoch and so the DROP before it,
+ * or into a spill that is whole, which answers instead of the base (kstate_near.c).
  * The same holds for single deletes of a table that had no eviction: ns->forgotten is the youngest epoch of a DEL that was not
  * remembered, and nothing of the namespace is evicted before the base has applied that epoch. */
 #pragma once
