@@ -6,10 +6,10 @@ from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, fi
 KEYS, TIMES, WIDTH = 200000, 3, 400  # more than --memory 96M has room for
 
 
-def wide_job(c, topic, rate=20000):
+def wide_job(c, topic, rate=20000, sets=''):
     """Each key is counted several times, when its state has left the memory; every count is put out once."""
     rows = KEYS * TIMES
-    return (f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'number-of-rows' = '{rows}', "
+    return (sets + f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'number-of-rows' = '{rows}', "
             f"'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}');\n"
             "CREATE TABLE o (k INT, n BIGINT, total BIGINT, width INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', "
             f"'topic' = '{topic}', 'properties.bootstrap.servers' = '{c.bootstrap}', 'key.format' = 'json', 'value.format' = 'json', "
@@ -61,7 +61,7 @@ def test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_at
             t.worker(i, memory='96M')
         t.workers_ready(2)
         t.topic('lb-out', 2)
-        job = t.submit(wide_job(t, 'lb-out'), 'localbase', 2)
+        job = t.submit(wide_job(t, 'lb-out', sets="SET 'table.exec.state.ttl' = '1 d';\n"), 'localbase', 2)  # with a TTL evicted state is read from the base
         names = {w: open(t.path(f'{w}/name')).read().strip() for w in ('w1', 'w2')}
         cut = wait_for('table files that are not in storage', lambda: [f for f in tables(t, 'w1') if cut_in_half(f)], 60)
         began = time.monotonic()

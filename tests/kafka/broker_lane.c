@@ -230,7 +230,7 @@ START_TEST(a_ledger_record_of_a_later_build_stops_the_lane_with_its_version) {
     ck_ok(kafka_ledger_prepare(&table, ledger, 2, 30000));
     kafka_client_t *later;
     ck_ok(kafka_client_new(&table, RD_KAFKA_PRODUCER, NULL, (kafka_setting_t[]){{0}}, 0, &later));
-    static char record[] = "3 0000000000000001 7 0 0 1 more 00000000";
+    static char record[] = "4 0000000000000001 7 0 0 1 more 00000000";
     ck_assert_int_eq(rd_kafka_producev(later->rk, RD_KAFKA_V_TOPIC(ledger), RD_KAFKA_V_PARTITION(1), RD_KAFKA_V_KEY("1", 1),
                                        RD_KAFKA_V_VALUE(record, sizeof record - 1), RD_KAFKA_V_END), 0);
     ck_assert_int_eq(rd_kafka_flush(later->rk, 30000), 0);
@@ -244,7 +244,7 @@ START_TEST(a_ledger_record_of_a_later_build_stops_the_lane_with_its_version) {
     d->start(d, h, &a);
     lane_answer_t r = next(box);
     ck_assert_int_eq(r.kind, LANE_ANSWER_POISON);
-    ck_fails(r.error, ERR_VERSION, "ledger record of version 3, this build reads 1 and 2");
+    ck_fails(r.error, ERR_VERSION, "ledger record of version 4, this build reads 1 to 3");
     d->close(d, h);
     ck_assert_int_eq(next(box).kind, LANE_ANSWER_CLOSED);
     mailbox_free(box);
