@@ -149,16 +149,22 @@ def test_a_savepoint_older_than_what_was_published_is_refused_unless_duplicates_
         print(f'  {n} rows; {twice} of them twice, as was asked for')
 
 
+def ten_rows_kept(c):
+    """A job that copies has published ten rows, and a savepoint has them."""
+    for topic in 't', 'o':
+        c.topic(topic, 1)
+    job = c.submit(prefixed_job(c), 'first', parallelism=1)
+    put(c, 't', 0, *ids(0, 10))
+    wait_for('rows', lambda: count(c, 'o') == 10)
+    target = 'file://' + c.path('kept')
+    c.cli('savepoint', job, '--to', target)
+    return job, target
+
+
 def test_lanes_find_what_was_published_behind_a_savepoint_after_it_was_submitted():
     """The submit sees a ledger as it has to be. Before the job gets a slot the savepoint's job, of another cluster, publishes on: the lanes refuse."""
     with two_clusters('older-late') as (c, c2):
-        for topic in 't', 'o':
-            c.topic(topic, 1)
-        first = c.submit(prefixed_job(c), 'first', parallelism=1)
-        put(c, 't', 0, *ids(0, 10))
-        wait_for('rows', lambda: count(c, 'o') == 10)
-        target = 'file://' + c.path('kept')
-        c.cli('savepoint', first, '--to', target)
+        first, target = ten_rows_kept(c)
         c2.procs['w1'].kill()
         second = c2.submit(prefixed_job(c), 'second', parallelism=1, args=['--from', target])
         put(c, 't', 0, *ids(10, 20))
@@ -183,13 +189,7 @@ def test_a_transaction_that_a_dead_worker_left_open_does_not_hold_who_begins_fro
     with Cluster('held') as c:
         c.kafka()
         one_worker(c, 2)
-        for topic in 't', 'o':
-            c.topic(topic, 1)
-        first = c.submit(prefixed_job(c), 'first', parallelism=1)
-        put(c, 't', 0, *ids(0, 10))
-        wait_for('rows', lambda: count(c, 'o') == 10)
-        target = 'file://' + c.path('kept')
-        c.cli('savepoint', first, '--to', target)
+        first, target = ten_rows_kept(c)
         c.procs['w1'].kill()
         w = c.worker(2, env={'TIDEGATE_CRASH': 'in-transaction'})
         w.expected_death = True

@@ -45,7 +45,7 @@ void kstate_env_free(kstate_env_t *e) {
     free(e);
 }
 
-base_db_t *kstate_env_base(kstate_env_t *e) { return __atomic_load_n(&e->base, __ATOMIC_ACQUIRE); }
+base_db_t *kstate_env_base(const kstate_env_t *e) { return __atomic_load_n(&e->base, __ATOMIC_ACQUIRE); }
 
 err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret) {
     base_db_t *b = kstate_env_base(e);
@@ -145,7 +145,7 @@ bool kstate_env_scarce(const kstate_env_t *e) {
 
 bool kstate_env_short(const kstate_env_t *e) {
     if (!kstate_env_over(e)) return false;
-    return !kstate_env_base((kstate_env_t *)(uintptr_t)e) || __atomic_load_n(&e->little, __ATOMIC_RELAXED) == kstate_env_applied(e) + 1;
+    return !kstate_env_base(e) || __atomic_load_n(&e->little, __ATOMIC_RELAXED) == kstate_env_applied(e) + 1;
 }
 
 bool kstate_env_restored_waits(const kstate_env_t *e) {
@@ -156,7 +156,7 @@ bool kstate_env_restored_waits(const kstate_env_t *e) {
 /* Changes on their way: unsealed, or sealed (restored) and not in the base. Sealed ones only where somebody needs the base to
  * evict them, and as long as there is none (a full disk), since nobody evicts then. */
 static bool on_the_way(const kstate_env_t *e) {
-    bool needed = kstate_env_follows(e) || !kstate_env_base((kstate_env_t *)(uintptr_t)e);
+    bool needed = kstate_env_follows(e) || !kstate_env_base(e);
     bool sealed = needed && __atomic_load_n(&e->sealed, __ATOMIC_RELAXED) > kstate_env_applied(e);
     return kstate_env_unsealed(e) || sealed || kstate_env_restored_waits(e);
 }

@@ -81,7 +81,7 @@ typedef struct kstate_env_conf {
 } kstate_env_conf_t;
 kstate_env_t *kstate_env_new(const kstate_env_conf_t *conf);
 void kstate_env_free(kstate_env_t *e);
-base_db_t *kstate_env_base(kstate_env_t *e);           /* NULL when none was opened */
+base_db_t *kstate_env_base(const kstate_env_t *e);           /* NULL when none was opened */
 err_t *kstate_env_need_base(kstate_env_t *e, base_db_t **ret); /* what fails when it is opened is err_here */
 /* Of the base, or of opening it. Any thread reads; who tries again forgets before what it was (what is lost stays lost), so that it is told of this try. */
 base_health_t kstate_env_health(const kstate_env_t *e);

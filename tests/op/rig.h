@@ -521,3 +521,13 @@ static void assert_same_lines(const char *got, const char *want) {
     free(b);
 }
 static char *rig_output(rig_t *r) { return buf_cstr(&r->published); }
+/* Of all states of all tasks. */
+static uint64_t rig_entries(const rig_t *r) {
+    uint64_t n = 0;
+    for (int i = 0; i < r->ntasks; i++) {
+        task_stats_t st;
+        task_stats(r->tasks[i], &st);
+        n += st.state_entries;
+    }
+    return n;
+}

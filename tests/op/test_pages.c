@@ -200,16 +200,6 @@ START_TEST(pages_go_where_their_group_goes) {
 END_TEST
 
 /* ---------------------------------------------------------------- the end of a group */
-static uint64_t entries_of(rig_t *r) {
-    uint64_t n = 0;
-    for (int i = 0; i < r->ntasks; i++) {
-        task_stats_t st;
-        task_stats(r->tasks[i], &st);
-        n += st.state_entries;
-    }
-    return n;
-}
-
 /* ENDS values come, all but LEFT go, as many others come that the holes go too, and then all goes. */
 enum { ENDS = 3000, LEFT = 10, OTHERS = 1500, GONE = 2 * ENDS - LEFT, ROWS = 2 * (ENDS + OTHERS) };
 static row_t come_and_go(int split, int64_t i) {
@@ -235,8 +225,8 @@ START_TEST(a_group_that_ends_takes_its_pages_with_it) {
             r->per_split = upto[i];
             rig_build(r);
             rig_run(r, 2000, 20);
-            if (i + 1 < ARRAY_LEN(upto)) ck_assert_uint_gt(entries_of(r), 3);
-            else ck_assert_uint_eq(entries_of(r), 0);
+            if (i + 1 < ARRAY_LEN(upto)) ck_assert_uint_gt(rig_entries(r), 3);
+            else ck_assert_uint_eq(rig_entries(r), 0);
             if (i + 2 == ARRAY_LEN(upto)) {
                 char *got = last_results(rig_output(r));
                 ck_assert_ptr_nonnull(strstr(got, "0|100|100|100|user-0000004499|"));
@@ -245,7 +235,7 @@ START_TEST(a_group_that_ends_takes_its_pages_with_it) {
             rig_kill(r);
         }
         rig_build(r);
-        ck_assert_uint_eq(entries_of(r), 0); /* and they do not come back */
+        ck_assert_uint_eq(rig_entries(r), 0); /* and they do not come back */
         rig_free(r);
     }
 }
@@ -260,7 +250,7 @@ START_TEST(a_group_that_is_forgotten_takes_its_pages_with_it) {
     r->poll_rows = 100;
     rig_build(r);
     rig_run(r, 500, 20);
-    ck_assert_uint_gt(entries_of(r), ENDS / 256);
+    ck_assert_uint_gt(rig_entries(r), ENDS / 256);
     r->per_split++;
     rig_run(r, 20, 0);
     rig_run(r, 3000, 100);
@@ -269,13 +259,13 @@ START_TEST(a_group_that_is_forgotten_takes_its_pages_with_it) {
     rig_kill(r);
     ck_assert_ptr_nonnull(strstr(rig_output(r), "+I 0|1|1|1|user-0000003001|"));
     rig_build(r);
-    ck_assert_uint_eq(entries_of(r), 1);
+    ck_assert_uint_eq(rig_entries(r), 1);
     r->per_split += ENDS;
     rig_run(r, 500, 20);
-    ck_assert_uint_gt(entries_of(r), ENDS / 256);
+    ck_assert_uint_gt(rig_entries(r), ENDS / 256);
     r->now += 60000;
     rig_run(r, 500, 20);
-    ck_assert_uint_eq(entries_of(r), 0);
+    ck_assert_uint_eq(rig_entries(r), 0);
     rig_free(r);
 }
 END_TEST
@@ -294,10 +284,10 @@ START_TEST(a_set_whose_values_are_all_taken_back_leaves_no_pages_to_a_group_that
     r->poll_rows = 100;
     rig_build(r);
     rig_run(r, 500, 20);
-    ck_assert_uint_gt(entries_of(r), 3 * ENDS / 256);
+    ck_assert_uint_gt(rig_entries(r), 3 * ENDS / 256);
     r->per_split += ENDS;
     rig_run(r, 500, 20);
-    ck_assert_uint_le(entries_of(r), 1 + 3); /* the group, and a page of each set that has the time of the NULL */
+    ck_assert_uint_le(rig_entries(r), 1 + 3); /* the group, and a page of each set that has the time of the NULL */
     char *got = last_results(rig_output(r));
     ck_assert_ptr_nonnull(strstr(got, "0|0|1|1|"));
     free(got);
@@ -349,7 +339,7 @@ START_TEST(large_sets_of_windows_survive_kills_and_eviction) {
                 live(r, 4, one_key, 7);
             }
             assert_same_lines(rig_output(r), buf_cstr(&want));
-            ck_assert_uint_eq(entries_of(r), 0);
+            ck_assert_uint_eq(rig_entries(r), 0);
             rig_free(r);
             buf_free(&want);
         }

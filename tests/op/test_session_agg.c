@@ -55,20 +55,10 @@ static plan_t *session_plan(int64_t gap, int parallelism, bool exchange) {
     return window_plan((window_spec_t){.kind = WINDOW_SESSION, .gap_ms = gap}, parallelism, exchange, false);
 }
 
-static uint64_t entries(const rig_t *r) {
-    uint64_t n = 0;
-    for (int i = 0; i < r->ntasks; i++) {
-        task_stats_t st;
-        task_stats(r->tasks[i], &st);
-        n += st.state_entries;
-    }
-    return n;
-}
-
 /* At the end neither a session nor a mark is left. */
 static void assert_sessions(rig_t *r, const char *want) {
     assert_same_lines(rig_output(r), want);
-    ck_assert_uint_eq(entries(r), 0);
+    ck_assert_uint_eq(rig_entries(r), 0);
     rig_free(r);
 }
 
@@ -157,7 +147,7 @@ START_TEST(a_session_that_goes_on_keeps_one_mark) {
     rig_build(r);
     for (int i = 0; i < 400 && !rig_all_ended(r); i++) {
         rig_run(r, 1, 0);
-        ck_assert_uint_le(entries(r), 2); /* the key, and when to look at it again */
+        ck_assert_uint_le(rig_entries(r), 2); /* the key, and when to look at it again */
     }
     rig_finish(r, 9);
     assert_sessions(r, "+I k0|1000|1000|1970-01-01 00:00:00.000|1970-01-01 00:08:20.500\n");

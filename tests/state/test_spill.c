@@ -261,15 +261,17 @@ static void get_batch(kstate_t *ks, const uint64_t *keys, uint32_t n, void **ret
     ck_ok(kstate_get_many(ks, &k, ret));
 }
 
-/* n numbers in the base, nearly all evicted. */
-static kstate_t *evicted(world_t *w, applier_t *a, uint64_t n) {
+/* n numbers in the base, of which memory has room for a tenth; without: nor are there files to evict into. */
+static kstate_t *evicted(world_t *w, applier_t *a, uint64_t n, bool without) {
     kstate_t *ks = table_open(w);
     for (uint64_t i = 0; i < n; i++) ((val_t *)number_of(ks, i, true))->number = i;
     seal_and_apply(ks, a, 1);
     base_db_t *b = kstate_env_base(w->env);
     real_get_many = b->get_many;
     b->get_many = counting_get_many;
+    if (without) b->scratch = no_scratch;
     asked = 0;
+    kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
     return ks;
 }
 
@@ -279,9 +281,7 @@ START_TEST(an_evicted_key_that_comes_again_is_not_asked_of_the_base) {
         for (int without = 0; without < 2; without++) {
             world_t *w = world_new(rocks, 16 << 20);
             applier_t *a = applier_make(w);
-            kstate_t *ks = evicted(w, a, N);
-            if (without) kstate_env_base(w->env)->scratch = no_scratch;
-            kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+            kstate_t *ks = evicted(w, a, N, without);
             rng_t rng;
             rng_seed(&rng, 7);
             static uint64_t number[N];
@@ -315,9 +315,7 @@ START_TEST(a_key_that_was_never_there_is_not_asked_of_the_base) {
     for (int without = 0; without < 2; without++) {
         world_t *w = world_new(false, 16 << 20);
         applier_t *a = applier_make(w);
-        kstate_t *ks = evicted(w, a, N);
-        if (without) kstate_env_base(w->env)->scratch = no_scratch;
-        kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+        kstate_t *ks = evicted(w, a, N, without);
         ck_ok(kstate_evict(ks));
         for (uint64_t next = N; next < 8 * N; next += 100) {
             uint64_t keys[100];
@@ -341,9 +339,7 @@ START_TEST(what_finds_no_room_at_a_restore_is_near_and_is_asked_of_the_base_wher
     for (int without = 0; without < 2; without++) {
         world_t *w = world_new(false, 16 << 20);
         applier_t *a = applier_make(w);
-        kstate_t *ks = evicted(w, a, N);
-        if (without) kstate_env_base(w->env)->scratch = no_scratch;
-        kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+        kstate_t *ks = evicted(w, a, N, without);
         ck_ok(kstate_evict(ks));
         kstate_forget(ks);
         ck_ok(kstate_reload(ks));
@@ -429,8 +425,7 @@ START_TEST(a_spill_that_breaks_is_as_if_there_was_none) {
     enum { N = 20000 };
     world_t *w = world_new(false, 16 << 20);
     applier_t *a = applier_make(w);
-    kstate_t *ks = evicted(w, a, N);
-    kstate_env_set_memory(w->env, kstate_bytes(ks) / 10);
+    kstate_t *ks = evicted(w, a, N, false);
     for (int i = 0; i < 4; i++) ck_ok(kstate_evict(ks));
     void *got[100];
     uint64_t keys[100];
