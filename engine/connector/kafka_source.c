@@ -68,8 +68,9 @@ typedef struct kafka_source {
     decoder_t *key_probe;  /* dead letters: tries a key before the value's rows are there */
     dead_letters_t dead;   /* of the epoch so far */
     rd_kafka_queue_t *commits;
-    rd_kafka_topic_partition_list_t *to_commit; /* the last complete epoch's, while a commit is under way */
+    rd_kafka_topic_partition_list_t *to_commit; /* the last complete epoch's, while a commit is under way or when it has failed */
     bool committing;
+    int64_t commit_ms; /* not before */
     int64_t looked_ms;
     err_t *error;
 } kafka_source_t;
@@ -349,6 +350,7 @@ static err_t *connect_client(source_t *s, int from) {
     rd_kafka_queue_cb_event_enable(k->queue, on_queue_event, s);
     kafka_gate_queue(k->client->gate, k->queue);
     k->commits = rd_kafka_queue_new(k->client->rk);
+    rd_kafka_queue_cb_event_enable(k->commits, on_queue_event, s);
     rd_kafka_topic_partition_list_t *l = assignment(k, &s->splits, from);
     rd_kafka_resp_err_t code = rd_kafka_assign(k->client->rk, l);
     rd_kafka_topic_partition_list_destroy(l);
@@ -518,6 +520,25 @@ static void count_skipped(kafka_source_t *k) {
     k->skipped = n;
 }
 
+/* One commit at a time: epochs come faster than a coordinator of groups likes. Sends the next one when the last was answered, be it that no epoch comes any
+ * more. One that failed is sent again, for that same reason: what is committed is where we are when nothing happens. */
+static void take_commits(kafka_source_t *k, int timeout_ms) {
+    rd_kafka_event_t *ev = k->committing ? rd_kafka_queue_poll(k->commits, timeout_ms) : NULL;
+    int64_t now = clock_mono_ms();
+    if (ev) {
+        k->committing = false;
+        if (rd_kafka_event_error(ev)) {
+            k->commit_ms = now + LOOK_EVERY_MS;
+            if (!k->to_commit) k->to_commit = rd_kafka_topic_partition_list_copy(rd_kafka_event_topic_partition_list(ev));
+        }
+        rd_kafka_event_destroy(ev);
+    }
+    if (k->committing || !k->to_commit || now < k->commit_ms) return;
+    k->committing = rd_kafka_commit_queue(k->client->rk, k->to_commit, k->commits, NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_destroy(k->to_commit);
+    k->to_commit = NULL;
+}
+
 static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret_split, err_t **reterr) {
     kafka_source_t *k = s->self;
     *ret_batch = NULL;
@@ -547,6 +568,7 @@ static src_status_t kafka_source_poll(source_t *s, batch_t **ret_batch, int *ret
     if (note_ends(k)) return SRC_ENDED;
     if (more) return SRC_MORE;
     note_outage(k);
+    if (k->client) take_commits(k, 0);
     if (k->client) s->next_poll_ms = s->env.eval->now_ms + LOOK_EVERY_MS; /* silence wakes nobody */
     const char *bounded = options_get(&s->env.op->table->options, "scan.bounded.mode");
     return !k->nparts && bounded && strcmp(bounded, "unbounded") ? SRC_ENDED : SRC_WAIT;
@@ -570,27 +592,18 @@ static err_t *kafka_source_add_splits(source_t *s, const split_list_t *more) {
     return e;
 }
 
-/* One commit at a time: epochs come faster than a coordinator of groups likes. Sends the next one when the last was answered. */
-static void take_commits(kafka_source_t *k, int timeout_ms) {
-    rd_kafka_event_t *ev = k->committing ? rd_kafka_queue_poll(k->commits, timeout_ms) : NULL;
-    if (ev) {
-        k->committing = false;
-        rd_kafka_event_destroy(ev);
-    }
-    if (k->committing || !k->to_commit) return;
-    k->committing = rd_kafka_commit_queue(k->client->rk, k->to_commit, k->commits, NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR;
-    rd_kafka_topic_partition_list_destroy(k->to_commit);
-    k->to_commit = NULL;
-}
-
 /* The last ones of a source that ends would be lost with the client. */
 static void finish_commits(kafka_source_t *k) {
     int64_t until = clock_mono_ms() + LAST_COMMIT_MS;
     char why[8];
-    while (k->client && (k->committing || k->to_commit) && clock_mono_ms() < until && !kafka_client_down(k->client, why, sizeof why))
+    k->commit_ms = 0; /* at once; one that fails now is the end of it */
+    while (k->client && (k->committing || k->to_commit) && k->commit_ms <= clock_mono_ms() && clock_mono_ms() < until &&
+           !kafka_client_down(k->client, why, sizeof why))
         take_commits(k, 50);
     if (k->to_commit) rd_kafka_topic_partition_list_destroy(k->to_commit);
-    if (k->commits) rd_kafka_queue_destroy(k->commits);
+    if (!k->commits) return;
+    rd_kafka_queue_cb_event_enable(k->commits, NULL, NULL);
+    rd_kafka_queue_destroy(k->commits);
 }
 
 /* For other tools to see how far we are; we never read it back except as 'group-offsets'. A failure is theirs, not ours. */

@@ -11,6 +11,7 @@
 #define ROWS 80000      /* per partition; row o of partition p has id FIRST + 2 o + p */
 #define FIRST 10000000 /* so that all are of one length */
 #define KEPT 30    /* batches */
+#define GROUP "watcher" /* of consumers */
 
 static int text_of(char *s, size_t size, int64_t id) { return snprintf(s, size, "the row of number %08d", (int)id); }
 static int message_of(char *s, size_t size, int64_t id) {
@@ -35,7 +36,7 @@ static void fill(void) {
 static plan_t *compiled(const plan_op_t **ret_source) {
     AUTO(auto_free) char *text = xprintf(
         "CREATE TABLE t (id BIGINT, txt STRING) WITH ('connector' = 'kafka', 'topic' = '%s', 'properties.bootstrap.servers' = '%s', 'format' = 'json',\n"
-        "  'scan.startup.mode' = 'earliest-offset');\nCREATE TABLE o (id BIGINT, txt STRING) WITH ('connector' = 'blackhole');\n"
+        "  'scan.startup.mode' = 'earliest-offset', 'properties.group.id' = '" GROUP "');\nCREATE TABLE o (id BIGINT, txt STRING) WITH ('connector' = 'blackhole');\n"
         "INSERT INTO o SELECT id, txt FROM t;", topic, getenv("BOOTSTRAP"));
     sql_source_t src = {.text = text, .len = strlen(text), .file = "t.sql", .parallelism = 1};
     plan_t *p;
@@ -139,4 +140,45 @@ START_TEST(a23_a_position_covers_the_rows_that_left_and_their_texts_outlive_the_
 }
 END_TEST
 
-TESTS("broker_source", a23_a_position_covers_the_rows_that_left_and_their_texts_outlive_the_message)
+static int64_t committed(const kafka_client_t *c, int partition) {
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(l, topic, partition);
+    rd_kafka_resp_err_t code = rd_kafka_committed(c->rk, l, 10000);
+    ck_assert_msg(!code, "%s", rd_kafka_err2str(code));
+    int64_t at = l->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(l);
+    return at;
+}
+
+/* Epochs come faster than commits are answered, then none comes any more. */
+START_TEST(the_offsets_of_the_last_epoch_are_committed_also_when_no_epoch_follows) {
+    const plan_op_t *op;
+    plan_t *plan = compiled(&op);
+    const source_vtable_t *vt = source_find("kafka");
+    eval_ctx_t eval = {.now_ms = clock_wall_ms()};
+    source_t s = {.vt = vt, .env = {.op = op, .eval = &eval, .job = "t", .parallelism = 1, .wake = on_wake}, .self = xcalloc(1, vt->state_size)};
+    ck_ok(vt->enumerate(op->table, &plan->set, 30000, &s.splits));
+    ck_ok(vt->open(&s));
+    for (epoch_t e = 1; e <= 3; e++) {
+        for (int i = 0; i < 2; i++) s.splits.items[i].position = 10 * (int64_t)e + i;
+        vt->complete(&s, e, &s.splits);
+    }
+    kafka_client_t *c;
+    ck_ok(kafka_client_new(&table, RD_KAFKA_CONSUMER, (kafka_setting_t[]){{"group.id", GROUP}, {0}}, NULL, 0, &c));
+    for (int64_t until = clock_mono_ms() + 30000; committed(c, 0) != 30 || committed(c, 1) != 31;) {
+        ck_assert_msg(clock_mono_ms() < until, "after 30 s the offsets committed are %" PRId64 " and %" PRId64, committed(c, 0), committed(c, 1));
+        batch_t *b = NULL;
+        int split;
+        err_t *e = NULL;
+        ck_assert_msg(vt->poll(&s, &b, &split, &e) != SRC_FAIL, "%s", err_text(e));
+        batch_free(b);
+    }
+    kafka_client_free(c);
+    vt->close(&s);
+    split_list_free(&s.splits);
+    free(s.self);
+    plan_free(plan);
+}
+END_TEST
+
+TESTS("broker_source", the_offsets_of_the_last_epoch_are_committed_also_when_no_epoch_follows, a23_a_position_covers_the_rows_that_left_and_their_texts_outlive_the_message)
