@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/net/http_client.h"
 #include "coordinator/meta_store_etcd.h"
+#include "tests/helpers/running.h"
 #include "tests/helpers/test.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -297,9 +298,9 @@ static inline void lead(node_t *n, const meta_etcd_conf_t *conf) {
     won(n);
 }
 static inline void lost_within(node_t *n, int ms) {
-    int64_t until = clock_mono_ms() + ms;
+    int64_t until = running_ms() + ms;
     while (!atomic_load(&n->lost)) {
-        ck_assert_msg(clock_mono_ms() < until, "leadership was not lost within %d ms", ms);
+        ck_assert_msg(running_ms() < until, "leadership was not lost within %d ms", ms);
         pause_ms(5);
     }
 }
