@@ -1,5 +1,6 @@
 /* test_slot.c: the slot thread with tasks made of counters; also run under -fsanitize=thread. */
 #include "common/clock.h"
+#include "tests/helpers/running.h"
 #include "tests/helpers/test.h"
 #include "worker/slot.h"
 #include <pthread.h>
@@ -14,14 +15,19 @@ typedef struct fake {
     int done;                  /* the slot's thread only: not atomic on purpose, the sanitizer watches */
     atomic_int_fast64_t tick;
     struct fake *next;         /* woken after each unit */
-    atomic_bool hangs;         /* a step lasts as long as this is set */
+    atomic_bool hangs, inside; /* a step lasts as long as this is set; one does */
+    atomic_int told;           /* units that statistics told of */
     bool freed;
 } fake_t;
 
 static task_status_t fake_step(void *self, uint32_t budget, err_t **reterr) {
     fake_t *f = self;
     atomic_fetch_add(&f->steps, 1);
-    while (atomic_load(&f->hangs)) usleep(1000);
+    while (atomic_load(&f->hangs)) {
+        atomic_store(&f->inside, true);
+        usleep(1000);
+    }
+    atomic_store(&f->inside, false);
     if (f->fail_at && f->done >= f->fail_at) {
         *reterr = err_new(ERR_DATA, "bad record");
         return TASK_FAILED;
@@ -62,7 +68,11 @@ static void on_failed(void *arg, slot_task_t *t, err_t *e) {
 }
 static void on_ended(void *arg, slot_task_t *t) { atomic_fetch_add(&((fake_t *)arg)->ended, 1); }
 static void on_removed(void *arg, slot_task_t *t) { atomic_store(&((fake_t *)arg)->removed, 1); }
-static void on_progressed(void *arg, slot_task_t *t) { atomic_fetch_add(&((fake_t *)arg)->progressed, 1); }
+static void on_progressed(void *arg, slot_task_t *t) {
+    fake_t *f = arg;
+    atomic_fetch_add(&f->progressed, 1);
+    atomic_store(&f->told, f->done);
+}
 static int64_t wall(void *arg) { return clock_wall_ms(); }
 
 static void fake_new_at(fake_t *f, slot_t *s, int stage, int subtask) {
@@ -208,6 +218,41 @@ START_TEST(many_threads_wake_many_tasks) {
 }
 END_TEST
 
+static void fake_wake(fake_t *f) {
+    wake_t w = slot_task_wake(f->slot);
+    w.fn(w.arg);
+}
+
+/* Two units: by the first statistics are due, and by the second they are not. Then it rests, and they are told of long before it looks around by itself. */
+static void told_of_all(fake_t *f) {
+    int64_t took = 0;
+    for (int i = 1; i <= 10; i++) {
+        atomic_store(&f->hangs, true);
+        fake_wake(f);
+        AWAIT(atomic_load(&f->inside));
+        atomic_fetch_add(&f->work, 2);
+        fake_wake(f);
+        usleep(25000); /* since the last statistics */
+        int64_t since = running_ms();
+        atomic_store(&f->hangs, false);
+        AWAIT(atomic_load(&f->told) == 2 * i);
+        took += running_ms() - since;
+    }
+    ck_assert_int_lt(took, 10 * SLOT_PARK_MS_MAX / 2);
+    slot_task_stats_t st;
+    slot_task_stats(f->slot, &st);
+    ck_assert_uint_eq(st.task.rows_in, 20);
+}
+
+/* At something that nothing wakes it for: about once in SLOT_PARK_MS_MAX. */
+static void looks_around_now_and_then(fake_t *f) {
+    int64_t began = clock_mono_ms(), running = running_ms();
+    int before = atomic_load(&f->steps);
+    AWAIT(atomic_load(&f->steps) >= before + 4);
+    ck_assert_int_ge(clock_mono_ms() - began, 3 * SLOT_PARK_MS_MAX - 10);
+    ck_assert_int_le(running_ms() - running, 2000);
+}
+
 /* The owner of a quiet task sleeps until it is told; a pause too short for statistics must not keep the last of them back. */
 START_TEST(what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do) {
     slot_t *s;
@@ -216,19 +261,9 @@ START_TEST(what_a_task_did_is_told_at_the_latest_when_it_has_nothing_to_do) {
     fake_new(&f, s);
     fake_run(&f);
     AWAIT(atomic_load(&f.steps) > 0);
-    for (int i = 1; i <= 20; i++) {
-        atomic_fetch_add(&f.work, 2);
-        wake_t w = slot_task_wake(f.slot);
-        w.fn(w.arg);
-        usleep(i % 3 ? 100 : 4000);
-    }
-    usleep(SLOT_PARK_MS_MAX * 1000 / 5); /* far less than until the slot looks by itself */
-    slot_task_stats_t st;
-    slot_task_stats(f.slot, &st);
-    ck_assert_uint_eq(st.task.rows_in, 40);
-    int told = atomic_load(&f.progressed);
-    ck_assert_int_ge(told, 1);
-    usleep(SLOT_PARK_MS_MAX * 2000);
+    told_of_all(&f);
+    int told = atomic_load(&f.progressed), steps = atomic_load(&f.steps);
+    AWAIT(atomic_load(&f.steps) >= steps + 2);
     ck_assert_int_eq(atomic_load(&f.progressed), told); /* nothing new */
     fake_end(&f);
     slot_free(s);
@@ -246,21 +281,8 @@ START_TEST(a_task_beside_one_that_never_rests_is_told_of_and_looks_around_as_if_
     fake_run(&busy);
     fake_run(&quiet);
     AWAIT(atomic_load(&quiet.steps) > 0);
-    for (int i = 1; i <= 20; i++) {
-        atomic_fetch_add(&quiet.work, 2);
-        wake_t w = slot_task_wake(quiet.slot);
-        w.fn(w.arg);
-        usleep(i % 3 ? 100 : 4000);
-    }
-    usleep(SLOT_PARK_MS_MAX * 1000 / 5);
-    slot_task_stats_t st;
-    slot_task_stats(quiet.slot, &st);
-    ck_assert_uint_eq(st.task.rows_in, 40);
-    usleep(SLOT_PARK_MS_MAX * 1000);
-    int before = atomic_load(&quiet.steps);
-    usleep(1000000);
-    int looks = atomic_load(&quiet.steps) - before;
-    ck_assert_msg(looks >= 2 && looks <= 9, "%d steps in a second", looks);
+    told_of_all(&quiet);
+    looks_around_now_and_then(&quiet);
     fake_end(&quiet);
     fake_end(&busy);
     slot_free(s);
@@ -274,11 +296,7 @@ START_TEST(a_tick_comes_in_time_and_idle_slots_rest) {
     fake_new(&f, s);
     fake_run(&f);
     AWAIT(atomic_load(&f.steps) > 0);
-    usleep(200000);
-    int before = atomic_load(&f.steps);
-    usleep(1000000);
-    int idle = atomic_load(&f.steps) - before; /* about one look per SLOT_PARK_MS_MAX */
-    ck_assert_msg(idle >= 2 && idle <= 9, "%d steps in an idle second", idle);
+    looks_around_now_and_then(&f);
     fake_end(&f);
     fake_new(&f, s);
     atomic_store(&f.tick, clock_wall_ms() + 30);
