@@ -18,6 +18,7 @@ LONG = {'cluster.test_six_kills_in_a_minute': 95, 'bad_input': 50, 'kafka_cluste
         'cluster.test_a_kill_inside_a_transaction_costs_no_more_than_another': 45, 'bad_days.test_broker_outage_with_output_piling_up': 40,
         'cluster.test_standby_takes_over_from_a_stopped_leader_and_the_workers_follow': 36,
         'cluster.test_standby_takes_over_from_a_killed_leader_in_less_than_a_second': 36,
+        'memory.test_kills_while_groups_are_evicted_ahead_of_the_base_lose_and_double_none': 40,
         'recovery.test_a_step_that_never_returns_ends_its_process': 27, 'cluster.test_stateless_and_upsert_jobs_beside_each_other': 25,
         'cluster.test_stop_and_go_on_from_the_savepoint': 25,
         'savepoints.test_stop_and_savepoint_at_full_rate_and_on_from_there_with_two_sinks': 35, 'bad_days.test_disk_full_during_checkpoints': 23,

@@ -103,6 +103,58 @@ SELECT k, CHAR_LENGTH(MAX(w)) AS len FROM ({wide(rows)}) GROUP BY k;"""
     run_within_budget(sql, [rows, rows * (rows - 1) // 2, rows * WIDTH], lambda found, row: [a + b for a, b in zip(found or [0, 0, 0], [1, *row])])
 
 
+def spilled(pid):
+    """Bytes in the files without a name that hold what was evicted."""
+    n = 0
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            if '/scratch-' in os.readlink(f'/proc/{pid}/fd/{fd}'):
+                n += os.stat(f'/proc/{pid}/fd/{fd}').st_size
+        except OSError:
+            pass
+    return n
+
+
+def tables(data):
+    return [f for _, _, files in os.walk(data) for f in files if f.endswith('.sst')]
+
+
+def test_kills_while_groups_are_evicted_ahead_of_the_base_lose_and_double_none():
+    """A million groups, each met twice. What is evicted lies in files that end with the process, and no base need have it when the process is killed:
+    first as they are made, then as they come back from there."""
+    keys, rows = 1000000, 2000000
+    sql = source(rows, rate=150000) + f"""
+SELECT COUNT(*) AS n, SUM(c) AS r, SUM(c * c) AS squares, SUM(s) AS total FROM (
+  SELECT k, COUNT(*) AS c, SUM(id) AS s FROM (SELECT MOD(id, {keys}) AS k, id FROM src) GROUP BY k);"""
+    with tempfile.TemporaryDirectory() as d:
+        with open(d + '/job.sql', 'w') as f:
+            f.write(sql)
+        for until in (300000, keys + 300000, None):
+            before, row, ahead = tables(d), None, 0
+            with open(d + '/errors', 'w') as errors:
+                p = subprocess.Popen([TIDEGATE, 'run', '--slots', '2', '--memory', '64M', '--data', d + '/data', d + '/job.sql'], stdout=subprocess.PIPE,
+                                     stderr=errors, text=True)
+                bell = threading.Timer(240 * SLOW, p.kill)
+                bell.start()
+                try:
+                    for line in p.stdout:
+                        if not line.startswith(('+I', '+U')):
+                            continue
+                        row = [int(x) for x in line.split('|')[1:]]
+                        if until and row[1] >= until and (ahead := spilled(p.pid)) >= 4 << 20:
+                            break
+                finally:
+                    bell.cancel()
+                    p.kill()
+                    p.wait()
+                    p.stdout.close()
+            print(f'    {row[1] if row else 0} rows, {ahead >> 20} MB evicted, {len(before)} tables before and {len(tables(d))} after')
+            if until and ahead < 4 << 20:
+                raise Failure(f'nothing was evicted at {row}')
+        if row != [keys, rows, 4 * keys, rows * (rows - 1) // 2]:
+            raise Failure(f'the result is {row}; {open(d + "/errors").read()[-1000:]}')
+
+
 class Peak(threading.Thread):
     """Largest RSS of a process, until `ends` is set."""
 

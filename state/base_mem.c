@@ -324,7 +324,7 @@ static void mem_discard(base_db_t *b, const char *dir) {
 }
 
 static err_t *mem_settle(base_db_t *b) { return NULL; }
-static int mem_scratch(base_db_t *b) { return memfd_create("scratch", MFD_CLOEXEC); }
+static int mem_scratch(base_db_t *b, uint64_t bytes) { return memfd_create("scratch", MFD_CLOEXEC); }
 
 static void mem_close(base_db_t *b) {
     if (!b) return;

@@ -516,11 +516,13 @@ static err_t *rocks_load_op(base_db_t *b, const char *dir, uint64_t fingerprint,
 }
 
 /* What can be done without gives way before others meet the end of the disk or of descriptors: the lowest free number tells how many are taken. */
-static int rocks_scratch(base_db_t *b) {
+static int rocks_scratch(base_db_t *b, uint64_t bytes) {
     const char *dir = self_of(b)->dir;
     struct statvfs fs;
     struct rlimit files;
-    if (statvfs(dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize < MIN((uint64_t)fs.f_blocks * fs.f_frsize / 20, SCRATCH_RESERVE)) return -1;
+    if (statvfs(dir, &fs) != 0) return -1;
+    uint64_t all = (uint64_t)fs.f_blocks * fs.f_frsize, left = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (left < bytes || left - bytes < MIN(all / 20, SCRATCH_RESERVE)) return -1;
     AUTO(auto_free) char *path = xprintf("%s/scratch-XXXXXX", dir);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0) unlink(path);

@@ -55,6 +55,7 @@ void kstate_close(kstate_t *ks) {
     kstate_env_account_unsealed(ks->env, -ks->unsealed_reported);
     if (ks->nchanged) kstate_env_dirty(ks->env, -1);
     if (ks->follower) kstate_env_follow(ks->env, -1);
+    if (ks->full) kstate_env_full(ks->env, -1);
     free(ks->changed);
     free(ks->touched);
     buf_free(&ks->scratch);

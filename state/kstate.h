@@ -42,7 +42,8 @@ typedef struct kstate_codec {
 err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,
                    kstate_t **ret);
 void kstate_close(kstate_t *ks);
-/* Nobody will call kstate_scan for namespace 0: then what is evicted of it need not be in the base yet, which is written once for many changes of a key. */
+/* Nobody will call kstate_scan for namespace 0, unless it is weak: then what is evicted of it need not be in the base yet, which is written once for many
+ * changes of a key. Such a scan does not meet what is evicted and not in the base, in any version: the next one does. */
 void kstate_unscanned(kstate_t *ks);
 int kstate_slot(const kstate_t *ks);
 

@@ -21,7 +21,7 @@ struct kstate_env {
     epoch_t sealed;    /* atomic: youngest with changes */
     epoch_t little;    /* atomic: applied epoch + 1 at which an eviction found too little */
     int dirty;         /* atomic: states with unsealed changes */
-    int followers;     /* atomic */
+    int followers, full; /* atomic */
     size_t spilled;    /* atomic */
     size_t watch_step, watched; /* watched: atomic, `used` at the last call of watch */
     void (*watch)(void *arg);
@@ -126,6 +126,8 @@ void kstate_env_found_little(kstate_env_t *e, epoch_t applied) {
 void kstate_env_account_spilled(kstate_env_t *e, int64_t delta) { __atomic_fetch_add(&e->spilled, (size_t)delta, __ATOMIC_RELAXED); }
 size_t kstate_env_spilled(const kstate_env_t *e) { return __atomic_load_n(&e->spilled, __ATOMIC_RELAXED); }
 void kstate_env_follow(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->followers, delta, __ATOMIC_RELAXED); }
+void kstate_env_full(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->full, delta, __ATOMIC_RELAXED); }
+bool kstate_env_spill_full(const kstate_env_t *e) { return __atomic_load_n(&e->full, __ATOMIC_RELAXED) > 0; }
 bool kstate_env_follows(const kstate_env_t *e) { return __atomic_load_n(&e->followers, __ATOMIC_RELAXED) > 0; }
 
 bool kstate_env_over(const kstate_env_t *e) {

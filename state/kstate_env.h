@@ -48,8 +48,9 @@ struct base_db {
      * Nothing is held between the calls. */
     err_t *(*walk)(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
                    err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg);
-    /* A new empty file where the base has its own, which nobody else can open and which is gone when it is closed; -1: there is none. Any thread. */
-    int (*scratch)(base_db_t *b);
+    /* A new empty file where the base has its own, which nobody else can open and which is gone when it is closed, with room for so many bytes beside
+     * what the base itself may need; -1: there is none. Any thread. */
+    int (*scratch)(base_db_t *b, uint64_t bytes);
     /* apply, but what it was given may not be there before settle; after an error of either nothing may be of what came since the last one. */
     err_t *(*apply_some)(base_db_t *b, uint64_t fingerprint, int slot, slice_t changes);
     err_t *(*settle)(base_db_t *b);
@@ -114,6 +115,7 @@ bool kstate_env_scarce(const kstate_env_t *e);
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);
 bool kstate_env_follows(const kstate_env_t *e);        /* some state can evict only what the base has */
+bool kstate_env_spill_full(const kstate_env_t *e);     /* .. because its files take no more: there is no room on the disk, or no descriptor */
 /* Sources must not poll. One reason: tables are over budget by more than an eighth, or more is unsealed than the bound and its copies on the way
  * (seal, segment, sorting) would not fit beside the tables; and an epoch that becomes complete and is applied will free memory. Never
  * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead.

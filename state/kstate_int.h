@@ -161,8 +161,10 @@ struct kstate {
     size_t spill_accounted, spill_file_accounted;
     bool spilling;       /* within an eviction that has put some */
     bool unscanned;      /* what is evicted of namespace 0 need not be in the base; kstate_near.c */
+    bool bulky;          /* much of it fits no page of the spill, .. */
+    size_t bulk;         /* .. of what an eviction met */
     bool spill_full;     /* within an eviction: it takes nothing more, and cannot be given up */
-    bool follower;       /* as the env has counted it */
+    bool follower, full; /* as the env has counted it */
     epoch_t ahead;       /* youngest change that left for the spill, before the base had it; UINT64_MAX: not sealed yet */
     entry_t **loose;     /* decoded for the portion of a scan at hand */
     uint32_t nloose, loose_cap;
@@ -265,5 +267,6 @@ void kstate_env_sealed(kstate_env_t *e, epoch_t epoch);   /* changes of this epo
 void kstate_env_found_little(kstate_env_t *e, epoch_t applied);
 bool kstate_env_restored_waits(const kstate_env_t *e);    /* what the applier holds of a restore is not in the base yet */
 void kstate_env_account_spilled(kstate_env_t *e, int64_t delta);
-void kstate_env_follow(kstate_env_t *e, int delta);       /* states that can evict only what the base has */
+void kstate_env_follow(kstate_env_t *e, int delta);       /* states that can evict only what the base has, .. */
+void kstate_env_full(kstate_env_t *e, int delta);         /* .. and those of them whose files take no more */
 epoch_t kstate_env_restoring(const kstate_env_t *e);

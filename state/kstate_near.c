@@ -5,9 +5,10 @@
  * is in the table or nowhere, and the base is not asked. A key that left the table by eviction was put, and has not changed since, or it would be in
  * the table. One that was deleted stays in the table, dead, until a marker is put.
  *
- * Nor need the base have, then, what leaves the table, where nobody scans it (kstate_unscanned): the changelog has it, or will with the next seal.
+ * Nor need the base have, then, what leaves the table, where nobody scans it but weakly (kstate_unscanned): the changelog has it, or will with the next seal.
  * `ahead` is the youngest epoch that left so, with every DEL that no table remembers. Until the base has applied that the spill is needed:
- *  1. It stays whole: what it cannot keep stays in the table, and from then on nothing goes ahead.
+ *  1. It stays whole: what it cannot keep (a value of more than a page) stays in the table. Where that is an eighth of the table nothing goes ahead any
+ *     more, so that the base has it, until nothing of namespace 0 is evicted.
  *  2. Where it takes no more (there is no room on the disk) nothing of namespace 0 is evicted. The base follows then, as that is what eviction waits
  *     for; then it is given up, and what is evicted is asked of the base.
  *  3. What cannot be read of it is an error: the attempt is restored from the base and the changelog.
@@ -18,11 +19,12 @@
 #define BUFFER_SHARE 32 /* of the budget at most */
 #define FILTERS_PART 3
 #define INDEX_PART 8
+#define BULK_SHARE 8 /* of the table's bytes */
 #define INDEX_LEAST ((size_t)16 << 10) /* of four megabytes: enough for tables that are small themselves */
 
-static int scratch(void *arg) {
+static int scratch(void *arg, uint64_t bytes) {
     base_db_t *b = arg;
-    return b->scratch ? b->scratch(b) : -1;
+    return b->scratch ? b->scratch(b, bytes) : -1;
 }
 
 static void account(kstate_t *ks) {
@@ -38,12 +40,15 @@ bool ks_near_needed(const kstate_t *ks) { return ks->ahead > kstate_env_applied(
 
 bool ks_near_whole(const kstate_t *ks) { return spill_whole(ks->spill); }
 
-bool ks_near_ahead(const kstate_t *ks) { return ks->unscanned && (!ks->spill || (spill_whole(ks->spill) && spill_open(ks->spill))); }
+bool ks_near_ahead(const kstate_t *ks) { return ks->unscanned && !ks->bulky && (!ks->spill || (spill_whole(ks->spill) && spill_open(ks->spill))); }
 
 void ks_near_lean(kstate_t *ks) {
     bool now = !ks_near_ahead(ks);
     if (now != ks->follower) kstate_env_follow(ks->env, now ? 1 : -1);
     ks->follower = now;
+    bool full = ks->spill && !spill_open(ks->spill) && !spill_lost(ks->spill);
+    if (full != ks->full) kstate_env_full(ks->env, full ? 1 : -1);
+    ks->full = full;
 }
 
 err_t *ks_near_lost(const kstate_t *ks) {
@@ -53,6 +58,7 @@ err_t *ks_near_lost(const kstate_t *ks) {
 }
 
 void ks_near_begin(kstate_t *ks) {
+    ks->bulk = 0;
     bool closed = ks->spill && !spill_open(ks->spill);
     ks->spill_full = closed && ks_near_needed(ks);
     if (closed && !ks->spill_full) {
@@ -79,6 +85,13 @@ static bool encode(kstate_t *ks, entry_t *e, slice_t *ret) {
     return !ks->scratch.overflow && e->key_len + ret->len <= spill_value_most();
 }
 
+/* The spill has no room for its value. It stays, and the spill whole, unless there is much of the kind: then the base follows, and has it. */
+static bool bulk_stays(kstate_t *ks, const entry_t *e, bool newer) {
+    ks->bulk += ks->chunks[e->chunk].entry_size + e->heap;
+    ks->bulky = ks->bulky || ks->bulk > (size_t)ks->bytes / BULK_SHARE;
+    return newer || ks_near_needed(ks) || ks_near_ahead(ks);
+}
+
 bool ks_near_put(kstate_t *ks, entry_t *e, epoch_t applied) {
     ks_ns_t *n = e->ns;
     if (n->ns != 0) return true;
@@ -91,10 +104,7 @@ bool ks_near_put(kstate_t *ks, entry_t *e, epoch_t applied) {
     }
     slice_t value = {0};
     bool known = dead ? e->key_len <= spill_value_most() : encode(ks, e, &value);
-    if (!known && (newest > applied || ks_near_needed(ks))) {
-        ks->unscanned = false;
-        return false;
-    }
+    if (!known && bulk_stays(ks, e, newest > applied)) return false;
     begin(ks);
     if (newest > applied) ks->ahead = MAX(ks->ahead, newest);
     if (known) spill_put(ks->spill, e->hash, entry_key(e), value);
@@ -126,6 +136,6 @@ void ks_near_sealed(kstate_t *ks, epoch_t epoch) {
 
 void ks_near_free(kstate_t *ks) {
     spill_free(TAKE(ks->spill));
-    ks->spilling = false;
+    ks->spilling = ks->bulky = false;
     account(ks);
 }

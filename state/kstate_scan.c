@@ -49,6 +49,8 @@ static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more
     kstate_t *ks = p->ks;
     uint64_t hash = state_hash(ks->slot, key);
     if (ks_ns_lookup(p->n, hash, key)) return NULL; /* newer in memory, alive or dead */
+    uint8_t page[SPILL_PAGE];
+    if (p->n->ns == 0 && ks_near_needed(ks) && !spill_get(ks->spill, hash, key, page, &value)) return ks_near_lost(ks); /* else it is deleted */
     entry_t *e = ks_entry_alloc(ks, key);
     e->hash = hash;
     e->ns = p->n;
@@ -158,7 +160,7 @@ err_t *kstate_scan(kstate_t *ks, kstate_scan_t *s, void **ret, uint32_t max, uin
         kstate_scan_stop(ks, s);
         return NULL;
     }
-    ASSERT(s->ns != 0 || !ks_near_needed(ks)); /* kstate_unscanned */
+    ASSERT(s->ns != 0 || s->weak || !ks_near_needed(ks)); /* kstate_unscanned */
     if (!s->begun) scan_begin(ks, s, n);
     portion_t p = {.ks = ks, .n = n, .s = s, .ret = ret, .max = max};
     TRY(take_of_part(&p));

@@ -64,7 +64,7 @@ typedef struct put { const uint8_t *entry; uint32_t tag; } put_t;
 
 struct spill {
     int slot; /* of the state */
-    int (*file)(void *arg);
+    int (*file)(void *arg, uint64_t bytes);
     void *arg;
     run_t runs[RUNS_MAX]; /* the oldest first */
     int nruns;
@@ -140,13 +140,14 @@ static size_t young_filters(const spill_t *s) {
     return n;
 }
 
-/* `most`: entries at the most; of a large merge many are there twice. A third of the room is the oldest run's: whatever key is asked of it is there, but
- * one that never was. All the others are asked for nearly each key, so each has a filter: a large one of three quarters of what it takes, or less where
- * there is no room, and then it is wrong more often; a small one always, up to twice the room. `leaving`: bytes of filters that go when this one is there. */
-static writer_t *writer_new(spill_t *s, uint64_t most, bool oldest, size_t leaving) {
+/* `most`: entries at the most, in `bytes`; of a large merge many are there twice. A third of the room is the oldest run's: whatever key is asked of it
+ * is there, but one that never was. All the others are asked for nearly each key, so each has a filter: a large one of three quarters of what it takes,
+ * or less where there is no room, and then it is wrong more often; a small one always, up to twice the room. `leaving`: bytes of filters that go when this
+ * one is there. */
+static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool oldest, size_t leaving) {
     writer_t *w = xcalloc(1, sizeof *w);
     w->slot = s->slot;
-    w->run.fd = s->file(s->arg);
+    w->run.fd = s->file(s->arg, bytes);
     w->run.serial = ++s->serial;
     w->bad = w->run.fd < 0;
     w->room = s->io;
@@ -293,15 +294,16 @@ static outcome_t merge_new(spill_t *s, int width, merge_t **ret) {
     m->from = s->nruns - width;
     m->oldest = m->from == 0;
     bool ok = true;
-    size_t leaving = 0;
+    size_t leaving = 0, pages = 0;
     for (int i = 0; i < width; i++) {
         cursor_t *c = &m->in[i];
         *c = (cursor_t){.run = &s->runs[s->nruns - 1 - i], .in = xmalloc((size_t)s->io * SPILL_PAGE), .room = s->io};
         ok = ok && cursor_next(c);
         m->left += c->run->entries;
         leaving += filter_bytes(c->run->filter);
+        pages += c->run->npages;
     }
-    m->out = writer_new(s, m->left, m->oldest, leaving);
+    m->out = writer_new(s, m->left, pages * SPILL_PAGE, m->oldest, leaving);
     *ret = m;
     if (ok && !m->out->bad) return DONE;
     merge_free(TAKE(*ret));
@@ -400,7 +402,7 @@ static void work(spill_t *s, uint64_t n) {
 }
 
 /* ---------------------------------------------------------------- puts */
-spill_t *spill_new(int slot, int (*file)(void *arg), void *arg) {
+spill_t *spill_new(int slot, int (*file)(void *arg, uint64_t bytes), void *arg) {
     spill_t *s = xcalloc(1, sizeof *s);
     s->slot = slot;
     s->file = file;
@@ -459,7 +461,7 @@ static void write_run(spill_t *s) {
     size_t n = s->nputs;
     if (n == 0 || s->closed) return;
     sort_puts(s, n);
-    writer_t *w = writer_new(s, n, s->nruns == 0, 0);
+    writer_t *w = writer_new(s, n, s->used, s->nruns == 0, 0);
     for (size_t i = 0; i < n; i++) {
         const put_t *p = &s->puts[i];
         if (i == 0 || p->tag != p[-1].tag || !slice_eq(entry_key(p->entry), entry_key(p[-1].entry))) writer_add(w, p->tag, p->entry);

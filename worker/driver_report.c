@@ -119,9 +119,11 @@ static char *memory_waiting(const runtime_t *rt) {
         most = s.task.state_bytes;
         stage = rt->tasks[i].stage;
     }
-    return xprintf("memory: %s of stage %d holds %zu MB of the %zu MB that are left for state: sources wait until %s", stateful_op(rt->plan->stages[stage]),
+    AUTO(auto_free) char *full = !kstate_env_spill_full(rt->state) ? NULL : xprintf(". Evicting goes by way of the local base, for files of evicted state have no room below"
+                                 " %s: less than 1 GB (or a twentieth) of the disk, or half of the descriptors. Free some", rt->w->conf.data_dir);
+    return xprintf("memory: %s of stage %d holds %zu MB of the %zu MB that are left for state: sources wait until %s%s", stateful_op(rt->plan->stages[stage]),
                    stage, kstate_env_used(rt->state) >> 20, kstate_env_memory(rt->state) >> 20,
-                   kstate_env_unsealed(rt->state) ? "the next epoch is complete" : "complete epochs are in the local base");
+                   kstate_env_unsealed(rt->state) ? "the next epoch is complete" : "complete epochs are in the local base", full ? full : "");
 }
 
 static char *output_waiting(const runtime_t *rt) {

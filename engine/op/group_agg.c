@@ -56,8 +56,9 @@ static err_t *group_agg_open(op_t *op) {
     kstate_codec_t codec = agg_codec(g->set);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
-    if (!g->batch && op->env.op->state_ttl_ms <= 0) kstate_unscanned(g->ks);
     TRY(pages_open(&g->pages, &op->env, g->ks));
+    if (!g->batch) kstate_unscanned(g->ks); /* the sweep is a weak scan */
+    if (g->pages.ks) kstate_unscanned(g->pages.ks);
     keyed_init(&g->keyed, g->ks);
     g->keyed.later = true;
     return NULL;

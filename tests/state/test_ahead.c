@@ -11,7 +11,7 @@ static err_t *counting_get(base_db_t *b, uint64_t fingerprint, int slot, int kg,
     asked++;
     return real_get(b, fingerprint, slot, kg, ns, key, ret, ret_found);
 }
-static int some_scratch(base_db_t *b) { return no_room ? -1 : (fd_last = memfd_create("spill", MFD_CLOEXEC)); }
+static int some_scratch(base_db_t *b, uint64_t bytes) { return no_room ? -1 : (fd_last = memfd_create("spill", MFD_CLOEXEC)); }
 
 /* Epochs that are sealed and complete, and not in the base. */
 typedef struct story { world_t *w; applier_t *a; kstate_t *ks; epoch_t sealed; } story_t;
@@ -94,6 +94,38 @@ START_TEST(a_state_that_is_scanned_waits_for_the_base) {
 }
 END_TEST
 
+/* The base has the numbers, what is ahead of it has a thousand more, and of each tenth the end. */
+START_TEST(a_weak_scan_meets_what_is_evicted_ahead_as_it_is_and_never_as_the_base_has_it) {
+    enum { N = 20000 };
+    story_t s = evicted(N);
+    ck_ok(applier_apply(s.a, s.sealed));
+    for (uint64_t i = 0; i < N; i++) {
+        val_t *v = number_of(s.ks, i, false);
+        kstate_dirty(s.ks, v);
+        v->number += 1000;
+        if (i % 10 == 0) kstate_delete(s.ks, v);
+        if (i % 100 == 0) ck_ok(kstate_evict(s.ks));
+        if (i % 1000 == 0) seal(&s);
+    }
+    seal(&s);
+    for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
+    kstate_scan_t scan = {.ns = 0, .weak = true};
+    void *values[256];
+    uint64_t all = 0;
+    for (uint32_t n = 1; n; all += n) {
+        ck_ok(kstate_scan(s.ks, &scan, values, ARRAY_LEN(values), &n));
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t k;
+            memcpy(&k, kstate_key(s.ks, values[i]).p, sizeof k);
+            ck_assert(k % 10 && ((val_t *)values[i])->number == k + 1000);
+        }
+    }
+    ck_assert_uint_eq(all, N - N / 10);
+    ck_assert(!kstate_env_follows(s.w->env));
+    end(&s);
+}
+END_TEST
+
 START_TEST(where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base) {
     enum { N = 20000 };
     story_t s = evicted(N);
@@ -102,7 +134,7 @@ START_TEST(where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_th
         ck_assert_uint_eq(((val_t *)number_of(s.ks, i, false))->number, i);
         if (i % 100 == 0) ck_ok(kstate_evict(s.ks));
     }
-    ck_assert(kstate_env_follows(s.w->env));
+    ck_assert(kstate_env_follows(s.w->env) && kstate_env_spill_full(s.w->env));
     ck_ok(kstate_evict(s.ks));
     ck_assert(kstate_env_short(s.w->env)); /* the base thread hears of it */
     uint64_t stays = kstate_evicted(s.ks);
@@ -113,6 +145,7 @@ START_TEST(where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_th
     ck_ok(applier_apply(s.a, s.sealed));
     for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
     ck_assert_uint_gt(kstate_evicted(s.ks), N * 8 / 10); /* the old way */
+    ck_assert(!kstate_env_spill_full(s.w->env));
     all_there(&s, N);
     ck_assert_uint_gt(asked, N / 2);
     no_room = false;
@@ -175,14 +208,23 @@ START_TEST(what_cannot_be_read_back_is_an_error_until_the_base_has_it) {
 }
 END_TEST
 
-START_TEST(a_value_that_fits_no_page_stays_until_the_base_has_it) {
+static void set_text(story_t *s, uint64_t i) {
+    val_t *v = number_of(s->ks, i, false);
+    free(v->text);
+    v->text = xprintf("%05000d", 1);
+    kstate_dirty(s->ks, v);
+}
+
+START_TEST(a_value_that_fits_no_page_stays_and_where_there_are_many_they_wait_for_the_base) {
     enum { N = 20000 };
     story_t s = evicted(N);
     uint64_t large = 7;
-    val_t *v = number_of(s.ks, large, false);
-    free(v->text);
-    v->text = xprintf("%05000d", 1);
-    kstate_dirty(s.ks, v);
+    set_text(&s, large);
+    seal(&s);
+    for (int i = 0; i < 6; i++) ck_ok(kstate_evict(s.ks));
+    ck_assert(!kstate_env_follows(s.w->env)); /* the others go ahead still */
+    all_there(&s, N);
+    for (uint64_t i = 0; i < 100; i++) set_text(&s, i);
     seal(&s);
     for (int i = 0; i < 6; i++) ck_ok(kstate_evict(s.ks));
     ck_assert(kstate_env_follows(s.w->env));
@@ -251,7 +293,22 @@ START_TEST(what_was_written_down_already_is_evicted_within_its_epoch_and_the_sea
 }
 END_TEST
 
-/* Made, changed, deleted, made again, dropped, while the base follows late and files come to an end: as a table that evicts nothing. At times all is
+/* A portion of a sweep: each has the value it was given last. Some are deleted. */
+static void sweep_some(story_t *s, kstate_scan_t *sweep, rng_t *rng, uint64_t *number) {
+    void *values[16];
+    uint32_t n;
+    ck_ok(kstate_scan(s->ks, sweep, values, ARRAY_LEN(values), &n));
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t k;
+        memcpy(&k, kstate_key(s->ks, values[i]).p, sizeof k);
+        ck_assert_msg(number[k] && val_is(values[i], number[k]), "a sweep meets %d as it was", (int)k);
+        if (rng_below(rng, 8)) continue;
+        kstate_delete(s->ks, values[i]);
+        number[k] = 0;
+    }
+}
+
+/* Made, changed, deleted, made again, dropped, swept, while the base follows late and files come to an end: as a table that evicts nothing. At times all is
  * forgotten and comes back from the base, as a restore has it. */
 static void long_life(bool rocks, uint64_t seed) {
     enum { N = 3000 };
@@ -261,6 +318,7 @@ static void long_life(bool rocks, uint64_t seed) {
     rng_t rng;
     rng_seed(&rng, seed);
     uint64_t next = 0, most = 0;
+    kstate_scan_t sweep = {.ns = 0, .weak = true};
     for (int i = 0; i < 150000; i++) {
         uint64_t k = rng_below(&rng, rng_below(&rng, 3) ? N : N / 10), what = rng_below(&rng, 100);
         val_t *v;
@@ -280,6 +338,7 @@ static void long_life(bool rocks, uint64_t seed) {
         }
         if (kstate_evicted(s.ks) > most) most = kstate_evicted(s.ks);
         if (rng_below(&rng, 200) == 0) seal(&s);
+        if (seed % 2 == 0 && rng_below(&rng, 100) == 0) sweep_some(&s, &sweep, &rng, number);
         if (rng_below(&rng, 3000) == 0) ck_ok(applier_apply(s.a, s.sealed - rng_below(&rng, MIN(s.sealed + 1, (epoch_t)3))));
         if (rng_below(&rng, 8000) == 0) no_room = !no_room && seed % 3 == 0;
         if (rng_below(&rng, 30000) == 0) {
@@ -287,12 +346,14 @@ static void long_life(bool rocks, uint64_t seed) {
             memset(number, 0, sizeof number);
         }
         if (rng_below(&rng, 20000) == 0) {
+            kstate_scan_stop(s.ks, &sweep);
             seal(&s);
             ck_ok(applier_apply(s.a, s.sealed));
             kstate_forget(s.ks);
             ck_ok(kstate_reload(s.ks));
         }
     }
+    kstate_scan_stop(s.ks, &sweep);
     ck_assert_msg(most > N / 3, "only %d were ever evicted", (int)most);
     for (int restored = 0; restored < 2; restored++) {
         for (uint64_t k = 0; k < N; k++) {
@@ -310,12 +371,14 @@ static void long_life(bool rocks, uint64_t seed) {
 START_TEST(a_table_that_evicts_ahead_of_the_base_equals_one_that_evicts_nothing) {
     for (uint64_t seed = 1; seed <= 9; seed++) long_life(false, seed);
     long_life(true, 3);
+    long_life(true, 4);
 }
 END_TEST
 
 TESTS("ahead", what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nobody_asks_the_base_to_follow,
-      a_state_that_is_scanned_waits_for_the_base, where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base,
+      a_state_that_is_scanned_waits_for_the_base, a_weak_scan_meets_what_is_evicted_ahead_as_it_is_and_never_as_the_base_has_it,
+      where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base,
       the_last_evicted_key_comes_back_beside_one_that_is_gone_and_that_the_base_still_has,
-      what_cannot_be_read_back_is_an_error_until_the_base_has_it, a_value_that_fits_no_page_stays_until_the_base_has_it,
+      what_cannot_be_read_back_is_an_error_until_the_base_has_it, a_value_that_fits_no_page_stays_and_where_there_are_many_they_wait_for_the_base,
       what_was_written_down_already_is_evicted_within_its_epoch_and_the_seal_has_it,
       a_table_that_evicts_ahead_of_the_base_equals_one_that_evicts_nothing)

@@ -10,11 +10,12 @@
 
 /* ---- by itself, against a list of last words */
 #define KEYS 5000
-typedef struct files { int made, open_until, last; bool readonly; } files_t;
+typedef struct files { int made, open_until, last; bool readonly; uint64_t room, asked; } files_t;
 
-static int new_file(void *arg) {
+static int new_file(void *arg, uint64_t bytes) {
     files_t *f = arg;
-    if (f->made >= f->open_until) return -1;
+    if (f->made >= f->open_until || bytes > f->room) return -1;
+    f->asked = MAX(f->asked, bytes);
     f->made++;
     if (f->readonly) return f->last = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     return f->last = memfd_create("spill", MFD_CLOEXEC);
@@ -24,7 +25,7 @@ typedef struct words { spill_t *s; files_t files; uint64_t hash[KEYS]; uint64_t 
 
 static words_t *words_new(void) {
     words_t *w = xcalloc(1, sizeof *w);
-    w->files = (files_t){.open_until = INT_MAX};
+    w->files = (files_t){.open_until = INT_MAX, .room = UINT64_MAX};
     w->s = spill_new(0, new_file, &w->files);
     return w;
 }
@@ -115,7 +116,7 @@ START_TEST(keys_of_the_same_hash_are_told_apart_over_many_pages) {
 END_TEST
 
 START_TEST(it_takes_little_memory_however_often_keys_come_again) {
-    files_t files = {.open_until = INT_MAX};
+    files_t files = {.open_until = INT_MAX, .room = UINT64_MAX};
     spill_t *s = spill_new(0, new_file, &files);
     enum { N = 200000 };
     rng_t rng;
@@ -134,9 +135,25 @@ START_TEST(it_takes_little_memory_however_often_keys_come_again) {
 }
 END_TEST
 
+START_TEST(a_merge_that_the_disk_has_no_room_for_is_not_begun_and_what_was_put_is_told) {
+    words_t *w = words_new();
+    w->files.room = (uint64_t)100 << 10;
+    w->fitting = true;
+    for (uint64_t number = 1; spill_open(w->s) && number < 200000;) {
+        spill_begin(w->s, &(spill_room_t){(size_t)64 << 10, SIZE_MAX / 2, SIZE_MAX / 2});
+        for (int i = 0; i < 100 && spill_open(w->s); i++, number++) word_put(w, number * 7919 % KEYS, number);
+        spill_end(w->s);
+    }
+    ck_assert(!spill_open(w->s) && !spill_lost(w->s) && w->files.asked > 0);
+    ck_assert_uint_gt(spill_file_bytes(w->s), w->files.room); /* single runs had room */
+    for (uint64_t k = 0; k < KEYS; k++) words_check(w, k);
+    words_free(w);
+}
+END_TEST
+
 /* Against what the large runs themselves took, on the same machine. */
 START_TEST(no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it) {
-    files_t files = {.open_until = INT_MAX};
+    files_t files = {.open_until = INT_MAX, .room = UINT64_MAX};
     spill_t *s = spill_new(0, new_file, &files);
     enum { LARGE = 200000, SMALL = 200 };
     uint64_t next = 0;
@@ -248,7 +265,7 @@ static err_t *counting_get_many(base_db_t *b, uint64_t fingerprint, int slot, co
     asked += n;
     return real_get_many(b, fingerprint, slot, keys, n, fn, arg);
 }
-static int no_scratch(base_db_t *b) { return -1; }
+static int no_scratch(base_db_t *b, uint64_t bytes) { return -1; }
 
 static void get_batch(kstate_t *ks, const uint64_t *keys, uint32_t n, void **ret) {
     static uint64_t hash[256];
@@ -450,7 +467,7 @@ START_TEST(a_spill_that_breaks_is_as_if_there_was_none) {
 END_TEST
 
 TESTS("spill", of_each_key_the_last_word_is_told_or_none, keys_of_the_same_hash_are_told_apart_over_many_pages,
-      it_takes_little_memory_however_often_keys_come_again,
+      it_takes_little_memory_however_often_keys_come_again, a_merge_that_the_disk_has_no_room_for_is_not_begun_and_what_was_put_is_told,
       no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it, an_index_that_has_no_room_in_memory_takes_no_more_and_tells_all_that_was_put,
       a_page_that_changed_on_the_disk_loses_all_and_nothing_stale_is_told,
       where_no_file_can_be_made_or_written_it_takes_no_more_and_tells_all_that_was_put, as_long_as_all_that_was_put_fits_it_knows_what_there_is_not,
