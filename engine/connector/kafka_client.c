@@ -1,6 +1,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "engine/connector/kafka_client.h"
 #include "common/clock.h"
+#include "engine/connector/kafka_pool.h"
 #include <pcre2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -165,6 +166,7 @@ static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int fd, const char *broker, i
  * millisecond of a core for each, of which there is one a second in every client, and one in every transaction. The kernel wakes this thread later than it
  * asks by as much as it would spin. */
 static rd_kafka_resp_err_t on_thread(rd_kafka_t *rk, rd_kafka_thread_type_t type, const char *name, void *arg) {
+    if (type == RD_KAFKA_THREAD_BROKER && rd_kafka_type(rk) == RD_KAFKA_CONSUMER) kafka_pool_enter();
     if (type == RD_KAFKA_THREAD_MAIN) prctl(PR_SET_TIMERSLACK, (rd_kafka_type(rk) == RD_KAFKA_PRODUCER ? PRODUCER_SLACK_US : CONSUMER_SLACK_US) * 1000UL);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

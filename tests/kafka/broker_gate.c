@@ -1,6 +1,7 @@
 /* The gate before Fetch requests on the real broker named by BOOTSTRAP (integration/test_broker.py runs it). TOPIC: empty, of one partition. */
 #include "common/clock.h"
 #include "engine/connector/kafka_client.h"
+#include "engine/connector/kafka_pool.h"
 #include "tests/helpers/test.h"
 #include "tests/kafka/broker.h"
 #include <stdio.h>
@@ -51,14 +52,15 @@ static size_t held(rd_kafka_queue_t *q) {
     return n;
 }
 
-static int64_t seen;
+static int64_t seen, from_pool;
 static void on_message(rd_kafka_message_t *m, void *opaque) {
     if (m->err) return;
     ck_assert_int_eq(m->offset, seen);
+    from_pool += kafka_pool_owns(m);
     seen++;
 }
 
-START_TEST(what_is_not_polled_is_not_fetched_and_nothing_is_missing_afterwards) {
+START_TEST(what_is_not_polled_is_not_fetched_and_all_comes_afterwards_out_of_the_pool) {
     fill();
     rd_kafka_queue_t *q;
     kafka_client_t *c = reader(&q);
@@ -70,6 +72,7 @@ START_TEST(what_is_not_polled_is_not_fetched_and_nothing_is_missing_afterwards) 
         rd_kafka_consume_callback_queue(q, 100, on_message, NULL);
         kafka_gate_polled(c->gate, (uint64_t)(seen - before), (uint64_t)(seen - before) * SIZE);
     }
+    ck_assert_msg(!KAFKA_POOL_REPLACES || from_pool == MESSAGES, "%" PRId64 " of %d messages were made in the pool", from_pool, MESSAGES);
     printf("%zu messages fetched ahead\n", n);
     kafka_gate_open(c->gate);
     rd_kafka_queue_destroy(q);
@@ -90,4 +93,4 @@ START_TEST(a_handle_whose_broker_thread_waits_is_destroyed_at_once) {
 }
 END_TEST
 
-TESTS("broker_gate", what_is_not_polled_is_not_fetched_and_nothing_is_missing_afterwards, a_handle_whose_broker_thread_waits_is_destroyed_at_once)
+TESTS("broker_gate", what_is_not_polled_is_not_fetched_and_all_comes_afterwards_out_of_the_pool, a_handle_whose_broker_thread_waits_is_destroyed_at_once)
