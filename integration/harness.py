@@ -10,6 +10,7 @@ ROOT = os.path.dirname(HERE)
 TIDEGATE = os.environ.get('TIDEGATE', os.path.join(ROOT, 'build', 'tidegate'))
 TOOL = os.environ.get('KAFKA_TOOL', os.path.join(os.path.dirname(TIDEGATE), 'kafka_tool'))
 SLOW = float(os.environ.get('TIDEGATE_SLOW', '1'))
+PATIENT = ('--worker-timeout', '60s')  # of a coordinator: a worker that was not let run for a second is not given up. One that dies is noticed at once
 
 
 class Failure(Exception):
@@ -227,6 +228,9 @@ class Cluster:
 
     # ---- Tidegate
     def coordinator(self, name='coordinator', etcd=True, args=(), env=None):
+        """Without etcd it is patient, unless `args` say when a silent worker is dead: tests of that, and of more than one coordinator, have etcd."""
+        if not etcd and '--worker-timeout' not in args:
+            args = (*args, *PATIENT)
         port = self.ports.setdefault(name, free_port())
         http = self.ports.setdefault(name + '-http', free_port())
         argv = [TIDEGATE, 'coordinator', '--listen', f'127.0.0.1:{port}', '--http', f'127.0.0.1:{http}',

@@ -2,7 +2,7 @@
 Each test asserts what a person sees (state, what the job waits for, exit status) and that the output is exactly once in the end. The
 tests share one broker; each has a cluster of its own on it."""
 import collections, glob, json, os, re, signal, subprocess, threading, time
-from harness import Cluster, Failure, Process, SLOW, TIDEGATE, wait_for
+from harness import Cluster, Failure, PATIENT, Process, SLOW, TIDEGATE, wait_for
 
 shared = None
 OUTAGE_S = float(os.environ.get('TIDEGATE_OUTAGE', 18))  # longer than the 15 s after which the broker would end a transaction
@@ -140,7 +140,7 @@ def test_broker_outage_with_output_piling_up():
     there, the job says so, and goes on by itself. TIDEGATE_OUTAGE=600: for ten minutes instead of twenty seconds."""
     c = broker()
     with Cluster('outage', broker=c) as t:
-        start(t, etcd=True)
+        start(t)
         t.topic('bo-out', 2)
         sql = ("CREATE TABLE i (id BIGINT, pad STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '3000', 'fields.id.kind' = 'sequence', "
                "'fields.id.start' = '0', 'fields.id.end' = '49999', 'fields.pad.length' = '100');\n" +
@@ -188,7 +188,7 @@ def test_disk_full_during_checkpoints():
         os.mkdir(store)
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', store], check=True)
         try:
-            start(t, etcd=True)
+            start(t, etcd=True, args=PATIENT)
             for x in 'in', 'out':
                 t.topic('df-' + x, 2)
             job = t.submit(copy_job(t, 'df'), 'diskfull', 2)
@@ -356,7 +356,7 @@ def test_etcd_is_away_for_a_while():
     attempt, and what was sealed completes."""
     c = broker()
     with Cluster('etcd', broker=c) as t:
-        start(t, etcd=True)
+        start(t, etcd=True, args=PATIENT)
         for x in 'in', 'out':
             t.topic('et-' + x, 2)
         job = t.submit(copy_job(t, 'et'), 'etcd', 2)
@@ -393,7 +393,7 @@ def test_a_clock_that_jumps_back_repeats_no_window_and_loses_no_row():
     with Cluster('clock', broker=c) as t:
         clocks = {n: t.path(n + '.clock') for n in ('coordinator', 'w1', 'w2')}
         env = {n: {'TIDEGATE_WALL_OFFSET': p} for n, p in clocks.items()}
-        t.coordinator(etcd=False, env=env['coordinator'])
+        t.coordinator(etcd=False, env=env['coordinator'], args=('--worker-timeout', '3s'))  # shorter than what a beat by the wall clock would stay away
         for i in 1, 2:
             t.worker(i, env=env[f'w{i}'])
         t.workers_ready(2)

@@ -1,7 +1,7 @@
 """The whole path on the real thing: Kafka, etcd, a coordinator, workers. The checker computes the expected rows from the input topic."""
 import collections, json, os, random, signal, threading, time
 from datetime import datetime, timezone
-from harness import Cluster, Failure, wait_for, ROOT, SLOW
+from harness import Cluster, Failure, wait_for, PATIENT, ROOT, SLOW
 
 FLUSH_MS = 1790000000000 + 3600_000
 
@@ -64,7 +64,7 @@ def start_cluster(c, workers=3, etcd=True, slots=2):
     c.kafka()
     if etcd:
         c.etcd()
-    c.coordinator(etcd=etcd)
+    c.coordinator(etcd=etcd, args=PATIENT)
     for i in range(1, workers + 1):
         c.worker(i, slots=slots)
     c.workers_ready(workers)
@@ -208,8 +208,8 @@ def test_six_kills_in_a_minute():
                 before = c.job(job)['job']['restarts']
                 text = action()
                 after = wait_for('one more restart, and RUNNING', lambda: (lambda d: d['state'] == 'RUNNING' and d['restarts'] > before and d)(c.job(job)['job']), 60)
-                outages.append(after['last_outage_ms'])
-                return f'{text}, outage {after["last_outage_ms"]} ms'
+                outages.append(after.get('last_outage_ms'))  # none, where another leader was elected meanwhile
+                return f'{text}, outage {outages[-1]} ms'
             return run
         back = lambda: (worker_again(c, 1)({}), 'worker 1 is back')[1]
         run_with_kills(c, 60, [
@@ -258,23 +258,24 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
         wait_for('rows', lambda: int(c.tool('count', 'big')) > 1000, 30)
         figures = {'inside a transaction': [], 'at any time': []}
 
-        def settled(restarts):
+        with open(c.path('w2/name')) as f:
+            name = f.read().strip()
+
+        def runs(with_it):
+            """The job, when it runs and the worker has tasks of it or has not. How often it was restarted may be forgotten with a leader."""
             doc = c.job(job)['job']
-            return doc['state'] == 'RUNNING' and doc['restarts'] > restarts and doc
+            return doc['state'] == 'RUNNING' and (name in {k['worker'] for s in doc['stages'] for k in s['tasks']}) == with_it and doc
 
         for what in ('at any time', 'inside a transaction', 'inside a transaction'):
             if c.procs['w2'].alive():
-                before = c.job(job)['job']['restarts']
                 c.procs['w2'].kill()
-                wait_for('the job without the worker', lambda: settled(before), 30)
-            before = c.job(job)['job']['restarts']
+                wait_for('the job without the worker', lambda: runs(False), 30)
             reader = c.tool('gaps', 'big', background=True)
             if reader.stdout.readline() != b'reads\n':
                 raise Failure(f'kafka_tool gaps: {reader.communicate()[1].decode()}')
             w = c.worker(2, slots=1, env={'TIDEGATE_CRASH': 'in-transaction:25'} if what.startswith('inside') else {})
             w.expected_death = True
-            wait_for('the job with the worker again', lambda: settled(before), 30)
-            before += 1  # its death is the next one
+            wait_for('the job with the worker again', lambda: runs(True) or not w.alive(), 30)
             reader.stdin.write(b'from here on\n')
             reader.stdin.flush()
             if what.startswith('inside'):
@@ -282,7 +283,7 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
             else:
                 time.sleep(2)
                 w.kill()
-            doc = wait_for('RUNNING again', lambda: settled(before), 30, 0.02)
+            doc = wait_for('RUNNING again', lambda: runs(False), 30, 0.02)
             time.sleep(2)
             said, complaint = reader.communicate(b'', timeout=20)
             if reader.returncode:
@@ -290,7 +291,7 @@ def test_a_kill_inside_a_transaction_costs_no_more_than_another():
             longest, rows = map(int, said.split())
             if rows < 1000:
                 raise Failure(f'the reader saw {rows} rows')
-            figures[what].append((doc['last_outage_ms'], longest))
+            figures[what].append((doc.get('last_outage_ms', 0), longest))  # a leader that came meanwhile does not know it, the reader does
         gen.terminate()  # rows have flowed as long as they were needed; what went in is in the topic
         if gen.wait(60) not in (0, -signal.SIGTERM):
             raise Failure('the generator failed: ' + gen.stderr.read().decode())

@@ -120,7 +120,7 @@ def test_a_stop_that_can_copy_its_savepoint_nowhere_keeps_the_state():
 
 def test_the_target_of_a_stop_survives_the_coordinator():
     with Cluster('stop-target') as c:
-        small(c, args=['--worker-timeout', '60s'])
+        small(c)
         job = c.submit(FLOW, 'flow', parallelism=1)
         runs(c, job)
         name = c.json('workers')['workers'][0]['name']

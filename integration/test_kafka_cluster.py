@@ -182,7 +182,7 @@ def test_a_ledger_topic_is_compacted_or_refused():
 def test_offsets_of_the_group_are_those_of_complete_epochs():
     """One of two workers stands still: the other reads on, but no epoch completes."""
     with Cluster('kafka-group', broker=cluster()) as c:
-        c.coordinator(etcd=False, args=['--worker-timeout', '60s'])  # a worker that is silent for a while is not given up
+        c.coordinator(etcd=False)
         for i in (1, 2):
             c.worker(i, slots=1)
         c.workers_ready(2)

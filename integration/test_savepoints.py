@@ -1,6 +1,6 @@
 """Savepoints of running jobs, what may begin from them, and what `run` keeps, on real processes."""
 import collections, json, os, re, signal, time
-from harness import Cluster, Failure, SLOW, TIDEGATE, wait_for
+from harness import Cluster, Failure, PATIENT, SLOW, TIDEGATE, wait_for
 from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish
 from test_kafka import check, contains, copy_job as prefixed_job, expect_once, ids, put, two_clusters, values
 
@@ -310,7 +310,7 @@ def test_stop_and_savepoint_at_full_rate_and_on_from_there_with_two_sinks():
     with Cluster('full-rate') as t:
         t.kafka()
         t.etcd()
-        t.coordinator()
+        t.coordinator(args=PATIENT)
         for i in 1, 2:
             t.worker(i, slots=4)
         t.workers_ready(2)
