@@ -137,7 +137,7 @@ op_status_t combiner_rows(op_t *op, combiner_t *c, const batch_t *b, const int64
         groups_get_many(c->groups, ns, &c->keys, b->n, c->accs);
         if ((*reterr = agg_set_update(c->set, b, NULL, b->n, c->accs))) return OP_FAIL;
         c->rows += b->n;
-        groups_own(c->groups, c->set, before);
+        groups_own(c->groups, c->set, 0, before);
         if (!groups_full(c->groups, op->env.state)) return OP_DONE;
         c->flushing = true; /* the batch at hand is in it already */
     }

@@ -213,8 +213,8 @@ void groups_get_many(groups_t *g, const int64_t *ns, const keys_t *keys, uint32_
 }
 
 uint32_t groups_count(const groups_t *g) { return g->n; }
-void groups_own(groups_t *g, const agg_set_t *set, uint32_t from) {
-    for (uint32_t i = from; i < g->n; i++) g->bytes += agg_set_heap(set, entry_at(g, g->order[i]));
+void groups_own(groups_t *g, const agg_set_t *set, uint32_t accs_at, uint32_t from) {
+    for (uint32_t i = from; i < g->n; i++) g->bytes += agg_set_heap(set, entry_at(g, g->order[i]) + accs_at);
 }
 size_t groups_bytes(const groups_t *g) { return g->bytes + g->n * (sizeof *g->order + 2 * sizeof *g->index); }
 

@@ -61,7 +61,8 @@ void *groups_get(groups_t *g, int64_t ns, uint64_t hash, slice_t key, bool *ret_
 /* The blocks of n rows, memory asked for ahead; ns: a namespace per row, NULL: 0. */
 void groups_get_many(groups_t *g, const int64_t *ns, const keys_t *keys, uint32_t n, void **ret);
 uint32_t groups_count(const groups_t *g);
-void groups_own(groups_t *g, const agg_set_t *set, uint32_t from); /* what aggregates of groups from `from` on hold outside of their blocks counts, too */
+/* What aggregates of groups from `from` on hold outside of their blocks counts, too; they lie at accs_at of a block. */
+void groups_own(groups_t *g, const agg_set_t *set, uint32_t accs_at, uint32_t from);
 size_t groups_bytes(const groups_t *g);
 bool groups_full(const groups_t *g, const kstate_env_t *state); /* a combiner must let go; state (may be NULL) says whether memory is scarce */
 /* Group i in the order of creation. */

@@ -235,7 +235,7 @@ static err_t *merge_next(window_agg_t *w) {
         kstate_scan_stop(w->ks, &s);
         TRY(e);
     }
-    groups_own(w->merged, w->set, 0);
+    groups_own(w->merged, w->set, AGG_HEAD, 0);
     kstate_beside(w->ks, groups_bytes(w->merged));
     return NULL;
 }
