@@ -483,8 +483,8 @@ bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b) {
 }
 
 /* ---------------------------------------------------------------- changelog form: version, then the calls in order
- * Version 2 differs from 1 in COUNT(DISTINCT ..) of integers that are not taken back; without them 1 is written. Version 3 is that of a group with
- * pages (agg_page.c). */
+ * Version 2 differs from 1 in COUNT(DISTINCT ..) of integers that are not taken back; without them 1 is written. Versions 3 and 4 are those of a group
+ * with pages (agg_page.c). */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
     if (UNLIKELY(s->pages) && agg_pages_encode(s, accs, out)) return;
     uint8_t *p = buf_begin(out, 1);
@@ -496,7 +496,7 @@ void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
 
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs) {
     uint8_t version = read_u8(r);
-    if (version == 3 && s->pages) return agg_pages_decode(s, r, accs);
+    if (version >= 3 && version <= s->paged_version) return agg_pages_decode(s, version, r, accs);
     if (version != 1 && !(version == 2 && s->masks)) return false;
     for (int i = 0; i < s->n; i++) {
         agg_slot_t *slot = &s->slots[i];

@@ -54,11 +54,13 @@ err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *o
 bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? false, too, when there is an error to meet */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out); /* for the changelog; versioned */
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false: malformed */
-/* Pages: where the caller keeps them for it, a large set of values is not part of a group's encoded form but lies in parts of a kB or two, of which
- * those are written that changed: then a checkpoint costs what changed of the set, not the set (engine/agg_page.c). A decoded group that has
- * some is absent until they were read: it can be emitted, encoded and cleared, nothing else. */
+/* Pages: where the caller keeps them for it, a large set or list of values is not part of a group's encoded form but lies in parts of a kB or two, of
+ * which those are written that changed: then a checkpoint costs what changed of the set, not the set (engine/agg_page.c). A decoded group that has
+ * some is absent until they were read: it can be encoded and cleared, and, if not emits_pages, emitted; nothing else. */
 void agg_set_keep_pages(agg_set_t *s);                  /* before anything is decoded; from here on pages_out comes before encode */
-bool agg_set_pageable(const agg_set_t *s);              /* has a call with a set of values */
+bool agg_set_pageable(const agg_set_t *s);              /* since keep_pages: has a call with a set of values */
+bool agg_set_emits_pages(const agg_set_t *s);           /* some result is made of all values */
+bool agg_set_paged(const agg_set_t *s, const void *accs); /* some set is in pages */
 bool agg_set_absent(const agg_set_t *s, const void *accs);
 #define AGG_PAGES_AT_ONCE 64
 typedef struct agg_pages_io {
@@ -74,4 +76,6 @@ void agg_set_pages_leave(agg_set_t *s, void *accs); /* a group that is as pages_
 err_t *agg_set_pages_drop(const agg_set_t *s, const void *accs, const agg_pages_io_t *io); /* all: the group goes, or is cleared */
 bool agg_set_owns(const agg_set_t *s);                  /* may accs hold anything outside the block? Else clear does nothing */
 size_t agg_set_heap(const agg_set_t *s, const void *accs); /* bytes held outside the block */
+/* Of those: what its encoded form has, which is all but sets in pages; *ret_more: of their pages, those that have changed since it was asked. */
+size_t agg_set_writes(agg_set_t *s, void *accs, size_t *ret_more);
 void agg_set_most(agg_set_t *s, uint64_t bytes); /* tests: a bound of what a group may hold and of a result, below the own ones of the functions */

@@ -114,16 +114,8 @@ static size_t distinct_heap(const agg_slot_t *s, const void *acc) {
     return vset_heap(((const distinct_acc_t *)acc)->values) + (s->inner->impl->heap ? s->inner->impl->heap(s->inner, inner_acc(acc)) : 0);
 }
 
-static void distinct_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
-    vset_head_encode(((const distinct_acc_t *)acc)->values, out);
-    s->inner->impl->encode(s->inner, inner_acc(acc), out);
-}
-
-static bool distinct_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
-    return vset_head_decode(r, &((distinct_acc_t *)acc)->values) && s->inner->impl->decode(s->inner, r, inner_acc(acc));
-}
-
-static const agg_paging_t paging = {VSET_PAGING, .encode_head = distinct_encode_head, .decode_head = distinct_decode_head};
+/* Of the set alone; agg_page.c knows what is behind it. */
+static const agg_paging_t paging = {VSET_PAGING, .encode_head = vset_head_encode, .decode_head = vset_head_decode};
 
 const agg_impl_t agg_impl_distinct = {
     .size = sizeof(distinct_acc_t),

@@ -37,8 +37,30 @@ typedef struct agg_pages {
     bool absent;      /* its pages were not read yet */
     uint32_t stored;  /* pages that were put, or are there to be read */
     uint32_t pages;   /* that it has now */
-    uint64_t values;  /* holes included */
+    uint64_t values;  /* holes included; bytes of a list */
 } agg_pages_t;
+
+/* Which pages have changed since they were put. */
+typedef struct agg_marks {
+    uint8_t *bits;  /* owned: a bit each */
+    uint32_t bytes;
+    uint32_t fresh; /* marked since agg_marks_fresh */
+} agg_marks_t;
+void agg_marks_grow(agg_marks_t *m, uint32_t page);
+void agg_marks_clear(agg_marks_t *m);
+static inline void agg_mark(agg_marks_t *m, uint32_t page) {
+    if (UNLIKELY(page / 8 >= m->bytes)) agg_marks_grow(m, page);
+    uint8_t bit = (uint8_t)(1u << (page % 8));
+    m->fresh += !(m->bits[page / 8] & bit);
+    m->bits[page / 8] |= bit;
+}
+static inline bool agg_marked(const agg_marks_t *m, uint32_t page) { return page / 8 < m->bytes && (m->bits[page / 8] >> (page % 8) & 1); }
+static inline size_t agg_marks_fresh(agg_marks_t *m, size_t page_bytes) {
+    size_t n = m->fresh * page_bytes;
+    m->fresh = 0;
+    return n;
+}
+
 typedef struct agg_paging {
     agg_pages_t (*look)(const agg_slot_t *s, const void *acc);
     void (*begin)(agg_slot_t *s, void *acc);                              /* makes it one in pages if it has become large; NULL: that needs no decision */
@@ -48,7 +70,10 @@ typedef struct agg_paging {
     void (*open)(agg_slot_t *s, void *acc);                               /* absent: room for what comes */
     bool (*take)(agg_slot_t *s, void *acc, uint32_t page, reader_t *r);   /* in order; false: malformed */
     void (*leave)(agg_slot_t *s, void *acc);                              /* settled -> absent */
-    void (*encode_head)(const agg_slot_t *s, const void *acc, buf_t *out); /* all but the pages, of a settled or absent one */
+    size_t (*fresh)(agg_slot_t *s, void *acc);                            /* about the bytes of pages that changed since it was asked, or settled */
+    uint8_t since;                                                        /* version of accumulators from which on it has pages; 0: 3 */
+    bool emits;                                                           /* its result is its values: it cannot be emitted while absent */
+    void (*encode_head)(const agg_slot_t *s, const void *acc, buf_t *out); /* all but the pages, of a settled or absent one; of DISTINCT the set's alone */
     bool (*decode_head)(const agg_slot_t *s, reader_t *r, void *acc);      /* absent */
 } agg_paging_t;
 
@@ -106,11 +131,20 @@ static inline bool slot_full(agg_slot_t *s) {
     return false;
 }
 
+typedef struct agg_part { /* a call with pages, or the one behind a DISTINCT */
+    agg_slot_t *slot;
+    uint32_t off; /* of its accumulator in a block */
+    int number;   /* by which its pages are known: of the call; of the one behind it: that, and the number of calls */
+} agg_part_t;
+
 struct agg_set {
     int n;
     uint32_t size;
     bool masks; /* calls share sets of values */
     bool pages;
+    uint8_t paged_version; /* of groups with pages */
+    agg_part_t *parts;
+    int nparts;
     arena_t *arena;
     agg_slot_t *slots;
     /* scratch */
@@ -133,7 +167,7 @@ struct agg_fn {
 
 /* agg_page.c: the form of a group that has pages. Encode says false, and wrote nothing, when it has none. */
 bool agg_pages_encode(const agg_set_t *s, const void *accs, buf_t *out);
-bool agg_pages_decode(const agg_set_t *s, reader_t *r, void *accs);
+bool agg_pages_decode(const agg_set_t *s, uint8_t version, reader_t *r, void *accs);
 
 /* Partial column types of an implementation, in order (npartial of them). */
 void agg_partial_list(arena_t *a, const agg_slot_t *s, const type_t **ret);
@@ -186,7 +220,8 @@ void vset_settle(agg_slot_t *s, void *acc);
 void vset_open_pages(agg_slot_t *s, void *acc);
 void vset_leave_pages(agg_slot_t *s, void *acc);
 bool vset_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r);
-void vset_head_encode(const vset_t *set, buf_t *out);
-bool vset_head_decode(reader_t *r, vset_t **ret);
+size_t vset_page_fresh(agg_slot_t *s, void *acc);
+void vset_head_encode(const agg_slot_t *s, const void *acc, buf_t *out);
+bool vset_head_decode(const agg_slot_t *s, reader_t *r, void *acc);
 #define VSET_PAGING .look = vset_look, .begin = vset_begin_pages, .changed = vset_page_changed, .put = vset_page_put, .settle = vset_settle, \
-    .open = vset_open_pages, .take = vset_page_take, .leave = vset_leave_pages
+    .open = vset_open_pages, .take = vset_page_take, .leave = vset_leave_pages, .fresh = vset_page_fresh

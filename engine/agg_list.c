@@ -1,15 +1,34 @@
 /* agg_list.c: aggregates that keep values: FIRST_VALUE, LAST_VALUE, LISTAGG, ARRAY_AGG, JSON_ARRAYAGG as a list in order of arrival,
  * COLLECT as a multiset. Without retraction FIRST_VALUE and LAST_VALUE keep their one value only.
- * NULL: skipped by all but ARRAY_AGG and JSON_ARRAYAGG(.. NULL ON NULL). */
+ * NULL: skipped by all but ARRAY_AGG and JSON_ARRAYAGG(.. NULL ON NULL).
+ * A large list lies in pages (agg_page.c) of PAGE bytes, wherever these cut a record; then what is taken back leaves a hole, until holes are the most of it. */
 #include "engine/agg_int.h"
 #include <stdlib.h>
 
 /* ---------------------------------------------------------------- list: records (tag u8 0 NULL / 1, varint length, bytes) */
+#define HOLE 2 /* of a tag: taken back */
+typedef struct list_pages {
+    uint64_t holes; /* bytes */
+    uint32_t stored;
+    bool absent;    /* `used` bytes are in its pages; data is NULL */
+    uint64_t awaits; /* opened: bytes that come */
+    agg_marks_t changed;
+} list_pages_t;
+
 typedef struct list_acc {
     uint8_t *data; /* owned */
     uint64_t used, room;
-    uint64_t n;
+    uint64_t n;    /* without holes */
+    list_pages_t *pages; /* owned; NULL: it goes whole */
 } list_acc_t;
+
+#define PAGE 2048u
+#define WHOLE_BYTES 4096u
+static uint32_t npages_of(uint64_t bytes) { return (uint32_t)((bytes + PAGE - 1) / PAGE); }
+
+static void list_changes(list_acc_t *a, uint64_t from, uint64_t to) {
+    for (uint64_t p = from / PAGE; p < npages_of(to); p++) agg_mark(&a->pages->changed, (uint32_t)p);
+}
 
 #define LIST_BYTES_MAX ((uint64_t)256 << 20)
 
@@ -24,39 +43,84 @@ static size_t put_record(uint8_t *p, bool null, slice_t v) {
     return n + v.len;
 }
 
-static bool list_append(const agg_slot_t *s, list_acc_t *a, bool null, slice_t v) {
-    uint64_t need = a->used + v.len + 11;
-    if (need > slot_most(s, LIST_BYTES_MAX)) return false;
-    if (need > a->room) {
-        a->room = MAX(a->room * 2, MAX(need, (uint64_t)32));
-        a->data = xrealloc(a->data, a->room);
+static void list_room(list_acc_t *a, uint64_t need) {
+    if (need <= a->room) return;
+    a->room = MAX(a->room * 2, MAX(need, (uint64_t)32));
+    a->data = xrealloc(a->data, a->room);
+}
+
+/* The next record of a list, where it begins in `ret_at`; false at its end. */
+static bool list_next_at(reader_t *r, const uint8_t **ret_at, bool *ret_null, slice_t *ret) {
+    for (uint8_t tag; reader_left(r) > 0;) {
+        *ret_at = r->p;
+        tag = read_u8(r);
+        *ret_null = (tag & 1) == 0;
+        *ret = *ret_null ? (slice_t){0} : read_bytes(r);
+        if (r->bad) return false;
+        if (!(tag & HOLE)) return true;
     }
+    return false;
+}
+
+static bool list_next(reader_t *r, bool *ret_null, slice_t *ret) {
+    const uint8_t *at;
+    return list_next_at(r, &at, ret_null, ret);
+}
+
+static reader_t list_reader(const list_acc_t *a) {
+    ASSERT(!a->pages || !a->pages->absent);
+    return reader_of(slice_of(a->data, a->used));
+}
+
+/* Drops the holes; the order stays. */
+static void list_pack(list_acc_t *a) {
+    reader_t r = list_reader(a);
+    uint64_t used = 0;
+    bool null;
+    slice_t v;
+    for (const uint8_t *at; list_next_at(&r, &at, &null, &v);) {
+        size_t size = (size_t)(r.p - at);
+        memmove(a->data + used, at, size);
+        used += size;
+    }
+    a->used = used;
+    a->pages->holes = 0;
+    list_changes(a, 0, used);
+}
+
+static bool list_append(const agg_slot_t *s, list_acc_t *a, bool null, slice_t v) {
+    uint64_t most = slot_most(s, LIST_BYTES_MAX), size = v.len + 11;
+    if (a->used + size > most && a->pages && a->pages->holes) list_pack(a); /* before it is full its holes go */
+    if (a->used + size > most) return false;
+    list_room(a, a->used + size);
+    uint64_t from = a->used;
     a->used += put_record(a->data + a->used, null, v);
     a->n++;
+    if (UNLIKELY(a->pages)) list_changes(a, from, a->used);
     return true;
 }
 
-/* The next record of a list; false at its end. */
-static bool list_next(reader_t *r, bool *ret_null, slice_t *ret) {
-    if (reader_left(r) == 0) return false;
-    *ret_null = read_u8(r) == 0;
-    *ret = *ret_null ? (slice_t){0} : read_bytes(r);
-    return !r->bad;
+static void remove_record(list_acc_t *a, uint64_t at, size_t size) {
+    a->n--;
+    if (a->pages) {
+        a->data[at] |= HOLE;
+        list_changes(a, at, at + 1);
+        a->pages->holes += size;
+        if (a->pages->holes > a->used / 2) list_pack(a);
+        return;
+    }
+    memmove(a->data + at, a->data + at + size, a->used - at - size);
+    a->used -= size;
 }
-
-static reader_t list_reader(const list_acc_t *a) { return reader_of(slice_of(a->data, a->used)); }
 
 /* Takes back the first record that is equal; nothing when there is none. */
 static void list_remove(list_acc_t *a, bool null, slice_t v) {
     reader_t r = list_reader(a);
     bool is_null;
     slice_t x;
-    for (const uint8_t *at = r.p; list_next(&r, &is_null, &x); at = r.p) {
+    for (const uint8_t *at; list_next_at(&r, &at, &is_null, &x);) {
         if (is_null != null || !slice_eq(x, v)) continue;
-        size_t size = (size_t)(r.p - at);
-        memmove((uint8_t *)(uintptr_t)at, r.p, (size_t)(r.end - r.p));
-        a->used -= size;
-        a->n--;
+        remove_record(a, (uint64_t)(at - a->data), (size_t)(r.p - at));
         return;
     }
 }
@@ -171,28 +235,41 @@ static void list_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t
     colbuilder_free(b);
 }
 
-static void list_clear(const agg_slot_t *s, void *acc) { free(((list_acc_t *)acc)->data); }
+static void list_clear(const agg_slot_t *s, void *acc) {
+    list_acc_t *a = acc;
+    free(a->data);
+    if (a->pages) free(a->pages->changed.bits);
+    free(a->pages);
+}
+
+static void put_separator(const agg_slot_t *s, buf_t *out) {
+    if (s->kind == LIST_AGG) buf_put_bytes(out, slice_of(s->separator, s->flag ? s->separator_len : 0));
+}
+
+static bool take_separator(const agg_slot_t *cs, reader_t *r) {
+    agg_slot_t *s = (agg_slot_t *)(uintptr_t)cs;
+    if (s->kind != LIST_AGG) return true;
+    slice_t sep = read_bytes(r);
+    if (r->bad) return false;
+    if (!s->flag && s->call->nargs == 2) {
+        s->separator = xrealloc(s->separator, sep.len + 1);
+        if (sep.len) memcpy(s->separator, sep.p, sep.len);
+        s->separator_len = (uint32_t)sep.len;
+        s->flag = true;
+    }
+    return true;
+}
 
 static void list_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
     const list_acc_t *a = acc;
-    if (s->kind == LIST_AGG) buf_put_bytes(out, slice_of(s->separator, s->flag ? s->separator_len : 0));
+    put_separator(s, out);
     buf_put_varint(out, a->n);
     buf_put_bytes(out, slice_of(a->data, a->used));
 }
 
-static bool list_decode(const agg_slot_t *cs, reader_t *r, void *acc) {
+static bool list_decode(const agg_slot_t *s, reader_t *r, void *acc) {
     list_acc_t *a = acc;
-    agg_slot_t *s = (agg_slot_t *)(uintptr_t)cs;
-    if (s->kind == LIST_AGG) {
-        slice_t sep = read_bytes(r);
-        if (r->bad) return false;
-        if (!s->flag && s->call->nargs == 2) {
-            s->separator = xrealloc(s->separator, sep.len + 1);
-            if (sep.len) memcpy(s->separator, sep.p, sep.len);
-            s->separator_len = (uint32_t)sep.len;
-            s->flag = true;
-        }
-    }
+    if (!take_separator(s, r)) return false;
     uint64_t n = read_varint(r);
     slice_t data = read_bytes(r);
     if (r->bad) return false;
@@ -204,7 +281,110 @@ static bool list_decode(const agg_slot_t *cs, reader_t *r, void *acc) {
     return !records.bad && a->n == n;
 }
 
-static size_t list_heap(const agg_slot_t *s, const void *acc) { return ((const list_acc_t *)acc)->room; }
+static size_t list_heap(const agg_slot_t *s, const void *acc) {
+    const list_acc_t *a = acc;
+    return a->room + (a->pages ? sizeof *a->pages + a->pages->changed.bytes : 0);
+}
+
+/* ---------------------------------------------------------------- its pages */
+static agg_pages_t list_look(const agg_slot_t *s, const void *acc) {
+    const list_acc_t *a = acc;
+    if (!a->pages) return (agg_pages_t){0};
+    uint32_t pages = npages_of(a->used);
+    return (agg_pages_t){.paged = true, .absent = a->pages->absent, .stored = a->pages->absent ? pages : a->pages->stored, .pages = pages, .values = a->used};
+}
+
+static void list_begin(agg_slot_t *s, void *acc) {
+    list_acc_t *a = acc;
+    if (a->pages || a->used <= WHOLE_BYTES) return;
+    a->pages = xcalloc(1, sizeof *a->pages);
+    list_changes(a, 0, a->used);
+}
+
+static bool list_page_changed(const agg_slot_t *s, const void *acc, uint32_t page) { return agg_marked(&((const list_acc_t *)acc)->pages->changed, page); }
+static size_t list_fresh(agg_slot_t *s, void *acc) { return agg_marks_fresh(&((list_acc_t *)acc)->pages->changed, PAGE); }
+
+static size_t page_bytes(uint64_t bytes, uint32_t page) { return (size_t)MIN(bytes - (uint64_t)page * PAGE, (uint64_t)PAGE); }
+
+static void list_page_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out) {
+    const list_acc_t *a = acc;
+    buf_put(out, a->data + (size_t)page * PAGE, page_bytes(a->used, page));
+}
+
+static void list_settle(agg_slot_t *s, void *acc) {
+    list_acc_t *a = acc;
+    a->pages->stored = npages_of(a->used);
+    agg_marks_clear(&a->pages->changed);
+}
+
+static void list_open(agg_slot_t *s, void *acc) {
+    list_acc_t *a = acc;
+    a->pages->absent = false;
+    a->pages->awaits = a->used;
+    a->used = 0;
+}
+
+/* The last page tells whether the records are those that the head counts. */
+static bool list_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r) {
+    list_acc_t *a = acc;
+    slice_t bytes = read_raw(r, page_bytes(a->pages->awaits, page));
+    if (r->bad) return false;
+    list_room(a, a->used + bytes.len);
+    memcpy(a->data + a->used, bytes.p, bytes.len);
+    a->used += bytes.len;
+    if (a->used < a->pages->awaits) return true;
+    reader_t records = list_reader(a);
+    uint64_t n = 0, live = 0;
+    bool null;
+    slice_t v;
+    for (const uint8_t *at; list_next_at(&records, &at, &null, &v); n++) live += (uint64_t)(records.p - at);
+    a->pages->holes = a->used - live;
+    return !records.bad && n == a->n;
+}
+
+static void list_leave(agg_slot_t *s, void *acc) {
+    list_acc_t *a = acc;
+    free(a->data);
+    free(a->pages->changed.bits);
+    *a->pages = (list_pages_t){.absent = true};
+    a->data = NULL;
+    a->room = 0;
+}
+
+static void list_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
+    const list_acc_t *a = acc;
+    put_separator(s, out);
+    buf_put_varint(out, a->n);
+    buf_put_varint(out, a->used);
+}
+
+static bool list_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
+    list_acc_t *a = acc;
+    if (!take_separator(s, r)) return false;
+    uint64_t n = read_varint(r), used = read_varint(r);
+    if (r->bad || n > used || used > LIST_BYTES_MAX) return false;
+    a->n = n;
+    a->used = used;
+    a->pages = xcalloc(1, sizeof *a->pages);
+    a->pages->absent = true;
+    return true;
+}
+
+static const agg_paging_t list_paging = {
+    .look = list_look,
+    .begin = list_begin,
+    .changed = list_page_changed,
+    .put = list_page_put,
+    .settle = list_settle,
+    .open = list_open,
+    .take = list_page_take,
+    .leave = list_leave,
+    .fresh = list_fresh,
+    .since = 4,
+    .emits = true,
+    .encode_head = list_encode_head,
+    .decode_head = list_decode_head,
+};
 
 const agg_impl_t agg_impl_list = {
     .size = sizeof(list_acc_t),
@@ -216,6 +396,7 @@ const agg_impl_t agg_impl_list = {
     .encode = list_encode,
     .decode = list_decode,
     .heap = list_heap,
+    .paging = &list_paging,
 };
 
 /* ---------------------------------------------------------------- FIRST_VALUE, LAST_VALUE of rows that only append:
@@ -296,6 +477,8 @@ static void collect_encode(const agg_slot_t *s, const void *acc, buf_t *out) { v
 static bool collect_decode(const agg_slot_t *s, reader_t *r, void *acc) { return vset_decode(s, r, &((collect_acc_t *)acc)->values); }
 static size_t collect_heap(const agg_slot_t *s, const void *acc) { return vset_heap(((const collect_acc_t *)acc)->values); }
 
+static const agg_paging_t collect_paging = {VSET_PAGING, .since = 4, .emits = true, .encode_head = vset_head_encode, .decode_head = vset_head_decode};
+
 const agg_impl_t agg_impl_collect = {
     .size = sizeof(collect_acc_t),
     .update = collect_update,
@@ -306,4 +489,5 @@ const agg_impl_t agg_impl_collect = {
     .encode = collect_encode,
     .decode = collect_decode,
     .heap = collect_heap,
+    .paging = &collect_paging,
 };

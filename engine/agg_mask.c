@@ -13,8 +13,9 @@ typedef struct mset {
 } mset_t; /* cap 0: absent, n values are in its pages */
 
 typedef struct mpages { /* a new value needs no mark: it lies behind `settled` */
-    uint32_t settled;  /* values that the stored pages hold */
-    uint8_t changed[]; /* a bit for each page with a mask that grew */
+    uint32_t settled; /* values that the stored pages hold */
+    uint32_t told;    /* by mask_fresh */
+    agg_marks_t changed; /* pages with a mask that grew */
 } mpages_t;
 
 typedef struct mask_acc {
@@ -32,21 +33,20 @@ static inline uint8_t *masks_of(const mset_t *m) { return (uint8_t *)index_of(m)
 static inline uint32_t home_of(const mset_t *m, int64_t v) { return (uint32_t)(hash_mix((uint64_t)v) >> 32) & (m->cap * 2 - 1); }
 static inline mpages_t *pages_of(const mset_t *m) { return (mpages_t *)(void *)(masks_of(m) + m->cap); }
 static inline uint32_t npages_of(uint32_t values) { return (values + PAGE - 1) / PAGE; }
-static size_t bitmap_bytes(uint32_t cap) { return (npages_of(cap) + 7) / 8; }
 static size_t mset_bytes(uint32_t cap) {
-    return sizeof(mset_t) + (size_t)cap * (8 + 1 + (cap > SMALL ? 8 : 0)) + (cap > LARGE ? sizeof(mpages_t) + bitmap_bytes(cap) : 0);
+    return sizeof(mset_t) + (size_t)cap * (8 + 1 + (cap > SMALL ? 8 : 0)) + (cap > LARGE ? sizeof(mpages_t) : 0);
 }
 
 static mset_t *mset_new(uint32_t cap) {
     mset_t *m = xmalloc(mset_bytes(cap));
     *m = (mset_t){0, cap};
     if (cap > SMALL) memset(index_of(m), 0, (size_t)cap * 8);
-    if (cap > LARGE) memset(pages_of(m), 0, sizeof(mpages_t) + bitmap_bytes(cap));
+    if (cap > LARGE) *pages_of(m) = (mpages_t){0};
     return m;
 }
 
 static inline void page_changes(mset_t *m, uint32_t value) {
-    if (m->cap > LARGE) pages_of(m)->changed[value / PAGE / 8] |= (uint8_t)(1u << (value / PAGE % 8));
+    if (m->cap > LARGE) agg_mark(&pages_of(m)->changed, value / PAGE);
 }
 
 static mset_t *mset_grown(mset_t *old) {
@@ -54,7 +54,7 @@ static mset_t *mset_grown(mset_t *old) {
     mset_t *m = mset_new(cap);
     if (!old) return m;
     m->n = old->n;
-    if (old->cap > LARGE) memcpy(pages_of(m), pages_of(old), sizeof(mpages_t) + bitmap_bytes(old->cap));
+    if (old->cap > LARGE) *pages_of(m) = *pages_of(old);
     memcpy(m->values, old->values, (size_t)old->n * 8);
     memcpy(masks_of(m), masks_of(old), old->n);
     free(old);
@@ -165,10 +165,14 @@ static void mask_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t
     for (uint32_t i = 0; i < n; i++) out->i64[i] = ((const mask_acc_t *)slot_acc(s, accs[i]))->n;
 }
 
-static void mask_clear(const agg_slot_t *s, void *acc) { free(((mask_acc_t *)acc)->set); }
+static void mset_free(mset_t *m) {
+    if (m && m->cap > LARGE) free(pages_of(m)->changed.bits);
+    free(m);
+}
+static void mask_clear(const agg_slot_t *s, void *acc) { mset_free(((mask_acc_t *)acc)->set); }
 static size_t mask_heap(const agg_slot_t *s, const void *acc) {
     const mset_t *m = ((const mask_acc_t *)acc)->set;
-    return m ? mset_bytes(m->cap) : 0;
+    return m ? mset_bytes(m->cap) + (m->cap > LARGE ? pages_of(m)->changed.bytes : 0) : 0;
 }
 
 /* Number of values, then each with its mask; the counts follow from them. */
@@ -200,7 +204,16 @@ static agg_pages_t mask_look(const agg_slot_t *s, const void *acc) {
 
 static bool mask_changed(const agg_slot_t *s, const void *acc, uint32_t page) {
     const mset_t *m = ((const mask_acc_t *)acc)->set;
-    return MIN(m->n, (page + 1) * PAGE) > pages_of(m)->settled || (pages_of(m)->changed[page / 8] >> (page % 8) & 1);
+    return MIN(m->n, (page + 1) * PAGE) > pages_of(m)->settled || agg_marked(&pages_of(m)->changed, page);
+}
+
+static size_t mask_fresh(agg_slot_t *s, void *acc) {
+    mset_t *m = ((mask_acc_t *)acc)->set;
+    if (m->cap == 0) return 0;
+    mpages_t *p = pages_of(m);
+    size_t values = m->n - p->told + (m->n > p->told && p->told == p->settled ? p->told % PAGE : 0); /* the first new one has its page written anew */
+    p->told = m->n;
+    return (values + agg_marks_fresh(&p->changed, PAGE)) * (sizeof *m->values + 1);
 }
 
 static void mask_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out) {
@@ -210,8 +223,8 @@ static void mask_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t 
 
 static void mask_settle(agg_slot_t *s, void *acc) {
     mset_t *m = ((mask_acc_t *)acc)->set;
-    pages_of(m)->settled = m->n;
-    memset(pages_of(m)->changed, 0, bitmap_bytes(m->cap));
+    pages_of(m)->settled = pages_of(m)->told = m->n;
+    agg_marks_clear(&pages_of(m)->changed);
 }
 
 static void mask_open(agg_slot_t *s, void *acc) {
@@ -244,7 +257,7 @@ static mset_t *mset_absent(uint32_t values) {
 static void mask_leave(agg_slot_t *s, void *acc) {
     mask_acc_t *a = acc;
     mset_t *m = mset_absent(a->set->n);
-    free(a->set);
+    mset_free(a->set);
     a->set = m;
 }
 
@@ -272,6 +285,7 @@ static const agg_paging_t paging = {
     .open = mask_open,
     .take = mask_take,
     .leave = mask_leave,
+    .fresh = mask_fresh,
     .encode_head = mask_encode_head,
     .decode_head = mask_decode_head,
 };

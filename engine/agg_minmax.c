@@ -263,13 +263,13 @@ static size_t extreme_heap(const agg_slot_t *s, const void *acc) {
 static void extreme_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
     slice_t v;
     bool has = extreme_find(s, (extreme_acc_t *)(uintptr_t)acc, &v);
-    vset_head_encode(((const extreme_acc_t *)acc)->values, out);
+    vset_head_encode(s, acc, out);
     buf_put_u8(out, has);
     if (has) buf_put_bytes(out, v);
 }
 
 static bool extreme_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
-    if (!vset_head_decode(r, &((extreme_acc_t *)acc)->values)) return false;
+    if (!vset_head_decode(s, r, acc)) return false;
     uint8_t has = read_u8(r);
     slice_t v = has ? read_bytes(r) : (slice_t){0};
     if (r->bad || has > 1 || v.len > UINT32_MAX) return false;

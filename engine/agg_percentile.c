@@ -110,17 +110,27 @@ static void percentile_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, co
 }
 
 static void percentile_clear(const agg_slot_t *s, void *acc) { vset_free(((percentile_acc_t *)acc)->values); }
-static void percentile_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
-    buf_put_bytes(out, slice_of(s->separator, s->flag ? s->separator_len : 0));
-    vset_encode(((const percentile_acc_t *)acc)->values, out);
-}
-static bool percentile_decode(const agg_slot_t *cs, reader_t *r, void *acc) {
+static void put_percents(const agg_slot_t *s, buf_t *out) { buf_put_bytes(out, slice_of(s->separator, s->flag ? s->separator_len : 0)); }
+static bool take_percents(const agg_slot_t *cs, reader_t *r) {
     agg_slot_t *s = (agg_slot_t *)(uintptr_t)cs;
     slice_t p = read_bytes(r);
     if (r->bad || p.len % sizeof(double)) return false;
     if (!s->flag && p.len) keep_percents(s, p.p, p.len);
-    return vset_decode(s, r, &((percentile_acc_t *)acc)->values);
+    return true;
 }
+static void percentile_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+    put_percents(s, out);
+    vset_encode(((const percentile_acc_t *)acc)->values, out);
+}
+static bool percentile_decode(const agg_slot_t *s, reader_t *r, void *acc) {
+    return take_percents(s, r) && vset_decode(s, r, &((percentile_acc_t *)acc)->values);
+}
+static void percentile_encode_head(const agg_slot_t *s, const void *acc, buf_t *out) {
+    put_percents(s, out);
+    vset_head_encode(s, acc, out);
+}
+static bool percentile_decode_head(const agg_slot_t *s, reader_t *r, void *acc) { return take_percents(s, r) && vset_head_decode(s, r, acc); }
+static const agg_paging_t paging = {VSET_PAGING, .since = 4, .emits = true, .encode_head = percentile_encode_head, .decode_head = percentile_decode_head};
 static size_t percentile_heap(const agg_slot_t *s, const void *acc) { return vset_heap(((const percentile_acc_t *)acc)->values); }
 
 const agg_impl_t agg_impl_percentile = {
@@ -133,4 +143,5 @@ const agg_impl_t agg_impl_percentile = {
     .encode = percentile_encode,
     .decode = percentile_decode,
     .heap = percentile_heap,
+    .paging = &paging,
 };

@@ -103,8 +103,7 @@ struct vset {
     bool paged, absent;
     uint8_t shift;
     uint32_t stored;    /* pages; absent: entries in them */
-    uint8_t *changed;   /* of pages: a bit each, .. */
-    uint32_t nchanged;  /* .. so many bytes */
+    agg_marks_t changed;
 };
 
 #define VSET_SMALL 8
@@ -139,16 +138,7 @@ static ventry_t *vset_find(const vset_t *v, slice_t key, uint32_t hash) {
 
 static uint32_t vset_npages(const vset_t *v, uint32_t entries) { return (uint32_t)(((uint64_t)entries + (1u << v->shift) - 1) >> v->shift); }
 
-static void vset_page_changes(vset_t *v, uint32_t entry) {
-    uint32_t page = entry >> v->shift;
-    if (page / 8 >= v->nchanged) {
-        uint32_t n = MAX(v->nchanged * 2, page / 8 + 8);
-        v->changed = xrealloc(v->changed, n);
-        memset(v->changed + v->nchanged, 0, n - v->nchanged);
-        v->nchanged = n;
-    }
-    v->changed[page / 8] |= (uint8_t)(1u << (page % 8));
-}
+static void vset_page_changes(vset_t *v, uint32_t entry) { agg_mark(&v->changed, entry >> v->shift); }
 
 /* Drops the holes; the order stays. */
 static void vset_pack(vset_t *v) {
@@ -248,12 +238,12 @@ void vset_free(vset_t *v) {
     free(v->entries);
     free(v->index);
     free(v->bytes);
-    free(v->changed);
+    free(v->changed.bits);
     free(v);
 }
 
 size_t vset_heap(const vset_t *v) {
-    return v ? sizeof *v + v->cap * sizeof *v->entries + v->room + (v->mask ? (v->mask + 1) * sizeof *v->index : 0) + v->nchanged : 0;
+    return v ? sizeof *v + v->cap * sizeof *v->entries + v->room + (v->mask ? (v->mask + 1) * sizeof *v->index : 0) + v->changed.bytes : 0;
 }
 
 void vset_encode(const vset_t *v, buf_t *out) {
@@ -315,8 +305,12 @@ void vset_begin_pages(agg_slot_t *s, void *acc) {
 }
 
 bool vset_page_changed(const agg_slot_t *s, const void *acc, uint32_t page) {
-    const vset_t *v = vset_of(acc);
-    return page / 8 < v->nchanged && (v->changed[page / 8] >> (page % 8) & 1);
+    return agg_marked(&vset_of(acc)->changed, page);
+}
+
+size_t vset_page_fresh(agg_slot_t *s, void *acc) {
+    vset_t *v = vset_of(acc);
+    return v->changed.fresh ? agg_marks_fresh(&v->changed, (v->used / MAX(v->n, 1u) + EACH) << v->shift) : 0;
 }
 
 void vset_page_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *out) {
@@ -332,7 +326,7 @@ void vset_page_put(const agg_slot_t *s, const void *acc, uint32_t page, buf_t *o
 void vset_settle(agg_slot_t *s, void *acc) {
     vset_t *v = vset_of(acc);
     v->stored = vset_npages(v, v->n);
-    if (v->nchanged) memset(v->changed, 0, v->nchanged);
+    agg_marks_clear(&v->changed);
 }
 
 void vset_open_pages(agg_slot_t *s, void *acc) {
@@ -346,7 +340,7 @@ void vset_leave_pages(agg_slot_t *s, void *acc) {
     free(v->entries);
     free(v->index);
     free(v->bytes);
-    free(v->changed);
+    free(v->changed.bits);
     *v = (vset_t){.paged = true, .absent = true, .shift = v->shift, .stored = v->n};
 }
 
@@ -367,16 +361,17 @@ bool vset_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r) {
 }
 
 /* Entries, holes included, and how many of them a page has. */
-void vset_head_encode(const vset_t *v, buf_t *out) {
+void vset_head_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+    const vset_t *v = vset_of(acc);
     buf_put_varint(out, v->absent ? v->stored : v->n);
     buf_put_u8(out, v->shift);
 }
 
-bool vset_head_decode(reader_t *r, vset_t **ret) {
+bool vset_head_decode(const agg_slot_t *s, reader_t *r, void *acc) {
     uint64_t n = read_varint(r);
     uint8_t shift = read_u8(r);
     if (r->bad || n >= ENTRIES_MOST || shift < PAGE_SHIFT_LEAST || shift > PAGE_SHIFT_MOST) return false;
-    vset_t *v = *ret = xcalloc(1, sizeof *v);
+    vset_t *v = *(vset_t **)acc = xcalloc(1, sizeof *v);
     v->paged = v->absent = true;
     v->shift = shift;
     v->stored = (uint32_t)n;

@@ -126,6 +126,11 @@ static void touch(kstate_t *ks, entry_t *e) {
     n->touched[n->ntouched++] = e->dirty_at;
 }
 
+static size_t writes(kstate_t *ks, entry_t *e, size_t *ret_more) {
+    *ret_more = 0;
+    return ks->codec.writes ? ks->codec.writes(ks->codec.ctx, entry_value(e), ret_more) : e->heap;
+}
+
 static void dirty_first(kstate_t *ks, entry_t *e) {
     if (UNLIKELY(e->flags & ENTRY_LOOSE)) ks_adopt(ks, e);
     ks_ns_t *n = e->ns;
@@ -139,7 +144,8 @@ static void dirty_first(kstate_t *ks, entry_t *e) {
     n->dirty[n->ndirty++] = e;
     e->flags |= ENTRY_DIRTY;
     ks_ns_changed(ks, n);
-    ks_unsealed(ks, sizeof *e + ks->value_bytes + e->key_len + e->heap);
+    size_t more, heap = writes(ks, e, &more);
+    ks_unsealed(ks, sizeof *e + ks->value_bytes + e->key_len + heap + more);
 }
 
 void kstate_dirty(kstate_t *ks, void *value) {
@@ -270,7 +276,8 @@ void kstate_measure(kstate_t *ks) {
             uint32_t before = e->heap;
             e->flags &= (uint8_t)~ENTRY_TOUCHED;
             ks_heap_update(ks, e);
-            if (e->heap > before) ks_unsealed(ks, e->heap - before);
+            size_t more, own = writes(ks, e, &more);
+            ks_unsealed(ks, more + (e->heap > before ? MIN(e->heap - before, own) : 0)); /* it may own more that it does not write */
         }
         n->ntouched = 0;
     }

@@ -36,6 +36,9 @@ typedef struct kstate_codec {
     void (*encode)(void *ctx, const void *value, buf_t *out);
     bool (*decode)(void *ctx, slice_t bytes, void *value);          /* value is init'ed; false: malformed */
     size_t (*heap)(void *ctx, const void *value);                   /* bytes owned outside the block; may be NULL */
+    /* Of these: what encode writes. *ret_more: bytes of what is kept beside the value (maps) that have changed since it was asked, or since the seal.
+     * NULL: all, and none. */
+    size_t (*writes)(void *ctx, void *value, size_t *ret_more);
 } kstate_codec_t;
 
 /* Key groups [kg_lo, kg_hi) are this instance's. fingerprint names the operator; `slot` tells its several states apart. */

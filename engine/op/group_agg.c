@@ -340,19 +340,21 @@ static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
     group_agg_t *g = op->self;
     if (!g->batch || g->emitted_end) return OP_DONE;
     slice_t keys[1024];
-    void *values[1024];
-    uint32_t n, live = 0;
-    for (;; live = 0) {
+    void *values[1024], *read[1024];
+    uint32_t n, live = 0, nread = 0;
+    for (;; live = nread = 0) {
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = kstate_scan(g->ks, &g->final, values, ARRAY_LEN(values), &n))) return OP_FAIL;
+        if ((*reterr = kstate_scan(g->ks, &g->final, values, pages_portion(&g->pages, ARRAY_LEN(values)), &n))) return OP_FAIL;
         if (n == 0) break;
         for (uint32_t i = 0; i < n; i++) {
             if (((agg_head_t *)values[i])->rows <= 0) continue;
+            if ((*reterr = pages_need_emit(&g->pages, values[i], read, &nread))) return OP_FAIL;
             keys[live] = kstate_key(g->ks, values[i]);
             values[live++] = agg_accs(values[i]);
         }
         g->any_group |= live > 0;
         if (live && (*reterr = emit_final(op, keys, values, live, out))) return OP_FAIL;
+        for (uint32_t i = 0; i < nread; i++) pages_done(&g->pages, read[i], true);
         if ((*reterr = kstate_evict(g->ks))) return OP_FAIL;
     }
     /* Subtask 0 answers for a global aggregate over nothing: its key group is there or nowhere. */

@@ -70,6 +70,8 @@ static bool block_decode(void *ctx, slice_t bytes, void *value) {
 
 static size_t block_heap(void *ctx, const void *value) { return agg_set_heap(ctx, (const uint8_t *)value + AGG_HEAD); }
 
+static size_t block_writes(void *ctx, void *value, size_t *ret_more) { return agg_set_writes(ctx, agg_accs(value), ret_more); }
+
 kstate_codec_t agg_codec(agg_set_t *set) {
     bool owns = agg_set_owns(set); /* counts and sums need not be walked over to be measured or freed */
     return (kstate_codec_t){
@@ -80,5 +82,6 @@ kstate_codec_t agg_codec(agg_set_t *set) {
         .encode = block_encode,
         .decode = block_decode,
         .heap = owns ? block_heap : NULL,
+        .writes = agg_set_pageable(set) ? block_writes : NULL,
     };
 }

@@ -158,6 +158,8 @@ typedef struct pages {
     kstate_t *of; /* the groups; the operator's. None of them is let go of by what follows */
     kstate_t *ks; /* NULL: no call has a set, and all that follows does nothing */
     const void *owner; /* at hand */
+    uint64_t part;
+    bool emits;        /* a group must be there to be emitted */
     kstate_env_t *env;
     buf_t key, name;
 } pages_t;
@@ -170,9 +172,16 @@ static inline err_t *pages_need(pages_t *p, void *group);
 /* The same for who is done with the group at once: where memory is scarce pages_done lets go of what was read for it (*ret_read). */
 err_t *pages_need_once(pages_t *p, void *group, bool *ret_read);
 void pages_done(pages_t *p, void *group, bool read);
+/* The same for one that is to be emitted, if its result is made of its pages; pages_done (true) follows for the *n groups of `read`. */
+err_t *pages_need_emit(pages_t *p, void *group, void **read, uint32_t *n);
 err_t *pages_delete(pages_t *p, void *group); /* before the group is deleted or cleared */
 size_t pages_group_bytes(const pages_t *p);     /* about what the sets of a group take in memory once they are there */
+uint32_t pages_portion(const pages_t *p, uint32_t most); /* how many groups may be made to be there at once, to be emitted */
 err_t *pages_seal(pages_t *p);                /* before the groups are sealed */
+/* The same for an owner with several groups, each with a number of its own from 1 on. */
+err_t *pages_part_in(pages_t *p, const void *owner, uint64_t part, void *accs);
+err_t *pages_part_out(pages_t *p, const void *owner, uint64_t part, void *accs);
+err_t *pages_part_drop(pages_t *p, const void *owner, uint64_t part, const void *accs);
 
 /* The codec of a block: a head and an agg_set's accumulators behind it. */
 kstate_codec_t agg_codec(agg_set_t *set);

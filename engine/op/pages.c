@@ -1,5 +1,6 @@
 /* pages.c: pages of large sets beside the groups they belong to: a state of maps (state/kstate.h) of entries
- * (namespace of the group, {key of the group; call varint, page u32 BE}) -> the page as agg_set_pages_out gave it.
+ * (namespace of the group, {key of the group; call varint, page u32 BE}) -> the page as agg_set_pages_out gave it. Where a key has several groups
+ * (sessions) the name begins with the number of one, varint.
  *
  * Invariants
  *  1. As of a barrier the pages of a group are those that its head counts: pages_seal puts what changed right before both states are sealed, and
@@ -32,8 +33,8 @@ static bool page_decode(void *ctx, slice_t bytes, void *value) {
 static size_t page_heap(void *ctx, const void *value) { return ((const page_t *)value)->len; }
 
 void pages_keep(pages_t *p, agg_set_t *set) {
-    *p = (pages_t){.set = set, .key = buf_make(BUF_MAX_DEFAULT), .name = buf_make(BUF_MAX_DEFAULT)};
     agg_set_keep_pages(set);
+    *p = (pages_t){.set = set, .key = buf_make(BUF_MAX_DEFAULT), .name = buf_make(BUF_MAX_DEFAULT), .emits = agg_set_emits_pages(set)};
 }
 
 err_t *pages_open(pages_t *p, const op_env_t *env, kstate_t *of) {
@@ -55,6 +56,7 @@ void pages_close(pages_t *p) {
 static slice_t key_of(pages_t *p, int call, uint32_t page) {
     uint32_t be = __builtin_bswap32(page);
     buf_clear(&p->name);
+    if (p->part) buf_put_varint(&p->name, p->part);
     buf_put_varint(&p->name, (uint64_t)call);
     buf_put(&p->name, &be, sizeof be);
     size_t at = p->key.len;
@@ -107,15 +109,31 @@ static err_t *get(void *arg, int call, uint32_t page, uint32_t n, slice_t *ret) 
     return NULL;
 }
 
-static agg_pages_io_t io_of(pages_t *p, const void *group) {
-    p->owner = group;
+static agg_pages_io_t io_of(pages_t *p, const void *owner, uint64_t part) {
+    p->owner = owner;
+    p->part = part;
     return (agg_pages_io_t){p, put, drop, get};
 }
 
+err_t *pages_part_in(pages_t *p, const void *owner, uint64_t part, void *accs) {
+    agg_pages_io_t io = io_of(p, owner, part);
+    return agg_set_pages_in(p->set, accs, &io);
+}
+
+err_t *pages_part_out(pages_t *p, const void *owner, uint64_t part, void *accs) {
+    agg_pages_io_t io = io_of(p, owner, part);
+    return agg_set_pages_out(p->set, accs, &io);
+}
+
+err_t *pages_part_drop(pages_t *p, const void *owner, uint64_t part, const void *accs) {
+    if (!p->ks) return NULL;
+    agg_pages_io_t io = io_of(p, owner, part);
+    return agg_set_pages_drop(p->set, accs, &io);
+}
+
 static err_t *read_in(pages_t *p, void *group) {
-    agg_pages_io_t io = io_of(p, group);
     ((agg_head_t *)group)->absent = false;
-    return agg_set_pages_in(p->set, agg_accs(group), &io);
+    return pages_part_in(p, group, 0, agg_accs(group));
 }
 
 err_t *pages_read(pages_t *p, void *group) {
@@ -136,11 +154,17 @@ void pages_done(pages_t *p, void *group, bool read) {
     ((agg_head_t *)group)->absent = true;
 }
 
+err_t *pages_need_emit(pages_t *p, void *group, void **read, uint32_t *n) {
+    if (!p->emits) return NULL;
+    bool once;
+    TRY(pages_need_once(p, group, &once));
+    if (once) read[(*n)++] = group;
+    return NULL;
+}
+
 err_t *pages_delete(pages_t *p, void *group) {
-    if (!p->ks) return NULL;
-    agg_pages_io_t io = io_of(p, group);
     ((agg_head_t *)group)->absent = false; /* it may be cleared and live on */
-    return agg_set_pages_drop(p->set, agg_accs(group), &io);
+    return pages_part_drop(p, group, 0, agg_accs(group));
 }
 
 #define TIMES_ENCODED 3 /* a set takes as much memory as its pages so many times */
@@ -154,9 +178,11 @@ size_t pages_group_bytes(const pages_t *p) {
     return pages * each * TIMES_ENCODED / groups;
 }
 
-static err_t *seal_group(void *arg, void *group) {
-    agg_pages_io_t io = io_of(arg, group);
-    return agg_set_pages_out(((pages_t *)arg)->set, agg_accs(group), &io);
+uint32_t pages_portion(const pages_t *p, uint32_t most) {
+    size_t each = p->emits ? pages_group_bytes(p) : 0, memory = kstate_env_memory(p->env);
+    return each && memory ? (uint32_t)MAX(MIN(memory / 16 / each, (uint64_t)most), 1u) : most;
 }
+
+static err_t *seal_group(void *arg, void *group) { return pages_part_out(arg, group, 0, agg_accs(group)); }
 
 err_t *pages_seal(pages_t *p) { return p->ks ? kstate_each_dirty(p->of, seal_group, p) : NULL; }

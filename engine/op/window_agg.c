@@ -278,8 +278,8 @@ static void begin_window(op_t *op) {
 static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
     window_agg_t *w = op->self;
     slice_t keys[1024];
-    void *values[1024];
-    uint32_t n = 0, got = 0;
+    void *values[1024], *read[1024];
+    uint32_t n = 0, got = 0, nread = 0;
     if (w->nparts >= 2) {
         if (w->merged_at == groups_count(w->merged)) TRY(merge_next(w));
         uint32_t all = groups_count(w->merged);
@@ -290,15 +290,18 @@ static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
         }
         *ret_done = w->merged_at == all && w->kg_next == w->kg_hi;
     } else {
-        if (w->nparts == 1) TRY(kstate_scan(w->ks, &w->scan, values, ARRAY_LEN(values), &got));
+        if (w->nparts == 1) TRY(kstate_scan(w->ks, &w->scan, values, pages_portion(&w->pages, ARRAY_LEN(values)), &got));
         for (uint32_t i = 0; i < got; i++) {
             if (((agg_head_t *)values[i])->rows <= 0) continue;
+            TRY(pages_need_emit(&w->pages, values[i], read, &nread));
             keys[n] = kstate_key(w->ks, values[i]);
             values[n++] = agg_accs(values[i]);
         }
         *ret_done = got == 0;
     }
-    return emit_window(op, keys, values, n, out);
+    err_t *e = emit_window(op, keys, values, n, out);
+    for (uint32_t i = 0; i < nread; i++) pages_done(&w->pages, read[i], true);
+    return e;
 }
 
 static void finish_window(window_agg_t *w) {

@@ -274,13 +274,13 @@ static err_t *page_hex(void *arg, int call, uint32_t page, bool stored, slice_t 
     for (size_t k = 0; k < bytes.len; k++) buf_printf(hex, "%02x", bytes.p[k]);
     return NULL;
 }
-/* COUNT(DISTINCT x) over 600 values: its head, and how its last page begins. */
-static void ck_pages(const char *name, bool retracting, const char *want, const char *want_last) {
+/* A call over 600 values: its head, and how its last page begins. */
+static void ck_pages(const char *name, bool distinct, bool retracting, const char *want, const char *want_last) {
     enum { N = 600 };
     arena_t *a = arena_new();
     expr_t *args[1] = {expr_column(a, 0, &type_bigint)};
-    agg_call_t call = {.distinct = true, .nargs = 1, .filter = -1, .arg_types = {&type_bigint}, .name = name};
-    ck_ok(agg_bind(a, name, true, args, 1, &call.fn, &call.type));
+    agg_call_t call = {.distinct = distinct, .nargs = 1, .filter = -1, .arg_types = {&type_bigint}, .name = name};
+    ck_ok(agg_bind(a, name, distinct, args, 1, &call.fn, &call.type));
     agg_set_t *set = agg_set_new(&call, 1, retracting);
     agg_set_keep_pages(set);
     void *acc = xcalloc(1, agg_set_size(set)), *accs[N];
@@ -325,8 +325,11 @@ START_TEST(the_bytes_of_accumulators_are_frozen) {
     ck_bytes("SUM", false, false, "010616");
     ck_bytes("COUNT", true, false, "020202010a01");
     ck_bytes("COUNT", true, true, "0102080100000000000000020805000000000000000404");
-    ck_pages("COUNT", false, "0301d804b009", "58800801820801");
-    ck_pages("COUNT", true, "0301d80407b009", "580800020000000000000208010200000000000002");
+    ck_pages("COUNT", true, false, "0301d804b009", "58800801820801");
+    ck_pages("COUNT", true, true, "0301d80407b009", "580800020000000000000208010200000000000002");
+    ck_pages("COLLECT", false, false, "0401d80407", "580800020000000000000208010200000000000002");
+    ck_pages("ARRAY_AGG", false, false, "0401d804f02e", "0000000001089a010000000000000108");
+    ck_pages("ARRAY_AGG", true, false, "0401d8040701d804f02e", "0000000001089a010000000000000108");
 }
 END_TEST
 

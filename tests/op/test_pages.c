@@ -95,6 +95,10 @@ static size_t bytes_of(const rig_t *r, epoch_t e) {
     return n;
 }
 
+static void settle(rig_t *r) {
+    for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
+}
+
 /* What one split has for a set of up to `n` values: then 200 more, and what their epoch takes. */
 static row_t always_new(int split, int64_t i) {
     static char text[64][24];
@@ -109,7 +113,7 @@ static size_t bytes_of_200_more(bool retracts, int64_t n) {
     r->poll_rows = 1000;
     rig_build(r);
     for (int more = 0; more < 2; more++) {
-        for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
+        settle(r);
         rig_inject(r, 0);
         while (r->complete < r->injected) rig_round(r, NULL);
         r->per_split += 200;
@@ -124,6 +128,36 @@ START_TEST(an_epoch_costs_what_a_set_grew_not_what_it_holds) {
         size_t of_small = bytes_of_200_more(retracts, 5000), of_large = bytes_of_200_more(retracts, 100000);
         ck_assert_uint_lt(of_large, of_small * 3 / 2);
         ck_assert_uint_lt(of_large, 200 * (retracts ? 100 : 50)); /* bytes of values, counts and up to a page of each set */
+    }
+}
+END_TEST
+
+/* What is not sealed yet of a set is what changed of it: only that makes sources wait for the barrier (kstate_env_hold). */
+START_TEST(a_large_set_holds_the_sources_when_much_of_it_changes_not_when_it_is_touched) {
+    enum { BOUND = 256 << 10 };
+    for (int retracts = 0; retracts < 2; retracts++) {
+        rig_t *r = rig_new(pages_plan(1, retracts), always_new, 1, 100000);
+        r->unbounded = true;
+        r->poll_rows = 1000;
+        r->memory = SIZE_MAX;
+        rig_build(r);
+        settle(r);
+        ck_assert_uint_gt(kstate_env_unsealed_bytes(r->env), 2 << 20); /* all is new */
+        for (int more = 0; more < 4; more++) {
+            bool much = more == 3;
+            rig_inject(r, 0);
+            while (r->complete < r->injected) rig_round(r, NULL);
+            ck_assert_uint_eq(kstate_env_unsealed_bytes(r->env), 0);
+            kstate_env_set_memory(r->env, kstate_env_used(r->env) + BOUND);
+            kstate_env_set_unsealed_max(r->env, BOUND);
+            r->per_split += much ? 30000 : 200;
+            r->poll_rows = much ? 30000 : 20;
+            settle(r);
+            ck_assert_uint_gt(kstate_env_unsealed_bytes(r->env), 0);
+            ck_assert_int_eq(kstate_env_unsealed_bytes(r->env) > BOUND, much);
+            ck_assert_int_eq(kstate_env_hold(r->env), much);
+        }
+        rig_free(r);
     }
 }
 END_TEST
@@ -374,7 +408,8 @@ START_TEST(a_page_that_was_evicted_is_not_read_to_be_written_anew) {
 }
 END_TEST
 
-TESTS("pages", an_epoch_costs_what_a_set_grew_not_what_it_holds, large_sets_survive_kills, large_sets_that_were_evicted_are_read_back_page_by_page,
+TESTS("pages", an_epoch_costs_what_a_set_grew_not_what_it_holds, a_large_set_holds_the_sources_when_much_of_it_changes_not_when_it_is_touched,
+      large_sets_survive_kills, large_sets_that_were_evicted_are_read_back_page_by_page,
       pages_go_where_their_group_goes, a_group_that_ends_takes_its_pages_with_it, a_group_that_is_forgotten_takes_its_pages_with_it,
       large_sets_of_windows_survive_kills_and_eviction,
       a_set_whose_values_are_all_taken_back_leaves_no_pages_to_a_group_that_lives_on, a_page_that_was_evicted_is_not_read_to_be_written_anew)

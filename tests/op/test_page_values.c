@@ -1,0 +1,387 @@
+/* Lists, multisets and values of percentiles in pages (engine/agg_page.c): each equals what it is as a whole, and costs an epoch what changed of it. */
+#include "engine/agg.h"
+#include "tests/op/windows_rig.h"
+
+/* ---------------------------------------------------------------- alone: against the same calls without pages */
+enum { CALLS = 10, PAGES = 400 };
+static const struct { const char *name; int col, second; bool distinct; } calls_of[CALLS] = {
+    {"LISTAGG", 0, -1, false}, {"LISTAGG", 0, 3, false}, {"LISTAGG", 0, -1, true}, {"ARRAY_AGG", 0, -1, false}, {"ARRAY_AGG", 2, -1, true},
+    {"COLLECT", 0, -1, false}, {"PERCENTILE", 1, 4, false}, {"JSON_ARRAYAGG_NULL_ON_NULL", 0, -1, false}, {"LAST_VALUE", 2, -1, false},
+    {"COUNT", 0, -1, true}};
+
+typedef struct lab {
+    arena_t *a;
+    agg_set_t *set;
+    void *acc;
+} lab_t;
+
+static lab_t lab_new(bool retracting, bool pages) {
+    lab_t l = {.a = arena_new()};
+    const type_t *types[] = {&type_string, &type_double, &type_bigint, &type_string, &type_double};
+    agg_call_t *calls = ARENA_ARRAY(l.a, agg_call_t, CALLS);
+    for (int i = 0; i < CALLS; i++) {
+        int second = calls_of[i].second;
+        value_t literal = second == 3 ? (value_t){.s = {"; ", 2, 0}} : (value_t){.f = 0.75};
+        expr_t *args[2] = {expr_column(l.a, calls_of[i].col, types[calls_of[i].col])};
+        if (second >= 0) args[1] = expr_literal(l.a, type_nullable(l.a, types[second], false), literal);
+        calls[i] = (agg_call_t){.distinct = calls_of[i].distinct, .nargs = 1 + (second >= 0), .filter = -1, .args = {calls_of[i].col, second},
+                                .arg_types = {types[calls_of[i].col], second < 0 ? NULL : types[second]}, .name = calls_of[i].name};
+        ck_ok(agg_bind(l.a, calls[i].name, calls[i].distinct, args, calls[i].nargs, &calls[i].fn, &calls[i].type));
+    }
+    l.set = agg_set_new(calls, CALLS, retracting);
+    if (pages) agg_set_keep_pages(l.set);
+    l.acc = xcalloc(1, agg_set_size(l.set));
+    agg_set_init(l.set, l.acc);
+    return l;
+}
+
+static void lab_free(lab_t *l) {
+    agg_set_clear(l->set, l->acc);
+    free(l->acc);
+    agg_set_free(l->set);
+    arena_free(l->a);
+}
+
+/* NULL is 0. */
+static void lab_feed(lab_t *const *labs, int nlabs, const int *values, uint32_t n, row_kind_t kind) {
+    batch_t *b = batch_new(5);
+    const type_t *types[] = {&type_string, &type_double, &type_bigint, &type_string, &type_double};
+    void **accs = mem_alloc(b->mem, sizeof *accs * n);
+    b->n = n;
+    b->kinds = mem_alloc(b->mem, n);
+    memset(b->kinds, kind, n);
+    for (int c = 0; c < 5; c++) column_init(&b->cols[c], types[c], b->mem, n);
+    for (uint32_t i = 0; i < n; i++) {
+        char *text = mem_alloc(b->mem, 64);
+        int len = snprintf(text, 64, "%d%.*s", values[i], values[i] % 40, "........................................");
+        b->cols[0].str[i] = (str_t){text, (uint32_t)len, 0};
+        b->cols[1].f64[i] = values[i] / 8.0;
+        b->cols[2].i64[i] = values[i];
+        b->cols[3].str[i] = (str_t){"; ", 2, 0};
+        b->cols[4].f64[i] = 0.75;
+        for (int c = 0; c < 3 && values[i] == 0; c++) column_need_nulls(&b->cols[c], b->mem, n)[i] = 1;
+    }
+    for (int k = 0; k < nlabs; k++) {
+        for (uint32_t i = 0; i < n; i++) accs[i] = labs[k]->acc;
+        ck_ok(agg_set_update(labs[k]->set, b, NULL, n, accs));
+    }
+    batch_free(b);
+}
+
+/* What call `i` gives, its elements sorted where their order is that of a set: where a value comes that was gone is nobody's to say. */
+static char *lab_print(lab_t *l, int i, bool as_set) {
+    mem_t *m = mem_new();
+    column_t out[CALLS] = {0};
+    ck_ok(agg_set_emit(l->set, &l->acc, 1, m, out));
+    buf_t text = buf_make(BUF_MAX_DEFAULT);
+    value_print(&text, &out[i], 0);
+    mem_unref(m);
+    for (size_t k = 0; as_set && k < text.len; k++)
+        if (strchr("{}[], ", text.data[k])) text.data[k] = '\n';
+    char *s = buf_take_cstr(&text);
+    if (!as_set) return s;
+    char *sorted = sorted_lines(s);
+    free(s);
+    return sorted;
+}
+
+static void same_text(const char *what, const char *x, const char *y) {
+    size_t i = 0;
+    while (x[i] && x[i] == y[i]) i++;
+    if (x[i] != y[i]) ck_abort_msg("%s differs at %zu: %.40s, %.40s", what, i, x + i, y + i);
+}
+
+static void same(lab_t *a, lab_t *b, bool merged) {
+    for (int i = 0; i < CALLS; i++) {
+        bool as_set = strcmp(calls_of[i].name, "COLLECT") == 0 || (merged && calls_of[i].distinct);
+        char *x = lab_print(a, i, as_set), *y = lab_print(b, i, as_set);
+        same_text(calls_of[i].name, x, y);
+        free(x);
+        free(y);
+    }
+}
+
+typedef struct store { buf_t page[2 * CALLS][PAGES]; uint64_t puts, bytes; } store_t;
+static err_t *store_put(void *arg, int call, uint32_t page, bool stored, slice_t bytes) {
+    store_t *s = arg;
+    ck_assert_uint_lt(page, PAGES);
+    ck_assert(stored == (s->page[call][page].max > 0));
+    if (!stored) s->page[call][page] = buf_make(1 << 16);
+    buf_clear(&s->page[call][page]);
+    buf_put(&s->page[call][page], bytes.p, bytes.len);
+    s->puts++;
+    s->bytes += bytes.len;
+    return NULL;
+}
+static err_t *store_drop(void *arg, int call, uint32_t page) {
+    buf_t *p = &((store_t *)arg)->page[call][page];
+    ck_assert_uint_gt(p->max, 0);
+    buf_free(p);
+    *p = (buf_t){0};
+    return NULL;
+}
+static err_t *store_get(void *arg, int call, uint32_t page, uint32_t n, slice_t *ret) {
+    for (uint32_t i = 0; i < n; i++) ret[i] = buf_slice(&((store_t *)arg)->page[call][page + i]);
+    return NULL;
+}
+
+/* To the store and into another group, by way of its bytes. */
+static lab_t through_store(lab_t *l, bool retracting, store_t *store) {
+    agg_pages_io_t io = {store, store_put, store_drop, store_get};
+    buf_t bytes = buf_make(BUF_MAX_DEFAULT);
+    ck_ok(agg_set_pages_out(l->set, l->acc, &io));
+    uint64_t puts = store->puts;
+    ck_ok(agg_set_pages_out(l->set, l->acc, &io));
+    ck_assert_uint_eq(store->puts, puts); /* nothing has changed since */
+    agg_set_encode(l->set, l->acc, &bytes);
+    for (size_t cut = 0; cut < bytes.len && bytes.data[0] == 4; cut += 1 + cut / 16) {
+        lab_t broken = lab_new(retracting, true);
+        reader_t rc = reader_of(slice_of(bytes.data, cut));
+        ck_assert(!agg_set_decode(broken.set, &rc, broken.acc));
+        lab_free(&broken);
+    }
+    lab_t next = lab_new(retracting, true);
+    reader_t r = reader_of(buf_slice(&bytes));
+    ck_assert(agg_set_decode(next.set, &r, next.acc));
+    ck_assert_uint_eq(reader_left(&r), 0);
+    if (agg_set_absent(next.set, next.acc)) {
+        size_t heap = agg_set_heap(next.set, next.acc);
+        ck_ok(agg_set_pages_in(next.set, next.acc, &io));
+        agg_set_pages_leave(next.set, next.acc);
+        ck_assert_uint_eq(agg_set_heap(next.set, next.acc), heap);
+        buf_t again = buf_make(BUF_MAX_DEFAULT);
+        agg_set_encode(next.set, next.acc, &again);
+        ck_assert(slice_eq(buf_slice(&again), buf_slice(&bytes)));
+        buf_free(&again);
+        ck_ok(agg_set_pages_in(next.set, next.acc, &io));
+    }
+    buf_free(&bytes);
+    lab_free(l);
+    return next;
+}
+
+static store_t *store_new(void) { return xcalloc(1, sizeof(store_t)); }
+static void store_free(store_t *s) {
+    for (int c = 0; c < 2 * CALLS; c++)
+        for (int k = 0; k < PAGES; k++) buf_free(&s->page[c][k]);
+    free(s);
+}
+
+/* Values come, mostly, then most of them go again, then others come; each moves through its pages after some. */
+START_TEST(values_in_pages_are_what_they_are_as_a_whole) {
+    enum { MOST = 4000, EACH = 40 };
+    for (int retracting = 0; retracting < 2; retracting++) {
+        rng_t rng;
+        rng_seed(&rng, 3 + (uint64_t)retracting);
+        store_t *store = store_new();
+        lab_t whole = lab_new(retracting, false), paged = lab_new(retracting, true), *both[] = {&whole, &paged};
+        static int held[MOST];
+        int n = 0;
+        for (int i = 0; i < 120; i++) {
+            int some[EACH];
+            bool fewer = retracting && (i > 60 && i < 100 ? rng_below(&rng, 10) != 0 : rng_below(&rng, 4) == 0);
+            for (int k = 0; k < EACH; k++) {
+                if (fewer && n) {
+                    int at = (int)rng_below(&rng, (uint64_t)n);
+                    some[k] = held[at];
+                    held[at] = held[--n];
+                } else {
+                    fewer = false;
+                    some[k] = (int)rng_below(&rng, 3000);
+                    if (n < MOST) held[n++] = some[k];
+                }
+            }
+            lab_feed(both, 2, some, EACH, fewer ? ROW_DELETE : ROW_INSERT);
+            if (i % 3 == 0) paged = through_store(&paged, retracting, store);
+            if (i % 5 == 0) same(&whole, &paged, false);
+        }
+        same(&whole, &paged, false);
+        ck_assert(agg_set_paged(paged.set, paged.acc));
+        /* and as part of another: a window that is made of slices */
+        lab_t into[2] = {lab_new(retracting, false), lab_new(retracting, true)};
+        for (int k = 0; k < 2; k++) {
+            int first[] = {7, 7, 0, 2999};
+            lab_t *one = &into[k];
+            lab_feed(&one, 1, first, 4, ROW_INSERT);
+            ck_ok(agg_set_merge(into[k].set, into[k].acc, both[k]->acc));
+        }
+        same(&into[0], &into[1], retracting);
+        agg_pages_io_t io = {store, store_put, store_drop, store_get};
+        ck_ok(agg_set_pages_drop(paged.set, paged.acc, &io));
+        for (int c = 0; c < 2 * CALLS; c++)
+            for (int k = 0; k < PAGES; k++) ck_assert_uint_eq(store->page[c][k].max, 0);
+        for (int k = 0; k < 2; k++) {
+            lab_free(both[k]);
+            lab_free(&into[k]);
+        }
+        store_free(store);
+    }
+}
+END_TEST
+
+/* What a change writes, and what is said of it before it is written: not what there is. */
+START_TEST(what_a_change_of_values_writes_is_known_before) {
+    enum { N = 20000, SMALL = 8, MUCH = 8000 };
+    for (int retracting = 0; retracting < 2; retracting++) {
+        store_t *store = store_new();
+        agg_pages_io_t io = {store, store_put, store_drop, store_get};
+        lab_t l = lab_new(retracting, true), *one = &l;
+        static int values[N];
+        for (int i = 0; i < N; i++) values[i] = 1 + (int)(hash_mix((uint64_t)i + 1) % 3000);
+        size_t more;
+        lab_feed(&one, 1, values, N / 4, ROW_INSERT);
+        ck_assert_uint_eq(agg_set_writes(l.set, l.acc, &more), agg_set_heap(l.set, l.acc)); /* a group that is written whole */
+        ck_assert_uint_eq(more, 0);
+        for (int round = 0; round < 2; round++) {
+            ck_ok(agg_set_pages_out(l.set, l.acc, &io));
+            agg_set_writes(l.set, l.acc, &more);
+            ck_assert_uint_eq(more, 0);
+            store->bytes = 0;
+            uint32_t n = round ? MUCH : SMALL;
+            lab_feed(&one, 1, values + N / 4, n, ROW_INSERT);
+            size_t own = agg_set_writes(l.set, l.acc, &more), first = more;
+            ck_assert_uint_lt(own, 2048);
+            agg_set_writes(l.set, l.acc, &more);
+            ck_assert_uint_eq(more, 0); /* it was asked */
+            ck_ok(agg_set_pages_out(l.set, l.acc, &io));
+            ck_assert_uint_gt(store->bytes, n);
+            ck_assert_uint_ge(first * 2, store->bytes); /* a list writes what it says, sets about that */
+            ck_assert_uint_le(first, store->bytes * 3);
+            if (!round) ck_assert_uint_lt(store->bytes, 4096 * (CALLS + 2 + 3 * SMALL)); /* a page each, and of each old value that came again */
+        }
+        lab_free(&l);
+        store_free(store);
+    }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- in operators: against the same job that never writes an epoch */
+static void set_calls(plan_t *p, plan_op_t *a, int naggs) {
+    const schema_t *in = p->stages[0]->ops[0]->schema;
+    agg_call_t *calls = ARENA_ARRAY(p->arena, agg_call_t, naggs);
+    calls[0] = plan_call(p, "ARRAY_AGG", in, 1, true);
+    calls[1] = plan_call(p, "COLLECT", in, 1, false);
+    for (int i = 2; i < naggs; i++) calls[i] = plan_call(p, "ARRAY_AGG", in, 1, false);
+    a->aggs = calls;
+    a->naggs = naggs;
+}
+
+static plan_op_t *op_of(plan_t *p, op_kind_t kind) {
+    plan_op_t *found = NULL;
+    for (int s = 0; s < p->nstages; s++)
+        for (int i = 0; i < p->stages[s]->nops; i++)
+            if (p->stages[s]->ops[i]->kind == kind) found = p->stages[s]->ops[i];
+    ck_assert_ptr_nonnull(found);
+    return found;
+}
+
+static const type_t *list_type(plan_t *p, bool multiset) {
+    return multiset ? type_multiset(p->arena, T_I64, false) : type_array(p->arena, T_I64, true);
+}
+
+static plan_t *windows_of(window_spec_t w, int parallelism) {
+    plan_t *p = window_plan(w, parallelism, true, false);
+    plan_op_t *a = op_of(p, OP_WINDOW_AGG);
+    a->schema = schema_make(p, 5, "k", T_STR, "n", list_type(p, false), "sum", list_type(p, true), "ws", T_TS, "we", T_TS);
+    op_of(p, OP_SINK)->schema = a->schema;
+    set_calls(p, a, 2);
+    return p;
+}
+
+static plan_t *groups_of(int parallelism) {
+    plan_t *p = plan_begin(parallelism);
+    plan_stage_t *s = plan_stage(p);
+    plan_source(p, s, 1)->retracts = true;
+    s = plan_exchange(p, s, EXCHANGE_HASH, 1, KEY0);
+    plan_op_t *a = plan_op1(p, s, OP_GROUP_AGG, schema_make(p, 4, "k", T_STR, "d", list_type(p, false), "c", list_type(p, true), "a", list_type(p, false)));
+    a->nkeys = 1;
+    a->keys = KEY0;
+    set_calls(p, a, 3);
+    a->fingerprint = 2;
+    a->retracts = true;
+    plan_sink(p, s)->retracts = true;
+    return p;
+}
+
+/* Two keys, values of which some come again, in the order of one split. */
+static row_t two_keys(int split, int64_t i) { return (row_t){i % 3 ? "k0" : "k1", i * 7919 % 5003 * 1000003, i, ROW_INSERT}; }
+/* One in four takes back what came 6 before it, or 900. */
+static row_t two_keys_and_back(int split, int64_t i) {
+    bool back = i % 4 == 3 && i > 1000;
+    row_t r = two_keys(split, back ? i - (i % 8 == 3 ? 6 : 900) : i);
+    if (back) r.kind = ROW_DELETE;
+    return r;
+}
+
+static char *without_epochs(plan_t *p, row_fn rows, int64_t n) {
+    rig_t *r = rig_new(p, rows, 1, n);
+    rig_build(r);
+    rig_finish(r, 0);
+    char *text = strdup(rig_output(r));
+    rig_free(r);
+    return text;
+}
+
+static char *last_of_each(const char *text) {
+    char *copy = strdup(text), *save = NULL, *last[2] = {"", ""};
+    for (char *l = strtok_r(copy, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+        if (l[1] != 'U' || l[0] == '+') last[l[4] - '0'] = l + 3;
+    char *both = xprintf("%s\n%s\n", last[0], last[1]);
+    free(copy);
+    return both;
+}
+
+static const window_spec_t windows[] = {{.kind = WINDOW_TUMBLE, .size_ms = 2500}, {.kind = WINDOW_HOP, .size_ms = 3000, .slide_ms = 1500}};
+
+START_TEST(windows_of_lists_survive_kills_and_eviction) {
+    enum { N = 5000 };
+    static const size_t memory[] = {0, 1, 100000};
+    for (size_t w = 0; w < ARRAY_LEN(windows); w++) {
+        char *want = without_epochs(windows_of(windows[w], 1), two_keys, N);
+        for (size_t m = 0; m < ARRAY_LEN(memory); m++) {
+            rig_t *r = rig_new(windows_of(windows[w], 2), two_keys, 1, N);
+            r->poll_rows = 50;
+            r->memory = memory[m];
+            rng_seed(&r->rng, w * 3 + m);
+            rig_lives(r, m ? 0 : 4, 60, 7);
+            rig_build(r);
+            rig_finish(r, 4);
+            assert_same_lines(rig_output(r), want);
+            ck_assert_uint_eq(rig_entries(r), 0);
+            rig_free(r);
+        }
+        free(want);
+    }
+}
+END_TEST
+
+START_TEST(lists_that_are_taken_back_survive_kills_rescale_and_eviction) {
+    enum { N = 5000 };
+    static const int parallelism[] = {1, 4, 2, 3};
+    char *all = without_epochs(groups_of(1), two_keys_and_back, N), *want = last_of_each(all);
+    for (size_t memory = 0; memory < 2; memory++) {
+        rig_t *r = rig_new(groups_of(1), two_keys_and_back, 1, N);
+        r->poll_rows = 50;
+        r->memory = memory;
+        for (size_t i = 0; i < ARRAY_LEN(parallelism); i++) {
+            plan_free(r->plan);
+            r->plan = groups_of(parallelism[i]);
+            ck_ok(plan_validate(r->plan));
+            rig_build(r);
+            if (i + 1 == ARRAY_LEN(parallelism)) break;
+            rig_run(r, 60, 11);
+            rig_kill(r);
+        }
+        rig_finish(r, 11);
+        char *got = last_of_each(rig_output(r));
+        same_text("a list", got, want);
+        free(got);
+        rig_free(r);
+    }
+    free(all);
+    free(want);
+}
+END_TEST
+
+TESTS("page_values", values_in_pages_are_what_they_are_as_a_whole, what_a_change_of_values_writes_is_known_before,
+      windows_of_lists_survive_kills_and_eviction, lists_that_are_taken_back_survive_kills_rescale_and_eviction)
