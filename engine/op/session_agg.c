@@ -3,6 +3,7 @@
  *
  * State: slot 0 has one entry per key (namespace 0): its open sessions in order of time, each with its accumulators; one lies in the
  * entry, several in memory of their own.
+ * The large sets of a session lie in pages (engine/op/pages.c), by a number that it gets at a seal and that no other open session of its key has.
  * Slot 1 has empty entries, (a time, key) with namespace = time: marks, by which the sessions that are due are found in order without looking
  * at the keys. Every open session has a mark in (start, end]: a little before its end when it is made, and a row that moves its end leaves
  * the mark behind. When the time of a mark has come its session fires, or, where it ends later, gets another; a mark in no session (two
@@ -20,8 +21,13 @@
 typedef struct session {
     int64_t start, end;
     int64_t rows;
-    uint8_t accs[]; /* agg_set block */
+    uint8_t accs[]; /* agg_set block; where it may have pages a session_pages_t lies behind it */
 } session_t;
+
+typedef struct session_pages {
+    uint64_t number : 63; /* 0: has none yet */
+    uint64_t absent : 1;  /* some set was not read yet */
+} session_pages_t;
 
 typedef struct sessions {
     uint8_t *more;  /* owned: `cap` of stride bytes, when one was not enough */
@@ -41,6 +47,8 @@ typedef struct marks { /* those to be made, at most one for each row of a batch 
 typedef struct session_agg {
     agg_set_t *set;
     uint32_t stride;
+    uint32_t pages_at; /* in a session; 0: no call has pages */
+    pages_t pages;
     bool owns;       /* accumulators hold memory */
     uint8_t *spare;  /* `more` of no sessions: each begins with the address of the next */
     uint32_t nspare;
@@ -68,6 +76,35 @@ typedef struct session_agg {
 
 static session_t *session_at(const session_agg_t *w, const sessions_t *s, uint32_t i) {
     return (session_t *)(void *)((uint8_t *)(uintptr_t)(s->cap ? s->more : s->first) + (size_t)i * w->stride);
+}
+
+/* ---------------------------------------------------------------- pages of a session */
+static session_pages_t *pages_of(const session_agg_t *w, const session_t *x) { return (session_pages_t *)(void *)((uint8_t *)(uintptr_t)x + w->pages_at); }
+
+/* A session that is updated or merged must be there, and one whose result is its pages when it fires. */
+static err_t *need(session_agg_t *w, sessions_t *s, session_t *x) {
+    if (!w->pages_at || !pages_of(w, x)->absent) return NULL;
+    pages_of(w, x)->absent = 0;
+    TRY(pages_part_in(&w->pages, s, pages_of(w, x)->number, x->accs));
+    kstate_grown(w->ks, s);
+    return NULL;
+}
+
+static err_t *drop_pages(session_agg_t *w, const sessions_t *s, const session_t *x) {
+    return w->pages_at ? pages_part_drop(&w->pages, s, pages_of(w, x)->number, x->accs) : NULL;
+}
+
+static err_t *seal_key(void *arg, void *value) {
+    session_agg_t *w = arg;
+    sessions_t *s = value;
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < s->n; i++) last = MAX(last, (uint64_t)pages_of(w, session_at(w, s, i))->number);
+    for (uint32_t i = 0; i < s->n; i++) {
+        session_t *x = session_at(w, s, i);
+        if (!pages_of(w, x)->number) pages_of(w, x)->number = ++last;
+        TRY(pages_part_out(&w->pages, s, pages_of(w, x)->number, x->accs));
+    }
+    return NULL;
 }
 
 /* ---------------------------------------------------------------- codec of slot 0 */
@@ -112,6 +149,7 @@ static void sessions_encode(void *ctx, const void *value, buf_t *out) {
         buf_put_zigzag(out, x->end);
         buf_put_zigzag(out, x->rows);
         agg_set_encode(w->set, x->accs, out);
+        if (agg_set_paged(w->set, x->accs)) buf_put_varint(out, pages_of(w, x)->number);
     }
 }
 
@@ -142,6 +180,10 @@ static bool sessions_decode(void *ctx, slice_t bytes, void *value) {
         x->end = read_zigzag(&r);
         x->rows = read_zigzag(&r);
         if (!agg_set_decode(w->set, &r, x->accs) || r.bad) return false;
+        if (!agg_set_paged(w->set, x->accs)) continue;
+        uint64_t number = read_varint(&r);
+        if (r.bad || number == 0 || number >> 63) return false;
+        *pages_of(w, x) = (session_pages_t){number, true};
     }
     return reader_left(&r) == 0;
 }
@@ -151,6 +193,19 @@ static size_t sessions_heap(void *ctx, const void *value) {
     const sessions_t *s = value;
     size_t n = (size_t)s->cap * w->stride;
     for (uint32_t i = 0; w->owns && i < s->n; i++) n += agg_set_heap(w->set, session_at(w, s, i)->accs);
+    return n;
+}
+
+static size_t sessions_writes(void *ctx, void *value, size_t *ret_more) {
+    session_agg_t *w = ctx;
+    sessions_t *s = value;
+    size_t n = (size_t)s->cap * w->stride;
+    *ret_more = 0;
+    for (uint32_t i = 0; i < s->n; i++) {
+        size_t more;
+        n += agg_set_writes(w->set, session_at(w, s, i)->accs, &more);
+        *ret_more += more;
+    }
     return n;
 }
 
@@ -168,16 +223,23 @@ static err_t *session_open(op_t *op) {
     if (op->env.stage->ops[p->inputs[0]]->retracts)
         return err_new(ERR_UNSUPPORTED, "SESSION windows over a stream with updates are not supported");
     w->set = agg_set_new(p->aggs, p->naggs, false);
+    pages_keep(&w->pages, w->set);
     w->stride = (uint32_t)(sizeof(session_t) + agg_set_size(w->set) + 7) & ~7u;
+    if (agg_set_pageable(w->set)) {
+        w->pages_at = w->stride;
+        w->stride += (uint32_t)sizeof(session_pages_t);
+    }
     w->owns = agg_set_owns(w->set);
     w->ready = xcalloc(FIRE_ROWS, w->stride);
     TRY(window_time_open(&op->env, &w->time));
     int lo = key_group_lo(op->env.subtask, op->env.parallelism), hi = key_group_lo(op->env.subtask + 1, op->env.parallelism);
-    kstate_codec_t codec = {sizeof(sessions_t) + w->stride, w, sessions_init, sessions_clear, sessions_encode, sessions_decode, sessions_heap};
+    kstate_codec_t codec = {sizeof(sessions_t) + w->stride, w, sessions_init, sessions_clear, sessions_encode, sessions_decode, sessions_heap,
+                            w->pages_at ? sessions_writes : NULL};
     TRY(kstate_open(op->env.state, p->fingerprint, 0, lo, hi, &codec, &w->ks));
     keyed_init(&w->keyed, w->ks);
-    kstate_codec_t marks = {8, NULL, mark_init, NULL, mark_encode, mark_decode, NULL};
-    return kstate_open(op->env.state, p->fingerprint, 1, lo, hi, &marks, &w->marks);
+    kstate_codec_t marks = {8, NULL, mark_init, NULL, mark_encode, mark_decode, NULL, NULL};
+    TRY(kstate_open(op->env.state, p->fingerprint, 1, lo, hi, &marks, &w->marks));
+    return pages_open(&w->pages, &op->env, w->ks);
 }
 
 static err_t *session_restore(op_t *op, slice_t bytes) {
@@ -198,7 +260,7 @@ static err_t *session_start(op_t *op) {
 static err_t *session_seal(op_t *op, epoch_t epoch, buf_t *bytes) {
     session_agg_t *w = op->self;
     if (w->progress != WATERMARK_NONE) buf_put_zigzag(bytes, w->progress);
-    return NULL;
+    return w->pages_at ? kstate_each_dirty(w->ks, seal_key, w) : NULL;
 }
 
 /* ---------------------------------------------------------------- marks */
@@ -266,6 +328,7 @@ static err_t *update(session_agg_t *w, const batch_t *b) {
 /* Session i and the one behind it become one. */
 static err_t *merge_next(session_agg_t *w, sessions_t *s, uint32_t i) {
     session_t *a = session_at(w, s, i), *b = session_at(w, s, i + 1);
+    TRY(drop_pages(w, s, b));
     a->end = MAX(a->end, b->end);
     a->rows += b->rows;
     err_t *e = agg_set_merge(w->set, a->accs, b->accs);
@@ -285,6 +348,7 @@ static err_t *session_for(session_agg_t *w, const batch_t *b, uint32_t row, int6
     *ret = NULL;
     if (w->progress != WATERMARK_NONE && window_trigger(&w->time, merged_end) <= w->progress) return NULL;
     if (behind != i + 1 && s->waits == w->flush) TRY(update(w, b)); /* what follows moves accumulators */
+    for (uint32_t k = i; k < behind; k++) TRY(need(w, s, session_at(w, s, k)));
     session_t *x = behind > i ? session_at(w, s, i) : sessions_insert(w, s, i);
     if (behind == i) {
         x->start = start;
@@ -387,11 +451,12 @@ static err_t *take_marks(session_agg_t *w, int64_t clock) {
     marks_t *due = &w->due;
     void *marks[FIRE_ROWS];
     marks_begin(due, FIRE_ROWS);
-    while (due->n < FIRE_ROWS && (w->firing || (kstate_first_ns(w->marks, &w->end) && window_trigger(&w->time, w->end) <= clock))) {
+    uint32_t most = pages_portion(&w->pages, FIRE_ROWS);
+    while (due->n < most && (w->firing || (kstate_first_ns(w->marks, &w->end) && window_trigger(&w->time, w->end) <= clock))) {
         if (!w->firing) w->scan = (kstate_scan_t){.ns = w->end};
         w->firing = true;
         uint32_t n;
-        TRY(kstate_scan(w->marks, &w->scan, marks, FIRE_ROWS - due->n, &n));
+        TRY(kstate_scan(w->marks, &w->scan, marks, most - due->n, &n));
         for (uint32_t i = 0; i < n; i++) marks_add(due, w->end, kstate_hash(w->marks, marks[i]), kstate_key(w->marks, marks[i]));
         if (n) continue;
         kstate_drop_ns(w->marks, w->end);
@@ -401,7 +466,7 @@ static err_t *take_marks(session_agg_t *w, int64_t clock) {
 }
 
 /* The session that mark i lies in goes to `ready` if it is due, else it gets a mark at its end. */
-static void take_session(session_agg_t *w, uint32_t i, int64_t clock) {
+static err_t *take_session(session_agg_t *w, uint32_t i, int64_t clock) {
     sessions_t *s = w->due.made[i];
     int64_t at = w->due.at[i];
     for (uint32_t k = 0; s && k < s->n && session_at(w, s, k)->start < at; k++) {
@@ -409,15 +474,18 @@ static void take_session(session_agg_t *w, uint32_t i, int64_t clock) {
         if (x->end < at) continue;
         if (window_trigger(&w->time, x->end) > clock) {
             marks_add(&w->todo, mark_of(w, x->end, clock), w->due.keys.hash[i], keys_at(&w->due.keys, i));
-            return;
+            return NULL;
         }
+        if (w->pages.emits) TRY(need(w, s, x));
+        TRY(drop_pages(w, s, x));
         w->ready_keys[w->nready] = keys_at(&w->due.keys, i);
         memcpy(ready_at(w, w->nready++), x, w->stride);
         s->n--;
         memmove(x, (uint8_t *)x + w->stride, (size_t)(s->n - k) * w->stride);
         kstate_dirty(w->ks, s);
-        return;
+        return NULL;
     }
+    return NULL;
 }
 
 /* A key may have several marks in a portion: that it has no sessions left is certain at its end only. */
@@ -436,13 +504,14 @@ static err_t *fire_portion(op_t *op, int64_t clock, out_t *out) {
     kstate_keys_t all = {.n = w->due.n, .hash = w->due.keys.hash, .bytes = w->due.keys.bytes.data, .off = w->due.keys.off, .later = true, .there = true};
     TRY(kstate_get_many(w->ks, &all, w->due.made));
     marks_begin(&w->todo, w->due.n);
-    for (uint32_t i = 0; i < w->due.n; i++) take_session(w, i, clock);
+    for (uint32_t i = 0; i < w->due.n; i++) TRY(take_session(w, i, clock));
     if (++w->batch == 0) w->batch = 1;
     drop_fired(w);
     err_t *e = emit_ready(op, out);
     clear_ready(w);
     if (!e) e = marks_make(w);
     if (!e) e = kstate_evict(w->ks);
+    if (!e && w->pages.ks) e = kstate_evict(w->pages.ks);
     return e ? e : kstate_evict(w->marks);
 }
 
@@ -477,13 +546,14 @@ static int64_t session_next_tick(op_t *op) {
 
 static kstate_t *session_state(op_t *op, int slot) {
     session_agg_t *w = op->self;
-    return slot == 0 ? w->ks : slot == 1 ? w->marks : NULL;
+    return slot == 0 ? w->ks : slot == 1 ? w->marks : slot == 2 ? w->pages.ks : NULL;
 }
 
 static void session_close(op_t *op) {
     session_agg_t *w = op->self;
     clear_ready(w);
     kstate_scan_stop(NULL, &w->scan);
+    pages_close(&w->pages);
     kstate_close(w->ks);
     kstate_close(w->marks);
     while (w->spare) {

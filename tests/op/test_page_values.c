@@ -383,5 +383,84 @@ START_TEST(lists_that_are_taken_back_survive_kills_rescale_and_eviction) {
 }
 END_TEST
 
+/* Sessions of 1,500 rows; or, of 2,500, two that the last 500 rows make one. */
+static row_t in_sessions(int split, int64_t i) {
+    row_t r = two_keys(split, i);
+    r.ts_ms = i + i / 1500 * 3000;
+    return r;
+}
+static row_t merging(int split, int64_t i) {
+    row_t r = two_keys(split, i);
+    int64_t at = i % 2500;
+    r.ts_ms = i / 2500 * 10000 + (at < 1000 ? at : at < 2000 ? at + 1100 : at - 500);
+    return r;
+}
+
+static plan_t *sessions_of(int parallelism, bool batch) {
+    plan_t *p = windows_of((window_spec_t){.kind = WINDOW_SESSION, .gap_ms = 1000}, parallelism);
+    p->batch = batch; /* nothing is late */
+    return p;
+}
+
+START_TEST(sessions_of_lists_merge_and_survive_kills_rescale_and_eviction) {
+    enum { N = 7500 };
+    static const size_t memory[] = {0, 1, 100000};
+    static const int parallelism[] = {1, 3, 2};
+    for (int batch = 0; batch < 2; batch++) {
+        row_fn rows = batch ? merging : in_sessions;
+        char *want = without_epochs(sessions_of(1, batch), rows, N);
+        for (size_t m = 0; m < ARRAY_LEN(memory); m++) {
+            rig_t *r = rig_new(sessions_of(1, batch), rows, 1, N);
+            r->poll_rows = 50;
+            r->memory = memory[m];
+            for (size_t i = 0; i < ARRAY_LEN(parallelism); i++) {
+                plan_free(r->plan);
+                r->plan = sessions_of(parallelism[i], batch);
+                ck_ok(plan_validate(r->plan));
+                if (i + 1 < ARRAY_LEN(parallelism)) rig_lives(r, 1, 70, 7);
+            }
+            rig_build(r);
+            rig_finish(r, 4);
+            assert_same_lines(rig_output(r), want);
+            ck_assert_uint_eq(rig_entries(r), 0);
+            rig_free(r);
+        }
+        free(want);
+    }
+}
+END_TEST
+
+/* Windows and sessions that do not end: an epoch over twenty times the values costs what it cost before. */
+static row_t one_list(int split, int64_t i) { return (row_t){"k0", i * 1000003, i, ROW_INSERT}; }
+static size_t bytes_of_a_few_more(bool session, int64_t n) {
+    window_spec_t w = {.kind = session ? WINDOW_SESSION : WINDOW_TUMBLE, .size_ms = 1000000000, .gap_ms = 1000};
+    rig_t *r = rig_new(windows_of(w, 1), one_list, 1, n);
+    r->unbounded = true;
+    r->poll_rows = 1000;
+    rig_build(r);
+    for (int more = 0; more < 2; more++) {
+        for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
+        rig_inject(r, 0);
+        while (r->complete < r->injected) rig_round(r, NULL);
+        r->per_split += 100;
+    }
+    size_t bytes = 0;
+    for (int i = 0; i < r->nseals; i++)
+        for (int k = 0; r->seals[i]->epoch == 2 && k < r->seals[i]->nstates; k++) bytes += r->seals[i]->states[k].bytes.len;
+    rig_free(r);
+    return bytes;
+}
+
+START_TEST(an_epoch_costs_what_a_list_grew_not_what_it_holds) {
+    for (int session = 0; session < 2; session++) {
+        size_t of_small = bytes_of_a_few_more(session, 2000), of_large = bytes_of_a_few_more(session, 40000);
+        ck_assert_uint_gt(of_small, 100 * 8);
+        ck_assert_uint_lt(of_large, of_small * 3 / 2 + 2048);
+        ck_assert_uint_lt(of_large, 100 * 3 * 12 + 3 * 2048 + 1000); /* bytes of values, and up to a page of a set, a multiset and a list */
+    }
+}
+END_TEST
+
 TESTS("page_values", values_in_pages_are_what_they_are_as_a_whole, what_a_change_of_values_writes_is_known_before,
-      windows_of_lists_survive_kills_and_eviction, lists_that_are_taken_back_survive_kills_rescale_and_eviction)
+      windows_of_lists_survive_kills_and_eviction, lists_that_are_taken_back_survive_kills_rescale_and_eviction,
+      sessions_of_lists_merge_and_survive_kills_rescale_and_eviction, an_epoch_costs_what_a_list_grew_not_what_it_holds)
