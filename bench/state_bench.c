@@ -158,14 +158,14 @@ static void epoch_of(kstate_t *ks, changelog_t *log, const changelog_id_t *id, a
         state.bytes = plain;
     }
     int64_t t2 = cpu_ns();
-    buf_t segment = buf_make(BUF_MAX_DEFAULT);
+    segment_t segment;
     extent_t x;
-    check(segment_build(id, epoch, &seals, 1, true, &segment));
-    check(changelog_append(log, epoch, buf_slice(&segment), &x));
+    check(segment_gather(id, epoch, &seals, 1, true, &segment));
+    check(changelog_append_pieces(log, epoch, &segment, &x));
     applier_add_extent(a, &x);
     manifest_add_extent(m, &x);
     free(x.path);
-    buf_free(&segment);
+    segment_free(&segment);
     buf_free(&state.bytes);
     ns[0] += t1 - t0;
     ns[1] += cpu_ns() - t2;

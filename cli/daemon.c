@@ -171,6 +171,11 @@ static err_t *late(disk_t *d, disk_t **ret) {
     return in->call
 static err_t *late_create(disk_t *d, const char *path, disk_file_t **ret) { LATE(create(in, path, ret)); }
 static err_t *late_append(disk_t *d, disk_file_t *f, slice_t bytes) { LATE(append(in, f, bytes)); }
+static err_t *late_append_all(disk_t *d, disk_file_t *f, const slice_t *pieces, size_t n) {
+    disk_t *in;
+    TRY(late(d, &in));
+    return disk_append_all(in, f, pieces, n);
+}
 static err_t *late_sync(disk_t *d, disk_file_t *f) { LATE(sync(in, f)); }
 static void late_close(disk_t *d, disk_file_t *f) {
     disk_t *in = atomic_load(&CONTAINER_OF(d, late_disk_t, disk)->inner);
@@ -195,7 +200,7 @@ static void late_free(disk_t *d) {
 }
 static const disk_t late_table = {.create = late_create, .append = late_append, .sync = late_sync, .close = late_close, .read = late_read, .put = late_put,
                                   .remove = late_remove, .list = late_list, .import = late_import, .export = late_export, .free = late_free,
-                                  .where = late_where, .dirs = late_dirs};
+                                  .where = late_where, .dirs = late_dirs, .append_all = late_append_all};
 
 typedef struct worker_host {
     late_disk_t storage;

@@ -114,13 +114,13 @@ static err_t *open_next(changelog_t *c) {
     }
 }
 
-err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret) {
+err_t *changelog_append_pieces(changelog_t *c, epoch_t epoch, const segment_t *s, extent_t *ret) {
     segment_header_t h;
-    TRY(segment_header_read(segment, &h));
-    ASSERT(h.epoch == epoch && segment.len == SEGMENT_HEADER + h.stored_len);
+    TRY(segment_header_read(s->pieces[0], &h));
+    ASSERT(h.epoch == epoch && s->bytes == SEGMENT_HEADER + h.stored_len);
     if (c->file && c->size >= c->file_bytes) changelog_rotate(c);
     if (!c->file) TRY(err_wrap(open_next(c), "changelog of epoch %" PRIu64, epoch));
-    err_t *e = c->disk->append(c->disk, c->file, segment);
+    err_t *e = disk_append_all(c->disk, c->file, s->pieces, s->n);
     if (!e) e = c->disk->sync(c->disk, c->file);
     if (e) {
         e = err_wrap(e, "changelog of epoch %" PRIu64 ", %s/%s", epoch, c->disk->where(c->disk), c->path);
@@ -129,11 +129,15 @@ err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t
         if (useless) err_free(c->disk->remove(c->disk, useless));
         return e;
     }
-    *ret = (extent_t){.path = xstrdup(c->path), .from = c->size, .to = c->size + segment.len, .first = epoch,
+    *ret = (extent_t){.path = xstrdup(c->path), .from = c->size, .to = c->size + s->bytes, .first = epoch,
                       .last = epoch, .crc = h.crc};
-    kept_log_append(&c->kept, c->disk, c->path, c->size, segment);
-    c->size += segment.len;
+    kept_log_append(&c->kept, c->disk, c->path, c->size, s->pieces, s->n);
+    c->size += s->bytes;
     return NULL;
+}
+
+err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret) {
+    return changelog_append_pieces(c, epoch, &(segment_t){.pieces = &segment, .n = 1, .bytes = segment.len}, ret);
 }
 
 void changelog_set_file_bytes(changelog_t *c, uint64_t bytes) { c->file_bytes = bytes; }

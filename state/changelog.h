@@ -29,11 +29,21 @@ typedef struct changelog_id {
 
 changelog_t *changelog_new(disk_t *disk, const changelog_id_t *id); /* no I/O yet */
 void changelog_free(changelog_t *c);
-/* Pure: the segment's bytes from the seals of all tasks of this worker. Changes of states are freed on the way (never in memory twice), so a
- * segment that was built must be kept until it is written; an error leaves the seals as they were. */
+/* A segment from the seals of all tasks of this worker, in pieces: what is large is written from where it lies in the seals, which stay as they are until
+ * the segment is written or given up. Packed, it has all of it, and the changes of states are freed on the way: then, too, never in memory twice.
+ * So a segment that was gathered must be kept until it is written; an error leaves the seals as they were. */
+typedef struct segment {
+    slice_t *pieces;
+    size_t n, bytes; /* bytes: of all; 0: none was gathered */
+    buf_t own;       /* what is not in the seals */
+} segment_t;
+err_t *segment_gather(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, segment_t *ret);
+void segment_free(segment_t *s); /* content */
+/* Pure: the same in one, behind `out`; changes of states are freed. */
 err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, buf_t *out);
 /* Appends and syncs; on error the file is abandoned and the call may be repeated with the same bytes. */
 err_t *changelog_append(changelog_t *c, epoch_t epoch, slice_t segment, extent_t *ret);
+err_t *changelog_append_pieces(changelog_t *c, epoch_t epoch, const segment_t *s, extent_t *ret);
 void changelog_keep(changelog_t *c, disk_t *kept); /* what is durable is kept there too: state/kept.h */
 /* The next append begins a new file (after a base was accepted: the files before become garbage as a whole). */
 void changelog_rotate(changelog_t *c);

@@ -18,42 +18,62 @@ static uint8_t *bounce_new(uint64_t bytes) { return aligned_alloc(BLOCK, (size_t
 /* The file system, or its disk, has no such way, or not with blocks of this size. */
 static bool refuses(int no) { return no == EINVAL || no == EOPNOTSUPP || no == ENOTSUP || no == ENOLCK; }
 
+/* The next bytes of the pieces, wherever they lie. */
+typedef struct gather { const slice_t *piece; size_t at; } gather_t;
+static void gather(gather_t *g, uint8_t *to, size_t n) {
+    while (n > 0) {
+        size_t k = MIN(n, g->piece->len - g->at);
+        if (k) memcpy(to, g->piece->p + g->at, k);
+        to += k;
+        n -= k;
+        g->at += k;
+        if (g->at < g->piece->len) continue;
+        g->piece++;
+        g->at = 0;
+    }
+}
+
 static int write_some(int fd, const uint8_t *p, size_t len, size_t *done) {
-    while (*done < len) {
-        ssize_t n = write(fd, p + *done, len - *done);
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(fd, p + at, len - at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return errno;
         if (n == 0) return ENOSPC;
+        at += (size_t)n;
         *done += (size_t)n;
     }
     return 0;
 }
 
 /* Whole blocks, from the beginning of one on. */
-static int write_blocks(int fd, const uint8_t *p, size_t len, size_t *ret_done) {
-    AUTO(auto_free) uint8_t *bounce = bounce_new(len);
-    if (!bounce) return 0;
-    while (*ret_done < len) {
-        size_t n = MIN(len - *ret_done, BOUNCE);
-        memcpy(bounce, p + *ret_done, n);
-        ssize_t k = write(fd, bounce, n);
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return refuses(errno) ? 0 : errno;
-        *ret_done += (size_t)k;
-        if ((size_t)k % BLOCK) return 0; /* the disk is full, as the ordinary way will find */
+static int write_blocks(int fd, uint8_t *bounce, gather_t *g, size_t len, size_t *ret_done) {
+    while (len > 0) {
+        size_t n = MIN(len, BOUNCE), at = 0;
+        gather(g, bounce, n);
+        while (at < n) {
+            ssize_t k = write(fd, bounce + at, n - at);
+            if (k < 0 && errno == EINTR) continue;
+            if (k < 0) return refuses(errno) ? 0 : errno;
+            at += (size_t)k;
+            *ret_done += (size_t)k;
+            if ((size_t)k % BLOCK || k == 0) return 0; /* the disk is full, as the ordinary way will find */
+        }
+        len -= n;
     }
     return 0;
 }
 
-int direct_append(int fd, uint64_t size, slice_t bytes, size_t *ret_done) {
-    size_t head = (size_t)(-size & (BLOCK - 1));
+int direct_append(int fd, uint64_t size, const slice_t *pieces, size_t n, size_t *ret_done) {
+    size_t head = (size_t)(-size & (BLOCK - 1)), len = 0;
     *ret_done = 0;
-    if (bytes.len < DIRECT_MIN) return 0;
-    int no = write_some(fd, bytes.p, head, ret_done), flags = fcntl(fd, F_GETFL);
+    for (size_t i = 0; i < n; i++) len += pieces[i].len;
+    AUTO(auto_free) uint8_t *bounce = len >= DIRECT_MIN ? bounce_new(len) : NULL;
+    if (!bounce) return 0;
+    gather_t g = {pieces, 0};
+    gather(&g, bounce, head);
+    int no = write_some(fd, bounce, head, ret_done), flags = fcntl(fd, F_GETFL);
     if (no || flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) != 0) return no;
-    size_t body = 0;
-    no = write_blocks(fd, bytes.p + head, (bytes.len - head) & ~(BLOCK - 1), &body);
-    *ret_done += body;
+    no = write_blocks(fd, bounce, &g, (len - head) & ~(BLOCK - 1), ret_done);
     return fcntl(fd, F_SETFL, flags) != 0 && !no ? errno : no;
 }
 

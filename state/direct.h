@@ -8,7 +8,7 @@
 
 #define DIRECT_MIN ((size_t)1 << 20) /* smaller pieces are not worth a wait for the disk, or are read again soon */
 
-/* fd is open for appending, and the file has `size` bytes. *ret_done: so many of the first bytes were written. */
-int direct_append(int fd, uint64_t size, slice_t bytes, size_t *ret_done);
+/* fd is open for appending, and the file has `size` bytes. *ret_done: so many of the first bytes of the pieces were written. */
+int direct_append(int fd, uint64_t size, const slice_t *pieces, size_t n, size_t *ret_done);
 /* Bytes [from, from + len) of the file come behind ret, which has room; all, or as far as that goes. */
 int direct_read(const char *full_path, uint64_t from, uint64_t len, buf_t *ret);

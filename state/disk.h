@@ -27,7 +27,9 @@ struct disk {
     const char *(*where)(disk_t *d); /* for messages: "/var/lib/tidegate/checkpoints" */
     /* names of the directories right in it, in any order; absent is none. What lies below them is not looked at */
     err_t *(*dirs)(disk_t *d, const char *dir, void (*fn)(void *arg, const char *name), void *arg);
+    err_t *(*append_all)(disk_t *d, disk_file_t *f, const slice_t *pieces, size_t n); /* one behind the other; NULL: by append, one by one */
 };
+err_t *disk_append_all(disk_t *d, disk_file_t *f, const slice_t *pieces, size_t n);
 err_t *disk_open_posix(const char *root, bool create, disk_t **ret);
 /* For what is removed when the process ends: made when absent, and nothing is synced. "Durable" is only until the machine crashes. */
 err_t *disk_open_scratch(const char *root, disk_t **ret);

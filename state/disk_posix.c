@@ -167,14 +167,27 @@ static err_t *posix_create(disk_t *vt, const char *path, disk_file_t **ret) {
     return NULL;
 }
 
-static err_t *posix_append(disk_t *vt, disk_file_t *f, slice_t bytes) {
+static err_t *posix_append_all(disk_t *vt, disk_file_t *f, const slice_t *pieces, size_t n) {
     if (f->broken) return err_new(ERR_IO, "%s: was abandoned after an earlier error", f->path);
-    size_t done;
-    int no = direct_append(f->fd, f->size, bytes, &done);
-    err_t *e = no ? err_from_errno(no, "%s: cannot write %zu bytes", f->path, bytes.len - done) : write_all(f->fd, f->path, bytes.p + done, bytes.len - done);
+    size_t done, len = 0;
+    for (size_t i = 0; i < n; i++) len += pieces[i].len;
+    int no = direct_append(f->fd, f->size, pieces, n, &done);
+    err_t *e = no ? err_from_errno(no, "%s: cannot write %zu bytes", f->path, len - done) : NULL;
+    for (size_t i = 0; i < n && !e; i++) {
+        size_t skip = MIN(done, pieces[i].len);
+        done -= skip;
+        e = write_all(f->fd, f->path, pieces[i].p + skip, pieces[i].len - skip);
+    }
     if (e) f->broken = true;
-    else f->size += bytes.len;
+    else f->size += len;
     return e;
+}
+static err_t *posix_append(disk_t *vt, disk_file_t *f, slice_t bytes) { return posix_append_all(vt, f, &bytes, 1); }
+
+err_t *disk_append_all(disk_t *d, disk_file_t *f, const slice_t *pieces, size_t n) {
+    if (d->append_all) return d->append_all(d, f, pieces, n);
+    for (size_t i = 0; i < n; i++) TRY(d->append(d, f, pieces[i]));
+    return NULL;
 }
 
 static err_t *posix_sync(disk_t *vt, disk_file_t *f) {
@@ -449,7 +462,7 @@ static err_t *open_posix(const char *root, bool create, bool forgets, disk_t **r
     pthread_mutex_init(&d->lock, NULL);
     d->vt = (disk_t){posix_create, posix_append, posix_sync,   posix_close,  posix_read, posix_put,
                      posix_remove, posix_list,   posix_import, posix_export, posix_free, posix_where,
-                     posix_dirs};
+                     posix_dirs,   posix_append_all};
     err_t *e = open_root(d, create);
     if (e) {
         posix_free(&d->vt);

@@ -36,13 +36,13 @@ static err_t *begin(kept_log_t *l, disk_t *storage, const char *path) {
     return l->kept->create(l->kept, path, &l->file);
 }
 
-void kept_log_append(kept_log_t *l, disk_t *storage, const char *path, uint64_t at, slice_t bytes) {
+void kept_log_append(kept_log_t *l, disk_t *storage, const char *path, uint64_t at, const slice_t *pieces, size_t n) {
     if (!worth(l->kept, path)) return;
     err_t *e = at == 0 ? begin(l, storage, path) : NULL;
     if (!l->path || strcmp(l->path, path) != 0 || l->linked) return;
-    if (!e && l->file && l->size == at) e = l->kept->append(l->kept, l->file, bytes);
+    if (!e && l->file && l->size == at) e = disk_append_all(l->kept, l->file, pieces, n);
     else if (!e) return; /* given up before */
-    l->size += bytes.len;
+    for (size_t i = 0; i < n; i++) l->size += pieces[i].len;
     if (!e) return;
     err_free(e);
     err_free(l->kept->remove(l->kept, path));

@@ -20,7 +20,7 @@ void kept_add(disk_t *kept /* or NULL */, const char *local_path, const char *pa
 
 /* The changelog file that is being written: give it each segment after it is durable in storage, at its byte. */
 typedef struct kept_log { disk_t *kept; char *path; disk_file_t *file; uint64_t size; bool linked; } kept_log_t;
-void kept_log_append(kept_log_t *l, disk_t *storage, const char *path, uint64_t at, slice_t bytes);
+void kept_log_append(kept_log_t *l, disk_t *storage, const char *path, uint64_t at, const slice_t *pieces, size_t n);
 void kept_log_close(kept_log_t *l);
 
 /* What of one job's copies is still needed, by attempt. */

@@ -18,3 +18,4 @@ typedef struct task_seal {
     bool ended;
 } task_seal_t;
 void task_seal_free(task_seal_t *s);
+void task_seal_written(task_seal_t *s); /* the changelog has it: changes of states are freed */

@@ -10,6 +10,7 @@
 #define LZ4_RATIO_MAX 255 /* an lz4 block expands to at most 255 times its size */
 #define COMPRESS_MIN 256  /* below that compression saves nothing worth a call */
 #define SAMPLE_BYTES (64 << 10)
+#define AROUND 64         /* bytes, more than what stands around each part takes */
 enum { RECORD_TASK = 1, RECORD_STATE = 2, RECORD_SINK = 3 };
 
 static int seal_cmp(const void *a, const void *b) {
@@ -18,8 +19,41 @@ static int seal_cmp(const void *a, const void *b) {
     return (x->subtask > y->subtask) - (x->subtask < y->subtask);
 }
 
+#define PIECE_MIN ((size_t)64 << 10) /* less is copied */
+/* A segment in the making. */
+typedef struct making {
+    segment_t *s;
+    buf_t *out;  /* the segment's own bytes, with room for all of them: they do not move; or, to be packed, all */
+    size_t from; /* of `out`: not a piece yet */
+    bool pieces;
+} making_t;
+
+static void add_piece(segment_t *s, const uint8_t *p, size_t len) {
+    if (len == 0) return;
+    if (s->n % 16 == 0) s->pieces = xrealloc(s->pieces, (s->n + 16) * sizeof *s->pieces);
+    s->pieces[s->n++] = slice_of(p, len);
+    s->bytes += len;
+}
+
+static void cut(making_t *m) {
+    add_piece(m->s, m->out->data + m->from, m->out->len - m->from);
+    m->from = m->out->len;
+}
+
+/* With its length before. */
+static void put_sealed(making_t *m, const buf_t *b) {
+    if (!m->pieces || b->len < PIECE_MIN) {
+        buf_put_bytes(m->out, buf_slice(b));
+        return;
+    }
+    buf_put_varint(m->out, b->len);
+    cut(m);
+    add_piece(m->s, b->data, b->len);
+}
+
 /* `move`: changes of keyed state are freed as they are written, so that they are never in memory twice. */
-static void put_seal(buf_t *out, task_seal_t *s, bool move) {
+static void put_seal(making_t *m, task_seal_t *s, bool move) {
+    buf_t *out = m->out;
     buf_put_u8(out, RECORD_TASK);
     buf_put_varint(out, (uint64_t)s->stage);
     buf_put_varint(out, (uint64_t)s->subtask);
@@ -33,7 +67,7 @@ static void put_seal(buf_t *out, task_seal_t *s, bool move) {
         buf_put_u64(out, st->fingerprint);
         buf_put_varint(out, (uint64_t)st->op);
         buf_put_zigzag(out, st->slot);
-        buf_put_bytes(out, buf_slice(&st->bytes));
+        put_sealed(m, &st->bytes);
         if (move) buf_free(&st->bytes);
     }
     for (int i = 0; i < s->nsinks; i++) {
@@ -44,7 +78,7 @@ static void put_seal(buf_t *out, task_seal_t *s, bool move) {
         buf_put_varint(out, (uint64_t)k->op);
         buf_put_varint(out, (uint64_t)k->lane);
         buf_put_varint(out, k->rows);
-        buf_put_bytes(out, buf_slice(&k->segment));
+        put_sealed(m, &k->segment);
     }
 }
 
@@ -98,11 +132,6 @@ static bool worth_compressing(task_seal_t *const *seals, int n, size_t about) {
     return k < SAMPLE_BYTES / (parts ? 3 : 2);
 }
 
-/* The payload as it is, at the end of `out`. */
-static void put_seals(buf_t *out, task_seal_t *const *order, int n, bool move) {
-    for (int i = 0; i < n; i++) put_seal(out, order[i], move);
-}
-
 /* Puts the payload packed at the end of `out` instead; false: it did not become smaller, or does not fit, and *raw holds it. */
 static bool put_packed(buf_t *out, const buf_t *raw) {
     if (raw->overflow || raw->len < COMPRESS_MIN || raw->len > LZ4_MAX_INPUT_SIZE) return false;
@@ -114,10 +143,11 @@ static bool put_packed(buf_t *out, const buf_t *raw) {
     return true;
 }
 
-static void put_header(buf_t *out, size_t begin, const changelog_id_t *id, epoch_t epoch, bool lz4, size_t raw_len) {
-    size_t stored = out->len - begin - SEGMENT_HEADER;
-    uint8_t bytes[SEGMENT_HEADER];
-    buf_t h = {.data = bytes, .cap = sizeof bytes, .max = sizeof bytes};
+/* Into the place that was left for it, when all of the pieces are known. */
+static void put_header(segment_t *s, const changelog_id_t *id, epoch_t epoch, bool lz4, size_t raw_len) {
+    uint32_t crc = crc32c(0, s->own.data + SEGMENT_HEADER, s->pieces[0].len - SEGMENT_HEADER);
+    for (size_t i = 1; i < s->n; i++) crc = crc32c(crc, s->pieces[i].p, s->pieces[i].len);
+    buf_t h = {.data = s->own.data, .cap = SEGMENT_HEADER, .max = SEGMENT_HEADER};
     buf_puts(&h, MAGIC);
     buf_put_u16(&h, (uint16_t)VERSION);
     buf_put_u16(&h, lz4 ? FLAG_LZ4 : 0);
@@ -126,50 +156,91 @@ static void put_header(buf_t *out, size_t begin, const changelog_id_t *id, epoch
     buf_put_u64(&h, id->attempt);
     buf_put_u64(&h, epoch);
     buf_put_u64(&h, raw_len);
-    buf_put_u64(&h, stored);
-    buf_put_u32(&h, crc32c(0, out->data + begin + SEGMENT_HEADER, stored));
-    buf_put_u32(&h, crc32c(0, bytes, h.len));
-    ASSERT(h.len == SEGMENT_HEADER && !h.overflow);
-    memcpy(out->data + begin, bytes, SEGMENT_HEADER);
+    buf_put_u64(&h, s->bytes - SEGMENT_HEADER);
+    buf_put_u32(&h, crc);
+    buf_put_u32(&h, crc32c(0, h.data, h.len));
+    ASSERT(h.len == SEGMENT_HEADER && !h.overflow && s->pieces[0].p == h.data);
 }
 
-err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress,
-                     buf_t *out) {
-    size_t about = 0, least = 0, begin = out->len;
+/* What put_seal copies, at most. */
+static size_t own_bytes(task_seal_t *const *seals, int n) {
+    size_t bytes = SEGMENT_HEADER;
+    for (int i = 0; i < n; i++) {
+        bytes += AROUND;
+        for (int k = 0; k < seals[i]->nstates; k++) bytes += AROUND + (seals[i]->states[k].bytes.len < PIECE_MIN ? seals[i]->states[k].bytes.len : 0);
+        for (int k = 0; k < seals[i]->nsinks; k++) bytes += AROUND + (seals[i]->sinks[k].segment.len < PIECE_MIN ? seals[i]->sinks[k].segment.len : 0);
+    }
+    return bytes;
+}
+
+static const uint8_t no_header[SEGMENT_HEADER];
+
+static size_t gather_plain(segment_t *s, task_seal_t *const *order, int n) {
+    size_t most = own_bytes(order, n);
+    s->own = buf_make(most);
+    buf_reserve(&s->own, most);
+    buf_put(&s->own, no_header, SEGMENT_HEADER);
+    making_t m = {.s = s, .out = &s->own, .pieces = true};
+    for (int i = 0; i < n; i++) put_seal(&m, order[i], false);
+    ASSERT(!s->own.overflow);
+    cut(&m);
+    return s->bytes - SEGMENT_HEADER;
+}
+
+/* When that makes it no smaller, as it is. */
+static size_t gather_packed(segment_t *s, task_seal_t *const *order, int n, size_t about, bool *ret_packed) {
+    buf_t raw = buf_make(about);
+    buf_reserve(&raw, about);
+    making_t m = {.s = s, .out = &raw};
+    for (int i = 0; i < n; i++) put_seal(&m, order[i], true);
+    ASSERT(!raw.overflow);
+    size_t raw_len = raw.len;
+    s->own = buf_make(SIZE_MAX / 2);
+    buf_put(&s->own, no_header, SEGMENT_HEADER);
+    *ret_packed = put_packed(&s->own, &raw);
+    if (!*ret_packed) buf_put(&s->own, raw.data, raw.len);
+    buf_free(&raw);
+    add_piece(s, s->own.data, s->own.len);
+    return raw_len;
+}
+
+err_t *segment_gather(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, segment_t *ret) {
+    size_t about = 0, least = 0;
     for (int i = 0; i < n; i++) {
         TRY(check_seal(seals[i], epoch));
-        about += seal_bytes(seals[i], 64);
+        about += seal_bytes(seals[i], AROUND);
         least += seal_bytes(seals[i], 0);
     }
     if (least > SEGMENT_RAW_MAX) return too_large(id, epoch, least);
     task_seal_t **order = xcalloc((size_t)n + 1, sizeof *order);
     for (int i = 0; i < n; i++) order[i] = seals[i];
     qsort(order, (size_t)n, sizeof *order, seal_cmp);
-    size_t room = (out->max ? out->max : BUF_MAX_DEFAULT) - begin, most = SEGMENT_HEADER + about + about / LZ4_RATIO_MAX + 16; /* LZ4_compressBound */
-    bool move = about <= SEGMENT_RAW_MAX && most <= room; /* else it may not fit, and an error must leave the seals as they are */
-    bool lz4 = compress && most <= room && worth_compressing(order, n, about);
-    static const uint8_t header[SEGMENT_HEADER];
-    buf_t raw = buf_make(SEGMENT_RAW_MAX);
-    if (!lz4) buf_reserve(out, MIN(SEGMENT_HEADER + about, room)); /* once: growing would hold it twice */
-    buf_put(out, header, sizeof header);
-    if (lz4) {
-        buf_reserve(&raw, MIN(about, SEGMENT_RAW_MAX));
-        put_seals(&raw, order, n, move);
-        lz4 = put_packed(out, &raw);
-        if (!lz4) buf_put(out, raw.data, raw.len);
-    } else {
-        put_seals(out, order, n, move);
-    }
+    bool fits = about <= SEGMENT_RAW_MAX; /* else an error, which must leave the seals as they are, may come of it */
+    bool lz4 = compress && fits && worth_compressing(order, n, about);
+    *ret = (segment_t){0};
+    size_t raw_len = lz4 ? gather_packed(ret, order, n, about, &lz4) : gather_plain(ret, order, n);
     free(order);
-    size_t raw_len = raw.data ? raw.len : out->len - begin - SEGMENT_HEADER;
-    bool fits = !raw.overflow && !out->overflow && raw_len <= SEGMENT_RAW_MAX;
-    buf_free(&raw);
-    if (fits) {
-        put_header(out, begin, id, epoch, lz4, raw_len);
+    if (raw_len <= SEGMENT_RAW_MAX) {
+        put_header(ret, id, epoch, lz4, raw_len);
         return NULL;
     }
-    out->len = begin;
+    segment_free(ret);
     return too_large(id, epoch, about);
+}
+
+void segment_free(segment_t *s) {
+    free(s->pieces);
+    buf_free(&s->own);
+    *s = (segment_t){0};
+}
+
+err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const *seals, int n, bool compress, buf_t *out) {
+    segment_t s;
+    TRY(segment_gather(id, epoch, seals, n, compress, &s));
+    for (size_t i = 0; i < s.n; i++) buf_put(out, s.pieces[i].p, s.pieces[i].len);
+    segment_free(&s);
+    for (int i = 0; i < n; i++) task_seal_written(seals[i]);
+    return out->overflow ? too_large(id, epoch, out->len) : NULL;
 }
 
 /* ---------------------------------------------------------------- read */

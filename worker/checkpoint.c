@@ -21,7 +21,7 @@ typedef struct log { /* an attempt's file, and what could not be written to it *
     epoch_t epoch; /* of what waits; 0: nothing */
     int n;
     task_seal_t **seals;
-    buf_t segment;
+    segment_t segment;
 } log_t;
 
 struct checkpoint {
@@ -52,7 +52,7 @@ static void log_done(log_t *l) {
     checkpoint_seals_free(TAKE(l->seals), l->n);
     l->n = 0;
     l->epoch = 0;
-    buf_free(&l->segment);
+    segment_free(&l->segment);
 }
 
 static void log_free(log_t *l) {
@@ -64,13 +64,13 @@ static void log_free(log_t *l) {
 /* One try with what waits; answers in either case. */
 static void attempt_write(checkpoint_t *c, log_t *l) {
     checkpoint_done_t d = {.job = l->id.job, .attempt = l->id.attempt, .epoch = l->epoch};
-    if (l->segment.len == 0) d.error = segment_build(&l->id, l->epoch, l->seals, l->n, c->conf.compress, &l->segment);
+    if (l->segment.bytes == 0) d.error = segment_gather(&l->id, l->epoch, l->seals, l->n, c->conf.compress, &l->segment);
     d.never = d.error != NULL;
-    if (d.error) buf_free(&l->segment);
-    else d.error = changelog_append(l->file, l->epoch, buf_slice(&l->segment), &d.extent);
-    d.bytes = l->segment.len;
+    if (!d.error) d.error = changelog_append_pieces(l->file, l->epoch, &l->segment, &d.extent);
+    d.bytes = l->segment.bytes;
     if (!d.error) {
         crash_point("sealed");
+        for (int i = 0; i < l->n; i++) task_seal_written(l->seals[i]);
         d.seals = TAKE(l->seals);
         d.nseals = l->n;
         l->n = 0;
@@ -98,7 +98,6 @@ static void on_write(checkpoint_t *c, request_t *r) {
     l->n = r->n;
     l->seals = TAKE(r->seals);
     r->n = 0;
-    l->segment = buf_make(BUF_MAX_DEFAULT);
     qsort(l->seals, (size_t)l->n, sizeof *l->seals, by_place);
     attempt_write(c, l);
 }

@@ -1,6 +1,6 @@
 /* checkpoint.h: the worker's writer of epochs: one thread that turns seals into segments and appends them to checkpoint storage.
  *
- * Per (job, attempt) one changelog file at a time. A write that fails is answered with its error and kept: the bytes wait in memory for
+ * Per (job, attempt) one changelog file at a time. A write that fails is answered with its error and kept: the seals wait in memory for
  * checkpoint_again, which writes them to a new file, until it succeeds or checkpoint_drop ends the attempt (hazards A1, A22). Whoever
  * decides when to try again is the agent; what cannot be built (`never`) is not tried again: the thread is all jobs'. Requests of one
  * attempt are done in order; the answers come on the writer's thread. */

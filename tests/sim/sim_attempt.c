@@ -285,7 +285,7 @@ void attempt_writer_clear(srt_t *rt) {
     checkpoint_seals_free(TAKE(rt->seals), rt->nseals);
     rt->nseals = 0;
     rt->writing = 0;
-    buf_free(&rt->segment);
+    segment_free(&rt->segment);
 }
 void attempt_free(srt_t *rt) {
     if (rt->lanes) lanes_close(rt->lanes);

@@ -220,7 +220,6 @@ static void do_build(sim_worker_t *w, ctl_msg_t *deploy) {
     rt->clock_ms = deploy->deploy.manifest->processing_ms;
     rt->id = (changelog_id_t){rt->job, deploy->incarnation, deploy->leader, rt->attempt, w->p->name};
     rt->building = true;
-    rt->segment = buf_make(BUF_MAX_DEFAULT);
     rt->next = w->runtimes;
     w->runtimes = rt;
     note_later(rt, sim_between(w->p->s, 200, 3000), on_build, note_new(rt));
@@ -268,12 +267,12 @@ static void on_write(sim_t *s, void *arg) {
         if (s->mix.file_bytes) changelog_set_file_bytes(rt->log, s->mix.file_bytes);
     }
     err_t *e = NULL;
-    if (rt->segment.len == 0) e = segment_build(&rt->id, n->epoch, rt->seals, rt->nseals, true, &rt->segment);
-    if (!e) e = changelog_append(rt->log, n->epoch, buf_slice(&rt->segment), &n->extent);
+    if (rt->segment.bytes == 0) e = segment_gather(&rt->id, n->epoch, rt->seals, rt->nseals, true, &rt->segment);
+    if (!e) e = changelog_append_pieces(rt->log, n->epoch, &rt->segment, &n->extent);
     disk_phase(w->p->disk, DISK_OTHER);
     n->error = e;
-    n->bytes = rt->segment.len;
-    n->never = e && rt->segment.len == 0;
+    n->bytes = rt->segment.bytes;
+    n->never = e && rt->segment.bytes == 0;
     note_later(rt, sim_between(s, s->mix.disk_us / 2, 2 * s->mix.disk_us), on_written, n);
 }
 static int by_place(const void *a, const void *b) {
@@ -288,8 +287,7 @@ static void do_write(srt_t *rt, agent_action_t *x, bool again) {
         rt->seals = TAKE(x->seals);
         x->n = 0;
         qsort(rt->seals, (size_t)rt->nseals, sizeof *rt->seals, by_place);
-        buf_clear(&rt->segment);
-        rt->segment.max = BUF_MAX_DEFAULT;
+        segment_free(&rt->segment);
         if (x->flags & BARRIER_BASE) rt->asked_epoch = x->epoch;
     }
     note_t *n = note_new(rt);

@@ -41,7 +41,7 @@ struct srt { /* an attempt here: worker/driver_int.h's runtime_t */
     uint32_t flags;
     int nseals;
     task_seal_t **seals;
-    buf_t segment;
+    segment_t segment; /* of the seals */
     /* the base */
     epoch_t complete, restored, based, unaccepted;
     bool asked, base_flying, base_over;

@@ -1,4 +1,5 @@
 /* The changelog's promise: what an extent names comes back byte for byte, or a message that names file and byte. */
+#include "common/clock.h"
 #include "state/base_meta.h"
 #include "state/extent_check.h"
 #include "tests/state/fakes.h"
@@ -286,6 +287,70 @@ START_TEST(long_files_are_left_and_names_say_who_wrote) {
 }
 END_TEST
 
+typedef struct large { buf_t state, rows, ops; int seen; } large_t;
+static err_t *same_state(void *arg, uint64_t fingerprint, int op, int slot, slice_t bytes) {
+    large_t *l = arg;
+    ck_assert(slice_eq(bytes, buf_slice(slot < 0 ? &l->ops : &l->state)));
+    l->seen++;
+    return NULL;
+}
+static err_t *same_rows(void *arg, uint64_t fingerprint, int op, int lane, uint64_t rows, slice_t segment) {
+    large_t *l = arg;
+    ck_assert(slice_eq(segment, buf_slice(&l->rows)));
+    l->seen++;
+    return NULL;
+}
+
+/* What is large stays in the seals until it is durable: after each call that fails (create, each append, sync) the same segment goes, whole, into another
+ * file. With and without what LZ4 makes small. */
+START_TEST(A22_a_segment_is_written_from_where_its_pieces_lie_and_again_from_there_after_a_failure) {
+    for (int at = 1; at <= 8; at++) {
+        for (int repeats = 0; repeats < 2; repeats++) {
+            tmp_t t = tmp_new();
+            disk_t *real;
+            ck_ok(disk_open_posix(t.path, false, &real));
+            bad_disk_t bad = bad_disk(real, at, ERR_IO);
+            changelog_t *c = changelog_new(&bad.vt, &id);
+            large_t l = {.state = buf_make(8 << 20), .rows = buf_make(1 << 20), .ops = buf_make(100)};
+            rng_t rng;
+            rng_seed(&rng, (uint64_t)at);
+            for (int i = 0; i < 300000; i++) buf_put_u64(&l.state, repeats ? 7 : rng_next(&rng));
+            for (int i = 0; i < 10000; i++) buf_put_u64(&l.rows, rng_next(&rng));
+            buf_puts(&l.ops, "small");
+            task_seal_t *s = seal_new(5, 1, 0);
+            buf_t *b = seal_state(s, 70, 4, 0);
+            buf_put(b, l.state.data, l.state.len);
+            b = seal_state(s, 70, 4, -1);
+            buf_put(b, l.ops.data, l.ops.len);
+            seal_sink(s, 90, 6, "");
+            buf_put(&s->sinks[0].segment, l.rows.data, l.rows.len);
+            segment_t segment;
+            ck_ok(segment_gather(&id, 5, &s, 1, true, &segment));
+            ck_assert(repeats ? segment.n == 1 && segment.bytes < 200 << 10 : segment.n == 4 && segment.own.len < 300);
+            ck_assert_uint_eq(s->states[0].bytes.len, repeats ? 0 : l.state.len);
+            extent_t x;
+            int failed = 0;
+            for (err_t *e; (e = changelog_append_pieces(c, 5, &segment, &x)); failed++) err_free(e);
+            ck_assert_int_eq(failed, at <= (repeats ? 3 : 6)); /* create, an append for each piece, sync */
+            task_seal_written(s);
+            ck_assert_uint_eq(s->states[0].bytes.len, 0);
+            segment_visitor_t v = {.arg = &l, .state = same_state, .sink = same_rows};
+            ck_ok(changelog_read(real, &x, id.job, &v));
+            ck_assert_int_eq(l.seen, 3);
+            segment_free(&segment);
+            free(x.path);
+            task_seal_free(s);
+            buf_free(&l.state);
+            buf_free(&l.rows);
+            buf_free(&l.ops);
+            changelog_free(c);
+            real->free(real);
+            tmp_free(&t);
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_seal_that_overflowed_is_never_written) {
     task_seal_t *s = seal_new(1, 0, 0);
     buf_t *b = seal_state(s, 1, 1, 0);
@@ -440,6 +505,7 @@ END_TEST
 TESTS("changelog", a_segment_tells_what_the_tasks_sealed_in_order_of_tasks, every_torn_tail_and_every_flipped_bit_is_found,
       an_extent_is_read_from_the_middle_of_a_file, a_file_that_passes_by_in_pieces_is_checked_as_one_that_is_read, a_failed_write_is_repeated_into_a_new_file,
       long_files_are_left_and_names_say_who_wrote, a_seal_that_overflowed_is_never_written,
+      A22_a_segment_is_written_from_where_its_pieces_lie_and_again_from_there_after_a_failure,
       a_workers_tasks_that_seal_too_much_together_are_refused_by_name, the_segment_format_is_frozen,
       C7_files_of_a_build_of_another_version_are_refused_by_number,
       the_disk_keeps_its_promises)

@@ -148,6 +148,45 @@ START_TEST(large_and_small_pieces_of_a_file_stand_in_order_and_are_read_from_any
 }
 END_TEST
 
+/* As a segment comes: what lies here and there in memory, one behind the other. */
+START_TEST(many_pieces_are_written_at_once_in_their_order_whether_the_disk_can_gather_or_not) {
+    tmp_t t = tmp_new();
+    disk_t *d;
+    disk_file_t *f;
+    rng_t rng;
+    rng_seed(&rng, 3);
+    ck_ok(disk_open_posix(t.path, false, &d));
+    disk_t plain = *d;
+    AUTO(auto_free) uint8_t *bytes = xmalloc(12 << 20);
+    for (size_t i = 0; i < 12 << 20; i++) bytes[i] = (uint8_t)rng_next(&rng);
+    for (int gathers = 0; gathers < 2; gathers++) {
+        buf_t all = buf_make(256 << 20), back = buf_make(256 << 20);
+        AUTO(auto_free) char *name = xprintf("log-%d", gathers);
+        d->append_all = gathers ? plain.append_all : NULL;
+        ck_ok(d->create(d, name, &f));
+        for (int turn = 0; turn < 12; turn++) {
+            slice_t pieces[64];
+            size_t n = rng_below(&rng, ARRAY_LEN(pieces) + 1), most = turn % 3 == 0 ? 5 << 20 : turn % 3 == 1 ? 100 << 10 : 3000;
+            for (size_t i = 0; i < n; i++) {
+                size_t len = rng_below(&rng, 4) ? rng_below(&rng, most / (i % 7 + 1)) : rng_below(&rng, 3) * 4096;
+                pieces[i] = slice_of(bytes + rng_below(&rng, (12 << 20) - len), len);
+                if (all.len + len > (size_t)100 << 20) pieces[i].len = 0;
+                buf_put(&all, pieces[i].p, pieces[i].len);
+            }
+            ck_ok(disk_append_all(d, f, pieces, n));
+        }
+        ck_assert_uint_gt(all.len, 30 << 20);
+        ck_ok(d->read(d, name, 0, UINT64_MAX, &back));
+        ck_assert(slice_eq(buf_slice(&back), buf_slice(&all)));
+        d->close(d, f);
+        buf_free(&all);
+        buf_free(&back);
+    }
+    d->free(d);
+    tmp_free(&t);
+}
+END_TEST
+
 START_TEST(A22_a_large_piece_that_does_not_fit_is_an_error_and_ends_its_file) {
     tmp_t t = tmp_new();
     disk_t *d;
@@ -253,4 +292,5 @@ TESTS("disk", A22_a_parent_that_cannot_be_synced_is_no_reason_to_refuse_the_stor
       A22_a_directory_of_a_dead_process_is_synced_before_it_is_trusted,
       A22_a_put_whose_directory_cannot_be_synced_leaves_what_was_there,
       scratch_is_written_and_read_like_the_rest_and_never_synced,
-      large_and_small_pieces_of_a_file_stand_in_order_and_are_read_from_any_byte, A22_a_large_piece_that_does_not_fit_is_an_error_and_ends_its_file)
+      large_and_small_pieces_of_a_file_stand_in_order_and_are_read_from_any_byte,
+      many_pieces_are_written_at_once_in_their_order_whether_the_disk_can_gather_or_not, A22_a_large_piece_that_does_not_fit_is_an_error_and_ends_its_file)
