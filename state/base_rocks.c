@@ -140,6 +140,7 @@ typedef struct writing {
     buf_t key;
     change_t *drops; /* that stand together, before they are looked up */
     size_t ndrops, drops_cap;
+    bool tables; /* loading: it was not little, and the rest, which ascends, goes into table files that need no merging, past the memtables */
 } writing_t;
 
 static err_t *flush_batch(writing_t *w) {
@@ -249,14 +250,18 @@ static err_t *settle(rocks_t *r) { return r->sst ? rocks_live(&r->vt, rocks_sst_
 
 static err_t *rocks_settle(base_db_t *b) { return settle(self_of(b)); }
 
+static err_t *need_sst(writing_t *w) {
+    rocks_t *r = w->r;
+    if (r->sst) return NULL;
+    AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", r->dir, ++r->ingested);
+    return rocks_live(&r->vt, rocks_sst_begin(r->options, w->cf, w->slot, path, &r->sst));
+}
+
 /* As far as they ascend: what follows comes behind all that. */
 static err_t *ingest(writing_t *w, reader_t *changes) {
     rocks_t *r = w->r;
     if (r->sst && !rocks_sst_takes(r->sst, w->cf, *changes)) TRY(settle(r));
-    if (!r->sst) {
-        AUTO(auto_free) char *path = xprintf("%s/ingest-%" PRIu64 ".new", r->dir, ++r->ingested);
-        TRY(rocks_live(&r->vt, rocks_sst_begin(r->options, w->cf, w->slot, path, &r->sst)));
-    }
+    TRY(need_sst(w));
     err_t *e = rocks_live(&r->vt, rocks_sst_add(r->sst, changes));
     if (e) {
         rocks_sst_drop(TAKE(r->sst));
@@ -488,7 +493,14 @@ static err_t *rocks_checkpoint(base_db_t *b, const char *dir) {
 static err_t *load_one(void *arg, int64_t ns, slice_t key, slice_t value) {
     writing_t *w = arg;
     rocks_make_key(&w->key, state_key_group(w->slot, key), ns, key);
-    return write_one(w, buf_slice(&w->key), &value);
+    if (!w->tables) {
+        TRY(write_one(w, buf_slice(&w->key), &value));
+        w->tables = w->bytes == 0; /* that was a whole batch */
+        return NULL;
+    }
+    TRY(need_sst(w));
+    TRY(rocks_live(&w->r->vt, rocks_sst_copy(w->r->sst, buf_slice(&w->key), value)));
+    return rocks_sst_bytes(w->r->sst) < FILE_BYTES ? NULL : settle(w->r);
 }
 
 typedef struct loading { rocks_t *r; int kg_lo, kg_hi; } loading_t;
@@ -498,9 +510,12 @@ static err_t *load_family(void *arg, rocksdb_t *db, rocksdb_column_family_handle
     loading_t *l = arg;
     writing_t w = {.r = l->r, .slot = slot, .key = buf_make(BUF_MAX_DEFAULT)};
     TRY(family_need(l->r, fingerprint, slot, &w.cf));
+    TRY(settle(l->r));
     w.batch = rocksdb_writebatch_create();
     err_t *e = scan_cf(NULL, db, l->r->scan_ro, cf, dir, l->kg_lo, l->kg_hi, NULL, l->r->vt.cancel, load_one, &w);
     if (!e) e = flush_batch(&w);
+    if (!e) e = settle(l->r);
+    rocks_sst_drop(TAKE(l->r->sst)); /* of an error */
     rocksdb_writebatch_destroy(w.batch);
     buf_free(&w.key);
     return e;

@@ -1,4 +1,4 @@
-/* base_rocks_ingest.c: many changes in the order of the base, as coalescing gives them, become a table file of their own that the
+/* base_rocks_ingest.c: many changes in the order of the base, as coalescing and loading give them, become a table file of their own that the
  * database takes over: no memtable sorts again what is sorted, and only what one holds already is flushed. */
 #include "state/base_rocks_int.h"
 #include <stdlib.h>
@@ -86,6 +86,14 @@ err_t *rocks_sst_add(rocks_sst_t *s, reader_t *r) {
         s->bytes += key->len + (c.kind == CHANGE_PUT ? c.value.len : 0);
     }
     return NULL;
+}
+
+err_t *rocks_sst_copy(rocks_sst_t *s, slice_t key, slice_t value) {
+    char *text = NULL;
+    rocksdb_sstfilewriter_put(s->w, (const char *)key.p, key.len, value.len ? (const char *)value.p : "", value.len, &text);
+    s->n++;
+    s->bytes += key.len + value.len;
+    return rocks_error(text, s->path, "cannot write");
 }
 
 size_t rocks_sst_bytes(const rocks_sst_t *s) { return s->bytes; }

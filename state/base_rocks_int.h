@@ -17,6 +17,7 @@ typedef struct rocks_sst rocks_sst_t;
 err_t *rocks_sst_begin(const rocksdb_options_t *options, rocksdb_column_family_handle_t *cf, int slot, const char *path, rocks_sst_t **ret);
 bool rocks_sst_takes(const rocks_sst_t *s, const rocksdb_column_family_handle_t *cf, reader_t r); /* they begin behind what it has */
 err_t *rocks_sst_add(rocks_sst_t *s, reader_t *r); /* as far as they ascend, and no DROP comes */
+err_t *rocks_sst_copy(rocks_sst_t *s, slice_t key, slice_t value); /* of another base, in its order: the key as it lies there */
 size_t rocks_sst_bytes(const rocks_sst_t *s);
 err_t *rocks_sst_end(rocks_sst_t *s, rocksdb_t *db);
 void rocks_sst_drop(rocks_sst_t *s); /* NULL is allowed */

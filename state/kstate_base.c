@@ -14,23 +14,53 @@ err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value) {
     return NULL;
 }
 
-static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
-    kstate_t *ks = arg;
+/* Rows come in an order that is none in the table: its lines are asked for this many rows ahead. */
+#define LOAD_AHEAD 32u
+#define LOAD_BYTES ((size_t)64 << 10) /* of large rows fewer wait */
+typedef struct load_row { int64_t ns; uint64_t hash; size_t at; uint32_t key_len, value_len; } load_row_t;
+typedef struct load { kstate_t *ks; uint32_t n; load_row_t row[LOAD_AHEAD]; buf_t bytes; } load_t;
+
+static err_t *load_row(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, slice_t value) {
     ks_ns_t *n = ks_ns_make(ks, ns);
     if (kstate_env_over(ks->env)) {
-        uint64_t hash = state_hash(ks->slot, key);
         if (ns == 0) ks_near_load(ks, hash, key, value);
         ks_evicted_add(ks, n, hash);
         ks->first = MIN(ks->first, ns);
         return NULL;
     }
-    return ks_value_decode(ks, ks_create(ks, n, state_hash(ks->slot, key), key), value);
+    return ks_value_decode(ks, ks_create(ks, n, hash, key), value);
+}
+
+static err_t *load_rows(load_t *l) {
+    err_t *e = NULL;
+    for (uint32_t i = 0; i < l->n && !e; i++) {
+        const load_row_t *r = &l->row[i];
+        const uint8_t *p = l->bytes.data + r->at;
+        e = load_row(l->ks, r->ns, r->hash, slice_of(p, r->key_len), slice_of(p + r->key_len, r->value_len));
+    }
+    l->n = 0;
+    buf_clear(&l->bytes);
+    return e;
+}
+
+static err_t *load_all_one(void *arg, int64_t ns, slice_t key, slice_t value) {
+    load_t *l = arg;
+    uint64_t hash = state_hash(l->ks->slot, key);
+    const ks_ns_t *n = ks_ns_find(l->ks, ns);
+    if (n && n->slots) __builtin_prefetch(&n->slots[hash >> n->shift], 1);
+    l->row[l->n++] = (load_row_t){ns, hash, l->bytes.len, (uint32_t)key.len, (uint32_t)value.len};
+    buf_put(&l->bytes, key.p, key.len);
+    buf_put(&l->bytes, value.p, value.len);
+    return l->n == LOAD_AHEAD || l->bytes.len >= LOAD_BYTES ? load_rows(l) : NULL;
 }
 
 err_t *ks_load_all(kstate_t *ks) {
     base_db_t *b = kstate_env_base(ks->env);
     ks->loading = true;
-    err_t *e = b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, ks);
+    load_t l = {.ks = ks, .bytes = buf_make(SIZE_MAX / 2)};
+    err_t *e = b->scan(b, ks->fingerprint, ks->slot, ks->kg_lo, ks->kg_hi, NULL, load_all_one, &l);
+    if (!e) e = load_rows(&l);
+    buf_free(&l.bytes);
     ks->loading = false;
     err_t *near = ks_near_end(ks);
     ASSERT(!near); /* the base has all of it */

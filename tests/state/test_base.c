@@ -607,6 +607,59 @@ START_TEST(a_base_drops_loads_parts_and_survives_as_checkpoint) {
 }
 END_TEST
 
+static err_t *is_new(void *arg, int64_t ns, slice_t key, slice_t value) {
+    ck_assert(slice_eq(value, slice_str("a value of some length that is the same for all that was loaded")));
+    ++*(int *)arg;
+    return NULL;
+}
+
+/* More than a batch: the rest comes as table files, over what the base has of the same keys in memory and in files, and beneath what comes later. */
+START_TEST(what_is_loaded_of_a_large_base_covers_what_was_there_and_is_covered_by_what_follows) {
+    world_t *w = world_new(true, 0);
+    base_db_t *db, *other, *again;
+    ck_ok(kstate_env_need_base(w->env, &db));
+    ck_ok(open_base(w, &other));
+    buf_t b = buf_make(1 << 24);
+    put_range(&b, 0, 60000, "a value of some length that is the same for all that was loaded");
+    ck_ok(db->apply(db, FP, 0, buf_slice(&b)));
+    ck_ok(db->apply(db, 77, 1, buf_slice(&b)));
+    AUTO(auto_free) char *dir = xprintf("%s/cp", w->tmp.path), *second = xprintf("%s/cp2", w->tmp.path), *live = xprintf("%s/again", w->tmp.path);
+    ck_ok(db->checkpoint(db, dir));
+    for (int big = 0; big < 2; big++) {
+        buf_clear(&b);
+        put_range(&b, 0, big ? 50000 : 3000, "old"); /* a table file, and then what stays in memory */
+        ck_ok(other->apply(other, FP, 0, buf_slice(&b)));
+    }
+    buf_clear(&b);
+    put_range(&b, 100, 3000, "older than what is loaded");
+    ck_ok(other->apply(other, FP, 0, buf_slice(&b)));
+    ck_ok(other->load_op(other, dir, FP, 0, 500));
+    ck_ok(other->load_op(other, dir, FP, 500, 1024));
+    int seen = 0;
+    ck_ok(other->scan(other, FP, 0, 0, 1024, NULL, is_new, &seen));
+    ck_assert_int_eq(seen, 60000);
+    ck_assert_int_eq(count(other, 77, 0, 1024, NULL), 0);
+    ck_ok(other->load(other, dir, 0, 1024));
+    ck_assert_int_eq(count(other, 77, 0, 1024, NULL), 0); /* of slot 0 */
+    seen = 0;
+    ck_ok(other->scan(other, 77, 1, 0, 1024, NULL, is_new, &seen));
+    ck_assert_int_eq(seen, 60000);
+    buf_clear(&b);
+    change_header(&b);
+    change_drop_range(&b, 1, 0, 1024);
+    ck_ok(other->apply(other, FP, 0, buf_slice(&b)));
+    ck_assert_int_eq(count(other, FP, 0, 1024, NULL), 40000);
+    ck_ok(other->checkpoint(other, second));
+    ck_ok(base_open_rocks(live, 16 << 20, true, &again));
+    ck_ok(again->load(again, second, 0, 1024));
+    ck_assert_int_eq(count(again, FP, 0, 1024, NULL), 40000);
+    again->close(again);
+    other->close(other);
+    buf_free(&b);
+    world_free(w);
+}
+END_TEST
+
 /* The second checkpoint stores what is new; a full disk leaves nothing half done. */
 START_TEST(checkpoints_are_incremental_and_repeatable) {
     world_t *w = world_new(true, 0);
@@ -729,6 +782,7 @@ TESTS("base", maps_below_keys_equal_the_model_and_lie_in_the_key_groups_of_their
       sources_are_held_while_changes_are_on_their_way_into_the_base_and_never_else, what_survives_an_eviction_does_not_keep_the_memory_of_what_left,
       a_base_upload_is_cancelled_before_its_next_file,
       a_deleted_value_does_not_rise_again_from_the_base, the_base_never_holds_an_incomplete_epoch,
-      a_base_drops_loads_parts_and_survives_as_checkpoint, checkpoints_are_incremental_and_repeatable,
+      a_base_drops_loads_parts_and_survives_as_checkpoint, what_is_loaded_of_a_large_base_covers_what_was_there_and_is_covered_by_what_follows,
+      checkpoints_are_incremental_and_repeatable,
       large_and_small_changes_of_any_key_groups_take_turns_and_the_last_word_of_each_key_stays,
       many_changes_are_the_same_in_the_base_in_whatever_order_they_come, coalescing_keeps_the_last_word_of_each_key)
