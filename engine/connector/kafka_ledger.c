@@ -127,6 +127,22 @@ typedef struct scan {
 
 static err_t *given_up(const scan_t *s) { return err_new(ERR_CANCELLED, "ledger %s/%d: reading was given up", s->topic, s->lane); }
 
+/* The library calls a partition unknown also when a broker that has just come back has not told of it yet, or of its leader, and asks no more by itself.
+ * true: ask again. */
+static bool unknown_for_now(const scan_t *s, kafka_client_t *c, err_t **reterr) {
+    int n = 0;
+    err_t *e = kafka_partitions(c, s->topic, SLICE_MS_MAX, &n);
+    bool again = !s->cancelled(s->arg) && clock_mono_ms() < s->until && (!e || err_code(e) == ERR_UNAVAILABLE);
+    if (again) {
+        err_free(e);
+        rd_kafka_poll(c->rk, 50);
+        return true;
+    }
+    if (!e && n <= s->lane) e = err_new(ERR_NOT_FOUND, "ledger %s has %d partitions, none for lane %d", s->topic, n, s->lane);
+    *reterr = e ? e : err_hint(err_new(ERR_UNAVAILABLE, "ledger %s/%d has no leader", s->topic, s->lane), "is a broker of its replicas running?");
+    return false;
+}
+
 /* Asked in growing slices, for the library does not come back before its time is over: whoever gives up waits for one, and a slow broker gets
  * its chance. */
 static err_t *high_watermark(const scan_t *s, const table_t *t, int64_t *ret_low, int64_t *ret_high) {
@@ -137,6 +153,10 @@ static err_t *high_watermark(const scan_t *s, const table_t *t, int64_t *ret_low
     for (int64_t slice = SLICE_MS;; slice = MIN(slice * 2, (int64_t)SLICE_MS_MAX)) {
         int64_t began = clock_mono_ms(), left = MAX(s->until - began, (int64_t)1);
         rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->rk, s->topic, s->lane, ret_low, ret_high, (int)MIN(left, slice));
+        if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+            if (unknown_for_now(s, c, &e)) continue;
+            break;
+        }
         bool again = left > slice && clock_mono_ms() - began >= slice / 2; /* else it knows for sure */
         e = !code ? NULL : s->cancelled(s->arg) ? given_up(s) : kafka_error(c, code, "ledger %s/%d", s->topic, s->lane);
         if (!again || err_code(e) != ERR_UNAVAILABLE) break;
@@ -190,9 +210,9 @@ static err_t *scan_range(scan_t *s, int64_t from, int64_t to, ledger_pos_t *ret)
         if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             at = MAX(at, m->offset); /* control records were passed; below the high watermark an open transaction begins */
             if (at < to && !s->held_ms) s->held_ms = clock_mono_ms();
-        } else if (m->err) {
+        } else if (m->err && m->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) { /* that one it goes on with when the broker tells of it */
             e = kafka_error(s->c, m->err, "ledger %s/%d", s->topic, s->lane);
-        } else {
+        } else if (!m->err) {
             at = m->offset + 1;
             s->held_ms = 0;
             if (m->payload) e = ledger_decode(slice_of(m->payload, m->len), ret);

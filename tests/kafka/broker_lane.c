@@ -6,7 +6,9 @@
 #include "tests/helpers/test.h"
 #include "tests/kafka/broker.h"
 #include "worker/lane_kafka.h"
+#include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static const plan_op_t op = {.table = &table};
 
@@ -198,6 +200,47 @@ START_TEST(parts_of_an_epoch_go_on_where_another_owner_stopped) {
 }
 END_TEST
 
+static bool never(void *arg) { return false; }
+
+typedef struct grower { char *topic; int64_t at_ms, done_ms; } grower_t;
+
+static void *grow(void *arg) {
+    grower_t *g = arg;
+    while (clock_mono_ms() < g->at_ms) usleep(20000);
+    kafka_client_t *c;
+    ASSERT(!kafka_client_new(&table, RD_KAFKA_PRODUCER, NULL, NULL, 0, &c));
+    char text[256];
+    rd_kafka_NewPartitions_t *n = rd_kafka_NewPartitions_new(g->topic, 2, text, sizeof text);
+    ASSERT(n);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(c->rk);
+    g->done_ms = clock_mono_ms();
+    rd_kafka_CreatePartitions(c->rk, &n, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 20000);
+    ASSERT(ev && !rd_kafka_event_error(ev));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_NewPartitions_destroy(n);
+    kafka_client_free(c);
+    return NULL;
+}
+
+/* A broker that has just started tells of topics one after the other. A ledger that it does not know in time is one without a lane for us. */
+START_TEST(a_partition_of_the_ledger_that_the_broker_tells_of_late_is_waited_for) {
+    char *name = xprintf("%s-late-ledger", topic);
+    ledger_pos_t pos;
+    ck_ok(kafka_ledger_prepare(&table, name, 1, 20000));
+    ck_fails(kafka_ledger_read(&table, name, 1, NULL, 1000, never, NULL, &pos), ERR_NOT_FOUND, "has 1 partitions, none for lane 1");
+    grower_t g = {.topic = name, .at_ms = clock_mono_ms() + 1500};
+    pthread_t t;
+    ck_assert_int_eq(pthread_create(&t, NULL, grow, &g), 0);
+    ck_ok(kafka_ledger_read(&table, name, 1, NULL, 30000, never, NULL, &pos));
+    ck_assert(!pos.present);
+    ck_assert_int_eq(pthread_join(t, NULL), 0);
+    ck_assert_int_ge(clock_mono_ms(), g.done_ms);
+    free(name);
+}
+END_TEST
+
 /* B8. A dead owner's transaction is open nearly always; librdkafka by itself asks again 500 ms after the broker's first answer. The best of three: a busy
  * machine can make any of them slow, but not fast. */
 START_TEST(fencing_an_open_transaction_does_not_wait_for_librdkafkas_timer) {
@@ -256,4 +299,4 @@ END_TEST
 
 TESTS("broker_lane", publishes_and_resumes_from_its_ledger, a_restarted_job_does_not_take_the_ledger_back,
       parts_of_an_epoch_go_on_where_another_owner_stopped, fencing_an_open_transaction_does_not_wait_for_librdkafkas_timer,
-      a_ledger_record_of_a_later_build_stops_the_lane_with_its_version)
+      a_ledger_record_of_a_later_build_stops_the_lane_with_its_version, a_partition_of_the_ledger_that_the_broker_tells_of_late_is_waited_for)
