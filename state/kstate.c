@@ -194,14 +194,10 @@ void kstate_prefetch(const kstate_t *ks, int64_t ns, uint64_t hash) {
 void kstate_prefetch_entry(const kstate_t *ks, int64_t ns, uint64_t hash) {
     const ks_ns_t *n = ks_ns_find(ks, ns);
     if (!n || !n->cap) return;
-    uint64_t mask = n->cap - 1, i = hash >> n->shift;
-    for (int probes = 0; probes < 4 && n->slots[i].e; probes++, i = (i + 1) & mask) {
-        if (n->slots[i].hash != hash) continue;
-        const char *e = (const char *)n->slots[i].e; /* header and value, key */
-        __builtin_prefetch(e, 1);
-        __builtin_prefetch(e + 64, 1);
-        return;
-    }
+    const entry_t *e = ks_promised(n, hash);
+    if (!e) return;
+    __builtin_prefetch(e, 1); /* header and value, key */
+    __builtin_prefetch((const char *)e + 64, 1);
 }
 
 void kstate_delete(kstate_t *ks, void *value) {

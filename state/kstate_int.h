@@ -1,7 +1,8 @@
 /* kstate_int.h: the inside of kstate, for kstate*.c only.
  *
- *   kstate -> namespaces in time order -> one open-addressing table each: slots {hash, entry*}, linear probing,
+ *   kstate -> namespaces in time order -> one open-addressing table each: slots of one word, linear probing,
  *   the home slot from the HIGH bits of the hash (the low ten are the key group: within one task they hardly vary)
+ *   slot   = distance from its home (5 bits) | low 14 bits of the hash | address of the entry without its three zeros (45); 0: empty
  *   entry  = header | value (fixed size) | key, in chunks of one size class, so pointers stay valid and nothing moves
  *
  * Life of an entry
@@ -46,7 +47,22 @@ static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_
 
 #define CHUNKS_MAX (1u << 25)
 
-typedef struct slot { uint64_t hash; entry_t *e; } slot_t;
+/* The distance says where the home is, so filling a hole asks no entry; and an entry is looked at only where distance and tag are those of the key. What is
+ * SLOT_FAR from its home or farther is asked for its hash. */
+typedef uint64_t slot_t;
+#define SLOT_ENTRY_BITS 45
+#define SLOT_TAG ((UINT64_C(1) << 14) - 1)
+#define SLOT_STEP (SLOT_TAG + 1)
+#define SLOT_FAR UINT64_C(31)
+static inline slot_t slot_of(const entry_t *e, uint64_t hash, uint64_t distance) {
+    return (MIN(distance, SLOT_FAR) * SLOT_STEP | (hash & SLOT_TAG)) << SLOT_ENTRY_BITS | (uintptr_t)e >> 3;
+}
+static inline entry_t *slot_entry(slot_t s) { return (entry_t *)(uintptr_t)((s & ((UINT64_C(1) << SLOT_ENTRY_BITS) - 1)) << 3); }
+static inline int slot_key_group(slot_t s) { return hash_key_group(s >> SLOT_ENTRY_BITS); }
+/* Distance and tag at `distance` from the home of a hash. */
+static inline bool slot_like(slot_t s, uint64_t hash, uint64_t distance) {
+    return s >> SLOT_ENTRY_BITS == (MIN(distance, SLOT_FAR) * SLOT_STEP | (hash & SLOT_TAG));
+}
 
 struct ks_ns {
     int64_t ns;
@@ -71,6 +87,21 @@ struct ks_ns {
 
 static inline bool ks_pinned(const ks_ns_t *n, uint64_t hash) {
     return n->scanning && hash_key_group(hash) >= n->scan_lo && hash_key_group(hash) < n->scan_hi;
+}
+
+static inline uint64_t ks_home(const ks_ns_t *n, uint64_t at) { /* of what is in this slot */
+    uint64_t s = n->slots[at], distance = s >> SLOT_ENTRY_BITS >> 14;
+    return LIKELY(distance < SLOT_FAR) ? (at - distance) & (n->cap - 1) : slot_entry(s)->hash >> n->shift;
+}
+
+/* The entry that the slots promise, without a look at it; NULL: none, or it is far from its home. */
+static inline entry_t *ks_promised(const ks_ns_t *n, uint64_t hash) {
+    uint64_t mask = n->cap - 1, i = hash >> n->shift;
+    for (uint64_t distance = 0; distance < 4; distance++, i = (i + 1) & mask) {
+        slot_t s = n->slots[i];
+        if (!s || slot_like(s, hash, distance)) return slot_entry(s);
+    }
+    return NULL;
 }
 
 static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->ns->key_at, e->key_len); }

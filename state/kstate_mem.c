@@ -119,6 +119,7 @@ static void chunk_alloc(kstate_t *ks, chunk_t *c) {
         c->mapped = c->mem; /* else: too many mappings */
     }
     if (!c->mem) c->mem = xmalloc(bytes);
+    ASSERT((uintptr_t)c->mem + bytes <= (uintptr_t)8 << SLOT_ENTRY_BITS);
     ks_account(ks, (int64_t)bytes);
 }
 
@@ -214,8 +215,8 @@ static void entry_move(kstate_t *ks, entry_t *e) {
     else memset(entry_value(e), 0, ks->codec.value_size);
     if (e->flags & ENTRY_DIRTY) n->dirty[e->dirty_at] = to;
     uint64_t i = e->hash >> n->shift;
-    while (n->slots[i].e != e) i = (i + 1) & (n->cap - 1);
-    n->slots[i].e = to;
+    while (slot_entry(n->slots[i]) != e) i = (i + 1) & (n->cap - 1);
+    n->slots[i] = slot_of(to, to->hash, (i - ks_home(n, i)) & (n->cap - 1));
     ks_entry_free(ks, e);
 }
 

@@ -254,18 +254,8 @@ static err_t *read_back(kstate_t *ks, const kstate_keys_t *k) {
  * each that leaves. */
 static inline bool used_before(const entry_t *e) { return e->changed || (e->flags & ENTRY_DIRTY); }
 
-/* The entry that the slots promise, without a look at its key; NULL: none, or it is far from its home. */
-static inline entry_t *promised(const ks_ns_t *n, uint64_t hash) {
-    uint64_t mask = n->cap - 1, i = hash >> n->shift;
-    for (int probes = 0; probes < 4; probes++, i = (i + 1) & mask) {
-        const slot_t *s = &n->slots[i];
-        if (s->hash == hash || !s->e) return s->e;
-    }
-    return NULL;
-}
-
 static inline void ask_for_entry(const ks_ns_t *n, entry_t **ret, uint64_t hash) {
-    entry_t *e = promised(n, hash);
+    entry_t *e = ks_promised(n, hash);
     *ret = e;
     if (!e) return;
     __builtin_prefetch(e, 1); /* header and value, key */
@@ -286,7 +276,7 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         }
         slice_t key = key_at(k, i);
         entry_t *e = hope[at];
-        if (!e || e->key_len != key.len || !key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) e = ks_ns_lookup(n, k->hash[i], key);
+        if (!e || e->hash != k->hash[i] || e->key_len != key.len || !key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) e = ks_ns_lookup(n, k->hash[i], key);
         hope[at] = NULL;
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, 0, k->hash[i], key);
         else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;

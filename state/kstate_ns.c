@@ -208,19 +208,22 @@ void ks_ns_changed(kstate_t *ks, ks_ns_t *n) {
 entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {
     if (UNLIKELY(n->cap == 0)) return NULL;
     uint64_t mask = n->cap - 1;
-    for (uint64_t i = hash >> n->shift;; i = (i + 1) & mask) {
-        const slot_t *s = &n->slots[i];
-        if (!s->e) return NULL;
-        if (s->hash == hash && s->e->key_len == key.len && key_equal((const uint8_t *)s->e + n->key_at, key.p, key.len))
-            return s->e;
+    for (uint64_t i = hash >> n->shift, distance = 0;; i = (i + 1) & mask, distance++) {
+        slot_t s = n->slots[i];
+        if (!s) return NULL;
+        if (!slot_like(s, hash, distance)) continue;
+        entry_t *e = slot_entry(s);
+        if (e->hash == hash && e->key_len == key.len && key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) return e;
     }
 }
 
 static void slots_put(ks_ns_t *n, uint64_t hash, entry_t *e) {
-    uint64_t i = hash >> n->shift;
-    while (n->slots[i].e) i = (i + 1) & (n->cap - 1);
-    n->slots[i] = (slot_t){hash, e};
+    uint64_t i = hash >> n->shift, distance = 0;
+    for (; n->slots[i]; distance++) i = (i + 1) & (n->cap - 1);
+    n->slots[i] = slot_of(e, hash, distance);
 }
+
+#define RESIZE_AHEAD 16 /* the entry has the hash */
 
 static void slots_resize(kstate_t *ks, ks_ns_t *n, uint64_t cap) {
     slot_t *old = n->slots;
@@ -228,8 +231,10 @@ static void slots_resize(kstate_t *ks, ks_ns_t *n, uint64_t cap) {
     n->slots = slots_new(ks, cap);
     n->cap = cap;
     n->shift = (uint32_t)(64 - __builtin_ctzll(cap));
-    for (uint64_t i = 0; i < old_cap; i++)
-        if (old[i].e) slots_put(n, old[i].hash, old[i].e);
+    for (uint64_t i = 0; i < old_cap; i++) {
+        if (i + RESIZE_AHEAD < old_cap) __builtin_prefetch(slot_entry(old[i + RESIZE_AHEAD])); /* an address of nothing does no harm */
+        if (old[i]) slots_put(n, slot_entry(old[i])->hash, slot_entry(old[i]));
+    }
     slots_free(ks, old, old_cap);
     ks_account(ks, ((int64_t)cap - (int64_t)old_cap) * (int64_t)sizeof *n->slots);
 }
@@ -243,14 +248,14 @@ void ks_ns_insert(kstate_t *ks, ks_ns_t *n, entry_t *e) {
 /* Backward shift instead of grave stones: a table that lives long never fills up with them. */
 void ks_ns_unlink(kstate_t *ks, ks_ns_t *n, entry_t *e) {
     uint64_t mask = n->cap - 1, i = e->hash >> n->shift;
-    while (n->slots[i].e != e) i = (i + 1) & mask;
-    for (uint64_t j = (i + 1) & mask; n->slots[j].e; j = (j + 1) & mask) {
-        uint64_t home = n->slots[j].hash >> n->shift;
+    while (slot_entry(n->slots[i]) != e) i = (i + 1) & mask;
+    for (uint64_t j = (i + 1) & mask; n->slots[j]; j = (j + 1) & mask) {
+        uint64_t home = ks_home(n, j);
         if (((j - home) & mask) < ((j - i) & mask)) continue; /* its home lies after the hole */
-        n->slots[i] = n->slots[j];
+        n->slots[i] = slot_of(slot_entry(n->slots[j]), n->slots[j] >> SLOT_ENTRY_BITS, (i - home) & mask);
         i = j;
     }
-    n->slots[i] = (slot_t){0};
+    n->slots[i] = 0;
     n->used--;
 }
 
@@ -273,10 +278,10 @@ void ks_ns_shrink(kstate_t *ks, ks_ns_t *n) {
 void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before) {
     bool sealed = n->evicted > 0;
     for (uint64_t i = 0; i < n->cap && n->used > 0; i++) {
-        entry_t *e = n->slots[i].e;
+        entry_t *e = slot_entry(n->slots[i]);
         if (!e) continue;
         sealed |= !(e->flags & ENTRY_NEW);
-        n->slots[i].e = NULL;
+        n->slots[i] = 0;
         n->used--;
         ks_entry_free(ks, e);
     }

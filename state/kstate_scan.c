@@ -100,10 +100,10 @@ static void take_slots(portion_t *p) {
     ks_ns_t *n = p->n;
     uint64_t i = n->cap ? s->at >> n->shift : 0;
     for (; i < n->cap && p->found < p->max; i++) {
-        const slot_t *slot = &n->slots[i];
-        int kg = hash_key_group(slot->hash);
-        if (!slot->e || kg < s->part_lo || kg >= s->part_hi || (slot->e->flags & ENTRY_DEAD)) continue;
-        p->ret[p->found++] = entry_value(slot->e);
+        slot_t slot = n->slots[i];
+        int kg = slot_key_group(slot);
+        if (!slot || kg < s->part_lo || kg >= s->part_hi || (slot_entry(slot)->flags & ENTRY_DEAD)) continue;
+        p->ret[p->found++] = entry_value(slot_entry(slot));
     }
     if (i < n->cap) s->at = i << n->shift;
     else part_below(p->ks, s, n);

@@ -203,7 +203,7 @@ static err_t *apply_drop(kstate_t *ks, const change_t *c, epoch_t epoch) {
     size_t count = 0;
     entry_t **list = xmalloc((n->used + 1) * sizeof *list);
     for (uint64_t i = 0; i < n->cap; i++) {
-        entry_t *e = n->slots[i].e;
+        entry_t *e = slot_entry(n->slots[i]);
         int kg = e ? hash_key_group(e->hash) : -1;
         if (kg >= c->kg_lo && kg < c->kg_hi) list[count++] = e;
     }
