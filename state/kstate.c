@@ -9,6 +9,10 @@ err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo,
     kstate_t *ks = xcalloc(1, sizeof *ks);
     *ks = (kstate_t){.env = env, .fingerprint = fingerprint, .slot = slot, .kg_lo = kg_lo, .kg_hi = kg_hi,
                      .codec = *codec, .value_bytes = (codec->value_size + 7) & ~7u, .first = INT64_MAX};
+    uint32_t at = (uint32_t)sizeof(entry_t) + ks->value_bytes;
+    ks->ns_at = codec->flat ? 0 : at;
+    ks->heap_at = codec->heap ? at + (codec->flat ? 0 : 8) : 0;
+    ks->key_at = at + (codec->flat ? 0 : 8) + (codec->heap ? 8 : 0);
     ks->scratch = buf_make(BUF_MAX_DEFAULT);
     ks_near_lean(ks);
     err_t *e = kstate_reload(ks);
@@ -65,7 +69,7 @@ void kstate_close(kstate_t *ks) {
 entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key) {
     entry_t *e = ks_entry_alloc(ks, key);
     e->hash = hash;
-    e->ns = n;
+    entry_ns_set(ks, e, n);
     if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
     else memset(entry_value(e), 0, ks->codec.value_size);
     ks_ns_insert(ks, n, e);
@@ -76,7 +80,7 @@ entry_t *ks_create(kstate_t *ks, ks_ns_t *n, uint64_t hash, slice_t key) {
 }
 
 void ks_remove(kstate_t *ks, entry_t *e) {
-    ks_ns_t *n = e->ns;
+    ks_ns_t *n = entry_ns(ks, e);
     if (!(e->flags & ENTRY_DEAD)) {
         n->live--;
         ks->live--;
@@ -91,23 +95,25 @@ void ks_kill(kstate_t *ks, entry_t *e) {
     if (ks->codec.clear) ks->codec.clear(ks->codec.ctx, entry_value(e));
     if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
     else memset(entry_value(e), 0, ks->codec.value_size);
-    ks_account(ks, -(int64_t)e->heap);
-    e->heap = 0;
+    ks_account(ks, -(int64_t)entry_heap(ks, e));
+    entry_heap_set(ks, e, 0);
+    e->word = 0;
     e->flags |= ENTRY_DEAD;
-    e->ns->live--;
+    entry_ns(ks, e)->live--;
     ks->live--;
 }
 
 void ks_revive(kstate_t *ks, entry_t *e) {
     e->flags &= (uint8_t)~ENTRY_DEAD;
-    e->ns->live++;
+    ks_ns_t *n = entry_ns(ks, e);
+    n->live++;
     ks->live++;
-    ks->first = MIN(ks->first, e->ns->ns);
+    ks->first = MIN(ks->first, n->ns);
 }
 
 /* Its heap memory is asked for again at the next kstate_measure. */
 static void touch(kstate_t *ks, entry_t *e) {
-    ks_ns_t *n = e->ns;
+    ks_ns_t *n = entry_ns(ks, e);
     e->flags |= ENTRY_TOUCHED;
     if (!ks->codec.heap) return;
     if (n->ntouched == 0) {
@@ -128,12 +134,12 @@ static void touch(kstate_t *ks, entry_t *e) {
 
 static size_t writes(kstate_t *ks, entry_t *e, size_t *ret_more) {
     *ret_more = 0;
-    return ks->codec.writes ? ks->codec.writes(ks->codec.ctx, entry_value(e), ret_more) : e->heap;
+    return ks->codec.writes ? ks->codec.writes(ks->codec.ctx, entry_value(e), ret_more) : entry_heap(ks, e);
 }
 
 static void dirty_first(kstate_t *ks, entry_t *e) {
     if (UNLIKELY(e->flags & ENTRY_LOOSE)) ks_adopt(ks, e);
-    ks_ns_t *n = e->ns;
+    ks_ns_t *n = entry_ns(ks, e);
     if (UNLIKELY(n->ndirty == n->dirty_cap)) {
         size_t cap = n->dirty_cap ? 2 * n->dirty_cap : 8;
         n->dirty = xrealloc(n->dirty, cap * sizeof(entry_t *));
@@ -145,7 +151,7 @@ static void dirty_first(kstate_t *ks, entry_t *e) {
     e->flags |= ENTRY_DIRTY;
     ks_ns_changed(ks, n);
     size_t more, heap = writes(ks, e, &more);
-    ks_unsealed(ks, sizeof *e + ks->value_bytes + e->key_len + heap + more);
+    ks_unsealed(ks, ks->key_at + entry_key(ks, e).len + heap + more);
 }
 
 void kstate_dirty(kstate_t *ks, void *value) {
@@ -195,9 +201,7 @@ void kstate_prefetch_entry(const kstate_t *ks, int64_t ns, uint64_t hash) {
     const ks_ns_t *n = ks_ns_find(ks, ns);
     if (!n || !n->cap) return;
     const entry_t *e = ks_promised(n, hash);
-    if (!e) return;
-    __builtin_prefetch(e, 1); /* header and value, key */
-    __builtin_prefetch((const char *)e + 64, 1);
+    if (e) entry_ask(n, e);
 }
 
 void kstate_delete(kstate_t *ks, void *value) {
@@ -205,8 +209,8 @@ void kstate_delete(kstate_t *ks, void *value) {
     ks_kill(ks, entry_of(value));
 }
 
-slice_t kstate_key(const kstate_t *ks, const void *value) { return entry_key(entry_of(value)); }
-int64_t kstate_ns(const kstate_t *ks, const void *value) { return entry_of(value)->ns->ns; }
+slice_t kstate_key(const kstate_t *ks, const void *value) { return entry_key(ks, entry_of(value)); }
+int64_t kstate_ns(const kstate_t *ks, const void *value) { return entry_ns(ks, entry_of(value))->ns; }
 uint64_t kstate_hash(const kstate_t *ks, const void *value) { return entry_of(value)->hash; }
 
 /* Tables that hold only remembered deletes are passed over. */
@@ -259,9 +263,10 @@ err_t *kstate_each_dirty(kstate_t *ks, err_t *(*fn)(void *arg, void *value), voi
 
 void kstate_grown(kstate_t *ks, void *value) {
     entry_t *e = entry_of(value);
-    uint32_t before = e->heap;
+    uint32_t before = entry_heap(ks, e);
     ks_heap_update(ks, e);
-    if (e->heap > before && !(e->flags & ENTRY_LOOSE)) ks->loaded += e->heap - before;
+    uint32_t now = entry_heap(ks, e);
+    if (now > before && !(e->flags & ENTRY_LOOSE)) ks->loaded += now - before;
 }
 
 void kstate_measure(kstate_t *ks) {
@@ -269,11 +274,12 @@ void kstate_measure(kstate_t *ks) {
         ks_ns_t *n = ks->touched[i];
         for (uint32_t k = 0; k < n->ntouched; k++) {
             entry_t *e = n->dirty[n->touched[k]];
-            uint32_t before = e->heap;
+            uint32_t before = entry_heap(ks, e);
             e->flags &= (uint8_t)~ENTRY_TOUCHED;
             ks_heap_update(ks, e);
             size_t more, own = writes(ks, e, &more);
-            ks_unsealed(ks, more + (e->heap > before ? MIN(e->heap - before, own) : 0)); /* it may own more that it does not write */
+            uint32_t now = entry_heap(ks, e);
+            ks_unsealed(ks, more + (now > before ? MIN(now - before, own) : 0)); /* it may own more that it does not write */
         }
         n->ntouched = 0;
     }

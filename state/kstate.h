@@ -39,7 +39,22 @@ typedef struct kstate_codec {
     /* Of these: what encode writes. *ret_more: bytes of what is kept beside the value (maps) that have changed since it was asked, or since the seal.
      * NULL: all, and none. */
     size_t (*writes)(void *ctx, void *value, size_t *ret_more);
+    bool flat;                                                      /* all entries are of namespace 0: no entry has room for another */
 } kstate_codec_t;
+
+/* Bits beside a value that are the operator's: nobody else's, not kept, 0 when the value is new, deleted or read back. */
+#define KSTATE_WORD_MAX ((1u << 24) - 1)
+static inline uint32_t kstate_word(const void *value) {
+    uint32_t w;
+    memcpy(&w, (const uint8_t *)value - 12, sizeof w);
+    return w >> 8;
+}
+static inline void kstate_word_set(void *value, uint32_t word) {
+    uint32_t w;
+    memcpy(&w, (uint8_t *)value - 12, sizeof w);
+    w = (w & 0xff) | word << 8;
+    memcpy((uint8_t *)value - 12, &w, sizeof w);
+}
 
 /* Key groups [kg_lo, kg_hi) are this instance's. fingerprint names the operator; `slot` tells its several states apart. */
 err_t *kstate_open(kstate_env_t *env, uint64_t fingerprint, int slot, int kg_lo, int kg_hi, const kstate_codec_t *codec,

@@ -4,13 +4,18 @@
 #include "state/kstate_int.h"
 #include <stdlib.h>
 
+err_t *ks_ns_legal(const kstate_t *ks, int64_t ns) {
+    if (LIKELY(!ks->codec.flat || ns == 0)) return NULL;
+    return err_new(ERR_CORRUPT, "operator %016" PRIx64 " has no namespace %" PRId64, ks->fingerprint, ns);
+}
+
 err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value) {
     e->changed = 0;
     if (!ks->codec.decode(ks->codec.ctx, value, entry_value(e)))
         return err_new(ERR_CORRUPT, "state base: a value of %zu bytes of operator %016" PRIx64 " cannot be decoded",
                        value.len, ks->fingerprint);
     ks_heap_update(ks, e);
-    ks->loaded += ks->chunks[e->chunk].entry_size + e->heap;
+    ks->loaded += ks->chunks[e->chunk].entry_size + entry_heap(ks, e);
     return NULL;
 }
 
@@ -21,6 +26,7 @@ typedef struct load_row { int64_t ns; uint64_t hash; size_t at; uint32_t key_len
 typedef struct load { kstate_t *ks; uint32_t n; load_row_t row[LOAD_AHEAD]; buf_t bytes; } load_t;
 
 static err_t *load_row(kstate_t *ks, int64_t ns, uint64_t hash, slice_t key, slice_t value) {
+    TRY(ks_ns_legal(ks, ns));
     ks_ns_t *n = ks_ns_make(ks, ns);
     if (kstate_env_over(ks->env)) {
         if (ns == 0) ks_near_load(ks, hash, key, value);
@@ -69,7 +75,7 @@ err_t *ks_load_all(kstate_t *ks) {
 
 /* ---------------------------------------------------------------- eviction */
 static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
-    ks_ns_t *n = e->ns;
+    ks_ns_t *n = entry_ns(ks, e);
     if ((e->flags & (ENTRY_DIRTY | ENTRY_LOOSE)) || UNLIKELY(ks_pinned(n, e->hash))) return;
     if (n->ns != 0 && ks_changed_epoch(ks, e) > applied) return; /* of namespace 0 ks_near_put says it */
     if (e->flags & ENTRY_DEAD) { /* the base has applied the delete, or the spill says it */
@@ -90,17 +96,18 @@ static void evict_entry(kstate_t *ks, entry_t *e, epoch_t applied) {
 #define AHEAD 8
 
 /* What letting go of an entry will touch, anywhere in memory: its place in the table and in the filter of what was evicted. */
-static inline void ask_for(const entry_t *e) {
+static inline void ask_for(const kstate_t *ks, const entry_t *e) {
     if (e->flags & (ENTRY_FREE | ENTRY_DIRTY | ENTRY_LOOSE)) return;
-    __builtin_prefetch(&e->ns->slots[e->hash >> e->ns->shift], 1);
-    filter_prefetch(e->ns->filter, e->hash);
+    const ks_ns_t *n = entry_ns(ks, e);
+    __builtin_prefetch(&n->slots[e->hash >> n->shift], 1);
+    filter_prefetch(n->filter, e->hash);
 }
 
 /* Goes round the chunks like a clock's hand; whole chunks fall empty and go back to the system. */
 static void evict_chunk(kstate_t *ks, uint32_t at, epoch_t applied) {
     uint32_t n = ks->chunks[at].bump;
     for (uint32_t i = 0; i < n && ks->chunks[at].mem; i++) {
-        if (i + AHEAD < n) ask_for(ks_chunk_entry(&ks->chunks[at], i + AHEAD));
+        if (i + AHEAD < n) ask_for(ks, ks_chunk_entry(&ks->chunks[at], i + AHEAD));
         entry_t *e = ks_chunk_entry(&ks->chunks[at], i);
         if (!(e->flags & ENTRY_FREE)) evict_entry(ks, e, applied);
     }

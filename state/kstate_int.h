@@ -3,7 +3,8 @@
  *   kstate -> namespaces in time order -> one open-addressing table each: slots of one word, linear probing,
  *   the home slot from the HIGH bits of the hash (the low ten are the key group: within one task they hardly vary)
  *   slot   = distance from its home (5 bits) | low 14 bits of the hash | address of the entry without its three zeros (45); 0: empty
- *   entry  = header | value (fixed size) | key, in chunks of one size class, so pointers stay valid and nothing moves
+ *   entry  = header | value (fixed size) | namespace, if there are several | bytes the value owns, if it may | key, in chunks of one size
+ *            class, so pointers stay valid and nothing moves. That of a sum and a count by an integer is 64 bytes: a cache line
  *
  * Life of an entry
  *   created NEW+DIRTY --seal--> clean, changed = e --dirty--> DIRTY --seal--> clean ..
@@ -26,6 +27,8 @@
 #include "state/filter.h"
 #include "state/kstate_env.h"
 #include "state/spill.h"
+#include <assert.h>
+#include <stddef.h>
 
 #define KSTATE_CLASSES 8
 #define KSTATE_NS_CACHE 8
@@ -35,12 +38,12 @@ enum { ENTRY_DIRTY = 1, ENTRY_NEW = 2, ENTRY_DEAD = 4, ENTRY_REF = 8, ENTRY_FREE
 typedef struct ks_ns ks_ns_t;
 typedef struct entry {
     uint64_t hash;   /* of the key; in a free entry: index of the next free one + 1 */
-    ks_ns_t *ns;
-    epoch_t changed; /* epoch of the last seal that wrote it, or its generation (ks_changed_epoch); 0: the base holds it */
-    uint32_t key_len, heap;
-    uint32_t chunk : 25, flags : 7; /* index of its chunk */
+    uint64_t changed : 40; /* epoch of the last seal that wrote it, or its generation (ks_changed_epoch); 0: the base holds it */
+    uint64_t word : 24;    /* the operator's, kstate_word */
     uint32_t dirty_at; /* DIRTY: its place in ns->dirty; LOOSE: in ks->loose; logged in this epoch: of its record in the part */
-} entry_t; /* a cache line is dear: header, value and key of a sum and a count by an integer are one and a half */
+    uint32_t chunk : 25, flags : 7; /* index of its chunk */
+} entry_t;
+static_assert(sizeof(entry_t) == 24 && offsetof(entry_t, dirty_at) == 16, "kstate_word: its last three bytes before those");
 
 static inline void *entry_value(entry_t *e) { return e + 1; }
 static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_t)value - 1; }
@@ -104,7 +107,6 @@ static inline entry_t *ks_promised(const ks_ns_t *n, uint64_t hash) {
     return NULL;
 }
 
-static inline slice_t entry_key(const entry_t *e) { return slice_of((const uint8_t *)e + e->ns->key_at, e->key_len); }
 
 /* Keys are short: two overlapping words instead of a call. */
 static inline bool key_equal(const uint8_t *a, const uint8_t *b, size_t len) {
@@ -126,6 +128,28 @@ static inline bool key_equal(const uint8_t *a, const uint8_t *b, size_t len) {
         return ((p ^ q) | (r ^ s)) == 0;
     }
     return len == 0 || ((a[0] ^ b[0]) | (a[len >> 1] ^ b[len >> 1]) | (a[len - 1] ^ b[len - 1])) == 0;
+}
+
+/* The key of an entry: eight bytes, the last of which is its length; else they are the length (4 bytes) and KEY_LONG, and the key follows. */
+#define KEY_SHORT 7
+#define KEY_LONG 0xff
+static inline slice_t key_read(const uint8_t *p) {
+    if (LIKELY(p[KEY_SHORT] <= KEY_SHORT)) return slice_of(p, p[KEY_SHORT]);
+    uint32_t len;
+    memcpy(&len, p, sizeof len);
+    return slice_of(p + KEY_SHORT + 1, len);
+}
+
+static inline bool entry_is(const ks_ns_t *n, const entry_t *e, uint64_t hash, slice_t key) {
+    if (e->hash != hash) return false;
+    slice_t k = key_read((const uint8_t *)e + n->key_at);
+    return k.len == key.len && key_equal(k.p, key.p, key.len);
+}
+
+/* All that a look at an entry takes, of the usual ones. */
+static inline void entry_ask(const ks_ns_t *n, const entry_t *e) {
+    __builtin_prefetch(e, 1);
+    __builtin_prefetch((const uint8_t *)e + n->key_at, 1); /* mostly the same line */
 }
 
 typedef struct chunk {
@@ -158,6 +182,8 @@ struct kstate {
     int slot, kg_lo, kg_hi;
     kstate_codec_t codec;
     uint32_t value_bytes; /* value_size rounded up to 8 */
+    uint32_t ns_at, heap_at, key_at; /* offsets in an entry; 0: it has no such */
+    ks_ns_t *only; /* codec.flat: the namespace, if there is one */
     ks_ns_t *cache[KSTATE_NS_CACHE];
     ns_block_t *blocks; /* ascending; each 1..NS_BLOCK_MAX namespaces */
     int nblocks, blocks_cap;
@@ -204,6 +230,30 @@ struct kstate {
     buf_t scratch;
 };
 
+static inline slice_t entry_key(const kstate_t *ks, const entry_t *e) { return key_read((const uint8_t *)e + ks->key_at); }
+
+static inline ks_ns_t *entry_ns(const kstate_t *ks, const entry_t *e) {
+    ks_ns_t *n;
+    if (!ks->ns_at) return ks->only;
+    memcpy(&n, (const uint8_t *)e + ks->ns_at, sizeof n);
+    return n;
+}
+
+static inline void entry_ns_set(const kstate_t *ks, entry_t *e, ks_ns_t *n) {
+    if (ks->ns_at) memcpy((uint8_t *)e + ks->ns_at, &n, sizeof n);
+    else ASSERT(n == ks->only);
+}
+
+static inline uint32_t entry_heap(const kstate_t *ks, const entry_t *e) {
+    uint32_t heap = 0;
+    if (ks->heap_at) memcpy(&heap, (const uint8_t *)e + ks->heap_at, sizeof heap);
+    return heap;
+}
+
+static inline void entry_heap_set(const kstate_t *ks, entry_t *e, uint32_t heap) {
+    if (ks->heap_at) memcpy((uint8_t *)e + ks->heap_at, &heap, sizeof heap);
+}
+
 /* kstate_mem.c */
 entry_t *ks_entry_alloc(kstate_t *ks, slice_t key);
 void ks_entry_free(kstate_t *ks, entry_t *e); /* clears the value, too */
@@ -237,7 +287,9 @@ put_head_t ks_put_head(int64_t ns);
 void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out);
 
 /* kstate_log.c */
-#define KS_GENERATION ((epoch_t)0x8000 << 48) /* the upper sixteen bits of a generation; no epoch and no UINT64_MAX has them */
+#define KS_GENERATION ((epoch_t)1 << 39) /* a generation, no epoch: there are never so many of either */
+#define KS_NEVER (KS_GENERATION - 1) /* no epoch is so late: of a restore into a state without one, never applied */
+static inline void entry_changed_set(entry_t *e, epoch_t epoch) { e->changed = MIN(epoch, KS_NEVER); }
 epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e); /* an upper bound for entries of long ago; UINT64_MAX: not sealed yet */
 void ks_log_stop(kstate_t *ks);                 /* from here to the next seal changes are marked */
 void ks_log_begin(kstate_t *ks);                /* before ks_log_part */
@@ -256,6 +308,7 @@ bool ks_log_seal(kstate_t *ks, epoch_t epoch, uint64_t dirty, buf_t *out);
 void ks_log_free(kstate_t *ks);
 
 /* kstate_base.c */
+err_t *ks_ns_legal(const kstate_t *ks, int64_t ns);                 /* of what was read: it can be one of this state's */
 err_t *ks_load_all(kstate_t *ks);                                   /* at open, when the base has content */
 err_t *ks_value_decode(kstate_t *ks, entry_t *e, slice_t value);    /* of the base, into a value that is init'ed */
 

@@ -14,10 +14,10 @@
 #define INDEXED ((size_t)16 << 10) /* bytes from which on a seal has an index of its parts */
 #define KEPT_ALWAYS ((size_t)64 << 10)
 
-static bool is_generation(epoch_t changed) { return changed >> 48 == KS_GENERATION >> 48; }
+static bool is_generation(epoch_t changed) { return changed & KS_GENERATION; }
 
 epoch_t ks_changed_epoch(const kstate_t *ks, const entry_t *e) {
-    if (LIKELY(!is_generation(e->changed))) return e->changed;
+    if (LIKELY(!is_generation(e->changed))) return UNLIKELY(e->changed == KS_NEVER) ? UINT64_MAX : e->changed;
     uint64_t g = e->changed & ~KS_GENERATION, now = ks->log.generation;
     if (g == now) return UINT64_MAX;
     return ks->log.ended[MAX(g, now > KS_GENERATIONS ? now - KS_GENERATIONS : 0) % KS_GENERATIONS]; /* older epochs are smaller */
@@ -54,8 +54,8 @@ static bool too_often(uint64_t again, uint64_t changes) { return again * 3 > cha
 
 /* The record at the end of the part is of a key that has one in it already, at `at`. Both have the same bytes up to the length of the value. */
 static void write_over(const kstate_t *ks, const entry_t *e, size_t at, size_t from, const put_head_t *head, buf_t *part) {
-    size_t len = part->len - from, value = head->len + 1 + e->key_len; /* where the length of the value is */
-    if (part->overflow || e->key_len >= 0x80 || len <= value || part->data[from + value] >= 0x80 || part->data[at + value] != part->data[from + value]) return;
+    size_t len = part->len - from, key = entry_key(ks, e).len, value = head->len + 1 + key; /* where the length of the value is */
+    if (part->overflow || key >= 0x80 || len <= value || part->data[from + value] >= 0x80 || part->data[at + value] != part->data[from + value]) return;
     memcpy(part->data + at, part->data + from, len);
     part->len = from;
 }

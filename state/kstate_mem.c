@@ -13,7 +13,7 @@
 #define LARGE_PAGE ((size_t)2 << 20)
 #define LARGE_STATE ((int64_t)128 << 20) /* from here on a chunk is a large page: few enough of them are partly empty */
 
-static const uint32_t key_room[KSTATE_CLASSES - 1] = {8, 24, 56, 120, 248, 504, 1016};
+static const uint32_t key_room[KSTATE_CLASSES - 1] = {KEY_SHORT, 16, 48, 112, 240, 496, 1008}; /* and eight bytes less than that, of an entry */
 
 void ks_account(kstate_t *ks, int64_t delta) {
     ks->bytes += delta;
@@ -32,8 +32,8 @@ void ks_report(kstate_t *ks) {
 void ks_heap_update(kstate_t *ks, entry_t *e) {
     if (!ks->codec.heap) return;
     size_t heap = MIN(ks->codec.heap(ks->codec.ctx, entry_value(e)), (size_t)UINT32_MAX);
-    ks_account(ks, (int64_t)heap - (int64_t)e->heap);
-    e->heap = (uint32_t)heap;
+    ks_account(ks, (int64_t)heap - (int64_t)entry_heap(ks, e));
+    entry_heap_set(ks, e, (uint32_t)heap);
 }
 
 void ks_unsealed(kstate_t *ks, size_t bytes) {
@@ -144,7 +144,7 @@ static uint32_t chunk_new(kstate_t *ks, int cls, size_t key_len) {
         ASSERT(i < CHUNKS_MAX);
     }
     size_t room = cls < KSTATE_CLASSES - 1 ? key_room[cls] : key_len;
-    size_t size = (sizeof(entry_t) + ks->value_bytes + room + 7) & ~(size_t)7;
+    size_t size = (ks->key_at + (cls ? KEY_SHORT + 1 : 1) + room + 7) & ~(size_t)7;
     ASSERT(size <= UINT32_MAX);
     uint32_t n = 1;
     if (cls < KSTATE_CLASSES - 1) {
@@ -173,8 +173,13 @@ entry_t *ks_entry_alloc(kstate_t *ks, slice_t key) {
     }
     if (++c->live == c->cap) partial_remove(ks, at);
     ASSERT(key.len <= UINT32_MAX);
-    *e = (entry_t){.key_len = (uint32_t)key.len, .chunk = at};
-    if (key.len) memcpy((uint8_t *)entry_value(e) + ks->value_bytes, key.p, key.len);
+    *e = (entry_t){.chunk = at};
+    entry_heap_set(ks, e, 0);
+    uint8_t *p = (uint8_t *)e + ks->key_at;
+    uint32_t len = (uint32_t)key.len;
+    p[KEY_SHORT] = cls ? KEY_LONG : (uint8_t)len;
+    if (cls) memcpy(p, &len, sizeof len);
+    if (len) memcpy(cls ? p + KEY_SHORT + 1 : p, key.p, len);
     return e;
 }
 
@@ -182,7 +187,7 @@ void ks_entry_free(kstate_t *ks, entry_t *e) {
     if (ks->codec.clear) ks->codec.clear(ks->codec.ctx, entry_value(e));
     uint32_t at = e->chunk;
     chunk_t *c = &ks->chunks[at];
-    ks_account(ks, -(int64_t)e->heap);
+    ks_account(ks, -(int64_t)entry_heap(ks, e));
     e->flags = ENTRY_FREE;
     e->hash = c->free_at;
     c->free_at = (uint32_t)(((uint8_t *)e - c->mem) / c->entry_size) + 1;
@@ -201,15 +206,16 @@ void ks_scratch_done(kstate_t *ks) {
 
 /* What the value owns goes with it: none has a pointer into itself. */
 static void entry_move(kstate_t *ks, entry_t *e) {
-    ks_ns_t *n = e->ns;
-    entry_t *to = ks_entry_alloc(ks, entry_key(e));
+    ks_ns_t *n = entry_ns(ks, e);
+    entry_t *to = ks_entry_alloc(ks, entry_key(ks, e));
     to->hash = e->hash;
-    to->ns = n;
+    entry_ns_set(ks, to, n);
+    to->word = e->word;
     to->changed = e->changed;
     to->flags = e->flags;
     to->dirty_at = e->dirty_at;
-    to->heap = e->heap;
-    e->heap = 0;
+    entry_heap_set(ks, to, entry_heap(ks, e));
+    entry_heap_set(ks, e, 0);
     memcpy(entry_value(to), entry_value(e), ks->codec.value_size);
     if (ks->codec.init) ks->codec.init(ks->codec.ctx, entry_value(e));
     else memset(entry_value(e), 0, ks->codec.value_size);

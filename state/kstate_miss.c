@@ -257,9 +257,7 @@ static inline bool used_before(const entry_t *e) { return e->changed || (e->flag
 static inline void ask_for_entry(const ks_ns_t *n, entry_t **ret, uint64_t hash) {
     entry_t *e = ks_promised(n, hash);
     *ret = e;
-    if (!e) return;
-    __builtin_prefetch(e, 1); /* header and value, key */
-    __builtin_prefetch((const char *)e + 64, 1);
+    if (e) entry_ask(n, e);
 }
 
 /* All of one namespace: its table is looked up once, and the slots of a key are read once: what they promised is kept until the entry has
@@ -276,7 +274,7 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         }
         slice_t key = key_at(k, i);
         entry_t *e = hope[at];
-        if (!e || e->hash != k->hash[i] || e->key_len != key.len || !key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) e = ks_ns_lookup(n, k->hash[i], key);
+        if (!e || !entry_is(n, e, k->hash[i], key)) e = ks_ns_lookup(n, k->hash[i], key);
         hope[at] = NULL;
         if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, 0, k->hash[i], key);
         else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;

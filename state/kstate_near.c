@@ -78,22 +78,22 @@ static void begin(kstate_t *ks) {
 
 /* false: it has no bytes that fit. */
 static bool encode(kstate_t *ks, entry_t *e, slice_t *ret) {
-    if (e->heap > 2 * spill_value_most()) return false;
+    if (entry_heap(ks, e) > 2 * spill_value_most()) return false;
     buf_clear(&ks->scratch);
     ks->codec.encode(ks->codec.ctx, entry_value(e), &ks->scratch);
     *ret = slice_of(ks->scratch.data ? (const void *)ks->scratch.data : "", ks->scratch.len);
-    return !ks->scratch.overflow && e->key_len + ret->len <= spill_value_most();
+    return !ks->scratch.overflow && entry_key(ks, e).len + ret->len <= spill_value_most();
 }
 
 /* The spill has no room for its value. It stays, and the spill whole, unless there is much of the kind: then the base follows, and has it. */
 static bool bulk_stays(kstate_t *ks, const entry_t *e, bool newer) {
-    ks->bulk += ks->chunks[e->chunk].entry_size + e->heap;
+    ks->bulk += ks->chunks[e->chunk].entry_size + entry_heap(ks, e);
     ks->bulky = ks->bulky || ks->bulk > (size_t)ks->bytes / BULK_SHARE;
     return newer || ks_near_needed(ks) || ks_near_ahead(ks);
 }
 
 bool ks_near_put(kstate_t *ks, entry_t *e, epoch_t applied) {
-    ks_ns_t *n = e->ns;
+    ks_ns_t *n = entry_ns(ks, e);
     if (n->ns != 0) return true;
     bool dead = e->flags & ENTRY_DEAD;
     epoch_t changed = ks_changed_epoch(ks, e), newest = dead ? changed : MAX(changed, n->forgotten);
@@ -103,12 +103,12 @@ bool ks_near_put(kstate_t *ks, entry_t *e, epoch_t applied) {
         return changed != UINT64_MAX;
     }
     slice_t value = {0};
-    bool known = dead ? e->key_len <= spill_value_most() : encode(ks, e, &value);
+    bool known = dead ? entry_key(ks, e).len <= spill_value_most() : encode(ks, e, &value);
     if (!known && bulk_stays(ks, e, newest > applied)) return false;
     begin(ks);
     if (newest > applied) ks->ahead = MAX(ks->ahead, newest);
-    if (known) spill_put(ks->spill, e->hash, entry_key(e), value);
-    else spill_put_unknown(ks->spill, e->hash, entry_key(e));
+    if (known) spill_put(ks->spill, e->hash, entry_key(ks, e), value);
+    else spill_put_unknown(ks->spill, e->hash, entry_key(ks, e));
     if (UNLIKELY(!spill_open(ks->spill)) && !(ks->spill_full = ks_near_needed(ks))) spill_give_up(ks->spill);
     return true;
 }

@@ -107,7 +107,7 @@ static ks_ns_t *ns_new(kstate_t *ks, int64_t ns) {
         ks->spare_bytes -= ns_bytes(n);
     } else {
         n = xcalloc(1, sizeof *n);
-        n->key_at = (uint32_t)sizeof(entry_t) + ks->value_bytes;
+        n->key_at = ks->key_at;
         ks_account(ks, sizeof *n);
     }
     n->ns = ns;
@@ -132,6 +132,10 @@ ks_ns_t *ks_ns_make(kstate_t *ks, int64_t ns) {
     ks_ns_t *n = ks_ns_find(ks, ns);
     if (n) return n;
     n = ns_new(ks, ns);
+    if (ks->codec.flat) {
+        ASSERT(ns == 0);
+        ks->only = n;
+    }
     int block, at;
     ns_position(ks, ns, &block, &at);
     make_room(ks, &block, &at);
@@ -190,6 +194,7 @@ void ks_ns_release(kstate_t *ks, ks_ns_t *n) {
         ks->nblocks--;
         memmove(b, b + 1, (size_t)(ks->nblocks - block) * sizeof *b);
     }
+    if (ks->codec.flat) ks->only = NULL;
     if (!ns_spare(ks, n)) ns_free(ks, n);
 }
 
@@ -213,7 +218,7 @@ entry_t *ks_ns_lookup(const ks_ns_t *n, uint64_t hash, slice_t key) {
         if (!s) return NULL;
         if (!slot_like(s, hash, distance)) continue;
         entry_t *e = slot_entry(s);
-        if (e->hash == hash && e->key_len == key.len && key_equal((const uint8_t *)e + n->key_at, key.p, key.len)) return e;
+        if (entry_is(n, e, hash, key)) return e;
     }
 }
 
@@ -304,6 +309,7 @@ void ks_ns_free_all(kstate_t *ks) {
         free(ks->blocks[b].items);
         ks_account(ks, -BLOCK_BYTES);
     }
+    ks->only = NULL;
     while (ks->nspare) ns_free(ks, ks->spare[--ks->nspare]);
     free(TAKE(ks->spare));
     ks->spare_cap = 0;

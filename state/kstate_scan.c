@@ -25,8 +25,8 @@ static void loose_remove(kstate_t *ks, entry_t *e) {
 }
 
 void ks_adopt(kstate_t *ks, entry_t *e) {
-    ks_ns_t *n = e->ns;
-    ASSERT(n->evicted > 0 && !ks_ns_lookup(n, e->hash, entry_key(e)));
+    ks_ns_t *n = entry_ns(ks, e);
+    ASSERT(n->evicted > 0 && !ks_ns_lookup(n, e->hash, entry_key(ks, e)));
     loose_remove(ks, e);
     e->flags = 0;
     ks_ns_insert(ks, n, e);
@@ -53,7 +53,7 @@ static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more
     if (p->n->ns == 0 && ks_near_needed(ks) && !spill_get(ks->spill, hash, key, page, &value)) return ks_near_lost(ks); /* else it is deleted */
     entry_t *e = ks_entry_alloc(ks, key);
     e->hash = hash;
-    e->ns = p->n;
+    entry_ns_set(ks, e, p->n);
     e->flags = ENTRY_LOOSE;
     if (ks->nloose == ks->loose_cap) {
         ks->loose_cap = ks->loose_cap ? 2 * ks->loose_cap : 256;
@@ -67,7 +67,7 @@ static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more
     TRY(ks_value_decode(ks, e, value));
     ks->loaded = loaded;
     p->ret[p->found++] = entry_value(e);
-    p->bytes += ks->chunks[e->chunk].entry_size + e->heap;
+    p->bytes += ks->chunks[e->chunk].entry_size + entry_heap(ks, e);
     *ret_more = p->found < p->max && p->bytes < PORTION_BYTES;
     return NULL;
 }

@@ -7,11 +7,6 @@
 #define SEAL_PREFETCH 12
 #define MANY 16384u /* or any, where some were logged */
 
-/* Header, value and key of entries that follow: they were changed in any order all over memory. */
-static inline void prefetch_entry(const entry_t *e) {
-    __builtin_prefetch(e);
-    __builtin_prefetch((const char *)e + 64);
-}
 
 put_head_t ks_put_head(int64_t ns) {
     put_head_t h = {{CHANGE_PUT}, 1};
@@ -22,7 +17,7 @@ put_head_t ks_put_head(int64_t ns) {
 }
 
 void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
-    slice_t key = entry_key(e);
+    slice_t key = entry_key(ks, e);
     uint8_t *p = buf_begin(out, sizeof head->bytes + VARINT_MAX + key.len + 1);
     if (!p) return;
     memcpy(p, head->bytes, sizeof head->bytes);
@@ -51,9 +46,9 @@ void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
 
 /* A DEL that was written: remembered while a miss could find the old value in the base. */
 static void deleted(kstate_t *ks, entry_t *e, epoch_t epoch) {
-    ks_ns_t *n = e->ns;
+    ks_ns_t *n = entry_ns(ks, e);
     if (n->keep_dead) {
-        e->changed = epoch;
+        entry_changed_set(e, epoch);
         return;
     }
     n->forgotten = MAX(n->forgotten, epoch);
@@ -68,12 +63,12 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, const put_head_t
             ks_remove(ks, e);
             return;
         }
-        change_del(out, e->ns->ns, entry_key(e));
+        change_del(out, entry_ns(ks, e)->ns, entry_key(ks, e));
         deleted(ks, e, epoch);
         return;
     }
     ks_emit_put(ks, e, head, out);
-    e->changed = epoch;
+    entry_changed_set(e, epoch);
     ks_heap_update(ks, e);
 }
 
@@ -81,7 +76,7 @@ static void seal_entry(kstate_t *ks, entry_t *e, epoch_t epoch, const put_head_t
 static void seal_entries(kstate_t *ks, ks_ns_t *n, epoch_t epoch, buf_t *out) {
     put_head_t head = ks_put_head(n->ns);
     for (size_t i = 0; i < n->ndirty; i++) {
-        if (i + SEAL_PREFETCH < n->ndirty) prefetch_entry(n->dirty[i + SEAL_PREFETCH]);
+        if (i + SEAL_PREFETCH < n->ndirty) entry_ask(n, n->dirty[i + SEAL_PREFETCH]); /* changed in any order, all over memory */
         seal_entry(ks, n->dirty[i], epoch, &head, out ? out : ks_log_part(ks, n->dirty[i]->hash));
     }
 }
@@ -114,6 +109,7 @@ static size_t seal_into_parts(kstate_t *ks, epoch_t epoch) {
 }
 
 void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
+    ASSERT(epoch < KS_NEVER && ks->log.generation < KS_GENERATION);
     size_t most = (size_t)ks->unsealed;
     ks->unsealed = 0;
     ks_report(ks);
@@ -143,6 +139,7 @@ void kstate_seal(kstate_t *ks, epoch_t epoch, buf_t *out) {
 
 /* ---------------------------------------------------------------- apply */
 static err_t *apply_put(kstate_t *ks, const change_t *c, uint64_t hash, epoch_t epoch) {
+    TRY(ks_ns_legal(ks, c->ns));
     ks_ns_t *n = ks_ns_make(ks, c->ns);
     entry_t *e = ks_ns_lookup(n, hash, c->key);
     if (!e && n->evicted) TRY(ks_load_one(ks, n, hash, c->key, &e)); /* keeps the count of evicted ones exact */
@@ -152,7 +149,7 @@ static err_t *apply_put(kstate_t *ks, const change_t *c, uint64_t hash, epoch_t 
         if (!(e->flags & ENTRY_DEAD)) ks_kill(ks, e); /* an empty value to decode into */
         ks_revive(ks, e);
     }
-    e->changed = epoch;
+    entry_changed_set(e, epoch);
     if (!ks->codec.decode(ks->codec.ctx, c->value, entry_value(e)))
         return err_new(ERR_CORRUPT, "sealed state: a value of %zu bytes cannot be decoded", c->value.len);
     ks_heap_update(ks, e);

@@ -33,7 +33,6 @@ typedef struct group_agg {
     void **values;     /* the same, as kstate gave them */
     void **before;     /* accs of those with `before` */
     uint32_t cap;
-    uint32_t round;    /* of the batch at hand: marks the groups it touched */
     /* end of a batch job */
     kstate_scan_t final;
     bool any_group;    /* a global aggregate saw rows */
@@ -53,7 +52,8 @@ static err_t *group_agg_open(op_t *op) {
     g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
     g->grows = agg_set_grows(g->set);
     pages_keep(&g->pages, g->set);
-    kstate_codec_t codec = agg_codec(g->set);
+    kstate_codec_t codec = agg_codec(g->set, p->state_ttl_ms > 0);
+    codec.flat = true;
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &g->ks));
     TRY(pages_open(&g->pages, &op->env, g->ks));
@@ -93,7 +93,7 @@ static void room(group_agg_t *g, uint32_t n) {
 static err_t *expire(op_t *op, agg_head_t *h) {
     group_agg_t *g = op->self;
     int64_t ttl = op->env.op->state_ttl_ms, now = op->env.eval->now_ms;
-    if (ttl > 0 && h->rows > 0 && now - h->touched >= ttl) {
+    if (ttl > 0 && h->rows > 0 && now - agg_touched(g->set, h) >= ttl) {
         TRY(pages_delete(&g->pages, h));
         agg_set_clear(g->set, agg_accs(h));
         agg_set_init(g->set, agg_accs(h));
@@ -113,19 +113,19 @@ static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
     uint32_t ngroups = 0;
+    ASSERT(b->n <= KSTATE_WORD_MAX >> 1);
     room(g, b->n);
     keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
     TRY(keyed_find(&g->keyed, &g->keys, NULL, NULL, b->n, g->accs));
-    g->round++;
     for (uint32_t i = 0; i < b->n; i++) {
         agg_head_t *h = g->accs[i];
-        if (h->round != g->round || h->index >= ngroups || g->groups[h->index].value != h) {
+        uint32_t at = kstate_word(h) >> 1; /* its place of the last batch that it was in, or anything */
+        if (at >= ngroups || g->groups[at].value != h) {
             TRY(expire(op, h));
             TRY(pages_need(&g->pages, h));
             g->groups[ngroups] = (touched_t){h, i, h->rows > 0};
             g->values[ngroups] = h;
-            h->round = g->round;
-            h->index = ngroups++;
+            kstate_word_set(h, ngroups++ << 1 | agg_absent(h));
         }
     }
     *ret_groups = ngroups;
@@ -142,7 +142,7 @@ static err_t *apply(op_t *op, const batch_t *b) {
         row_kind_t kind = batch_kind(b, i);
         if (is_orphan(h, kind)) continue;
         h->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
-        h->touched = p->state_ttl_ms > 0 ? op->env.eval->now_ms : 0;
+        if (p->state_ttl_ms > 0) agg_touch(g->set, h, op->env.eval->now_ms);
         g->sel[kept] = i;
         g->accs[kept++] = agg_accs(h);
     }
@@ -393,7 +393,7 @@ static op_status_t group_agg_tick(op_t *op, int64_t now_ms, out_t *out, err_t **
     for (int64_t left = portions * SWEEP_PORTION; left > 0 && n > 0; left -= n) { /* at the end the next sweep begins anew */
         if ((*reterr = kstate_scan(g->ks, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
         for (uint32_t i = 0; i < n; i++) {
-            if (now_ms - ((agg_head_t *)values[i])->touched < op->env.op->state_ttl_ms) continue;
+            if (now_ms - agg_touched(g->set, values[i]) < op->env.op->state_ttl_ms) continue;
             if ((*reterr = pages_delete(&g->pages, values[i]))) return OP_FAIL;
             kstate_delete(g->ks, values[i]);
         }

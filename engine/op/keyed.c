@@ -47,24 +47,54 @@ static void block_init(void *ctx, void *value) {
     agg_set_init(ctx, agg_accs(value));
 }
 
+int64_t agg_touched(const agg_set_t *set, const void *value) {
+    int64_t at;
+    memcpy(&at, (const uint8_t *)value + AGG_HEAD + agg_set_size(set), sizeof at);
+    return at;
+}
+
+void agg_touch(const agg_set_t *set, void *value, int64_t now_ms) {
+    memcpy((uint8_t *)value + AGG_HEAD + agg_set_size(set), &now_ms, sizeof now_ms);
+}
+
+static void timed_init(void *ctx, void *value) {
+    block_init(ctx, value);
+    agg_touch(ctx, value, 0);
+}
+
 static void block_clear(void *ctx, void *value) { agg_set_clear(ctx, agg_accs(value)); }
 
-static void block_encode(void *ctx, const void *value, buf_t *out) {
+static inline void encode(void *ctx, const void *value, int64_t touched, buf_t *out) {
     const agg_head_t *h = value;
     uint8_t *p = buf_begin(out, 2 * VARINT_MAX);
     if (!p) return;
     p = zigzag_at(p, h->rows);
-    buf_end(out, zigzag_at(p, h->touched));
+    buf_end(out, zigzag_at(p, touched));
     agg_set_encode(ctx, (const uint8_t *)value + AGG_HEAD, out);
 }
 
-static bool block_decode(void *ctx, slice_t bytes, void *value) {
+static void block_encode(void *ctx, const void *value, buf_t *out) { encode(ctx, value, 0, out); }
+static void timed_encode(void *ctx, const void *value, buf_t *out) { encode(ctx, value, agg_touched(ctx, value), out); }
+
+static bool decode(void *ctx, slice_t bytes, void *value, int64_t *ret_touched) {
     agg_head_t *h = value;
     reader_t r = reader_of(bytes);
     h->rows = read_zigzag(&r);
-    h->touched = read_zigzag(&r);
+    *ret_touched = read_zigzag(&r);
     if (!agg_set_decode(ctx, &r, agg_accs(value)) || r.bad || reader_left(&r)) return false;
-    h->absent = agg_set_absent(ctx, agg_accs(value));
+    agg_absent_set(value, agg_set_absent(ctx, agg_accs(value)));
+    return true;
+}
+
+static bool block_decode(void *ctx, slice_t bytes, void *value) {
+    int64_t none;
+    return decode(ctx, bytes, value, &none);
+}
+
+static bool timed_decode(void *ctx, slice_t bytes, void *value) {
+    int64_t at;
+    if (!decode(ctx, bytes, value, &at)) return false;
+    agg_touch(ctx, value, at);
     return true;
 }
 
@@ -72,15 +102,15 @@ static size_t block_heap(void *ctx, const void *value) { return agg_set_heap(ctx
 
 static size_t block_writes(void *ctx, void *value, size_t *ret_more) { return agg_set_writes(ctx, agg_accs(value), ret_more); }
 
-kstate_codec_t agg_codec(agg_set_t *set) {
+kstate_codec_t agg_codec(agg_set_t *set, bool timed) {
     bool owns = agg_set_owns(set); /* counts and sums need not be walked over to be measured or freed */
     return (kstate_codec_t){
-        .value_size = AGG_HEAD + agg_set_size(set),
+        .value_size = AGG_HEAD + agg_set_size(set) + (timed ? 8 : 0),
         .ctx = set,
-        .init = block_init,
+        .init = timed ? timed_init : block_init,
         .clear = owns ? block_clear : NULL,
-        .encode = block_encode,
-        .decode = block_decode,
+        .encode = timed ? timed_encode : block_encode,
+        .decode = timed ? timed_decode : block_decode,
         .heap = owns ? block_heap : NULL,
         .writes = agg_set_pageable(set) ? block_writes : NULL,
     };

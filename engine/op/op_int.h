@@ -183,15 +183,17 @@ err_t *pages_part_in(pages_t *p, const void *owner, uint64_t part, void *accs);
 err_t *pages_part_out(pages_t *p, const void *owner, uint64_t part, void *accs);
 err_t *pages_part_drop(pages_t *p, const void *owner, uint64_t part, const void *accs);
 
-/* The codec of a block: a head and an agg_set's accumulators behind it. */
-kstate_codec_t agg_codec(agg_set_t *set);
-#define AGG_HEAD 24
-typedef struct agg_head {
-    int64_t rows, touched; /* rows in the group; last access in ms, 0 without a time to live */
-    uint32_t round, index : 31; /* not kept: the batch that touched it last, and its place among the groups of that batch */
-    uint32_t absent : 1;        /* not kept: some set of it was not read yet */
-} agg_head_t;
+/* The codec of a block: a head, an agg_set's accumulators behind it and, where groups have a time to live (`timed`), the last access in ms. Beside it
+ * (kstate_word) lies what is not kept: AGG_ABSENT, some set of it was not read yet; and the rest is its operator's. */
+kstate_codec_t agg_codec(agg_set_t *set, bool timed);
+#define AGG_HEAD 8
+#define AGG_ABSENT 1u
+typedef struct agg_head { int64_t rows; } agg_head_t; /* in the group */
+int64_t agg_touched(const agg_set_t *set, const void *value);
+void agg_touch(const agg_set_t *set, void *value, int64_t now_ms);
+static inline bool agg_absent(const void *value) { return kstate_word(value) & AGG_ABSENT; }
+static inline void agg_absent_set(void *value, bool absent) { kstate_word_set(value, (kstate_word(value) & ~AGG_ABSENT) | absent); }
 static inline void *agg_accs(void *value) { return (uint8_t *)value + AGG_HEAD; }
 static inline err_t *pages_need(pages_t *p, void *group) {
-    return UNLIKELY(((const agg_head_t *)group)->absent) ? pages_read(p, group) : NULL;
+    return UNLIKELY(agg_absent(group)) ? pages_read(p, group) : NULL;
 }

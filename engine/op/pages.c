@@ -132,7 +132,7 @@ err_t *pages_part_drop(pages_t *p, const void *owner, uint64_t part, const void 
 }
 
 static err_t *read_in(pages_t *p, void *group) {
-    ((agg_head_t *)group)->absent = false;
+    agg_absent_set(group, false);
     return pages_part_in(p, group, 0, agg_accs(group));
 }
 
@@ -143,7 +143,7 @@ err_t *pages_read(pages_t *p, void *group) {
 }
 
 err_t *pages_need_once(pages_t *p, void *group, bool *ret_read) {
-    bool absent = ((const agg_head_t *)group)->absent;
+    bool absent = agg_absent(group);
     *ret_read = absent && (kstate_evicted(p->of) || kstate_env_filling(p->env));
     return *ret_read ? read_in(p, group) : pages_need(p, group);
 }
@@ -151,7 +151,7 @@ err_t *pages_need_once(pages_t *p, void *group, bool *ret_read) {
 void pages_done(pages_t *p, void *group, bool read) {
     if (!read) return;
     agg_set_pages_leave(p->set, agg_accs(group));
-    ((agg_head_t *)group)->absent = true;
+    agg_absent_set(group, true);
 }
 
 err_t *pages_need_emit(pages_t *p, void *group, void **read, uint32_t *n) {
@@ -163,7 +163,7 @@ err_t *pages_need_emit(pages_t *p, void *group, void **read, uint32_t *n) {
 }
 
 err_t *pages_delete(pages_t *p, void *group) {
-    ((agg_head_t *)group)->absent = false; /* it may be cleared and live on */
+    agg_absent_set(group, false); /* it may be cleared and live on */
     return pages_part_drop(p, group, 0, agg_accs(group));
 }
 

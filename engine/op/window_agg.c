@@ -49,7 +49,7 @@ static err_t *window_agg_open(op_t *op) {
     w->set = agg_set_new(p->aggs, p->naggs, p->ninputs && op->env.stage->ops[p->inputs[0]]->retracts);
     TRY(window_time_open(&op->env, &w->time));
     pages_keep(&w->pages, w->set);
-    kstate_codec_t codec = agg_codec(w->set);
+    kstate_codec_t codec = agg_codec(w->set, false);
     TRY(kstate_open(op->env.state, p->fingerprint, 0, key_group_lo(op->env.subtask, op->env.parallelism),
                     key_group_lo(op->env.subtask + 1, op->env.parallelism), &codec, &w->ks));
     TRY(pages_open(&w->pages, &op->env, w->ks));

@@ -41,7 +41,7 @@ static inline int64_t model_ns(int n) { return (int64_t)(n - 8) * 5000; } /* bel
 static int model_slot; /* from STATE_MAPS on eight keys each are of the map below one */
 #define MODEL_OWNER ((size_t)(model_slot < STATE_MAPS ? 0 : 5))
 static inline slice_t model_key(int k, char *buf) { /* lengths over all size classes, and beyond them */
-    int len = k % 97 == 0 ? 2000 : k % 7 == 0 ? 300 : k % 3 == 0 ? 60 : k % 2 ? 8 : 20, owner = k / 8;
+    int len = k % 97 == 0 ? 2000 : k % 7 == 0 ? 300 : k % 3 == 0 ? 60 : k % 4 == 1 ? 8 : k % 2 ? 5 : 20, owner = k / 8;
     if (MODEL_OWNER) {
         buf[0] = sizeof owner;
         memcpy(buf + 1, &owner, sizeof owner);

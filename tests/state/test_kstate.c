@@ -57,7 +57,7 @@ static bool flat_decode(void *ctx, slice_t bytes, void *v) {
     *(uint64_t *)v = read_u64(&r);
     return !r.bad && reader_left(&r) == 0;
 }
-static const kstate_codec_t flat_codec = {sizeof(uint64_t), NULL, NULL, NULL, flat_encode, flat_decode, NULL};
+static const kstate_codec_t flat_codec = {sizeof(uint64_t), NULL, NULL, NULL, flat_encode, flat_decode, NULL, .flat = true};
 static err_t *open_memory(void *arg, base_db_t **ret) {
     *ret = base_new_memory();
     return NULL;
@@ -354,7 +354,81 @@ START_TEST(sealed_bytes_that_are_damaged_are_refused) {
     change_header(&b);
     change_drop_range(&b, 5, 9, 2000);
     ck_fails(kstate_apply(ks, buf_slice(&b)), ERR_CORRUPT, "malformed change");
+    kstate_close(ks);
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &flat_codec, &ks));
+    buf_clear(&b);
+    change_header(&b);
+    change_put(&b, 5, slice_str("key"), slice_str("8 bytes."));
+    ck_fails(kstate_apply(ks, buf_slice(&b)), ERR_CORRUPT, "has no namespace 5");
     buf_free(&b);
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
+/* Homes at the end of the table, so that it is gone round, and many times as many keys as a slot can tell the distance of. */
+START_TEST(keys_of_one_home_are_found_however_far_from_it_they_lie_and_deleting_some_loses_none) {
+    enum { N = 300 };
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks;
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &flat_codec, &ks));
+    bool there[N] = {0};
+    uint64_t hash[N];
+    rng_t rng;
+    rng_seed(&rng, 9);
+    for (int k = 0; k < N; k++) hash[k] = UINT64_MAX << 54 | (rng_next(&rng) & 0xffffff);
+    buf_t out = buf_make(1 << 20);
+    for (epoch_t e = 1; e <= 60; e++) {
+        uint64_t live = 0;
+        for (int k = 0; k < N; k++) {
+            slice_t key = slice_of(&k, sizeof k);
+            void *v;
+            bool created, put = rng_below(&rng, 1 + e % 3);
+            ck_ok(kstate_get(ks, 0, hash[k], key, put, &created, &v));
+            ck_assert(created == (put && !there[k]) && !v == (!put && !there[k]));
+            if (created) *(uint64_t *)v = hash[k];
+            if (v) ck_assert_uint_eq(*(uint64_t *)v, hash[k]);
+            if (v && !put) kstate_delete(ks, v);
+            there[k] = put;
+            live += put;
+        }
+        ck_assert_uint_eq(kstate_entries(ks), live);
+        buf_clear(&out);
+        kstate_seal(ks, e, &out); /* what was deleted leaves the table */
+    }
+    buf_free(&out);
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
+START_TEST(a_count_and_a_sum_by_an_integer_are_one_cache_line_and_less_than_two_words_of_slots) {
+    enum { N = 100000 };
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks;
+    kstate_codec_t codec = flat_codec;
+    codec.value_size = 32;
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &codec, &ks));
+    uint32_t across = 0;
+    for (uint64_t k = 0; k < N; k++) {
+        uint64_t key = k * 2654435761u;
+        void *v;
+        ck_ok(kstate_get(ks, 0, hash_bytes(&key, 6), slice_of(&key, 6), true, NULL, &v));
+        across += (uintptr_t)v / 64 != ((uintptr_t)v + 39) / 64; /* value and key; the header is before them */
+        ck_assert_uint_eq(kstate_word(v), 0);
+        kstate_word_set(v, KSTATE_WORD_MAX - (uint32_t)k);
+    }
+    ck_assert_uint_lt(across, N / 50); /* those of the first chunks, which are small */
+    ck_assert_uint_lt(kstate_bytes(ks), (64 + 22) * N + (2 << 20)); /* a table twice as large as it must be is 21; and the list of what the seal writes */
+    buf_t out = buf_make(64 << 20);
+    kstate_seal(ks, 1, &out);
+    for (uint64_t k = 0; k < N; k++) {
+        uint64_t key = k * 2654435761u;
+        void *v;
+        ck_ok(kstate_get(ks, 0, hash_bytes(&key, 6), slice_of(&key, 6), false, NULL, &v));
+        ck_assert_uint_eq(kstate_word(v), KSTATE_WORD_MAX - (uint32_t)k); /* sealing leaves it alone */
+    }
+    buf_free(&out);
     kstate_close(ks);
     kstate_env_free(env);
 }
@@ -377,4 +451,6 @@ TESTS("kstate", what_is_written_down_at_once_and_what_waits_for_the_seal_are_one
       a_seal_is_in_the_order_of_the_calls_and_holds_each_change_once,
       delete_and_drop_are_sealed_once_and_survive_a_recreation, a_drop_speaks_only_for_the_key_groups_of_its_writer,
       deleting_while_scanning_misses_nothing, many_namespaces_stay_in_time_order,
+      keys_of_one_home_are_found_however_far_from_it_they_lie_and_deleting_some_loses_none,
+      a_count_and_a_sum_by_an_integer_are_one_cache_line_and_less_than_two_words_of_slots,
       sealed_bytes_that_are_damaged_are_refused, the_change_format_is_frozen)
