@@ -42,6 +42,7 @@ typedef struct portion {
     void **ret;
     uint32_t max, found;
     size_t bytes;
+    bool near; /* when the walk of the base began, which sees it as it was then, the spill had what it had not */
 } portion_t;
 
 static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more) {
@@ -50,7 +51,7 @@ static err_t *take_evicted(void *arg, slice_t key, slice_t value, bool *ret_more
     uint64_t hash = state_hash(ks->slot, key);
     if (ks_ns_lookup(p->n, hash, key)) return NULL; /* newer in memory, alive or dead */
     uint8_t page[SPILL_PAGE];
-    if (p->n->ns == 0 && ks_near_needed(ks) && !spill_get(ks->spill, hash, key, page, &value)) return ks_near_lost(ks); /* else it is deleted */
+    if (p->near && !spill_get(ks->spill, hash, key, page, &value)) return ks_near_lost(ks); /* else it is deleted */
     entry_t *e = ks_entry_alloc(ks, key);
     e->hash = hash;
     entry_ns_set(ks, e, p->n);
@@ -147,6 +148,7 @@ static err_t *take_of_part(portion_t *p) {
     if (p->found || !p->n->evicted || s->kg >= s->part_hi) return NULL;
     base_db_t *b = kstate_env_base(ks->env);
     ASSERT(b);
+    p->near = p->n->ns == 0 && ks_near_needed(ks); /* the base thread may apply it meanwhile; only this thread gives the spill up */
     TRY(b->walk(b, ks->fingerprint, ks->slot, s->ns, &s->kg, s->part_hi, &s->from, take_evicted, p));
     s->found += p->found;
     return NULL;
