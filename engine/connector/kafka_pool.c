@@ -131,7 +131,7 @@ bool kafka_pool_free(void *p) {
 }
 
 /* ---------------------------------------------------------------- in place of the allocator's */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* KAFKA_POOL_REPLACES */
+#ifndef TIDEGATE_SANITIZED /* KAFKA_POOL_REPLACES */
 #define REPLACES __attribute__((visibility("default")))
 
 /* Those that would be called without us: the C library's, or of a library that was preloaded. */
@@ -141,17 +141,26 @@ static struct {
     void (*free)(void *);
 } next;
 
+/* What dlsym itself asks for and gives back when it is the first to call us: an earlier failure of its has left a text, before our constructor. */
+static _Thread_local bool finding;
+extern void *__libc_calloc(size_t n, size_t bytes);
+
 __attribute__((constructor)) static void find_next(void) {
+    finding = true;
     next.calloc = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "calloc");
     next.realloc = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
     next.free = (void (*)(void *))dlsym(RTLD_NEXT, "free");
     ASSERT(next.calloc && next.realloc && next.free);
+    finding = false;
 }
 
 REPLACES void *calloc(size_t n, size_t bytes) {
     void *p = n == 1 ? kafka_pool_zalloc(bytes) : NULL;
     if (p) return p;
-    if (UNLIKELY(!next.calloc)) find_next(); /* before main, by what a library begins with */
+    if (UNLIKELY(!next.calloc)) { /* before main, by what a library begins with */
+        if (finding) return __libc_calloc(n, bytes);
+        find_next();
+    }
     return next.calloc(n, bytes);
 }
 
@@ -169,7 +178,10 @@ REPLACES void *realloc(void *p, size_t bytes) {
 
 REPLACES void free(void *p) {
     if (UNLIKELY(kafka_pool_free(p))) return;
-    if (UNLIKELY(!next.free)) find_next();
+    if (UNLIKELY(!next.free)) {
+        if (finding) return; /* a few bytes, once */
+        find_next();
+    }
     next.free(p);
 }
 #endif

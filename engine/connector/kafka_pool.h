@@ -22,7 +22,7 @@
 #define KAFKA_POOL_BLOCK 320u         /* a message of librdkafka 2.0.2 takes 296 */
 #define KAFKA_POOL_FROM 257u          /* smaller ones are not messages */
 #define KAFKA_POOL_BYTES (4ul << 20)
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef TIDEGATE_SANITIZED /* by the build: no compiler tells of all its sanitizers */
 #define KAFKA_POOL_REPLACES false
 #else
 #define KAFKA_POOL_REPLACES true
