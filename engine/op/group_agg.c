@@ -89,11 +89,16 @@ static void room(group_agg_t *g, uint32_t n) {
     g->before = xrealloc(g->before, sizeof *g->before * n);
 }
 
+/* Of one that was written where groups lived for ever (0) it begins when it is met. */
+static bool is_over(const op_t *op, const agg_head_t *h, int64_t now_ms) {
+    int64_t at = agg_touched(((const group_agg_t *)op->self)->set, h);
+    return at && now_ms - at >= op->env.op->state_ttl_ms;
+}
+
 /* Forgets what a group held if its time to live is over. */
 static err_t *expire(op_t *op, agg_head_t *h) {
     group_agg_t *g = op->self;
-    int64_t ttl = op->env.op->state_ttl_ms, now = op->env.eval->now_ms;
-    if (ttl > 0 && h->rows > 0 && now - agg_touched(g->set, h) >= ttl) {
+    if (op->env.op->state_ttl_ms > 0 && h->rows > 0 && is_over(op, h, op->env.eval->now_ms)) {
         TRY(pages_delete(&g->pages, h));
         agg_set_clear(g->set, agg_accs(h));
         agg_set_init(g->set, agg_accs(h));
@@ -393,7 +398,12 @@ static op_status_t group_agg_tick(op_t *op, int64_t now_ms, out_t *out, err_t **
     for (int64_t left = portions * SWEEP_PORTION; left > 0 && n > 0; left -= n) { /* at the end the next sweep begins anew */
         if ((*reterr = kstate_scan(g->ks, &g->sweep, values, ARRAY_LEN(values), &n))) return OP_FAIL;
         for (uint32_t i = 0; i < n; i++) {
-            if (now_ms - agg_touched(g->set, values[i]) < op->env.op->state_ttl_ms) continue;
+            if (!is_over(op, values[i], now_ms)) {
+                if (agg_touched(g->set, values[i])) continue;
+                kstate_dirty(g->ks, values[i]);
+                agg_touch(g->set, values[i], now_ms);
+                continue;
+            }
             if ((*reterr = pages_delete(&g->pages, values[i]))) return OP_FAIL;
             kstate_delete(g->ks, values[i]);
         }

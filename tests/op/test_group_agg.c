@@ -227,6 +227,35 @@ START_TEST(a_group_is_forgotten_after_its_time_to_live) {
 }
 END_TEST
 
+/* Groups of a job that had none do not all end with the first look at them: their time begins when they meet it. */
+START_TEST(a_time_to_live_that_a_restored_job_gets_anew_begins_then) {
+    plan_t *p = group_plan(1, false, false, false);
+    rig_t *r = rig_new(p, constant, 1, 1);
+    r->unbounded = true;
+    rig_build(r);
+    rig_run(r, 20, 5);
+    rig_kill(r);
+    p->stages[1]->ops[1]->state_ttl_ms = 1000;
+    r->now += 50000;
+    rig_build(r);
+    task_stats_t st;
+    for (int i = 0; i < 4; i++) { /* swept, and sealed */
+        rig_run(r, 20, 5);
+        r->now += 200;
+    }
+    task_stats(r->tasks[1], &st);
+    ck_assert_uint_eq(st.state_entries, 1);
+    r->per_split = 2;
+    rig_run(r, 20, 5);
+    r->now += 5000;
+    rig_run(r, 20, 5);
+    task_stats(r->tasks[1], &st);
+    ck_assert_uint_eq(st.state_entries, 0);
+    ck_assert_str_eq(rig_output(r), "+I k|1|5|5\n-U k|1|5|5\n+U k|2|10|5\n");
+    rig_free(r);
+}
+END_TEST
+
 /* An upsert stream becomes a changelog: the stored row is what is taken back. */
 static row_t upserts(int split, int64_t i) {
     static const row_t rows[] = {{"a", 1, 0, ROW_UPDATE_AFTER}, {"b", 2, 0, ROW_INSERT}, {"a", 3, 0, ROW_UPDATE_AFTER}, {"a", 3, 0, ROW_INSERT},
@@ -451,5 +480,6 @@ TESTS("group_agg", evicted_groups_are_forgotten_after_their_time_to_live_too,
       a_short_epoch_does_not_keep_the_combiner_from_long_ones,
       the_changelog_adds_up_to_the_result, an_unchanged_result_is_not_emitted, a_group_is_born_changes_and_dies,
       an_update_is_one_row_where_nobody_needs_what_it_was,
-      batch_mode_emits_once_at_the_end, a_global_aggregate_over_nothing, a_group_is_forgotten_after_its_time_to_live, upserts_become_a_changelog,
+      batch_mode_emits_once_at_the_end, a_global_aggregate_over_nothing, a_group_is_forgotten_after_its_time_to_live,
+      a_time_to_live_that_a_restored_job_gets_anew_begins_then, upserts_become_a_changelog,
       an_upsert_stream_leaves_the_last_row_of_each_key)
