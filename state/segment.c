@@ -239,8 +239,9 @@ err_t *segment_build(const changelog_id_t *id, epoch_t epoch, task_seal_t *const
     TRY(segment_gather(id, epoch, seals, n, compress, &s));
     for (size_t i = 0; i < s.n; i++) buf_put(out, s.pieces[i].p, s.pieces[i].len);
     segment_free(&s);
+    if (out->overflow) return too_large(id, epoch, out->len);
     for (int i = 0; i < n; i++) task_seal_written(seals[i]);
-    return out->overflow ? too_large(id, epoch, out->len) : NULL;
+    return NULL;
 }
 
 /* ---------------------------------------------------------------- read */
