@@ -19,8 +19,8 @@
  *
  * JSON_OBJECTAGG is not paged: it has two sets, of keys and of pairs.
  *
- * Encoded, written for groups with a set in pages: version 3, or 4 where a call has pages only since then. Per call that may have one (and of
- * DISTINCT, for what is behind it) one u8 (0 whole, 1 in pages), then its form or the head. */
+ * Encoded, written for groups with a set in pages: version 3, or 4 where a call has pages only since then, as all that is behind a DISTINCT has.
+ * Per call that may have one (and of DISTINCT, for what is behind it) one u8 (0 whole, 1 in pages), then its form or the head. */
 #include "engine/agg_int.h"
 #include <stdlib.h>
 
@@ -38,11 +38,14 @@ void agg_marks_clear(agg_marks_t *m) {
 }
 
 /* ---------------------------------------------------------------- parts */
+#define INNER_SINCE 4 /* MIN(DISTINCT x) too: version 3 has what is behind the set whole, whatever it is */
+static uint8_t since(const agg_slot_t *s, bool inner) { return MAX(s->impl->paging->since, inner ? INNER_SINCE : 3); }
+
 static void add_part(agg_set_t *s, agg_slot_t *slot, uint32_t off, int number) {
     if (!slot->impl->paging) return;
     slot->pages = s->pages = true;
     s->parts[s->nparts++] = (agg_part_t){slot, off, number};
-    s->paged_version = MAX(s->paged_version, slot->impl->paging->since);
+    s->paged_version = MAX(s->paged_version, since(slot, number >= s->n));
 }
 
 void agg_set_keep_pages(agg_set_t *s) {
@@ -182,16 +185,16 @@ bool agg_pages_encode(const agg_set_t *s, const void *accs, buf_t *out) {
     return true;
 }
 
-static bool call_decode(const agg_slot_t *s, uint8_t version, reader_t *r, void *acc) {
-    uint8_t paged = s->pages && version >= s->impl->paging->since ? read_u8(r) : 0;
+static bool call_decode(const agg_slot_t *s, bool inner, uint8_t version, reader_t *r, void *acc) {
+    uint8_t paged = s->pages && version >= since(s, inner) ? read_u8(r) : 0;
     if (r->bad || paged > 1) return false;
     bool ok = paged ? s->impl->paging->decode_head(s, r, acc) : s->inner ? vset_decode(s, r, acc) : s->impl->decode(s, r, acc);
     if (!ok || r->bad) return false;
-    return !s->inner || call_decode(s->inner, version, r, (uint8_t *)acc + s->inner->off);
+    return !s->inner || call_decode(s->inner, true, version, r, (uint8_t *)acc + s->inner->off);
 }
 
 bool agg_pages_decode(const agg_set_t *s, uint8_t version, reader_t *r, void *accs) {
     for (int i = 0; i < s->n; i++)
-        if (!call_decode(&s->slots[i], version, r, slot_acc(&s->slots[i], accs))) return false;
+        if (!call_decode(&s->slots[i], false, version, r, slot_acc(&s->slots[i], accs))) return false;
     return true;
 }

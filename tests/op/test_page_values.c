@@ -3,11 +3,11 @@
 #include "tests/op/windows_rig.h"
 
 /* ---------------------------------------------------------------- alone: against the same calls without pages */
-enum { CALLS = 10, PAGES = 400 };
+enum { CALLS = 12, PAGES = 400 };
 static const struct { const char *name; int col, second; bool distinct; } calls_of[CALLS] = {
     {"LISTAGG", 0, -1, false}, {"LISTAGG", 0, 3, false}, {"LISTAGG", 0, -1, true}, {"ARRAY_AGG", 0, -1, false}, {"ARRAY_AGG", 2, -1, true},
     {"COLLECT", 0, -1, false}, {"PERCENTILE", 1, 4, false}, {"JSON_ARRAYAGG_NULL_ON_NULL", 0, -1, false}, {"LAST_VALUE", 2, -1, false},
-    {"COUNT", 0, -1, true}};
+    {"COUNT", 0, -1, true}, {"MIN", 0, -1, true}, {"MAX", 1, -1, true}};
 
 typedef struct lab {
     arena_t *a;
