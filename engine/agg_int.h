@@ -117,8 +117,8 @@ struct agg_slot {
     const char *why;   /* what is wrong with the data, when an update said false or a merge met it */
     bool full;         /* a group holds more than its bound, or its result is longer */
     uint64_t most;     /* bytes: a bound for tests below the own one of an implementation; 0 none */
-    bool flag;         /* LISTAGG: the separator is known */
-    char *separator;
+    bool flag;         /* PERCENTILE: the percentages are known */
+    char *separator;   /* of LISTAGG; the percentages */
     uint32_t separator_len;
 };
 static inline void *slot_acc(const agg_slot_t *s, void *block) { return (uint8_t *)block + s->off; }

@@ -139,15 +139,19 @@ static bool list_rows(agg_slot_t *s, const agg_rows_t *r, bool add) {
     return true;
 }
 
+/* An empty one is as if none was known: a group that no row has reached yet was written without. */
+static void keep_separator(agg_slot_t *s, slice_t v) {
+    if (!v.len) return;
+    s->separator = xrealloc(s->separator, v.len);
+    memcpy(s->separator, v.p, v.len);
+    s->separator_len = (uint32_t)v.len;
+}
+
 static bool list_update(agg_slot_t *s, const agg_rows_t *r) {
     /* LISTAGG: the separator is a literal, projected as a column: every row has it */
-    if (s->kind == LIST_AGG && s->call->nargs == 2 && !s->flag && r->n) {
+    if (s->kind == LIST_AGG && s->call->nargs == 2 && !s->separator_len && r->n) {
         const column_t *sep = &r->in->cols[s->call->args[1]];
-        str_t v = column_null(sep, agg_row(r, 0)) ? (str_t){0} : sep->str[agg_row(r, 0)];
-        s->separator = xrealloc(s->separator, (size_t)v.len + 1);
-        if (v.len) memcpy(s->separator, v.p, v.len);
-        s->separator_len = v.len;
-        s->flag = true;
+        if (!column_null(sep, agg_row(r, 0))) keep_separator(s, slice_of(sep->str[agg_row(r, 0)].p, sep->str[agg_row(r, 0)].len));
     }
     return list_rows(s, r, true);
 }
@@ -243,7 +247,7 @@ static void list_clear(const agg_slot_t *s, void *acc) {
 }
 
 static void put_separator(const agg_slot_t *s, buf_t *out) {
-    if (s->kind == LIST_AGG) buf_put_bytes(out, slice_of(s->separator, s->flag ? s->separator_len : 0));
+    if (s->kind == LIST_AGG) buf_put_bytes(out, slice_of(s->separator, s->separator_len));
 }
 
 static bool take_separator(const agg_slot_t *cs, reader_t *r) {
@@ -251,12 +255,7 @@ static bool take_separator(const agg_slot_t *cs, reader_t *r) {
     if (s->kind != LIST_AGG) return true;
     slice_t sep = read_bytes(r);
     if (r->bad) return false;
-    if (!s->flag && s->call->nargs == 2) {
-        s->separator = xrealloc(s->separator, sep.len + 1);
-        if (sep.len) memcpy(s->separator, sep.p, sep.len);
-        s->separator_len = (uint32_t)sep.len;
-        s->flag = true;
-    }
+    if (!s->separator_len && s->call->nargs == 2) keep_separator(s, sep);
     return true;
 }
 
