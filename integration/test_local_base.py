@@ -6,19 +6,19 @@ from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, fi
 KEYS, TIMES, WIDTH = 200000, 3, 400  # more than --memory 96M has room for
 
 
-def wide_job(c, topic, rate=20000, sets=''):
+def wide_job(c, topic, rate=20000, keys=KEYS, width=WIDTH):
     """Each key is counted several times, when its state has left the memory; every count is put out once."""
-    rows = KEYS * TIMES
-    return (sets + f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'number-of-rows' = '{rows}', "
+    rows = keys * TIMES
+    return (f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'number-of-rows' = '{rows}', "
             f"'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}');\n"
             "CREATE TABLE o (k INT, n BIGINT, total BIGINT, width INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', "
             f"'topic' = '{topic}', 'properties.bootstrap.servers' = '{c.bootstrap}', 'key.format' = 'json', 'value.format' = 'json', "
             "'sink.delivery-guarantee' = 'exactly-once');\n"
             "INSERT INTO o SELECT k, COUNT(*), SUM(id), CHAR_LENGTH(MAX(w)) FROM "
-            f"(SELECT MOD(id, {KEYS}) AS k, id, LPAD(CAST(MOD(id, {KEYS}) AS STRING), {WIDTH}, 'x') AS w FROM i) GROUP BY k;")
+            f"(SELECT MOD(id, {keys}) AS k, id, LPAD(CAST(MOD(id, {keys}) AS STRING), {width}, 'x') AS w FROM i) GROUP BY k;")
 
 
-def counted(c, topic):
+def counted(c, topic, keys=KEYS, width=WIDTH):
     """No count of a key came twice, and the last of each is right."""
     seen, last = collections.Counter(), {}
     for _, _, _, value in c.dump(topic):
@@ -26,9 +26,9 @@ def counted(c, topic):
         seen[r['k'], r['n']] += 1
         last[r['k']] = max(last.get(r['k'], (0, 0, 0)), (r['n'], r['total'], r['width']))
     twice = [x for x, times in seen.items() if times > 1]
-    wrong = [(k, last.get(k)) for k in range(KEYS) if last.get(k) != (TIMES, TIMES * k + KEYS * TIMES * (TIMES - 1) // 2, WIDTH)]
-    if twice or wrong or len(last) != KEYS:
-        raise Failure(f'{len(twice)} counts came twice: {twice[:4]}; {len(wrong)} of {KEYS} keys are wrong: {wrong[:4]}')
+    wrong = [(k, last.get(k)) for k in range(keys) if last.get(k) != (TIMES, TIMES * k + keys * TIMES * (TIMES - 1) // 2, width)]
+    if twice or wrong or len(last) != keys:
+        raise Failure(f'{len(twice)} counts came twice: {twice[:4]}; {len(wrong)} of {keys} keys are wrong: {wrong[:4]}')
 
 
 def tables(t, worker, attempt='*'):
@@ -61,7 +61,8 @@ def test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_at
             t.worker(i, memory='96M')
         t.workers_ready(2)
         t.topic('lb-out', 2)
-        job = t.submit(wide_job(t, 'lb-out', sets="SET 'table.exec.state.ttl' = '1 d';\n"), 'localbase', 2)  # with a TTL evicted state is read from the base
+        keys, width = 120000, 1500  # values that only the base takes: what is evicted of them is read from it
+        job = t.submit(wide_job(t, 'lb-out', keys=keys, width=width), 'localbase', 2)
         names = {w: open(t.path(f'{w}/name')).read().strip() for w in ('w1', 'w2')}
         cut = wait_for('table files that are not in storage', lambda: [f for f in tables(t, 'w1') if cut_in_half(f)], 60)
         began = time.monotonic()
@@ -74,9 +75,9 @@ def test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_at
         os.rename(t.path('w2'), t.path('w2-gone'))  # all at once: files come and go in it
         now = again(t, job, now['restarts'], names['w2'], t.path('w2/base/'), 'No such file or directory')
         wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
-        counted(t, 'lb-out')
+        counted(t, 'lb-out', keys, width)
         print(f'  {len(cut)} table files cut: {first[:260]}; another attempt after {took:.1f} s; then all of --data gone: {json.dumps(now["last_error"]["text"])[:260]}; '
-              f'{doc(t, job)["restarts"]} restarts, {KEYS * TIMES} rows counted once')
+              f'{doc(t, job)["restarts"]} restarts, {keys * TIMES} rows counted once')
 
 
 def test_a_full_disk_below_data_is_waited_for_and_said():
