@@ -34,7 +34,7 @@ typedef struct group_agg {
     void **before;     /* accs of those with `before` */
     uint32_t cap;
     /* end of a batch job */
-    kstate_scan_t final;
+    pages_walk_t final;
     bool any_group;    /* a global aggregate saw rows */
     bool emitted_end;  /* kept in every epoch: the result went out */
     /* TTL sweep */
@@ -344,23 +344,19 @@ static err_t *emit_empty(op_t *op, out_t *out) {
 static op_status_t group_agg_end(op_t *op, out_t *out, err_t **reterr) {
     group_agg_t *g = op->self;
     if (!g->batch || g->emitted_end) return OP_DONE;
-    slice_t keys[1024];
-    void *values[1024], *read[1024];
-    uint32_t n, live = 0, nread = 0;
-    for (;; live = nread = 0) {
+    slice_t keys[PAGES_TURN];
+    void *values[PAGES_TURN];
+    uint32_t n;
+    for (bool done = false; !done;) {
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = kstate_scan(g->ks, &g->final, values, pages_portion(&g->pages, ARRAY_LEN(values)), &n))) return OP_FAIL;
-        if (n == 0) break;
+        if ((*reterr = pages_turn(&g->pages, &g->final, values, &n, &done))) return OP_FAIL;
         for (uint32_t i = 0; i < n; i++) {
-            if (((agg_head_t *)values[i])->rows <= 0) continue;
-            if ((*reterr = pages_need_emit(&g->pages, values[i], read, &nread))) return OP_FAIL;
-            keys[live] = kstate_key(g->ks, values[i]);
-            values[live++] = agg_accs(values[i]);
+            keys[i] = kstate_key(g->ks, values[i]);
+            values[i] = agg_accs(values[i]);
         }
-        g->any_group |= live > 0;
-        if (live && (*reterr = emit_final(op, keys, values, live, out))) return OP_FAIL;
-        for (uint32_t i = 0; i < nread; i++) pages_done(&g->pages, read[i], true);
-        if ((*reterr = kstate_evict(g->ks))) return OP_FAIL;
+        g->any_group |= n > 0;
+        if (n && (*reterr = emit_final(op, keys, values, n, out))) return OP_FAIL;
+        if (pages_emitted(&g->pages, &g->final) && (*reterr = kstate_evict(g->ks))) return OP_FAIL;
     }
     /* Subtask 0 answers for a global aggregate over nothing: its key group is there or nowhere. */
     if (op->env.op->nkeys == 0 && !g->any_group && op->env.subtask == 0 && (*reterr = emit_empty(op, out))) return OP_FAIL;
@@ -427,7 +423,7 @@ static void group_agg_close(op_t *op) {
     group_agg_t *g = op->self;
     keyed_free(&g->keyed);
     pages_close(&g->pages);
-    kstate_scan_stop(NULL, &g->final);
+    kstate_scan_stop(NULL, &g->final.scan);
     kstate_scan_stop(NULL, &g->sweep);
     kstate_close(g->ks);
     agg_set_free(g->set);

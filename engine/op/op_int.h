@@ -172,8 +172,16 @@ static inline err_t *pages_need(pages_t *p, void *group);
 /* The same for who is done with the group at once: where memory is scarce pages_done lets go of what was read for it (*ret_read). */
 err_t *pages_need_once(pages_t *p, void *group, bool *ret_read);
 void pages_done(pages_t *p, void *group, bool read);
-/* The same for one that is to be emitted, if its result is made of its pages; pages_done (true) follows for the *n groups of `read`. */
-err_t *pages_need_emit(pages_t *p, void *group, void **read, uint32_t *n);
+/* A walk over the groups of a namespace to emit them. Those whose results are their pages are there for their turn only: as many at once as find room,
+ * by what they hold. It holds pointers over OP_MORE: until pages_emitted says that it holds none the state evicts nothing. */
+#define PAGES_TURN 1024
+typedef struct pages_walk {
+    kstate_scan_t scan;
+    void *scanned[PAGES_TURN], *read[PAGES_TURN];
+    uint32_t n, at, nread;
+} pages_walk_t;
+err_t *pages_turn(pages_t *p, pages_walk_t *w, void **groups, uint32_t *ret_n, bool *ret_end); /* at most PAGES_TURN, those with rows */
+bool pages_emitted(pages_t *p, pages_walk_t *w);                                             /* follows pages_turn */
 err_t *pages_delete(pages_t *p, void *group); /* before the group is deleted or cleared */
 size_t pages_group_bytes(const pages_t *p);     /* about what the sets of a group take in memory once they are there */
 uint32_t pages_portion(const pages_t *p, uint32_t most); /* how many groups may be made to be there at once, to be emitted */

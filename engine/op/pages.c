@@ -154,14 +154,6 @@ void pages_done(pages_t *p, void *group, bool read) {
     agg_absent_set(group, true);
 }
 
-err_t *pages_need_emit(pages_t *p, void *group, void **read, uint32_t *n) {
-    if (!p->emits) return NULL;
-    bool once;
-    TRY(pages_need_once(p, group, &once));
-    if (once) read[(*n)++] = group;
-    return NULL;
-}
-
 err_t *pages_delete(pages_t *p, void *group) {
     agg_absent_set(group, false); /* it may be cleared and live on */
     return pages_part_drop(p, group, 0, agg_accs(group));
@@ -181,6 +173,33 @@ size_t pages_group_bytes(const pages_t *p) {
 uint32_t pages_portion(const pages_t *p, uint32_t most) {
     size_t each = p->emits ? pages_group_bytes(p) : 0, memory = kstate_env_memory(p->env);
     return each && memory ? (uint32_t)MAX(MIN(memory / 16 / each, (uint64_t)most), 1u) : most;
+}
+
+err_t *pages_turn(pages_t *p, pages_walk_t *w, void **groups, uint32_t *ret_n, bool *ret_end) {
+    size_t memory = kstate_env_memory(p->env), bound = memory ? memory / 16 : SIZE_MAX, held = 0;
+    *ret_n = 0;
+    if (w->at == w->n) {
+        w->at = 0;
+        TRY(kstate_scan(p->of, &w->scan, w->scanned, PAGES_TURN, &w->n));
+    }
+    *ret_end = w->n == 0;
+    while (w->at < w->n && held <= bound) {
+        void *group = w->scanned[w->at++];
+        if (((agg_head_t *)group)->rows <= 0) continue;
+        if (p->emits && agg_absent(group)) {
+            w->read[w->nread++] = group;
+            TRY(read_in(p, group));
+        }
+        if (p->emits) held += agg_set_heap(p->set, agg_accs(group));
+        groups[(*ret_n)++] = group;
+    }
+    return NULL;
+}
+
+bool pages_emitted(pages_t *p, pages_walk_t *w) {
+    for (uint32_t i = 0; i < w->nread; i++) pages_done(p, w->read[i], true);
+    w->nread = 0;
+    return w->at == w->n;
 }
 
 static err_t *seal_group(void *arg, void *group) { return pages_part_out(arg, group, 0, agg_accs(group)); }

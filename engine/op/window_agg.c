@@ -34,7 +34,7 @@ typedef struct window_agg {
     int64_t end, fired_end;
     int64_t *parts; /* its slices that hold rows */
     int nparts, cap_parts;
-    kstate_scan_t scan;  /* one slice */
+    pages_walk_t walk;   /* one slice */
     groups_t *merged;    /* more than one: the groups of some key groups, .. */
     uint32_t merged_at;
     int kg_next, kg_hi;  /* .. those before kg_next; .. */
@@ -266,7 +266,7 @@ static void begin_window(op_t *op) {
         for (bool any = kstate_first_ns(w->ks, &slice); any && slice <= w->end; any = kstate_next_ns(w->ks, slice, &slice))
             if (slice > start) add_part(w, slice);
     }
-    if (w->nparts == 1) w->scan = (kstate_scan_t){.ns = w->parts[0]};
+    if (w->nparts == 1) w->walk = (pages_walk_t){.scan = {.ns = w->parts[0]}};
     if (w->nparts < 2) return;
     if (!w->merged) w->merged = groups_new(AGG_HEAD + agg_set_size(w->set), false);
     w->kg_next = key_group_lo(op->env.subtask, op->env.parallelism);
@@ -277,9 +277,9 @@ static void begin_window(op_t *op) {
 /* One batch of the window; *ret_done when it was the last. */
 static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
     window_agg_t *w = op->self;
-    slice_t keys[1024];
-    void *values[1024], *read[1024];
-    uint32_t n = 0, got = 0, nread = 0;
+    slice_t keys[PAGES_TURN];
+    void *values[PAGES_TURN];
+    uint32_t n = 0;
     if (w->nparts >= 2) {
         if (w->merged_at == groups_count(w->merged)) TRY(merge_next(w));
         uint32_t all = groups_count(w->merged);
@@ -290,18 +290,15 @@ static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
         }
         *ret_done = w->merged_at == all && w->kg_next == w->kg_hi;
     } else {
-        if (w->nparts == 1) TRY(kstate_scan(w->ks, &w->scan, values, pages_portion(&w->pages, ARRAY_LEN(values)), &got));
-        for (uint32_t i = 0; i < got; i++) {
-            if (((agg_head_t *)values[i])->rows <= 0) continue;
-            TRY(pages_need_emit(&w->pages, values[i], read, &nread));
-            keys[n] = kstate_key(w->ks, values[i]);
-            values[n++] = agg_accs(values[i]);
+        *ret_done = true;
+        if (w->nparts == 1) TRY(pages_turn(&w->pages, &w->walk, values, &n, ret_done));
+        for (uint32_t i = 0; i < n; i++) {
+            keys[i] = kstate_key(w->ks, values[i]);
+            values[i] = agg_accs(values[i]);
         }
-        *ret_done = got == 0;
     }
-    err_t *e = emit_window(op, keys, values, n, out);
-    for (uint32_t i = 0; i < nread; i++) pages_done(&w->pages, read[i], true);
-    return e;
+    TRY(emit_window(op, keys, values, n, out));
+    return pages_emitted(&w->pages, &w->walk) ? kstate_evict(w->ks) : NULL; /* the task cannot: it does not know what is held over OP_MORE */
 }
 
 static void finish_window(window_agg_t *w) {
@@ -325,7 +322,6 @@ static op_status_t fire_until(op_t *op, int64_t clock, out_t *out, err_t **reter
         for (bool done = false; !done;) {
             if (out_full(out)) return OP_MORE;
             if ((*reterr = fire_chunk(op, out, &done))) return OP_FAIL;
-            if ((*reterr = kstate_evict(w->ks))) return OP_FAIL; /* the task cannot: it does not know what is held over OP_MORE */
             if (w->pages.ks && (*reterr = kstate_evict(w->pages.ks))) return OP_FAIL;
         }
         finish_window(w);
@@ -363,7 +359,7 @@ static void window_agg_close(op_t *op) {
     window_agg_t *w = op->self;
     clear_merged(w);
     groups_free(w->merged);
-    kstate_scan_stop(NULL, &w->scan);
+    kstate_scan_stop(NULL, &w->walk.scan);
     keyed_free(&w->keyed);
     pages_close(&w->pages);
     kstate_close(w->ks);

@@ -166,6 +166,7 @@ struct rig {
     int64_t stage_wm[8];
     buf_t published;          /* lines of complete epochs */
     uint64_t late, polls;
+    size_t longest;           /* batch of the sink, as text */
 };
 static rig_t *the_rig; /* the fake connector's vtables have no other way to find it */
 
@@ -233,6 +234,7 @@ static op_status_t snk_write(sink_t *s, const batch_t *b, err_t **reterr) {
     test_sink_t *t = s->self;
     if (the_rig->sink_refuses && rng_below(&the_rig->rng, the_rig->sink_refuses) == 0) return OP_MORE;
     static const char *const kinds[] = {"+I", "-U", "+U", "-D"};
+    size_t from = t->lines.len;
     for (uint32_t i = 0; i < b->n; i++) {
         buf_puts(&t->lines, kinds[batch_kind(b, i)]);
         for (int c = 0; c < b->ncols; c++) {
@@ -241,6 +243,7 @@ static op_status_t snk_write(sink_t *s, const batch_t *b, err_t **reterr) {
         }
         buf_puts(&t->lines, "\n");
     }
+    the_rig->longest = MAX(the_rig->longest, t->lines.len - from);
     return OP_DONE;
 }
 static op_status_t snk_seal(sink_t *s, epoch_t epoch, buf_t *bytes, buf_t *segment, err_t **reterr) {

@@ -355,6 +355,37 @@ START_TEST(windows_of_lists_survive_kills_and_eviction) {
 }
 END_TEST
 
+/* A window of 30 long lists, and beside it one of 3,000 short ones that is later. */
+static row_t long_beside_short(int split, int64_t i) {
+    static char name[2][3000][8];
+    int key = (int)(split ? i % 3000 : i % 30);
+    snprintf(name[split][key], 8, "%s%d", split ? "s" : "l", key);
+    return (row_t){name[split][key], (i + 1) * 1000000007 * 100000, split * 1000 + i / 30, ROW_INSERT};
+}
+
+START_TEST(long_lists_are_emitted_as_many_at_once_as_find_room_not_as_the_average_would) {
+    enum { N = 30000, MEMORY = 4 << 20 };
+    window_spec_t seconds = {.kind = WINDOW_TUMBLE, .size_ms = 1000};
+    char *want = NULL;
+    for (int bounded = 0; bounded < 2; bounded++) {
+        rig_t *r = rig_new(windows_of(seconds, 1), long_beside_short, 2, N);
+        r->memory = bounded ? MEMORY : 0;
+        r->poll_rows = 500;
+        rig_build(r);
+        rig_finish(r, 10);
+        if (!bounded) {
+            want = strdup(rig_output(r));
+            ck_assert_uint_gt(r->longest, MEMORY / 4);
+        } else {
+            assert_same_lines(rig_output(r), want);
+            ck_assert_uint_lt(r->longest, MEMORY / 16); /* text is shorter than what holds it */
+        }
+        rig_free(r);
+    }
+    free(want);
+}
+END_TEST
+
 START_TEST(lists_that_are_taken_back_survive_kills_rescale_and_eviction) {
     enum { N = 5000 };
     static const int parallelism[] = {1, 4, 2, 3};
@@ -462,5 +493,6 @@ START_TEST(an_epoch_costs_what_a_list_grew_not_what_it_holds) {
 END_TEST
 
 TESTS("page_values", values_in_pages_are_what_they_are_as_a_whole, what_a_change_of_values_writes_is_known_before,
-      windows_of_lists_survive_kills_and_eviction, lists_that_are_taken_back_survive_kills_rescale_and_eviction,
+      windows_of_lists_survive_kills_and_eviction,
+      long_lists_are_emitted_as_many_at_once_as_find_room_not_as_the_average_would, lists_that_are_taken_back_survive_kills_rescale_and_eviction,
       sessions_of_lists_merge_and_survive_kills_rescale_and_eviction, an_epoch_costs_what_a_list_grew_not_what_it_holds)
