@@ -111,7 +111,7 @@ static err_t *check_seal(const task_seal_t *s, epoch_t epoch) {
                     "shorten execution.checkpointing.interval or raise the parallelism");
 }
 
-/* Numbers compress badly, and packing two bytes costs more than writing one: it has to save half; two thirds where it takes away, besides, that
+/* Numbers compress badly, and packing two bytes costs more than writing one: it has to save half; four fifths where it takes away, besides, that
  * changes are read a part at a time (state/parts.h). Judged by a piece from the middle of the largest state. */
 static bool worth_compressing(task_seal_t *const *seals, int n, size_t about) {
     if (about < 4 * SAMPLE_BYTES) return true;
@@ -129,7 +129,7 @@ static bool worth_compressing(task_seal_t *const *seals, int n, size_t about) {
     reader_t r = reader_of(buf_slice(largest));
     change_index_t x = {0};
     bool parts = change_begin_parts(&r, &x) && x.n > 0;
-    return k < SAMPLE_BYTES / (parts ? 3 : 2);
+    return k < SAMPLE_BYTES / (parts ? 5 : 2);
 }
 
 /* Puts the payload packed at the end of `out` instead; false: it did not become smaller, or does not fit, and *raw holds it. */
