@@ -27,7 +27,6 @@ typedef struct mine {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
-static bool has_key;
 static atomic_uintptr_t region = NOWHERE;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static block_t *full;           /* guarded by lock, as what follows */
@@ -55,8 +54,7 @@ static void leave(void *arg) {
 
 static void begin(void) {
     void *at = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    has_key = pthread_key_create(&key, leave) == 0;
-    if (at != MAP_FAILED && has_key) atomic_store(&region, (uintptr_t)at);
+    if (at != MAP_FAILED && pthread_key_create(&key, leave) == 0) atomic_store(&region, (uintptr_t)at);
 }
 
 static void know(void) {
@@ -131,7 +129,7 @@ bool kafka_pool_free(void *p) {
 }
 
 /* ---------------------------------------------------------------- in place of the allocator's */
-#ifndef TIDEGATE_SANITIZED /* KAFKA_POOL_REPLACES */
+#if KAFKA_POOL_REPLACES
 #define REPLACES __attribute__((visibility("default")))
 
 /* Those that would be called without us: the C library's, or of a library that was preloaded. */

@@ -23,9 +23,9 @@
 #define KAFKA_POOL_FROM 257u          /* smaller ones are not messages */
 #define KAFKA_POOL_BYTES (4ul << 20)
 #ifdef TIDEGATE_SANITIZED /* by the build: no compiler tells of all its sanitizers */
-#define KAFKA_POOL_REPLACES false
+#define KAFKA_POOL_REPLACES 0
 #else
-#define KAFKA_POOL_REPLACES true
+#define KAFKA_POOL_REPLACES 1
 #endif
 
 void kafka_pool_enter(void);           /* the calling thread fetches, until it ends */

@@ -429,6 +429,13 @@ static void rig_kill(rig_t *r) {
     r->injected = r->complete;
 }
 
+/* What a dead one goes on as: the same job, at another parallelism. */
+static void rig_replan(rig_t *r, plan_t *p) {
+    plan_free(r->plan);
+    r->plan = p;
+    ck_ok(plan_validate(p));
+}
+
 static void rig_free(rig_t *r) {
     if (r->ntasks) rig_tear(r);
     for (int i = 0; i < r->nseals; i++) task_seal_free(r->seals[i]);

@@ -395,9 +395,7 @@ START_TEST(lists_that_are_taken_back_survive_kills_rescale_and_eviction) {
         r->poll_rows = 50;
         r->memory = memory;
         for (size_t i = 0; i < ARRAY_LEN(parallelism); i++) {
-            plan_free(r->plan);
-            r->plan = groups_of(parallelism[i]);
-            ck_ok(plan_validate(r->plan));
+            rig_replan(r, groups_of(parallelism[i]));
             rig_build(r);
             if (i + 1 == ARRAY_LEN(parallelism)) break;
             rig_run(r, 60, 11);
@@ -445,9 +443,7 @@ START_TEST(sessions_of_lists_merge_and_survive_kills_rescale_and_eviction) {
             r->poll_rows = 50;
             r->memory = memory[m];
             for (size_t i = 0; i < ARRAY_LEN(parallelism); i++) {
-                plan_free(r->plan);
-                r->plan = sessions_of(parallelism[i], batch);
-                ck_ok(plan_validate(r->plan));
+                rig_replan(r, sessions_of(parallelism[i], batch));
                 if (i + 1 < ARRAY_LEN(parallelism)) rig_lives(r, 1, 70, 7);
             }
             rig_build(r);

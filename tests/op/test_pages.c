@@ -218,9 +218,7 @@ START_TEST(pages_go_where_their_group_goes) {
     static const int parallelism[] = {1, 4, 2, 7, 3};
     r->poll_rows = 50;
     for (size_t i = 0; i < ARRAY_LEN(parallelism); i++) {
-        plan_free(r->plan);
-        r->plan = pages_plan(parallelism[i], true);
-        ck_ok(plan_validate(r->plan));
+        rig_replan(r, pages_plan(parallelism[i], true));
         rig_build(r);
         if (i + 1 == ARRAY_LEN(parallelism)) break;
         rig_run(r, 60, 11);
