@@ -284,7 +284,7 @@ agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
             *inner = *slot;
             slot->inner = inner;
             slot->impl = &agg_impl_distinct;
-            slot->once = !retracting;
+            slot->once = inner->once = !retracting;
             inner->off = (uint32_t)sizeof(vset_t *);
         }
         slot->off = s->size;

@@ -1,6 +1,7 @@
 /* agg_distinct.c: DISTINCT over any aggregate: a set of the values seen, with counts, in front of the accumulator of the
  * function, which sees a value when it appears first and takes it back when its last copy goes.
- * NULL is passed through uncounted: every function that skips it skips it here too (ARRAY_AGG keeps one per row). */
+ * NULL is passed through uncounted: every function that skips it skips it here too, and the list of
+ * ARRAY_AGG and JSON_ARRAYAGG(.. NULL ON NULL) counts it itself, and shows one. */
 #include "engine/agg_int.h"
 
 typedef struct distinct_acc {
@@ -87,6 +88,9 @@ static void distinct_merge(agg_slot_t *s, void *into, const void *from) {
         }
     }
     if (n) feed(s, into, values, n);
+    if (s->inner->impl != &agg_impl_list) return;
+    agg_list_merge_nulls(s->inner, inner_acc(into), inner_acc(from));
+    if (s->inner->full) inner_failed(s);
 }
 
 static void distinct_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {

@@ -108,7 +108,7 @@ struct agg_slot {
     struct agg_slot *leader, **members; /* agg_mask.c: the first of the calls that share a set; of that one: all, itself included */
     int nmembers;
     bool pages; /* large sets go in pages */
-    bool once;  /* DISTINCT of rows that are never taken back: that a value came again is not counted */
+    bool once;  /* DISTINCT of rows that are never taken back, and what is behind it: that a value came again is not counted */
     /* scratch, grown once */
     buf_t bytes;
     uint32_t *sel;
@@ -182,8 +182,9 @@ extern const agg_impl_t agg_impl_count, agg_impl_sum_int, agg_impl_sum_float, ag
 /* What a set of its own per call left in a checkpoint (version 1 of accumulators). */
 bool agg_mask_decode_1(const agg_slot_t *s, reader_t *r, void *block);
 
-/* ---- agg_list.c: text as a result */
+/* ---- agg_list.c */
 #define AGG_TEXT_MAX ((uint64_t)512 << 20)
+void agg_list_merge_nulls(agg_slot_t *s, void *into, const void *from); /* of agg_impl_list behind a DISTINCT, whose set does not know them */
 void agg_put_text(agg_slot_t *s, colbuilder_t *b, const buf_t *text); /* NULL and s->full when it did not fit */
 
 /* kinds */

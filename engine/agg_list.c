@@ -1,6 +1,6 @@
 /* agg_list.c: aggregates that keep values: FIRST_VALUE, LAST_VALUE, LISTAGG, ARRAY_AGG, JSON_ARRAYAGG as a list in order of arrival,
  * COLLECT as a multiset. Without retraction FIRST_VALUE and LAST_VALUE keep their one value only.
- * NULL: skipped by all but ARRAY_AGG and JSON_ARRAYAGG(.. NULL ON NULL).
+ * NULL: skipped by all but ARRAY_AGG and JSON_ARRAYAGG(.. NULL ON NULL), which have it once behind a DISTINCT, as Flink does.
  * A large list lies in pages (agg_page.c) of PAGE bytes, wherever these cut a record; then what is taken back leaves a hole, until holes are the most of it. */
 #include "engine/agg_int.h"
 #include <stdlib.h>
@@ -18,7 +18,7 @@ typedef struct list_pages {
 typedef struct list_acc {
     uint8_t *data; /* owned */
     uint64_t used, room;
-    uint64_t n;    /* without holes */
+    uint32_t n, nulls; /* records without holes; those of them that are NULL */
     list_pages_t *pages; /* owned; NULL: it goes whole */
 } list_acc_t;
 
@@ -47,6 +47,13 @@ static void list_room(list_acc_t *a, uint64_t need) {
     if (need <= a->room) return;
     a->room = MAX(a->room * 2, MAX(need, (uint64_t)32));
     a->data = xrealloc(a->data, a->room);
+}
+
+/* Behind a DISTINCT each row of NULL has its record, for the set does not count them; the first is shown. */
+static bool list_shown(const agg_slot_t *s, bool null, bool *seen) {
+    bool again = null && *seen && s->call->distinct;
+    *seen |= null;
+    return !again;
 }
 
 /* The next record of a list, where it begins in `ret_at`; false at its end. */
@@ -96,12 +103,14 @@ static bool list_append(const agg_slot_t *s, list_acc_t *a, bool null, slice_t v
     uint64_t from = a->used;
     a->used += put_record(a->data + a->used, null, v);
     a->n++;
+    a->nulls += null;
     if (UNLIKELY(a->pages)) list_changes(a, from, a->used);
     return true;
 }
 
-static void remove_record(list_acc_t *a, uint64_t at, size_t size) {
+static void remove_record(list_acc_t *a, uint64_t at, size_t size, bool null) {
     a->n--;
+    a->nulls -= null;
     if (a->pages) {
         a->data[at] |= HOLE;
         list_changes(a, at, at + 1);
@@ -113,14 +122,16 @@ static void remove_record(list_acc_t *a, uint64_t at, size_t size) {
     a->used -= size;
 }
 
-/* Takes back the first record that is equal; nothing when there is none. */
-static void list_remove(list_acc_t *a, bool null, slice_t v) {
+/* Takes back the first record that is equal, of NULLs of which one is shown the last; nothing when there is none. */
+static void list_remove(const agg_slot_t *s, list_acc_t *a, bool null, slice_t v) {
+    if (null && a->nulls == 0) return;
     reader_t r = list_reader(a);
+    uint32_t skip = null && s->call->distinct ? a->nulls - 1 : 0;
     bool is_null;
     slice_t x;
     for (const uint8_t *at; list_next_at(&r, &at, &is_null, &x);) {
-        if (is_null != null || !slice_eq(x, v)) continue;
-        remove_record(a, (uint64_t)(at - a->data), (size_t)(r.p - at));
+        if (is_null != null || !slice_eq(x, v) || skip-- > 0) continue;
+        remove_record(a, (uint64_t)(at - a->data), (size_t)(r.p - at), null);
         return;
     }
 }
@@ -132,9 +143,10 @@ static bool list_rows(agg_slot_t *s, const agg_rows_t *r, bool add) {
         uint32_t row = agg_row(r, k);
         bool null = column_null(c, row);
         if (null && s->kind != LIST_ARRAY && s->kind != LIST_JSON_NULLS) continue;
+        list_acc_t *a = slot_acc(s, r->accs[k]);
         slice_t v = null ? (slice_t){0} : raw_of(s, c, row, &s->bytes, tmp);
-        if (!add) list_remove(slot_acc(s, r->accs[k]), null, v);
-        else if (!list_append(s, slot_acc(s, r->accs[k]), null, v)) return slot_full(s);
+        if (!add) list_remove(s, a, null, v);
+        else if (!(null && s->once && a->nulls) && !list_append(s, a, null, v)) return slot_full(s);
     }
     return true;
 }
@@ -165,6 +177,12 @@ static void list_merge(agg_slot_t *s, void *into, const void *from) {
         if (!list_append(s, into, null, v)) slot_full(s);
 }
 
+void agg_list_merge_nulls(agg_slot_t *s, void *into, const void *from) {
+    list_acc_t *a = into;
+    for (uint32_t more = ((const list_acc_t *)from)->nulls; more > 0 && !s->full && !(s->once && a->nulls); more--)
+        if (!list_append(s, a, true, (slice_t){0})) slot_full(s);
+}
+
 void agg_put_text(agg_slot_t *s, colbuilder_t *b, const buf_t *text) {
     if (!text->overflow) colbuilder_str(b, (const char *)text->data, text->len);
     else if (!slot_full(s)) colbuilder_null(b);
@@ -187,11 +205,12 @@ static void emit_text(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t
 /* The elements are JSON already; no elements are an array too. */
 static void emit_json(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t *text) {
     reader_t r = list_reader(a);
-    bool null;
+    bool null, seen = false;
     slice_t v;
     buf_clear(text);
     buf_put_u8(text, '[');
     while (list_next(&r, &null, &v)) {
+        if (!list_shown(s, null, &seen)) continue;
         if (text->len > 1) buf_put_u8(text, ',');
         if (null) buf_puts(text, "null");
         else buf_put(text, v.p, v.len);
@@ -202,10 +221,11 @@ static void emit_json(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b, buf_t
 
 static void emit_array(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b) {
     reader_t r = list_reader(a);
-    bool null;
+    bool null, seen = false;
     slice_t v;
     colbuilder_begin(b);
     while (list_next(&r, &null, &v)) {
+        if (!list_shown(s, null, &seen)) continue;
         if (null) colbuilder_null(colbuilder_child(b, 0));
         else raw_build(s->cls, v, colbuilder_child(b, 0));
     }
@@ -336,7 +356,11 @@ static bool list_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r)
     uint64_t n = 0, live = 0;
     bool null;
     slice_t v;
-    for (const uint8_t *at; list_next_at(&records, &at, &null, &v); n++) live += (uint64_t)(records.p - at);
+    a->nulls = 0;
+    for (const uint8_t *at; list_next_at(&records, &at, &null, &v); n++) {
+        live += (uint64_t)(records.p - at);
+        a->nulls += null;
+    }
     a->pages->holes = a->used - live;
     return !records.bad && n == a->n;
 }
@@ -362,7 +386,7 @@ static bool list_decode_head(const agg_slot_t *s, reader_t *r, void *acc) {
     if (!take_separator(s, r)) return false;
     uint64_t n = read_varint(r), used = read_varint(r);
     if (r->bad || n > used || used > LIST_BYTES_MAX) return false;
-    a->n = n;
+    a->n = (uint32_t)n;
     a->used = used;
     a->pages = xcalloc(1, sizeof *a->pages);
     a->pages->absent = true;
@@ -407,7 +431,7 @@ static bool one_rows(agg_slot_t *s, const agg_rows_t *r) {
         uint32_t row = agg_row(r, k);
         list_acc_t *a = slot_acc(s, r->accs[k]);
         if (column_null(c, row) || (a->n && s->kind == LIST_FIRST)) continue;
-        a->n = a->used = 0;
+        a->used = a->n = 0;
         if (!list_append(s, a, false, raw_of(s, c, row, &s->bytes, tmp))) return slot_full(s);
     }
     return true;
@@ -418,7 +442,7 @@ static void one_merge(agg_slot_t *s, void *into, const void *from) {
     list_acc_t *a = into;
     const list_acc_t *b = from;
     if (b->n == 0 || (a->n && s->kind == LIST_FIRST)) return;
-    a->n = a->used = 0;
+    a->used = a->n = 0;
     list_merge(s, a, b);
 }
 

@@ -123,8 +123,12 @@ static const story_t stories[] = {
     {"LISTAGG", &type_string, false, 4, {"b", "NULL", "a", "b"}, "b,a,b", "STRING"},
     {"LISTAGG", &type_string, true, 4, {"b", "NULL", "a", "b"}, "b,a", "STRING"},
     {"ARRAY_AGG", &type_int, false, 3, {"3", "NULL", "1"}, "[3, NULL, 1]", "ARRAY<INT>"},
+    {"ARRAY_AGG", &type_int, true, 6, {"3", "NULL", "3", "NULL", "NULL", "1"}, "[3, NULL, 1]", "ARRAY<INT>"},
+    {"ARRAY_AGG", &type_string, true, 2, {"NULL", "NULL"}, "[NULL]", "ARRAY<STRING>"},
     {"JSON_ARRAYAGG", &type_string, false, 4, {"\"b\"", "NULL", "1", "{}"}, "[\"b\",1,{}]", "VARCHAR(2000) NOT NULL"},
     {"JSON_ARRAYAGG_NULL_ON_NULL", &type_string, false, 2, {"1", "NULL"}, "[1,null]", "VARCHAR(2000) NOT NULL"},
+    {"JSON_ARRAYAGG_NULL_ON_NULL", &type_string, true, 5, {"1", "NULL", "1", "NULL", "2"}, "[1,null,2]", "VARCHAR(2000) NOT NULL"},
+    {"JSON_ARRAYAGG_ABSENT_ON_NULL", &type_string, true, 4, {"1", "NULL", "1", "NULL"}, "[1]", "VARCHAR(2000) NOT NULL"},
     {"JSON_ARRAYAGG", &type_string, false, 1, {"NULL"}, "[]", "VARCHAR(2000) NOT NULL"},
     {"COLLECT", &type_string, false, 3, {"a", "b", "a"}, "{a=2, b=1}", "MULTISET<STRING> NOT NULL"},
 };
@@ -206,6 +210,33 @@ START_TEST(merged_halves_are_the_whole) {
         expect(&l, l.acc, s->result, "two halves");
         lab_free(&l);
         lab_free(&other);
+    }
+}
+END_TEST
+
+/* NULL is a value of DISTINCT where a list has it: it comes from either half, once, and is there until its last copy is taken back. */
+START_TEST(distinct_lists_keep_the_null_of_either_half) {
+    static const struct { const char *into[2], *from[2], *result; } cases[] = {
+        {{"7", "8"}, {"NULL", "8"}, "[7, 8, NULL]"}, {{"7", "NULL"}, {"NULL", "NULL"}, "[7, NULL]"}, {{"7", "NULL"}, {"8", "7"}, "[7, NULL, 8]"}};
+    static const char *const null[] = {"NULL"};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (int retracting = 0; retracting < 2; retracting++) {
+            lab_t l = lab_new("ARRAY_AGG", &type_int, true, retracting), other = lab_new("ARRAY_AGG", &type_int, true, retracting);
+            lab_feed(&l, l.acc, 2, cases[i].into, ROW_INSERT);
+            lab_feed(&other, other.acc, 2, cases[i].from, ROW_INSERT);
+            ck_ok(agg_set_merge(l.set, l.acc, other.acc));
+            expect(&l, l.acc, cases[i].result, "two halves");
+            if (retracting && i == 1) {
+                for (int copies = 0; copies < 2; copies++) lab_feed(&l, l.acc, 1, null, ROW_DELETE);
+                expect(&l, l.acc, "[7, NULL]", "a copy that stayed");
+                lab_feed(&l, l.acc, 1, null, ROW_DELETE);
+                expect(&l, l.acc, "[7]", "no copy");
+                lab_feed(&l, l.acc, 1, null, ROW_DELETE);
+                expect(&l, l.acc, "[7]", "one that was not there");
+            }
+            lab_free(&l);
+            lab_free(&other);
+        }
     }
 }
 END_TEST
@@ -656,6 +687,6 @@ TESTS("agg", a_group_that_is_full_is_an_error_of_its_function_when_updated_or_me
       a_json_object_has_each_key_once_in_order_and_gives_keys_back,
       one_percentile_has_flinks_last_digit, percentiles_interpolate_weigh_and_survive_a_restore_without_a_row,
       results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on,
-      merged_halves_are_the_whole, partials_of_two_halves_are_the_whole,
+      merged_halves_are_the_whole, distinct_lists_keep_the_null_of_either_half, partials_of_two_halves_are_the_whole,
       a_row_that_passes_the_combiner_is_its_own_partial_result, retracted_extremes_equal_a_plain_search,
       wrong_calls_are_refused)
