@@ -268,6 +268,18 @@ static void share_values(agg_set_t *s, int i) {
     s->masks = true;
 }
 
+static void plan_encode(agg_set_t *s) {
+    uint32_t most = 1;
+    s->steps = ARENA_ARRAY(s->arena, agg_step_t, s->n ? s->n : 1);
+    for (int i = 0; i < s->n; i++) {
+        const agg_slot_t *slot = &s->slots[i];
+        if (!slot->impl->encode_at) return;
+        s->steps[i] = (agg_step_t){slot->impl->encode_at, slot->off};
+        most += slot->impl->encode_most;
+    }
+    s->encode_most = most;
+}
+
 agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
     agg_set_t *s = xcalloc(1, sizeof *s);
     s->n = n;
@@ -291,6 +303,7 @@ agg_set_t *agg_set_new(const agg_call_t *calls, int n, bool retracting) {
         s->size += (slot->impl->size + (slot->inner ? slot->inner->impl->size : 0) + 7) & ~7u;
         if (slot->impl->npartial) agg_partial_list(s->arena, slot, slot->partial_types);
     }
+    plan_encode(s);
     return s;
 }
 
@@ -491,7 +504,14 @@ void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out) {
     if (!p) return;
     *p = s->masks ? 2 : 1;
     buf_end(out, p + 1);
-    for (int i = 0; i < s->n; i++) s->slots[i].impl->encode(&s->slots[i], slot_acc_const(&s->slots[i], accs), out);
+    for (int i = 0; i < s->n; i++) slot_encode(&s->slots[i], slot_acc_const(&s->slots[i], accs), out);
+}
+
+uint32_t agg_set_encode_most(const agg_set_t *s) { return s->encode_most; }
+
+uint8_t *agg_set_encode_at(const agg_set_t *s, const void *accs, uint8_t *p) { /* no masks, no pages */
+    *p = 1;
+    return agg_steps_encode(s->steps, s->n, accs, p + 1);
 }
 
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs) {

@@ -53,6 +53,9 @@ err_t *agg_set_merge(agg_set_t *s, void *into, const void *from); /* same layout
 err_t *agg_set_emit(agg_set_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* result columns */
 bool agg_set_emit_equal(agg_set_t *s, const void *a, const void *b); /* would they emit the same values? false, too, when there is an error to meet */
 void agg_set_encode(const agg_set_t *s, const void *accs, buf_t *out); /* for the changelog; versioned */
+/* The same at p, where there is room for so many bytes; 0: only into a buffer. */
+uint32_t agg_set_encode_most(const agg_set_t *s);
+uint8_t *agg_set_encode_at(const agg_set_t *s, const void *accs, uint8_t *p);
 bool agg_set_decode(const agg_set_t *s, reader_t *r, void *accs);      /* false: malformed */
 /* Pages: where the caller keeps them for it, a large set or list of values is not part of a group's encoded form but lies in parts of a kB or two, of
  * which those are written that changed: then a checkpoint costs what changed of the set, not the set (engine/agg_page.c). A decoded group that has

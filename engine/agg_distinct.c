@@ -107,7 +107,7 @@ static void distinct_clear(const agg_slot_t *s, void *acc) {
 
 static void distinct_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
     vset_encode(((const distinct_acc_t *)acc)->values, out);
-    s->inner->impl->encode(s->inner, inner_acc(acc), out);
+    slot_encode(s->inner, inner_acc(acc), out);
 }
 
 static bool distinct_decode(const agg_slot_t *s, reader_t *r, void *acc) {

@@ -89,6 +89,9 @@ typedef struct agg_impl {
     /* `partial` of a group for each row of `in`, from its columns alone; they may share what `in` holds. NULL: by update and partial */
     void (*partial_rows)(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out);
     void (*emit)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* s->full: a result is too long, and NULL */
+    /* One of these: at p, where there is room for encode_most bytes, which is enough for any of them; returns the end. */
+    uint8_t *(*encode_at)(const void *acc, uint8_t *p);
+    uint32_t encode_most;
     void (*encode)(const agg_slot_t *s, const void *acc, buf_t *out);
     bool (*decode)(const agg_slot_t *s, reader_t *r, void *acc);
     size_t (*heap)(const agg_slot_t *s, const void *acc);
@@ -124,6 +127,11 @@ struct agg_slot {
 static inline void *slot_acc(const agg_slot_t *s, void *block) { return (uint8_t *)block + s->off; }
 static inline const void *slot_acc_const(const agg_slot_t *s, const void *block) { return (const uint8_t *)block + s->off; }
 void slot_scratch(agg_slot_t *s, uint32_t n);
+static inline void slot_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+    if (!s->impl->encode_at) return s->impl->encode(s, acc, out);
+    uint8_t *p = buf_begin(out, s->impl->encode_most);
+    if (p) buf_end(out, s->impl->encode_at(acc, p));
+}
 static inline uint64_t slot_most(const agg_slot_t *s, uint64_t own) { return s->most ? MIN(s->most, own) : own; }
 /* Says false, so that an update may return it. */
 static inline bool slot_full(agg_slot_t *s) {
@@ -137,6 +145,14 @@ typedef struct agg_part { /* a call with pages, or the one behind a DISTINCT */
     int number;   /* by which its pages are known: of the call; of the one behind it: that, and the number of calls */
 } agg_part_t;
 
+/* Of a call, what encoding it takes: a slot is several cache lines. */
+typedef struct agg_step {
+    uint8_t *(*encode_at)(const void *acc, uint8_t *p);
+    uint32_t off;
+} agg_step_t;
+/* agg_num.c: so many calls, one behind the other */
+uint8_t *agg_steps_encode(const agg_step_t *steps, int n, const void *accs, uint8_t *p);
+
 struct agg_set {
     int n;
     uint32_t size;
@@ -147,6 +163,8 @@ struct agg_set {
     int nparts;
     arena_t *arena;
     agg_slot_t *slots;
+    agg_step_t *steps; /* where all of them encode_at, .. */
+    uint32_t encode_most; /* .. and are no more, the version included; else 0 */
     /* scratch */
     buf_t page;
     uint32_t *sel;

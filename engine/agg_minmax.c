@@ -42,10 +42,11 @@ static void value_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, colum
         column_init(out, s->call->type, m, n);                                                                                    \
         name##_partial(s, accs, n, m, out);                                                                                       \
     }                                                                                                                             \
-    static void name##_encode(const agg_slot_t *s, const void *acc, buf_t *out) {                                                 \
+    static uint8_t *name##_encode(const void *acc, uint8_t *p) {                                                                  \
         const name##_acc_t *a = acc;                                                                                              \
-        buf_put_u8(out, a->has != 0);                                                                                             \
-        if (a->has) buf_put(out, &a->v, sizeof a->v);                                                                             \
+        *p++ = a->has != 0;                                                                                                       \
+        memcpy(p, &a->v, sizeof a->v);                                                                                            \
+        return a->has ? p + sizeof a->v : p;                                                                                      \
     }                                                                                                                             \
     static bool name##_decode(const agg_slot_t *s, reader_t *r, void *acc) {                                                      \
         name##_acc_t *a = acc;                                                                                                    \
@@ -57,8 +58,8 @@ static void value_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, colum
     }                                                                                                                             \
     const agg_impl_t agg_impl_##name = {                                                                                          \
         .size = sizeof(name##_acc_t), .update = name##_update, .merge = name##_merge, .npartial = 1, .partial = name##_partial,   \
-        .merge_partial = name##_rows, .partial_rows = value_partial_rows, .emit = name##_emit, .encode = name##_encode,           \
-        .decode = name##_decode,                                                                                                  \
+        .merge_partial = name##_rows, .partial_rows = value_partial_rows, .emit = name##_emit, .encode_at = name##_encode,        \
+        .encode_most = 1 + sizeof(ctype), .decode = name##_decode,                                                                \
     }
 
 #define STORE_DOUBLE                                                                                                              \

@@ -82,10 +82,7 @@ static void count_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_
     count_partial(s, accs, n, m, out);
 }
 
-static void count_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
-    uint8_t *p = buf_begin(out, VARINT_MAX);
-    if (p) buf_end(out, zigzag_at(p, ((const count_acc_t *)acc)->n));
-}
+static uint8_t *count_encode(const void *acc, uint8_t *p) { return zigzag_at(p, ((const count_acc_t *)acc)->n); }
 static bool count_decode(const agg_slot_t *s, reader_t *r, void *acc) {
     ((count_acc_t *)acc)->n = read_zigzag(r);
     return !r->bad;
@@ -101,7 +98,8 @@ const agg_impl_t agg_impl_count = {
     .merge_partial = count_merge_partial,
     .partial_rows = count_partial_rows,
     .emit = count_emit,
-    .encode = count_encode,
+    .encode_at = count_encode,
+    .encode_most = VARINT_MAX,
     .decode = count_decode,
 };
 
@@ -179,12 +177,9 @@ static void isum_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t
     }
 }
 
-static void isum_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+static uint8_t *isum_encode(const void *acc, uint8_t *p) {
     const isum_acc_t *a = acc;
-    uint8_t *p = buf_begin(out, 2 * VARINT_MAX);
-    if (!p) return;
-    p = zigzag_at(p, a->n);
-    buf_end(out, zigzag_at(p, (int64_t)a->sum));
+    return zigzag_at(zigzag_at(p, a->n), (int64_t)a->sum);
 }
 
 static bool isum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
@@ -204,7 +199,8 @@ const agg_impl_t agg_impl_sum_int = {
     .merge_partial = isum_merge_partial,
     .partial_rows = isum_partial_rows,
     .emit = isum_emit,
-    .encode = isum_encode,
+    .encode_at = isum_encode,
+    .encode_most = 2 * VARINT_MAX,
     .decode = isum_decode,
 };
 
@@ -288,10 +284,9 @@ static void dsum_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t
     }
 }
 
-static void put_f64(buf_t *out, double v) {
-    uint64_t bits;
-    memcpy(&bits, &v, 8);
-    buf_put_u64(out, bits);
+static uint8_t *f64_at(uint8_t *p, double v) { /* little-endian, as get_f64 */
+    memcpy(p, &v, sizeof v);
+    return p + sizeof v;
 }
 
 static double get_f64(reader_t *r) {
@@ -301,13 +296,9 @@ static double get_f64(reader_t *r) {
     return v;
 }
 
-static void dsum_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+static uint8_t *dsum_encode(const void *acc, uint8_t *p) {
     const dsum_acc_t *a = acc;
-    uint8_t *p = buf_begin(out, VARINT_MAX + sizeof a->sum);
-    if (!p) return;
-    p = zigzag_at(p, a->n);
-    memcpy(p, &a->sum, sizeof a->sum); /* little-endian, as put_f64 */
-    buf_end(out, p + sizeof a->sum);
+    return f64_at(zigzag_at(p, a->n), a->sum);
 }
 
 static bool dsum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
@@ -320,8 +311,8 @@ static bool dsum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
 #define DSUM_IMPL(up, down)                                                                                                       \
     {                                                                                                                             \
         .size = sizeof(dsum_acc_t), .update = up, .retract = down, .merge = dsum_merge, .npartial = 2, .partial = dsum_partial,   \
-        .merge_partial = dsum_merge_partial, .partial_rows = dsum_partial_rows, .emit = dsum_emit, .encode = dsum_encode,         \
-        .decode = dsum_decode,                                                                                                    \
+        .merge_partial = dsum_merge_partial, .partial_rows = dsum_partial_rows, .emit = dsum_emit, .encode_at = dsum_encode,      \
+        .encode_most = VARINT_MAX + sizeof(double), .decode = dsum_decode,                                                        \
     }
 const agg_impl_t agg_impl_sum_double = DSUM_IMPL(dsum_update, dsum_retract);
 const agg_impl_t agg_impl_sum_float = DSUM_IMPL(fsum_update, fsum_retract);
@@ -391,12 +382,12 @@ static void decsum_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column
     }
 }
 
-static void decsum_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+static uint8_t *decsum_encode(const void *acc, uint8_t *p) {
     const decsum_acc_t *a = acc;
-    buf_put_zigzag(out, a->n);
-    buf_put_u8(out, a->overflow != 0);
-    buf_put_u64(out, (uint64_t)a->sum);
-    buf_put_u64(out, (uint64_t)((u128)a->sum >> 64));
+    p = zigzag_at(p, a->n);
+    *p++ = a->overflow != 0;
+    memcpy(p, &a->sum, sizeof a->sum); /* little-endian, the low half first */
+    return p + sizeof a->sum;
 }
 
 static bool decsum_decode(const agg_slot_t *s, reader_t *r, void *acc) {
@@ -417,7 +408,8 @@ const agg_impl_t agg_impl_sum_dec = {
     .partial = decsum_partial,
     .merge_partial = decsum_merge_partial,
     .emit = decsum_emit,
-    .encode = decsum_encode,
+    .encode_at = decsum_encode,
+    .encode_most = VARINT_MAX + 1 + sizeof(i128),
     .decode = decsum_decode,
 };
 
@@ -530,11 +522,9 @@ static void var_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t 
     }
 }
 
-static void var_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
+static uint8_t *var_encode(const void *acc, uint8_t *p) {
     const var_acc_t *a = acc;
-    buf_put_zigzag(out, a->n);
-    put_f64(out, a->mean);
-    put_f64(out, a->m2);
+    return f64_at(f64_at(zigzag_at(p, a->n), a->mean), a->m2);
 }
 
 static bool var_decode(const agg_slot_t *s, reader_t *r, void *acc) {
@@ -554,6 +544,19 @@ const agg_impl_t agg_impl_var = {
     .partial = var_partial,
     .merge_partial = var_merge_partial,
     .emit = var_emit,
-    .encode = var_encode,
+    .encode_at = var_encode,
+    .encode_most = VARINT_MAX + 2 * sizeof(double),
     .decode = var_decode,
 };
+
+/* ---------------------------------------------------------------- encoded at once: the commonest without a call */
+uint8_t *agg_steps_encode(const agg_step_t *steps, int n, const void *accs, uint8_t *p) {
+    for (const agg_step_t *t = steps; t < steps + n; t++) {
+        const void *acc = (const uint8_t *)accs + t->off;
+        if (t->encode_at == count_encode) p = count_encode(acc, p);
+        else if (t->encode_at == dsum_encode) p = dsum_encode(acc, p);
+        else if (t->encode_at == isum_encode) p = isum_encode(acc, p);
+        else p = t->encode_at(acc, p);
+    }
+    return p;
+}

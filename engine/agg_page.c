@@ -174,7 +174,7 @@ static void call_encode(const agg_slot_t *s, const void *acc, buf_t *out) {
     if (s->pages) buf_put_u8(out, is.paged);
     if (is.paged) s->impl->paging->encode_head(s, acc, out);
     else if (s->inner) vset_encode(*(vset_t *const *)acc, out);
-    else s->impl->encode(s, acc, out);
+    else slot_encode(s, acc, out);
     if (s->inner) call_encode(s->inner, (const uint8_t *)acc + s->inner->off, out);
 }
 

@@ -40,6 +40,9 @@ typedef struct kstate_codec {
      * NULL: all, and none. */
     size_t (*writes)(void *ctx, void *value, size_t *ret_more);
     bool flat;                                                      /* all entries are of namespace 0: no entry has room for another */
+    /* What encode writes, at p, where there is room for encode_most bytes, which is enough for any value; returns the end. NULL: only encode. */
+    uint8_t *(*encode_at)(void *ctx, const void *value, uint8_t *p);
+    uint32_t encode_most;
 } kstate_codec_t;
 
 /* Bits beside a value that are the operator's: nobody else's, not kept, 0 when the value is new, deleted or read back. */

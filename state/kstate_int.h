@@ -284,7 +284,25 @@ void ks_ns_clear(kstate_t *ks, ks_ns_t *n, bool *ret_sealed_before); /* frees al
 /* kstate_seal.c: what precedes each PUT of a namespace: kind and namespace */
 typedef struct put_head { uint8_t bytes[12]; size_t len; } put_head_t;
 put_head_t ks_put_head(int64_t ns);
-void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out);
+void ks_emit_any(kstate_t *ks, const entry_t *e, const put_head_t *head, buf_t *out);
+/* Mostly head, key and value are short: one check for room, and a word or two copied for each. */
+static inline void ks_emit_put(kstate_t *ks, const entry_t *e, const put_head_t *head, buf_t *out) {
+    const uint8_t *key = (const uint8_t *)e + ks->key_at;
+    size_t len = key[KEY_SHORT];
+    uint8_t *p, *value, *end;
+    if (UNLIKELY(!ks->codec.encode_at || len > KEY_SHORT)) return ks_emit_any(ks, e, head, out);
+    if (!(p = buf_begin(out, sizeof head->bytes + 1 + KEY_SHORT + 1 + 1 + ks->codec.encode_most))) return;
+    memcpy(p, head->bytes, sizeof head->bytes);
+    p += head->len;
+    *p++ = (uint8_t)len;
+    memcpy(p, key, KEY_SHORT + 1);
+    p += len;
+    value = p + 1;
+    end = ks->codec.encode_at(ks->codec.ctx, e + 1, value);
+    if (UNLIKELY(end - value >= 128)) return ks_emit_any(ks, e, head, out);
+    *p = (uint8_t)(end - value);
+    buf_end(out, end);
+}
 
 /* kstate_log.c */
 #define KS_GENERATION ((epoch_t)1 << 39) /* a generation, no epoch: there are never so many of either */

@@ -13,6 +13,8 @@
 #define TELLING 4096 /* changes from which on it can be said how often keys repeat */
 #define INDEXED ((size_t)16 << 10) /* bytes from which on a seal has an index of its parts */
 #define KEPT_ALWAYS ((size_t)64 << 10)
+#define AHEAD 8 /* a batch is larger than the first cache */
+#define PART_AHEAD 64 /* bytes: more parts than the processor follows by itself */
 
 static bool is_generation(epoch_t changed) { return changed & KS_GENERATION; }
 
@@ -68,6 +70,7 @@ static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
     size_t bytes = 0;
     ks_log_begin(ks);
     for (uint32_t i = 0; i < n; i++) {
+        if (LIKELY(i + AHEAD < n)) entry_ask(ns, entry_of(values[i + AHEAD]));
         entry_t *e = entry_of(values[i]);
         if (e->flags & ENTRY_DIRTY) continue; /* comes behind the log */
         buf_t *out = ks_log_part(ks, e->hash);
@@ -80,6 +83,7 @@ static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
         }
         if (out->len > before) e->dirty_at = (uint32_t)before;
         bytes += out->len - before;
+        __builtin_prefetch(out->data + out->len + PART_AHEAD, 1);
         e->changed = mark;
         e->flags &= (uint8_t)~ENTRY_NEW;
     }

@@ -16,7 +16,7 @@ put_head_t ks_put_head(int64_t ns) {
     return h;
 }
 
-void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
+void ks_emit_any(kstate_t *ks, const entry_t *e, const put_head_t *head, buf_t *out) {
     slice_t key = entry_key(ks, e);
     uint8_t *p = buf_begin(out, sizeof head->bytes + VARINT_MAX + key.len + 1);
     if (!p) return;
@@ -28,7 +28,7 @@ void ks_emit_put(kstate_t *ks, entry_t *e, const put_head_t *head, buf_t *out) {
     size_t at = (size_t)(p - out->data);
     *p = 0;
     buf_end(out, p + 1);
-    ks->codec.encode(ks->codec.ctx, entry_value(e), out);
+    ks->codec.encode(ks->codec.ctx, e + 1, out);
     size_t len = out->len - at - 1;
     if (out->overflow) return;
     if (LIKELY(len < 128)) {

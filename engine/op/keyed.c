@@ -64,17 +64,27 @@ static void timed_init(void *ctx, void *value) {
 
 static void block_clear(void *ctx, void *value) { agg_set_clear(ctx, agg_accs(value)); }
 
-static inline void encode(void *ctx, const void *value, int64_t touched, buf_t *out) {
+#define HEAD_MOST (2 * VARINT_MAX)
+static inline uint8_t *head_at(uint8_t *p, const void *value, int64_t touched) {
     const agg_head_t *h = value;
-    uint8_t *p = buf_begin(out, 2 * VARINT_MAX);
+    return zigzag_at(zigzag_at(p, h->rows), touched);
+}
+
+static inline void encode(void *ctx, const void *value, int64_t touched, buf_t *out) {
+    uint8_t *p = buf_begin(out, HEAD_MOST);
     if (!p) return;
-    p = zigzag_at(p, h->rows);
-    buf_end(out, zigzag_at(p, touched));
+    buf_end(out, head_at(p, value, touched));
     agg_set_encode(ctx, (const uint8_t *)value + AGG_HEAD, out);
 }
 
 static void block_encode(void *ctx, const void *value, buf_t *out) { encode(ctx, value, 0, out); }
 static void timed_encode(void *ctx, const void *value, buf_t *out) { encode(ctx, value, agg_touched(ctx, value), out); }
+static uint8_t *block_encode_at(void *ctx, const void *value, uint8_t *p) {
+    return agg_set_encode_at(ctx, (const uint8_t *)value + AGG_HEAD, head_at(p, value, 0));
+}
+static uint8_t *timed_encode_at(void *ctx, const void *value, uint8_t *p) {
+    return agg_set_encode_at(ctx, (const uint8_t *)value + AGG_HEAD, head_at(p, value, agg_touched(ctx, value)));
+}
 
 static bool decode(void *ctx, slice_t bytes, void *value, int64_t *ret_touched) {
     agg_head_t *h = value;
@@ -104,6 +114,7 @@ static size_t block_writes(void *ctx, void *value, size_t *ret_more) { return ag
 
 kstate_codec_t agg_codec(agg_set_t *set, bool timed) {
     bool owns = agg_set_owns(set); /* counts and sums need not be walked over to be measured or freed */
+    uint32_t most = agg_set_encode_most(set);
     return (kstate_codec_t){
         .value_size = AGG_HEAD + agg_set_size(set) + (timed ? 8 : 0),
         .ctx = set,
@@ -113,5 +124,7 @@ kstate_codec_t agg_codec(agg_set_t *set, bool timed) {
         .decode = timed ? timed_decode : block_decode,
         .heap = owns ? block_heap : NULL,
         .writes = agg_set_pageable(set) ? block_writes : NULL,
+        .encode_at = !most ? NULL : timed ? timed_encode_at : block_encode_at,
+        .encode_most = HEAD_MOST + most,
     };
 }

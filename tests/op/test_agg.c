@@ -178,6 +178,13 @@ START_TEST(encoded_accumulators_go_on) {
             lab_feed(&l, l.acc, half, s->values, ROW_INSERT);
             buf_t bytes = buf_make(1 << 16);
             agg_set_encode(l.set, l.acc, &bytes);
+            uint32_t most = agg_set_encode_most(l.set);
+            if (most) { /* without a buffer: the same, and within what was said */
+                uint8_t *at = xmalloc(most);
+                ck_assert_uint_eq((size_t)(agg_set_encode_at(l.set, l.acc, at) - at), bytes.len);
+                ck_assert(bytes.len <= most && memcmp(at, bytes.data, bytes.len) == 0);
+                free(at);
+            }
             reader_t r = reader_of(buf_slice(&bytes));
             ck_assert(agg_set_decode(other.set, &r, other.acc));
             ck_assert_uint_eq(reader_left(&r), 0);
@@ -195,6 +202,31 @@ START_TEST(encoded_accumulators_go_on) {
             lab_free(&l);
             lab_free(&other);
         }
+    }
+}
+END_TEST
+
+START_TEST(the_encoded_form_of_numbers_is_frozen) {
+    static const char *const values[] = {"3", "-5"};
+    static const struct { const char *name; const type_t *type; int n; uint8_t len, want[26]; } of[] = {
+        {"COUNT", NULL, 2, 2, {1, 4}},
+        {"SUM", &type_bigint, 2, 3, {1, 4, 3}},
+        {"AVG", &type_int, 1, 3, {1, 2, 6}},
+        {"SUM", &type_double, 1, 10, {1, 2, 0, 0, 0, 0, 0, 0, 8, 0x40}},
+        {"VAR_POP", &type_double, 1, 18, {1, 2, 0, 0, 0, 0, 0, 0, 8, 0x40}},
+        {"MIN", &type_bigint, 0, 2, {1, 0}},
+        {"MAX", &type_int, 2, 10, {1, 1, 3}},
+        {"MIN", &type_double, 1, 10, {1, 1, 0, 0, 0, 0, 0, 0, 8, 0x40}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+        lab_t l = lab_new(of[i].name, of[i].type, false, false);
+        lab_feed(&l, l.acc, of[i].n, values, ROW_INSERT);
+        buf_t bytes = buf_make(4096);
+        agg_set_encode(l.set, l.acc, &bytes);
+        ck_assert_uint_eq(bytes.len, of[i].len);
+        ck_assert_msg(memcmp(bytes.data, of[i].want, bytes.len) == 0, "%s", of[i].name);
+        buf_free(&bytes);
+        lab_free(&l);
     }
 }
 END_TEST
@@ -686,7 +718,7 @@ TESTS("agg", a_group_that_is_full_is_an_error_of_its_function_when_updated_or_me
       a_restored_list_has_its_separator_whichever_group_is_read_first,
       a_json_object_has_each_key_once_in_order_and_gives_keys_back,
       one_percentile_has_flinks_last_digit, percentiles_interpolate_weigh_and_survive_a_restore_without_a_row,
-      results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on,
+      results_and_their_types_are_flinks, rows_taken_back_leave_no_trace, encoded_accumulators_go_on, the_encoded_form_of_numbers_is_frozen,
       merged_halves_are_the_whole, distinct_lists_keep_the_null_of_either_half, partials_of_two_halves_are_the_whole,
       a_row_that_passes_the_combiner_is_its_own_partial_result, retracted_extremes_equal_a_plain_search,
       wrong_calls_are_refused)
