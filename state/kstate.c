@@ -150,6 +150,7 @@ static void dirty_first(kstate_t *ks, entry_t *e) {
     n->dirty[n->ndirty++] = e;
     e->flags |= ENTRY_DIRTY;
     ks_ns_changed(ks, n);
+    ks_heap_update(ks, e); /* what it has grown by before it was marked counts here, and not again as growth */
     size_t more, heap = writes(ks, e, &more);
     ks_unsealed(ks, ks->key_at + entry_key(ks, e).len + heap + more);
 }

@@ -169,7 +169,7 @@ void pages_close(pages_t *p);
 err_t *pages_read(pages_t *p, void *group);
 /* A group that is updated or merged must be there. Nothing to do but in groups that were evicted or restored. */
 static inline err_t *pages_need(pages_t *p, void *group);
-/* The same for who is done with the group at once: where memory is scarce pages_done lets go of what was read for it (*ret_read). */
+/* The same for who is done with the group at once: pages_done lets go of what was read for it (*ret_read). */
 err_t *pages_need_once(pages_t *p, void *group, bool *ret_read);
 void pages_done(pages_t *p, void *group, bool read);
 /* A walk over the groups of a namespace to emit them. Those whose results are their pages are there for their turn only: as many at once as find room,
@@ -184,7 +184,9 @@ err_t *pages_turn(pages_t *p, pages_walk_t *w, void **groups, uint32_t *ret_n, b
 bool pages_emitted(pages_t *p, pages_walk_t *w);                                             /* follows pages_turn */
 err_t *pages_delete(pages_t *p, void *group); /* before the group is deleted or cleared */
 size_t pages_group_bytes(const pages_t *p);     /* about what the sets of a group take in memory once they are there */
-uint32_t pages_portion(const pages_t *p, uint32_t most); /* how many groups may be made to be there at once, to be emitted */
+/* Who emits groups otherwise takes no more of them at once when what he has of them (pages_held, each) is above this. */
+size_t pages_bound(const pages_t *p);
+size_t pages_held(const pages_t *p, const void *accs);
 err_t *pages_seal(pages_t *p);                /* before the groups are sealed */
 /* The same for an owner with several groups, each with a number of its own from 1 on. */
 err_t *pages_part_in(pages_t *p, const void *owner, uint64_t part, void *accs);

@@ -143,9 +143,8 @@ err_t *pages_read(pages_t *p, void *group) {
 }
 
 err_t *pages_need_once(pages_t *p, void *group, bool *ret_read) {
-    bool absent = agg_absent(group);
-    *ret_read = absent && (kstate_evicted(p->of) || kstate_env_filling(p->env));
-    return *ret_read ? read_in(p, group) : pages_need(p, group);
+    *ret_read = agg_absent(group);
+    return *ret_read ? read_in(p, group) : NULL;
 }
 
 void pages_done(pages_t *p, void *group, bool read) {
@@ -170,13 +169,15 @@ size_t pages_group_bytes(const pages_t *p) {
     return pages * each * TIMES_ENCODED / groups;
 }
 
-uint32_t pages_portion(const pages_t *p, uint32_t most) {
-    size_t each = p->emits ? pages_group_bytes(p) : 0, memory = kstate_env_memory(p->env);
-    return each && memory ? (uint32_t)MAX(MIN(memory / 16 / each, (uint64_t)most), 1u) : most;
+size_t pages_bound(const pages_t *p) {
+    size_t memory = kstate_env_memory(p->env);
+    return p->emits && memory ? memory / 16 : SIZE_MAX;
 }
 
+size_t pages_held(const pages_t *p, const void *accs) { return p->emits ? agg_set_heap(p->set, accs) : 0; }
+
 err_t *pages_turn(pages_t *p, pages_walk_t *w, void **groups, uint32_t *ret_n, bool *ret_end) {
-    size_t memory = kstate_env_memory(p->env), bound = memory ? memory / 16 : SIZE_MAX, held = 0;
+    size_t bound = pages_bound(p), held = 0;
     *ret_n = 0;
     if (w->at == w->n) {
         w->at = 0;
@@ -190,7 +191,7 @@ err_t *pages_turn(pages_t *p, pages_walk_t *w, void **groups, uint32_t *ret_n, b
             w->read[w->nread++] = group;
             TRY(read_in(p, group));
         }
-        if (p->emits) held += agg_set_heap(p->set, agg_accs(group));
+        held += pages_held(p, agg_accs(group));
         groups[(*ret_n)++] = group;
     }
     return NULL;

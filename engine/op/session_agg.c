@@ -56,7 +56,8 @@ typedef struct session_agg {
     kstate_t *marks; /* slot 1: namespace time, key -> nothing */
     keyed_t keyed;
     keys_t keys;
-    marks_t todo, due; /* to be made; of a portion that fires, then with the sessions of their keys in `made` */
+    marks_t todo, due; /* to be made; whose time has come, with the sessions of their keys in `made`, .. */
+    uint32_t due_at;   /* .. those before it are done */
     window_time_t time;
     int64_t gap, progress;
     int64_t grain; /* of marks: a power of two, at most an eighth of the gap */
@@ -69,6 +70,7 @@ typedef struct session_agg {
     uint8_t *ready;
     slice_t ready_keys[FIRE_ROWS];
     uint32_t nready;
+    size_t held; /* by ready ones outside of `ready` */
     bool firing;
     int64_t end;
     kstate_scan_t scan;
@@ -82,10 +84,16 @@ static session_t *session_at(const session_agg_t *w, const sessions_t *s, uint32
 static session_pages_t *pages_of(const session_agg_t *w, const session_t *x) { return (session_pages_t *)(void *)((uint8_t *)(uintptr_t)x + w->pages_at); }
 
 /* A session that is updated or merged must be there, and one whose result is its pages when it fires. */
-static err_t *need(session_agg_t *w, sessions_t *s, session_t *x) {
-    if (!w->pages_at || !pages_of(w, x)->absent) return NULL;
+static bool is_absent(const session_agg_t *w, const session_t *x) { return w->pages_at && pages_of(w, x)->absent; }
+
+static err_t *read_in(session_agg_t *w, sessions_t *s, session_t *x) {
     pages_of(w, x)->absent = 0;
-    TRY(pages_part_in(&w->pages, s, pages_of(w, x)->number, x->accs));
+    return pages_part_in(&w->pages, s, pages_of(w, x)->number, x->accs);
+}
+
+static err_t *need(session_agg_t *w, sessions_t *s, session_t *x) {
+    if (!is_absent(w, x)) return NULL;
+    TRY(read_in(w, s, x));
     kstate_grown(w->ks, s);
     return NULL;
 }
@@ -444,25 +452,33 @@ static err_t *emit_ready(op_t *op, out_t *out) {
 static void clear_ready(session_agg_t *w) {
     for (uint32_t i = 0; i < w->nready; i++) agg_set_clear(w->set, ready_at(w, i)->accs);
     w->nready = 0;
+    w->held = 0;
 }
 
-/* Marks up to the clock, in order, at most a portion: their times and keys into `due`; they leave the state. */
+/* Marks up to the clock, in order, at most FIRE_ROWS: their times and keys into `due`; they leave the state. */
 static err_t *take_marks(session_agg_t *w, int64_t clock) {
     marks_t *due = &w->due;
     void *marks[FIRE_ROWS];
     marks_begin(due, FIRE_ROWS);
-    uint32_t most = pages_portion(&w->pages, FIRE_ROWS);
-    while (due->n < most && (w->firing || (kstate_first_ns(w->marks, &w->end) && window_trigger(&w->time, w->end) <= clock))) {
+    w->due_at = 0;
+    while (due->n < FIRE_ROWS && (w->firing || (kstate_first_ns(w->marks, &w->end) && window_trigger(&w->time, w->end) <= clock))) {
         if (!w->firing) w->scan = (kstate_scan_t){.ns = w->end};
         w->firing = true;
         uint32_t n;
-        TRY(kstate_scan(w->marks, &w->scan, marks, most - due->n, &n));
+        TRY(kstate_scan(w->marks, &w->scan, marks, FIRE_ROWS - due->n, &n));
         for (uint32_t i = 0; i < n; i++) marks_add(due, w->end, kstate_hash(w->marks, marks[i]), kstate_key(w->marks, marks[i]));
         if (n) continue;
         kstate_drop_ns(w->marks, w->end);
         w->firing = false;
     }
     return NULL;
+}
+
+/* What the last of `ready` owns is the key's no more. */
+static void hand_over(session_agg_t *w, sessions_t *s) {
+    kstate_grown(w->ks, s);
+    w->held += agg_set_heap(w->set, ready_at(w, w->nready - 1)->accs);
+    kstate_beside(w->ks, w->held);
 }
 
 /* The session that mark i lies in goes to `ready` if it is due, else it gets a mark at its end. */
@@ -476,19 +492,20 @@ static err_t *take_session(session_agg_t *w, uint32_t i, int64_t clock) {
             marks_add(&w->todo, mark_of(w, x->end, clock), w->due.keys.hash[i], keys_at(&w->due.keys, i));
             return NULL;
         }
-        if (w->pages.emits) TRY(need(w, s, x));
+        if (w->pages.emits && is_absent(w, x)) TRY(read_in(w, s, x));
         TRY(drop_pages(w, s, x));
         w->ready_keys[w->nready] = keys_at(&w->due.keys, i);
         memcpy(ready_at(w, w->nready++), x, w->stride);
         s->n--;
         memmove(x, (uint8_t *)x + w->stride, (size_t)(s->n - k) * w->stride);
         kstate_dirty(w->ks, s);
+        if (w->owns) hand_over(w, s);
         return NULL;
     }
     return NULL;
 }
 
-/* A key may have several marks in a portion: that it has no sessions left is certain at its end only. */
+/* A key may have several marks among them: that it has no sessions left is certain at its end only. */
 static void drop_fired(session_agg_t *w) {
     for (uint32_t i = 0; i < w->due.n; i++) {
         sessions_t *s = w->due.made[i];
@@ -499,18 +516,23 @@ static void drop_fired(session_agg_t *w) {
     }
 }
 
+/* Of those that are due as many as find room by what they hold; the rest waits, also over OP_MORE: until it is done no key may leave memory. */
 static err_t *fire_portion(op_t *op, int64_t clock, out_t *out) {
     session_agg_t *w = op->self;
     kstate_keys_t all = {.n = w->due.n, .hash = w->due.keys.hash, .bytes = w->due.keys.bytes.data, .off = w->due.keys.off, .later = true, .there = true};
-    TRY(kstate_get_many(w->ks, &all, w->due.made));
+    if (w->due_at == 0) TRY(kstate_get_many(w->ks, &all, w->due.made));
     marks_begin(&w->todo, w->due.n);
-    for (uint32_t i = 0; i < w->due.n; i++) TRY(take_session(w, i, clock));
-    if (++w->batch == 0) w->batch = 1;
-    drop_fired(w);
+    for (size_t bound = pages_bound(&w->pages); w->due_at < w->due.n && w->held <= bound;) TRY(take_session(w, w->due_at++, clock));
+    bool end = w->due_at == w->due.n;
+    if (end) {
+        if (++w->batch == 0) w->batch = 1;
+        drop_fired(w);
+    }
     err_t *e = emit_ready(op, out);
     clear_ready(w);
+    if (w->owns) kstate_beside(w->ks, 0);
     if (!e) e = marks_make(w);
-    if (!e) e = kstate_evict(w->ks);
+    if (!e && end) e = kstate_evict(w->ks);
     if (!e && w->pages.ks) e = kstate_evict(w->pages.ks);
     return e ? e : kstate_evict(w->marks);
 }
@@ -519,7 +541,7 @@ static op_status_t session_fire(op_t *op, int64_t clock, out_t *out, err_t **ret
     session_agg_t *w = op->self;
     for (;;) {
         if (out_full(out)) return OP_MORE;
-        if ((*reterr = take_marks(w, clock))) return OP_FAIL;
+        if (w->due_at == w->due.n && (*reterr = take_marks(w, clock))) return OP_FAIL;
         if (w->due.n == 0) break;
         if ((*reterr = fire_portion(op, clock, out))) return OP_FAIL;
     }

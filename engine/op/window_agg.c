@@ -38,7 +38,7 @@ typedef struct window_agg {
     groups_t *merged;    /* more than one: the groups of some key groups, .. */
     uint32_t merged_at;
     int kg_next, kg_hi;  /* .. those before kg_next; .. */
-    int kg_step;         /* .. so many at once, that what is merged at once stays small */
+    int kg_step;         /* .. so many at once, or fewer, that what is merged at once stays small */
 } window_agg_t;
 
 static err_t *window_agg_open(op_t *op) {
@@ -225,18 +225,26 @@ static void clear_merged(window_agg_t *w) {
     w->merged_at = 0;
 }
 
-static err_t *merge_next(window_agg_t *w) {
+/* As many key groups as they are on the average, and no more when what is merged of them takes a sixteenth of the memory. */
+static err_t *merge_next(op_t *op) {
+    window_agg_t *w = op->self;
+    size_t memory = kstate_env_memory(op->env.state), bound = memory ? memory / 16 : SIZE_MAX;
+    bool large = w->pages.ks && kstate_entries(w->pages.ks) > 0;
+    int part = large && memory ? MAX(w->kg_step / 8, 1) : w->kg_step, most = MIN(w->kg_next + w->kg_step, w->kg_hi);
     clear_merged(w);
-    int lo = w->kg_next;
-    w->kg_next = MIN(lo + w->kg_step, w->kg_hi);
-    for (int i = 0; i < w->nparts; i++) {
-        kstate_scan_t s = {.ns = w->parts[i], .kg_lo = lo, .kg_hi = w->kg_next};
-        err_t *e = merge_part(w, &s);
-        kstate_scan_stop(w->ks, &s);
-        TRY(e);
-    }
-    groups_own(w->merged, w->set, AGG_HEAD, 0);
-    kstate_beside(w->ks, groups_bytes(w->merged));
+    do {
+        uint32_t before = groups_count(w->merged);
+        int lo = w->kg_next;
+        w->kg_next = MIN(lo + part, most);
+        for (int i = 0; i < w->nparts; i++) {
+            kstate_scan_t s = {.ns = w->parts[i], .kg_lo = lo, .kg_hi = w->kg_next};
+            err_t *e = merge_part(w, &s);
+            kstate_scan_stop(w->ks, &s);
+            TRY(e);
+        }
+        groups_own(w->merged, w->set, AGG_HEAD, before);
+        kstate_beside(w->ks, groups_bytes(w->merged));
+    } while (w->kg_next < most && groups_bytes(w->merged) <= bound);
     return NULL;
 }
 
@@ -281,12 +289,15 @@ static err_t *fire_chunk(op_t *op, out_t *out, bool *ret_done) {
     void *values[PAGES_TURN];
     uint32_t n = 0;
     if (w->nparts >= 2) {
-        if (w->merged_at == groups_count(w->merged)) TRY(merge_next(w));
+        if (w->merged_at == groups_count(w->merged)) TRY(merge_next(op));
         uint32_t all = groups_count(w->merged);
-        for (; w->merged_at < all && n < ARRAY_LEN(values); w->merged_at++) {
+        size_t bound = pages_bound(&w->pages), held = 0;
+        for (; w->merged_at < all && n < ARRAY_LEN(values) && held <= bound; w->merged_at++) {
             int64_t ns;
             agg_head_t *h = groups_at(w->merged, w->merged_at, &ns, &keys[n]);
-            if (h->rows > 0) values[n++] = agg_accs(h);
+            if (h->rows <= 0) continue;
+            values[n++] = agg_accs(h);
+            held += pages_held(&w->pages, agg_accs(h));
         }
         *ret_done = w->merged_at == all && w->kg_next == w->kg_hi;
     } else {

@@ -355,7 +355,7 @@ START_TEST(windows_of_lists_survive_kills_and_eviction) {
 }
 END_TEST
 
-/* A window of 30 long lists, and beside it one of 3,000 short ones that is later. */
+/* A window of 30 long lists, and beside it one of 3,000 short ones that is later; or a session of each. */
 static row_t long_beside_short(int split, int64_t i) {
     static char name[2][3000][8];
     int key = (int)(split ? i % 3000 : i % 30);
@@ -365,24 +365,58 @@ static row_t long_beside_short(int split, int64_t i) {
 
 START_TEST(long_lists_are_emitted_as_many_at_once_as_find_room_not_as_the_average_would) {
     enum { N = 30000, MEMORY = 4 << 20 };
-    window_spec_t seconds = {.kind = WINDOW_TUMBLE, .size_ms = 1000};
-    char *want = NULL;
-    for (int bounded = 0; bounded < 2; bounded++) {
-        rig_t *r = rig_new(windows_of(seconds, 1), long_beside_short, 2, N);
-        r->memory = bounded ? MEMORY : 0;
-        r->poll_rows = 500;
-        rig_build(r);
-        rig_finish(r, 10);
-        if (!bounded) {
-            want = strdup(rig_output(r));
-            ck_assert_uint_gt(r->longest, MEMORY / 4);
-        } else {
-            assert_same_lines(rig_output(r), want);
-            ck_assert_uint_lt(r->longest, MEMORY / 16); /* text is shorter than what holds it */
+    static const window_spec_t of[] = {{.kind = WINDOW_TUMBLE, .size_ms = 1000}, {.kind = WINDOW_HOP, .size_ms = 2000, .slide_ms = 1000},
+                                       {.kind = WINDOW_SESSION, .gap_ms = 200}};
+    for (size_t w = 0; w < ARRAY_LEN(of); w++) {
+        char *want = NULL;
+        for (int bounded = 0; bounded < 2; bounded++) {
+            rig_t *r = rig_new(windows_of(of[w], 1), long_beside_short, 2, N);
+            r->memory = bounded ? MEMORY : 0;
+            r->poll_rows = 500;
+            rig_build(r);
+            rig_finish(r, 10);
+            if (!bounded) {
+                want = strdup(rig_output(r));
+                ck_assert_uint_gt(r->longest, MEMORY / 4);
+            } else {
+                assert_same_lines(rig_output(r), want);
+                ck_assert_uint_lt(r->longest, MEMORY / 16); /* text is shorter than what holds it */
+                ck_assert_uint_eq(rig_entries(r), 0);
+            }
+            rig_free(r);
         }
-        rig_free(r);
+        free(want);
     }
-    free(want);
+}
+END_TEST
+
+/* What a restored slice has is read for the window that is merged of it, and not kept for the next. */
+static row_t over_a_gap(int split, int64_t i) {
+    row_t r = two_keys(split, i);
+    r.ts_ms = i < 2900 ? i : i + 300;
+    return r;
+}
+
+START_TEST(restored_slices_are_there_only_while_they_are_merged) {
+    enum { RESTORED = 2900, MORE = 20 };
+    rig_t *r = rig_new(windows_of(windows[1], 1), over_a_gap, 1, RESTORED);
+    r->unbounded = true;
+    r->memory = 1 << 30;
+    rig_build(r);
+    for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
+    rig_inject(r, 0);
+    while (r->complete < r->injected) rig_round(r, NULL);
+    rig_kill(r);
+    rig_build(r);
+    size_t lines = strlen(rig_output(r)), restored = kstate_env_used(r->env);
+    r->per_split = RESTORED + MORE; /* the window of both slices is due, of which one has another to come */
+    for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
+    size_t used = kstate_env_used(r->env);
+    rig_inject(r, 0);
+    while (r->complete < r->injected) rig_round(r, NULL);
+    ck_assert_uint_gt(strlen(rig_output(r)), lines + RESTORED);
+    ck_assert_uint_lt(used, restored + MORE * 1000);
+    rig_free(r);
 }
 END_TEST
 
@@ -490,5 +524,6 @@ END_TEST
 
 TESTS("page_values", values_in_pages_are_what_they_are_as_a_whole, what_a_change_of_values_writes_is_known_before,
       windows_of_lists_survive_kills_and_eviction,
-      long_lists_are_emitted_as_many_at_once_as_find_room_not_as_the_average_would, lists_that_are_taken_back_survive_kills_rescale_and_eviction,
+      long_lists_are_emitted_as_many_at_once_as_find_room_not_as_the_average_would,
+      restored_slices_are_there_only_while_they_are_merged, lists_that_are_taken_back_survive_kills_rescale_and_eviction,
       sessions_of_lists_merge_and_survive_kills_rescale_and_eviction, an_epoch_costs_what_a_list_grew_not_what_it_holds)

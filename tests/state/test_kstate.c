@@ -498,7 +498,44 @@ START_TEST(the_change_format_is_frozen) {
 }
 END_TEST
 
-TESTS("kstate", what_is_written_down_at_once_and_what_waits_for_the_seal_are_one_history, random_ops_seals_and_crashes_equal_the_model,
+static size_t val_writes(void *ctx, void *v, size_t *ret_more) {
+    *ret_more = 0;
+    return val_heap(ctx, v);
+}
+
+/* A value may be marked after it has changed (kstate_changed): what it grew by is not sealed twice. */
+START_TEST(what_a_value_has_grown_by_before_it_is_marked_counts_once) {
+    enum { LONG = 1 << 20 };
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_codec_t codec = val_codec;
+    codec.writes = val_writes;
+    kstate_t *ks;
+    ck_ok(kstate_open(env, 7, 0, 0, 1024, &codec, &ks));
+    slice_t key = slice_of("k", 1);
+    void *v;
+    ck_ok(kstate_get(ks, 0, hash_bytes(key.p, key.len), key, true, NULL, &v));
+    for (epoch_t e = 1; e <= 2; e++) {
+        buf_t sealed = buf_make(BUF_MAX_DEFAULT);
+        kstate_seal(ks, e, &sealed);
+        buf_free(&sealed);
+        ck_assert_uint_eq(kstate_env_unsealed_bytes(env), 0);
+        char *text = xmalloc(LONG * (size_t)e + 1); /* a new one, then one twice as long */
+        memset(text, 'x', LONG * (size_t)e);
+        text[LONG * (size_t)e] = 0;
+        free(((val_t *)v)->text);
+        ((val_t *)v)->text = text;
+        kstate_dirty(ks, v);
+        kstate_measure(ks);
+        ck_assert_uint_ge(kstate_env_unsealed_bytes(env), LONG * (size_t)e - (64 << 10));
+        ck_assert_uint_lt(kstate_env_unsealed_bytes(env), LONG * (size_t)e + (64 << 10));
+    }
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
+TESTS("kstate", what_a_value_has_grown_by_before_it_is_marked_counts_once,
+      what_is_written_down_at_once_and_what_waits_for_the_seal_are_one_history, random_ops_seals_and_crashes_equal_the_model,
       a_seal_is_in_the_order_of_the_calls_and_holds_each_change_once,
       delete_and_drop_are_sealed_once_and_survive_a_recreation, a_drop_speaks_only_for_the_key_groups_of_its_writer,
       deleting_while_scanning_misses_nothing, many_namespaces_stay_in_time_order,
