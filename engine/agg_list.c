@@ -11,6 +11,8 @@ typedef struct list_pages {
     uint64_t holes; /* bytes */
     uint32_t stored;
     bool absent;    /* `used` bytes are in its pages; data is NULL */
+    uint64_t first; /* where the first record that is no hole is; `used`: there is none */
+    uint64_t last;  /* likewise the last, + 1; 0: not known */
     uint64_t awaits; /* opened: bytes that come */
     agg_marks_t changed;
 } list_pages_t;
@@ -75,8 +77,9 @@ static bool list_next(reader_t *r, bool *ret_null, slice_t *ret) {
 }
 
 static reader_t list_reader(const list_acc_t *a) {
+    uint64_t first = a->pages ? a->pages->first : 0;
     ASSERT(!a->pages || !a->pages->absent);
-    return reader_of(slice_of(a->data, a->used));
+    return reader_of(slice_of(first ? a->data + first : a->data, a->used - first));
 }
 
 /* Drops the holes; the order stays. */
@@ -91,7 +94,7 @@ static void list_pack(list_acc_t *a) {
         used += size;
     }
     a->used = used;
-    a->pages->holes = 0;
+    a->pages->holes = a->pages->first = a->pages->last = 0;
     list_changes(a, 0, used);
 }
 
@@ -104,8 +107,19 @@ static bool list_append(const agg_slot_t *s, list_acc_t *a, bool null, slice_t v
     a->used += put_record(a->data + a->used, null, v);
     a->n++;
     a->nulls += null;
-    if (UNLIKELY(a->pages)) list_changes(a, from, a->used);
+    if (LIKELY(!a->pages)) return true;
+    list_changes(a, from, a->used);
+    a->pages->last = from + 1;
     return true;
+}
+
+/* Over the holes at the beginning, each once until the list is packed. */
+static void find_first(list_acc_t *a) {
+    reader_t r = list_reader(a);
+    bool null;
+    slice_t v;
+    const uint8_t *at;
+    a->pages->first = list_next_at(&r, &at, &null, &v) ? (uint64_t)(at - a->data) : a->used;
 }
 
 static void remove_record(list_acc_t *a, uint64_t at, size_t size, bool null) {
@@ -115,6 +129,8 @@ static void remove_record(list_acc_t *a, uint64_t at, size_t size, bool null) {
         a->data[at] |= HOLE;
         list_changes(a, at, at + 1);
         a->pages->holes += size;
+        if (at == a->pages->first) find_first(a);
+        if (at + 1 == a->pages->last) a->pages->last = 0;
         if (a->pages->holes > a->used / 2) list_pack(a);
         return;
     }
@@ -232,13 +248,17 @@ static void emit_array(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b) {
     colbuilder_end(b);
 }
 
+/* The last of a list in pages is walked to once, until it is taken back. */
 static void emit_one(agg_slot_t *s, const list_acc_t *a, colbuilder_t *b) {
     reader_t r = list_reader(a);
     bool null;
     slice_t v = {0}, x;
-    while (list_next(&r, &null, &x)) {
+    uint64_t known = a->pages && s->kind == LIST_LAST ? a->pages->last : 0;
+    if (known) r = reader_of(slice_of(a->data + known - 1, a->used - (known - 1)));
+    for (const uint8_t *at; list_next_at(&r, &at, &null, &x);) {
         v = x;
-        if (s->kind == LIST_FIRST) break;
+        if (s->kind == LIST_FIRST || known) break;
+        if (a->pages) a->pages->last = (uint64_t)(at - a->data) + 1;
     }
     raw_build(s->cls, v, b);
 }
@@ -340,7 +360,7 @@ static void list_open(agg_slot_t *s, void *acc) {
     list_acc_t *a = acc;
     a->pages->absent = false;
     a->pages->awaits = a->used;
-    a->used = 0;
+    a->used = a->pages->first = a->pages->last = 0;
 }
 
 /* The last page tells whether the records are those that the head counts. */
@@ -362,6 +382,7 @@ static bool list_page_take(agg_slot_t *s, void *acc, uint32_t page, reader_t *r)
         a->nulls += null;
     }
     a->pages->holes = a->used - live;
+    find_first(a);
     return !records.bad && n == a->n;
 }
 
