@@ -1,4 +1,5 @@
 /* test_session_agg.c: session windows against their recomputation, in any order of rows, through kills and with state that does not fit. */
+#include "state/changelog.h"
 #include "tests/op/windows_rig.h"
 
 #define KEYS 40
@@ -179,5 +180,86 @@ START_TEST(a_key_with_late_rows_only_leaves_no_trace) {
 }
 END_TEST
 
-TESTS("session_agg", sessions_equal_recomputation, sessions_equal_recomputation_when_most_of_them_are_evicted, rows_in_any_order_make_the_same_sessions,
+/* ---------------------------------------------------------------- what builds wrote that had no pages: sets of any size whole, and no number */
+static row_t one_session(int split, int64_t i) { return (row_t){"k0", i % 10 ? i : 0, i, ROW_INSERT}; }
+static int64_t distinct_of(int64_t rows) { return rows - (rows - 1) / 10; }
+
+static buf_t old_sessions(int64_t rows) {
+    buf_t out = buf_make(BUF_MAX_DEFAULT);
+    buf_put_varint(&out, 1);
+    buf_put_zigzag(&out, 0);
+    buf_put_zigzag(&out, rows - 1 + 1000);
+    buf_put_zigzag(&out, rows);
+    buf_put_u8(&out, 2); /* accumulators */
+    buf_put_zigzag(&out, rows);
+    buf_put_varint(&out, (uint64_t)distinct_of(rows));
+    for (int64_t i = 0; i < rows; i++) {
+        if (i && i % 10 == 0) continue;
+        buf_put_zigzag(&out, i);
+        buf_put_u8(&out, 1);
+    }
+    return out;
+}
+
+static void as_an_old_build_wrote_it(rig_t *r, int64_t rows, bool *ret_differs) {
+    for (int i = 0; i < r->nseals; i++)
+        for (int k = 0; k < r->seals[i]->nstates; k++) {
+            state_seal_t *s = &r->seals[i]->states[k];
+            if (s->fingerprint != 2 || s->slot < 0 || s->slot == 1) continue; /* not of sessions, progress, marks */
+            reader_t in = reader_of(buf_slice(&s->bytes));
+            ck_assert(change_begin(&in));
+            buf_t out = buf_make(BUF_MAX_DEFAULT), value = old_sessions(rows);
+            change_header(&out);
+            for (change_t c; s->slot == 0 && change_next(&in, &c);) {
+                ck_assert_int_eq(c.kind, CHANGE_PUT);
+                *ret_differs = !slice_eq(c.value, buf_slice(&value));
+                change_put(&out, c.ns, c.key, buf_slice(&value));
+            }
+            buf_free(&value);
+            buf_free(&s->bytes);
+            s->bytes = out; /* of pages nothing is left */
+        }
+}
+
+START_TEST(sessions_of_builds_without_pages_are_read_with_sets_of_any_size) {
+    static const int64_t upto[] = {500, 601, 5000}; /* as it would be written now, large enough for pages, and many */
+    for (size_t i = 0; i < ARRAY_LEN(upto); i++) {
+        plan_t *p = session_plan(1000, 1, false);
+        plan_stage_t *stage = p->stages[0];
+        for (int k = 0; k < stage->nops; k++) {
+            if (stage->ops[k]->kind != OP_WINDOW_AGG) continue;
+            agg_call_t *calls = ARENA_ARRAY(p->arena, agg_call_t, 2);
+            calls[0] = stage->ops[k]->aggs[0];
+            calls[1] = plan_call(p, "COUNT", stage->ops[0]->schema, 1, true);
+            stage->ops[k]->aggs = calls;
+        }
+        rig_t *r = rig_new(p, one_session, 1, upto[i]);
+        r->unbounded = true;
+        rig_build(r);
+        for (int k = 0; k < 10 || rig_round(r, NULL); k++) rig_round(r, NULL);
+        rig_inject(r, 0);
+        while (r->complete < r->injected) rig_round(r, NULL);
+        rig_kill(r);
+        bool differs = false;
+        as_an_old_build_wrote_it(r, upto[i], &differs);
+        ck_assert_int_eq(differs, i > 0);
+        r->unbounded = false;
+        r->per_split = upto[i] + 200;
+        r->poll_rows = 50;
+        rig_lives(r, 2, 6, 2); /* and goes into pages with the next epoch */
+        rig_build(r);
+        rig_finish(r, 1);
+        buf_t want = buf_make(BUF_MAX_DEFAULT);
+        buf_printf(&want, "+I k0|%" PRId64 "|%" PRId64 "|", r->per_split, distinct_of(r->per_split));
+        print_ts(&want, 0);
+        buf_puts(&want, "|");
+        print_ts(&want, r->per_split - 1 + 1000);
+        buf_puts(&want, "\n");
+        assert_sessions(r, buf_cstr(&want));
+        buf_free(&want);
+    }
+}
+END_TEST
+
+TESTS("session_agg", sessions_of_builds_without_pages_are_read_with_sets_of_any_size, sessions_equal_recomputation, sessions_equal_recomputation_when_most_of_them_are_evicted, rows_in_any_order_make_the_same_sessions,
       a_bridge_merges_sessions, a_session_that_goes_on_keeps_one_mark, a_key_with_late_rows_only_leaves_no_trace)
