@@ -570,7 +570,8 @@ START_TEST(an_epoch_costs_what_a_list_grew_not_what_it_holds) {
 }
 END_TEST
 
-TESTS("page_values", the_first_and_the_last_value_of_a_queue_are_found_at_once, values_in_pages_are_what_they_are_as_a_whole, what_a_change_of_values_writes_is_known_before,
+TESTS("page_values", the_first_and_the_last_value_of_a_queue_are_found_at_once,
+      values_in_pages_are_what_they_are_as_a_whole, what_a_change_of_values_writes_is_known_before,
       windows_of_lists_survive_kills_and_eviction,
       long_lists_are_emitted_as_many_at_once_as_find_room_not_as_the_average_would,
       restored_slices_are_there_only_while_they_are_merged, lists_that_are_taken_back_survive_kills_rescale_and_eviction,

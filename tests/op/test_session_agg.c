@@ -261,5 +261,6 @@ START_TEST(sessions_of_builds_without_pages_are_read_with_sets_of_any_size) {
 }
 END_TEST
 
-TESTS("session_agg", sessions_of_builds_without_pages_are_read_with_sets_of_any_size, sessions_equal_recomputation, sessions_equal_recomputation_when_most_of_them_are_evicted, rows_in_any_order_make_the_same_sessions,
+TESTS("session_agg", sessions_of_builds_without_pages_are_read_with_sets_of_any_size, sessions_equal_recomputation,
+      sessions_equal_recomputation_when_most_of_them_are_evicted, rows_in_any_order_make_the_same_sessions,
       a_bridge_merges_sessions, a_session_that_goes_on_keeps_one_mark, a_key_with_late_rows_only_leaves_no_trace)
