@@ -435,3 +435,41 @@ def test_a_fresh_run_forgets_its_own_job_only():
         check('another job', interrupted(c, 'run3', [*data, '--set', 'pipeline.name=other'])[0], 1)
         check('the other one anew', interrupted(c, 'run4', [*data, '--set', 'pipeline.name=other', '--fresh'])[0], 1)
         check('the first goes on', interrupted(c, 'run5', data)[0], last + 1)
+
+
+def test_long_lists_go_on_from_a_savepoint_with_another_parallelism():
+    """Windows of lists and sets that lie in pages, and a session of them: stopped in the middle of a window, where two tasks have them, and gone on with by one."""
+    rows, size = 45000, 15000
+    c = broker()
+    with Cluster('lists', broker=c) as t:
+        one_worker(t, 6)
+        for x in 'w', 's':
+            t.topic('li-' + x, 2)
+        kafka = f"'connector' = 'kafka', 'properties.bootstrap.servers' = '{t.bootstrap}', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once'"
+        values = "COUNT(*) AS n, LISTAGG(CAST(id AS STRING)) AS l, ARRAY_AGG(DISTINCT MOD(id, 4001)) AS d, MIN(id) AS f"
+        columns = '(g BIGINT, n BIGINT, l STRING, d ARRAY<BIGINT>, f BIGINT)'
+        sql = (f"CREATE TABLE i (id BIGINT, ts AS TO_TIMESTAMP_LTZ(id, 3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen', 'rows-per-second' = '3000', "
+               f"'number-of-rows' = '{rows}', 'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}');\n"
+               f"CREATE TABLE w {columns} WITH ({kafka}, 'topic' = 'li-w');\nCREATE TABLE s {columns} WITH ({kafka}, 'topic' = 'li-s');\n"
+               "CREATE VIEW v AS SELECT id, MOD(id, 2) AS g, ts FROM i;\nBEGIN STATEMENT SET;\n"
+               f"INSERT INTO w SELECT g, {values} FROM TABLE(TUMBLE(TABLE v, DESCRIPTOR(ts), INTERVAL '{size // 1000}' SECOND)) GROUP BY g, window_start, window_end;\n"
+               f"INSERT INTO s SELECT g, {values} FROM TABLE(SESSION(TABLE v PARTITION BY g, DESCRIPTOR(ts), INTERVAL '1' SECOND)) "
+               "GROUP BY g, window_start, window_end;\nEND;\n")
+        job = t.submit(sql, 'lists', 2)
+        wait_for('the middle of the second window', lambda: doc(t, job)['rows_in'] > size * 8 // 5, 60, 0.2)
+        target = 'file://' + t.path('stopped')
+        check('the stop', t.cli('stop', job, '--to', target).stdout.decode().strip(), target)
+        at = doc(t, job)['rows_in']
+        if not size < at < rows:
+            raise Failure(f'stopped at row {at}: not in the middle')
+        check('windows until then', count(t, 'li-w'), 2 * (at // size))
+        job = t.submit(sql, 'lists', 1, ['--from', target])
+        wait_for('FINISHED', lambda: (d := doc(t, job))['state'] in ('FINISHED', 'FAILED') and d, 90, 0.5)
+        check('state', doc(t, job)['state'], 'FINISHED')
+        for topic, each in ('li-w', size), ('li-s', rows):
+            got = sorted((r['g'], r['f'], r['n'], sorted(int(x) for x in r['l'].split(',')), sorted(r['d'])) for _, _, _, v in t.dump(topic) for r in [json.loads(v)])
+            want = sorted((g, ids[0], len(ids), ids, sorted({x % 4001 for x in ids}))
+                          for g in (0, 1) for begin in range(0, rows, each) for ids in [list(range(begin + (g + begin) % 2, begin + each, 2))])
+            if got != want:
+                raise Failure(f'{topic}: {[r[:3] for r in got]} instead of {[r[:3] for r in want]}, or their values')
+        print(f'  stopped after {at} of {rows} rows; each window and session once, with all of its values')
