@@ -13,7 +13,6 @@
 #define TELLING 4096 /* changes from which on it can be said how often keys repeat */
 #define INDEXED ((size_t)16 << 10) /* bytes from which on a seal has an index of its parts */
 #define KEPT_ALWAYS ((size_t)64 << 10)
-#define AHEAD 8 /* a batch is larger than the first cache */
 #define PART_AHEAD 64 /* bytes: more parts than the processor follows by itself */
 
 static bool is_generation(epoch_t changed) { return changed & KS_GENERATION; }
@@ -70,7 +69,6 @@ static void log_changes(kstate_t *ks, void *const *values, uint32_t n) {
     size_t bytes = 0;
     ks_log_begin(ks);
     for (uint32_t i = 0; i < n; i++) {
-        if (LIKELY(i + AHEAD < n)) entry_ask(ns, entry_of(values[i + AHEAD]));
         entry_t *e = entry_of(values[i]);
         if (e->flags & ENTRY_DIRTY) continue; /* comes behind the log */
         buf_t *out = ks_log_part(ks, e->hash);
@@ -102,19 +100,30 @@ void kstate_changed(kstate_t *ks, void *const *values, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) kstate_dirty(ks, values[i]);
 }
 
-/* One behind the other. The buffers are kept where the next epoch will need as much again: fresh memory costs more than filling it. */
+/* One behind the other, each checksummed while the copy is in the cache: then its index is whole. The buffers are kept where the next epoch will need
+ * as much again: fresh memory costs more than filling it. */
 static void put_parts(kstate_t *ks, size_t bytes, buf_t *out) {
     ks_log_t *l = &ks->log;
+    bool indexed = bytes >= INDEXED;
     change_index_t x = {0};
     for (int i = 0; i < CHANGE_PARTS; i++) {
         const buf_t *p = &l->parts[i];
         out->overflow = out->overflow || p->overflow;
-        if (p->len) x.part[x.n++] = (change_part_t){i, (uint32_t)p->len, bytes >= INDEXED ? crc32c(0, p->data, p->len) : 0};
+        if (p->len) x.part[x.n++] = (change_part_t){.part = i, .len = (uint32_t)p->len};
     }
     buf_reserve(out, MIN(bytes + 1024, out->max - MIN(out->len, out->max)));
-    if (bytes >= INDEXED) change_header_parts(out, &x);
+    size_t begin = out->len;
+    if (indexed) change_header_parts(out, &x);
     else change_header(out);
-    for (int i = 0; i < x.n; i++) buf_put(out, l->parts[x.part[i].part].data, x.part[i].len);
+    for (int i = 0; i < x.n; i++) {
+        size_t from = out->len;
+        buf_put(out, l->parts[x.part[i].part].data, x.part[i].len);
+        if (indexed) x.part[i].crc = crc32c(0, out->data + from, out->len - from);
+    }
+    size_t end = out->len;
+    out->len = begin;
+    if (indexed) change_header_parts(out, &x);
+    out->len = end;
     bool keep = l->accounted <= 4 * bytes + KEPT_ALWAYS;
     for (int i = 0; keep && i < CHANGE_PARTS; i++) buf_clear(&l->parts[i]);
     if (!keep) ks_log_free(ks);
