@@ -57,7 +57,7 @@ static int fill(char *out, int n) {
 static void orders(int argc, char **v) {
     const char *name = v[2];
     int partitions = atoi(v[3]), fields = (int)option(argc, v, 8, "fields", 0), width = (int)option(argc, v, 8, "width", 10);
-    long n = atol(v[4]), rate = atol(v[5]);
+    long n = atol(v[4]), rate = atol(v[5]), sequence = (long)option(argc, v, 8, "sequence", 0);
     uint64_t users = strtoull(v[7], NULL, 10);
     size_t cap = 512 + (size_t)fields * ((size_t)width + 16);
     if (partitions < 1 || rate < 1 || users < 1 || fields < 0 || width < 0) die("orders: partitions, rate and users are at least 1");
@@ -72,7 +72,8 @@ static void orders(int argc, char **v) {
         if (rng() % 100 < 5) ms -= (int64_t)(rng() % 3000);
         time_text(when, sizeof when, ms);
         int len = snprintf(text, cap, "{\"id\":\"o%09ld\",\"user_id\":\"u%06lu\",\"category\":\"category-%02lu\",\"amount\":%lu.%02lu,\"event_time\":\"%s\"", i,
-                           (unsigned long)(rng() % users), (unsigned long)zipf_draw(&zipf), (unsigned long)(rng() % 1000), (unsigned long)(rng() % 100), when);
+                           i < sequence ? (unsigned long)i : (unsigned long)(rng() % users), (unsigned long)zipf_draw(&zipf),
+                           (unsigned long)(rng() % 1000), (unsigned long)(rng() % 100), when);
         for (int f = 0; f < fields; f++) {
             len += snprintf(text + len, cap - (size_t)len, ",\"f%02d\":\"", f);
             len += fill(text + len, width);

@@ -19,9 +19,11 @@
  *   kafka_tool ends NAME                                     number of offsets between the first and the last of all partitions, without reading
  *
  * Loads and measurements (one JSON object on stdout; see bench/README.md):
- *   kafka_tool orders NAME PARTITIONS N RATE CATEGORIES USERS [zipf=S] [fields=F] [width=W] [seed=S]
- *                                                            N order events of 118 bytes, RATE per second of event time, 5 % up to 3 s late; the
- *                                                            category by Zipf's law of exponent S; F further text fields of W bytes each
+ *   kafka_tool orders NAME PARTITIONS N RATE CATEGORIES USERS [sequence=M] [zipf=S] [fields=F] [width=W] [seed=S]
+ *                                                            N order events of 118 bytes, RATE per second of event time, 5 % up to 3 s late, event i
+ *                                                            into partition i % PARTITIONS; the user uniform of 0 .. USERS-1, of the first M events
+ *                                                            0 .. M-1 in order; the category by Zipf's law of exponent S; F further text fields of W
+ *                                                            bytes each
  *   kafka_tool nexmark NAME PARTITIONS N RATE [seed=S]       N auction events: 1 person, 3 auctions, 46 bids of 50; nested rows, 335 bytes
  *   kafka_tool consume NAME N                                reads N messages and does nothing with them: the ceiling
  *   kafka_tool latency IN OUT RATE SECONDS [ISOLATION]       order events at their due time into IN, the field "ts" (us) back from OUT
