@@ -26,7 +26,7 @@ def verdict(work, what, value, limit, met, unit=''):
 
 
 def keys(b, o):
-    """keyed aggregate of 10^3 to 10^7 keys in memory, generator to blackhole: steady (at least ten rows a key) and, for many keys, while every second row makes a group"""
+    """keyed aggregate of 10^3 to 10^7 keys in memory, into blackhole: from the generator, steady (at least ten rows a key) and, for many keys, while every second row makes a group; from Kafka, beside the bare client"""
     most = 6 if o.quick else 7
     points = {}
     for e in range(3, most + 1):
@@ -38,22 +38,39 @@ def keys(b, o):
             if o.mode in ('cluster', 'both'):
                 b.cluster(memory='4G')
                 points[name + CLUSTER] = lambda sql=sql, n=n: b.run_on_cluster(sql, n)
-    rows = walk(b, o, 'keys', points)
+    rows = with_wall_clock(walk(b, o, 'keys', points))
+    made = [{k: v for k, v in r.items() if k not in ('target', 'met')} for r in most_against_fewest(rows, most, 2, 'every second row makes a group')]
+    return rows + most_against_fewest(rows, most, 10, 'steady') + made + keys_from_kafka(b, o) + (text_keys(b, o) if o.large else [])
+
+
+def keys_from_kafka(b, o):
+    """From JSON orders: the path that people run, of which the aggregate is a part. As many events as the others have, but for the most keys three a key: of
+    these 5 % never come, by chance, and every third row makes a group."""
+    most = 5 if o.quick else 7
+    topics = {}
+    for e in range(3, most + 1):
+        n = max(o.events, 3 * 10 ** e)
+        topics[f'Kafka, 10^{e} keys, {n // 10 ** e} rows a key, --memory 4G'] = b.load('orders', 4, n, 100000, 50, 10 ** e), n
+    rows = with_wall_clock(against_bare(b, o, 'keys', topics, lambda name, t: b.sql('keyed.sql', TOPIC=t, END="'latest-offset'"), memory='4G'))
+    return rows + most_against_fewest(rows, most, max(3, o.events // 10 ** most), 'steady', 'Kafka, ')
+
+
+def with_wall_clock(rows):
     for r in rows:
         wall = median([s['events'] / s['wall_s'] for s in r['samples']])
         r.update(per_wall_second=wall, text=f"{r['per_cpu_second'] / 1e6:.2f} M/CPU s, {wall / 1e6:.2f} M/s of wall clock")
-    if o.large:
-        rows += text_keys(b, o)
-    for mark in (CLUSTER, ''):
-        mine = [r for r in rows if r['variant'].endswith('4G' + mark) and 'text' not in r['variant']]
-        for what, each in (('steady', 10), ('every second row makes a group', 2)):
-            last = [r for r in mine if r['variant'].startswith(f'10^{most} keys, {each} rows')]
-            if not last:
-                continue
-            ratio = last[0]['per_cpu_second'] / mine[0]['per_cpu_second']
-            row = verdict('keys', f'10^{most} against 10^3, {what}' + mark, ratio, 'at least a third', ratio >= 1 / 3)
-            rows.append(row if each == 10 else {k: v for k, v in row.items() if k not in ('target', 'met')})
     return rows
+
+
+def most_against_fewest(rows, most, each, what, source=''):
+    verdicts = []
+    for mark in (CLUSTER, ''):
+        mine = [r for r in rows if r['variant'].endswith('4G' + mark)]
+        last = [r for r in mine if r['variant'].startswith(f'{source}10^{most} keys, {each} rows')]
+        if last:
+            ratio = last[0]['per_cpu_second'] / mine[0]['per_cpu_second']
+            verdicts.append(verdict('keys', f'{source}10^{most} against 10^3, {what}' + mark, ratio, 'at least a third', ratio >= 1 / 3))
+    return verdicts
 
 
 def text_keys(b, o):
@@ -74,26 +91,46 @@ INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM (SELECT CONCAT('user-', LPAD(CAS
 
 
 def budget(b, o):
-    """state eight times the --memory budget: made, every key twice and far apart, and made and then updated at random: RSS and rate against the same in memory"""
-    memory, n = ('64M', 6000000) if o.quick else ('128M', 8000000)
-    size = int(memory[:-1]) * SHIFT[memory[-1]] / 1e6
+    """state eight times the --memory budget: made, every key twice and far apart, and made and then updated at random, from the generator; made and updated, from Kafka: RSS and rate against the same in memory"""
+    memory, n = budget_size(o)
     table = """CREATE TABLE src (id BIGINT, r BIGINT, v DOUBLE) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.id.kind' = 'sequence',
  'fields.id.start' = '1', 'fields.id.end' = '%d', 'fields.r.min' = '1', 'fields.r.max' = '%d');
 CREATE TABLE dst (k BIGINT, n BIGINT, total DOUBLE) WITH ('connector' = 'blackhole');
 INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM (SELECT %s AS k, v FROM src) GROUP BY k;"""
-    works = {'made': (n, 'id'), 'twice': (2 * (n + 1), f'id * 7919 % {n + 1}'), 'made, 2 updates each at random': (3 * n, f'CASE WHEN id <= {n} THEN id ELSE r END')}
-    sql = {w: table % (rows, n, key) for w, (rows, key) in works.items()}
+    works = {'made': (n, 'id'), 'twice': (2 * (n + 1), f'id * 7919 % {n + 1}'), UPDATED: (3 * n, f'CASE WHEN id <= {n} THEN id ELSE r END')}
+    return within_budget(b, o, '', memory, n, {w: (rows, table % (rows, n, key)) for w, (rows, key) in works.items()}) + budget_from_kafka(b, o)
 
+
+def budget_size(o):
+    """--memory and the keys that are eight times that; with --quick they are twice that, which shows nothing but that it works"""
+    return ('64M', 1000000) if o.quick else ('128M', 8000000)
+
+
+def budget_from_kafka(b, o):
+    """From JSON orders, whose ids are all keys in order and then twice as many at random: what makes them are the first events of the same topic."""
+    memory, n = budget_size(o)
+    topic = b.load('orders', 4, 3 * n, 100000, 50, n, f'sequence={n}')
+    made = "'specific-offsets', 'scan.bounded.specific-offsets' = '" + ';'.join(f'partition:{p},offset:{n // 4}' for p in range(4)) + "'"
+    ends = {'made': (n, made), UPDATED: (3 * n, "'latest-offset'")}
+    return within_budget(b, o, 'Kafka, ', memory, n, {w: (rows, b.sql('keyed.sql', TOPIC=topic, END=end)) for w, (rows, end) in ends.items()})
+
+
+UPDATED = 'made, 2 updates each at random'
+
+
+def within_budget(b, o, source, memory, n, works):
+    """works: {name: (rows, sql)} over n keys, first what makes them, last what updates them too. Each in 8G and in `memory`."""
     def on_cluster(memory, w):
         b.end_cluster()  # --memory is a worker's
         b.cluster(memory=memory)
-        return b.run_on_cluster(sql[w], works[w][0])
+        return b.run_on_cluster(works[w][1], works[w][0])
+    size = int(memory[:-1]) * SHIFT[memory[-1]] / 1e6
     points, verdicts = {}, []
-    name = lambda w, m, mark: f'{n / 1e6:.0f} M keys {w}, --memory {m}{mark}'
+    name = lambda w, m, mark: f'{source}{n / 1e6:.0f} M keys {w}, --memory {m}{mark}'
     for w in works:
         for m in ('8G', memory):
             if o.mode in ('run', 'both'):
-                points[name(w, m, '')] = lambda m=m, w=w: b.run(sql[w], memory=m)
+                points[name(w, m, '')] = lambda m=m, w=w: b.run(works[w][1], memory=m)
             if o.mode in ('cluster', 'both'):
                 points[name(w, m, CLUSTER)] = lambda m=m, w=w: on_cluster(m, w)
     rows = walk(b, o, 'budget', points)
@@ -105,20 +142,20 @@ INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM (SELECT %s AS k, v FROM src) GRO
         made, last = list(works)[0], list(works)[-1]
         whole = seen[name(made, '8G', mark)]['rss_mb'] / size
         tight = max(seen[name(w, memory, mark)]['rss_mb'] for w in works) / size
-        verdicts += [verdict('budget', 'state against the budget' + mark, whole, 'at least 8 times, else not the test', whole >= 8),
-                     verdict('budget', 'RSS against the budget' + mark, tight, 'at most 1.20', tight <= 1.2)]
+        verdicts += [verdict('budget', f'{source}state against the budget{mark}', whole, 'at least 8 times, else not the test', whole >= 8),
+                     verdict('budget', f'{source}RSS against the budget{mark}', tight, 'at most 1.20', tight <= 1.2)]
         ratios = {w: cpu[w, memory] / cpu[w, '8G'] for w in works}
         ratios['updates at random alone'] = (cpu[last, memory] - cpu[made, memory]) / (cpu[last, '8G'] - cpu[made, '8G'])
-        verdicts += [verdict('budget', f'slower by: {w}{mark}', r, 'at most 10 times', r <= 10) for w, r in ratios.items()]
+        verdicts += [verdict('budget', f'{source}slower by: {w}{mark}', r, 'at most 10 times', r <= 10) for w, r in ratios.items()]
     return rows + verdicts
 
 
-def against_bare(b, o, work, topics, sql_of):
+def against_bare(b, o, work, topics, sql_of, **how):
     """{name: (topic, events)}: the bare client and Tidegate on each topic"""
     points = {}
     for name, (topic, events) in topics.items():
         points[name + ' bare'] = lambda topic=topic, events=events: b.consume(topic, events)
-        points.update(modes(b, o, {name: sql_of(name, topic)}, events))
+        points.update(modes(b, o, {name: sql_of(name, topic)}, events, **how))
     rows = walk(b, o, work, points)
     base = {r['variant'][:-5]: r['per_cpu_second'] for r in rows if r['variant'].endswith(' bare')}
     for r in rows:

@@ -140,6 +140,7 @@ class Bench(harness.Cluster):
     def need_kafka(self):
         if not self.broker_pid:
             os.environ.setdefault('KAFKA_HEAP', '1g')
+            subprocess.run([os.path.join(ROOT, 'integration', 'kafka.sh'), 'jars'], stdout=subprocess.DEVNULL, check=True)  # the first time they take longer than a start may
             self.kafka('log.retention.hours=-1', 'log.cleaner.enable=false')
             say(f'broker at {self.bootstrap}')
 
