@@ -254,35 +254,45 @@ static err_t *read_back(kstate_t *ks, const kstate_keys_t *k) {
  * each that leaves. */
 static inline bool used_before(const entry_t *e) { return e->changed || (e->flags & ENTRY_DIRTY); }
 
-static inline void ask_for_entry(const ks_ns_t *n, entry_t **ret, uint64_t hash) {
-    entry_t *e = ks_promised(n, hash);
-    *ret = e;
-    if (e) entry_ask(n, e);
+/* entry_is of a short key, which is one word of the entry; the key has eight bytes to read. */
+static inline bool entry_has(const ks_ns_t *n, const entry_t *e, uint64_t hash, slice_t key) {
+    uint64_t own, other;
+    memcpy(&own, (const uint8_t *)e + n->key_at, sizeof own);
+    memcpy(&other, key.p, sizeof other);
+    return e->hash == hash && own >> 8 * KEY_SHORT == key.len && (own ^ other) << (64 - 8 * key.len) == 0;
 }
 
+#define BLOCK 256     /* keys whose entries are asked for in a pass of their own, before the first of them is looked at .. */
+#define SLOTS_AHEAD 32 /* .. and their slots so many before that */
+
 /* All of one namespace: its table is looked up once, and the slots of a key are read once: what they promised is kept until the entry has
- * come. Entries stay where they are, so a promise is at worst one that another key fulfils, or late for a key that came twice. */
+ * come. A pass that only reads slots and asks has as many lines under way as the processor can wait for. Entries stay where they are, so a promise
+ * is at worst one that another key fulfils, or late for a key that came twice. */
 static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
     ks_ns_t *n = ks_ns_make(ks, 0);
-    entry_t *hope[2 * AHEAD] = {0}; /* of key i at i % (2 * AHEAD) */
-    if (n->cap)
-        for (uint32_t i = 0; i < MIN(k->n, (uint32_t)AHEAD); i++) ask_for_entry(n, &hope[i], k->hash[i]);
-    for (uint32_t i = 0, at = 0, to = AHEAD; i < k->n; i++) {
-        if (n->cap && i + AHEAD < k->n) {
-            if (i + 2 * AHEAD < k->n) __builtin_prefetch(&n->slots[k->hash[i + 2 * AHEAD] >> n->shift]);
-            ask_for_entry(n, &hope[to], k->hash[i + AHEAD]);
+    const uint64_t *hash = k->hash;
+    uint32_t end = k->off[k->n];
+    entry_t *hope[BLOCK];
+    for (uint32_t i = 0; n->cap && i < MIN(k->n, (uint32_t)SLOTS_AHEAD); i++) __builtin_prefetch(&n->slots[hash[i] >> n->shift]);
+    for (uint32_t from = 0, to; from < k->n; from = to) {
+        to = MIN(from + BLOCK, k->n);
+        if (!n->cap) memset(hope, 0, sizeof hope);
+        for (uint32_t i = from; n->cap && i < to; i++) {
+            if (i + SLOTS_AHEAD < k->n) __builtin_prefetch(&n->slots[hash[i + SLOTS_AHEAD] >> n->shift]);
+            entry_t *e = hope[i - from] = ks_promised(n, hash[i]);
+            entry_ask(n, e); /* an address of nothing does no harm */
         }
-        slice_t key = key_at(k, i);
-        entry_t *e = hope[at];
-        if (!e || !entry_is(n, e, k->hash[i], key)) e = ks_ns_lookup(n, k->hash[i], key);
-        hope[at] = NULL;
-        if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, 0, k->hash[i], key);
-        else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
-        ret[i] = e ? entry_value(e) : NULL;
-        if (k->later && e) ks_log_ask(ks, e);
-        else if (e) kstate_dirty(ks, ret[i]);
-        if (++at == 2 * AHEAD) at = 0;
-        if (++to == 2 * AHEAD) to = 0;
+        for (uint32_t i = from; i < to; i++) {
+            slice_t key = key_at(k, i);
+            entry_t *e = hope[i - from];
+            bool here = e && (key.len - 1 < KEY_SHORT && end - k->off[i] >= 8 ? entry_has(n, e, hash[i], key) : entry_is(n, e, hash[i], key));
+            if (!here) e = ks_ns_lookup(n, hash[i], key);
+            if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, 0, hash[i], key);
+            else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;
+            ret[i] = e ? entry_value(e) : NULL;
+            if (k->later && e) ks_log_ask(ks, e);
+            else if (e) kstate_dirty(ks, ret[i]);
+        }
     }
 }
 

@@ -63,6 +63,34 @@ static err_t *open_memory(void *arg, base_db_t **ret) {
     return NULL;
 }
 
+/* Keys of a hash that all have: each is the beginning of the next, and differs from it in its length alone. */
+START_TEST(short_keys_of_one_hash_are_told_apart) {
+    enum { N = 16 };
+    static const uint8_t zeroes[N * N];
+    uint32_t off[N + 1] = {0};
+    uint64_t hash[N];
+    void *got[N], *again[N];
+    for (uint32_t i = 0; i < N; i++) {
+        off[i + 1] = off[i] + i;
+        hash[i] = 7;
+    }
+    kstate_env_t *env = kstate_env_new(NULL);
+    kstate_t *ks;
+    ck_ok(kstate_open(env, 1, 0, 0, KEY_GROUPS, &flat_codec, &ks));
+    kstate_keys_t keys = {N, hash, zeroes, off, NULL, NULL, false};
+    ck_ok(kstate_get_many(ks, &keys, got));
+    for (uint64_t i = 0; i < N; i++) {
+        ck_assert_uint_eq(*(uint64_t *)got[i], 0);
+        *(uint64_t *)got[i] = i + 1;
+    }
+    ck_ok(kstate_get_many(ks, &keys, again));
+    for (uint64_t i = 0; i < N; i++) ck_assert_uint_eq(*(uint64_t *)again[i], i + 1);
+    ck_assert_uint_eq(kstate_entries(ks), N);
+    kstate_close(ks);
+    kstate_env_free(env);
+}
+END_TEST
+
 #define FLAT_KEYS 4000
 static void flat_check(kstate_t *ks, const uint64_t *want) {
     uint64_t have = 0, total = 0;
@@ -539,6 +567,7 @@ TESTS("kstate", what_a_value_has_grown_by_before_it_is_marked_counts_once,
       a_seal_is_in_the_order_of_the_calls_and_holds_each_change_once,
       delete_and_drop_are_sealed_once_and_survive_a_recreation, a_drop_speaks_only_for_the_key_groups_of_its_writer,
       deleting_while_scanning_misses_nothing, many_namespaces_stay_in_time_order,
+      short_keys_of_one_hash_are_told_apart,
       keys_of_one_home_are_found_however_far_from_it_they_lie_and_deleting_some_loses_none,
       a_count_and_a_sum_by_an_integer_are_one_cache_line_and_less_than_two_words_of_slots,
       values_that_are_encoded_in_place_are_sealed_as_those_that_are_not, sealed_bytes_that_are_damaged_are_refused, the_change_format_is_frozen)
