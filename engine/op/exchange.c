@@ -44,7 +44,7 @@ void partitioner_run(partitioner_t *p, const batch_t *b) {
         p->rows = xrealloc(p->rows, sizeof *p->rows * p->cap);
         p->target = xrealloc(p->target, sizeof *p->target * p->cap);
     }
-    keys_encode(&p->keys, b, p->cols, p->nkeys, NULL, b->n);
+    keys_hash(&p->keys, b, p->cols, p->nkeys);
     memset(p->count, 0, sizeof *p->count * (size_t)p->targets);
     for (uint32_t i = 0; i < b->n; i++) {
         p->target[i] = p->owner16[key_group_of(p->keys.hash[i])];

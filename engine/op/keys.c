@@ -53,7 +53,7 @@ static inline uint64_t varint_word(uint64_t v, size_t *ret_len) {
         *ret_len = 1 + (v >= 0x80);
         return v < 0x80 ? v : (v & 0x7f) | 0x80 | v >> 7 << 8;
     }
-    size_t len = (size_t)(70 - __builtin_clzll(v | 1)) / 7;
+    uint32_t len = (uint32_t)(70 - __builtin_clzll(v)) * 37 >> 8; /* / 7, up to 55 */
     v = (v & 0xfffffff) | (v & 0x1fffff0000000) << 4;
     v = (v & 0x3fff00003fff) | (v & 0xfffc0000fffc000) << 2;
     v = (v & 0x7f007f007f007f) | (v & 0x3f803f803f803f80) << 1;
@@ -61,34 +61,66 @@ static inline uint64_t varint_word(uint64_t v, size_t *ret_len) {
     return v | (0x80808080808080 & ((UINT64_C(1) << 8 * (len - 1)) - 1));
 }
 
+/* Row `row` of an integer column as a word, if it is one. */
+static inline bool int_word(const column_t *c, int width, uint32_t row, uint64_t *ret_word, size_t *ret_len) {
+    int64_t v = int_at(c, width, row);
+    uint64_t z = ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+    if (UNLIKELY(z >> WORD_BITS != 0)) return false;
+    *ret_word = varint_word(z, ret_len) << 8 | 1;
+    ++*ret_len;
+    return true;
+}
+
+/* Any, by its bytes. Returns their end. */
+static uint8_t *put_int(uint8_t *p, const column_t *c, int width, uint32_t row, uint64_t *ret_hash) {
+    uint8_t *start = p;
+    *p++ = !column_null(c, row);
+    if (*start) p = zigzag_at(p, int_at(c, width, row));
+    *ret_hash = hash_bytes(start, (size_t)(p - start));
+    return p;
+}
+
+static inline __attribute__((always_inline)) void encode_ints(keys_t *k, const column_t *c, int width, const uint32_t *sel, uint32_t n) {
+    uint8_t *bytes = k->bytes.data, *p = bytes;
+    uint32_t *off = k->off;
+    uint64_t *hash = k->hash;
+    const uint8_t *nulls = c->nulls;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t row = sel ? sel[i] : i;
+        uint64_t word;
+        size_t len;
+        off[i] = (uint32_t)(p - bytes);
+        if (UNLIKELY((nulls && nulls[row]) || !int_word(c, width, row, &word, &len))) {
+            p = put_int(p, c, width, row, &hash[i]);
+            continue;
+        }
+        memcpy(p, &word, sizeof word);
+        p += len;
+        hash[i] = hash_word(word, len);
+    }
+    off[n] = (uint32_t)(p - bytes);
+    k->bytes.len = off[n];
+}
+
+static __attribute__((noinline)) void encode_i64(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) { encode_ints(k, c, 8, sel, n); }
+
 static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {
     int width = type_width(c->type);
     ASSERT(buf_reserve(&k->bytes, (size_t)n * 11 + 8));
-    uint8_t *p = k->bytes.data;
+    if (width == 8) encode_i64(k, c, sel, n);
+    else encode_ints(k, c, width, sel, n);
+}
+
+static __attribute__((noinline)) void hash_int(keys_t *k, const column_t *c, uint32_t n) {
+    uint64_t *hash = k->hash;
+    int width = type_width(c->type);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t row = sel ? sel[i] : i;
-        k->off[i] = (uint32_t)(p - k->bytes.data);
-        uint8_t *start = p;
-        if (column_null(c, row)) {
-            *p++ = 0;
-        } else {
-            int64_t v = int_at(c, width, row);
-            uint64_t z = ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
-            if (LIKELY(z >> WORD_BITS == 0)) {
-                size_t len;
-                uint64_t word = varint_word(z, &len) << 8 | 1;
-                memcpy(p, &word, sizeof word);
-                p += len + 1;
-                k->hash[i] = hash_word(word, len + 1);
-                continue;
-            }
-            *p++ = 1;
-            p = varint_at(p, z);
-        }
-        k->hash[i] = hash_bytes(start, (size_t)(p - start));
+        uint8_t bytes[1 + VARINT_MAX];
+        uint64_t word;
+        size_t len;
+        if (UNLIKELY(column_null(c, i) || !int_word(c, width, i, &word, &len))) put_int(bytes, c, width, i, &hash[i]);
+        else hash[i] = hash_word(word, len);
     }
-    k->off[n] = (uint32_t)(p - k->bytes.data);
-    k->bytes.len = k->off[n];
 }
 
 /* Integers and texts in any order. The bytes are hashed in a pass of their own: those that were just written one by one are slow to read back. */
@@ -123,12 +155,21 @@ bool keys_plain(const type_t *t) {
     return (t->kind >= TYPE_TINYINT && t->kind <= TYPE_BIGINT) || (t->kind >= TYPE_DATE && t->kind <= TYPE_TIMESTAMP_LTZ);
 }
 
+static void room(keys_t *k, uint32_t n) {
+    if (k->cap >= n + 1) return;
+    k->cap = n + 1;
+    k->off = xrealloc(k->off, sizeof *k->off * k->cap);
+    k->hash = xrealloc(k->hash, sizeof *k->hash * k->cap);
+}
+
+void keys_hash(keys_t *k, const batch_t *b, const int *cols, int ncols) {
+    room(k, b->n);
+    if (ncols == 1 && keys_plain(b->cols[cols[0]].type)) hash_int(k, &b->cols[cols[0]], b->n);
+    else keys_encode(k, b, cols, ncols, NULL, b->n);
+}
+
 void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const uint32_t *sel, uint32_t n) {
-    if (k->cap < n + 1) {
-        k->cap = n + 1;
-        k->off = xrealloc(k->off, sizeof *k->off * k->cap);
-        k->hash = xrealloc(k->hash, sizeof *k->hash * k->cap);
-    }
+    room(k, n);
     k->bytes.max = UINT32_MAX;
     buf_clear(&k->bytes);
     if (ncols == 1 && type_is_strlike(b->cols[cols[0]].type)) {

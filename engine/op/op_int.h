@@ -45,6 +45,7 @@ typedef struct keys {
     uint32_t cap;
 } keys_t;
 void keys_encode(keys_t *k, const batch_t *b, const int *cols, int ncols, const uint32_t *sel, uint32_t n);
+void keys_hash(keys_t *k, const batch_t *b, const int *cols, int ncols); /* of all rows; the bytes are of nothing */
 void keys_free(keys_t *k);
 static inline slice_t keys_at(const keys_t *k, uint32_t i) { return slice_of(k->bytes.data + k->off[i], k->off[i + 1] - k->off[i]); }
 /* Types whose encoded form gives back the very bits that the column has: integers, times. */

@@ -26,7 +26,7 @@ START_TEST(keys_are_row_encoded) {
     static const int widths[] = {1, 1, 1, 2, 3};
     uint32_t sel[50];
     for (uint32_t i = 0; i < 50; i++) sel[i] = i * 3 + 1;
-    keys_t k = {0};
+    keys_t k = {0}, hashed = {0};
     for (size_t s = 0; s < ARRAY_LEN(shapes); s++)
         for (int selected = 0; selected < 2; selected++) {
             uint32_t n = selected ? 50 : b->n;
@@ -40,7 +40,11 @@ START_TEST(keys_are_row_encoded) {
                 ck_assert_uint_eq(k.hash[i], hash_bytes(want.data, want.len));
                 buf_free(&want);
             }
+            if (selected) continue;
+            keys_hash(&hashed, b, shapes[s], widths[s]);
+            ck_assert(memcmp(hashed.hash, k.hash, n * sizeof *k.hash) == 0);
         }
+    keys_free(&hashed);
     keys_free(&k);
     batch_free(b);
 }
@@ -55,8 +59,11 @@ START_TEST(integer_keys_of_every_length_are_row_encoded) {
         b->cols[0].i64[i] = (int64_t)(i / 3 % 2 ? ~v : v);
     }
     static const int key[] = {0};
-    keys_t k = {0};
+    keys_t k = {0}, hashed = {0};
     keys_encode(&k, b, key, 1, NULL, b->n);
+    keys_hash(&hashed, b, key, 1);
+    ck_assert(memcmp(hashed.hash, k.hash, b->n * sizeof *k.hash) == 0);
+    keys_free(&hashed);
     for (uint32_t i = 0; i < b->n; i++) {
         const column_t *cols[1] = {&b->cols[0]};
         buf_t want = buf_make(4096);
