@@ -13,12 +13,6 @@
 #include "engine/op/op_int.h"
 #include <stdlib.h>
 
-typedef struct touched {
-    agg_head_t *value;
-    uint32_t row; /* of the batch: its first */
-    bool before;  /* a result had been emitted */
-} touched_t;
-
 typedef struct group_agg {
     agg_set_t *set;
     kstate_t *ks;
@@ -29,9 +23,10 @@ typedef struct group_agg {
     bool grows; /* each added row changes its group's result */
     void **accs;
     uint32_t *sel;
-    touched_t *groups; /* of the batch at hand, in order of appearance */
-    void **values;     /* the same, as kstate gave them */
-    void **before;     /* accs of those with `before` */
+    void **values;     /* of the groups of the batch at hand, in order of appearance: agg_head_t, as kstate gave them */
+    uint32_t *row;     /* .. the first of the batch */
+    uint8_t *had;      /* .. a result had been emitted */
+    void **before;     /* accs of those that had one */
     uint32_t cap;
     /* end of a batch job */
     pages_walk_t final;
@@ -84,8 +79,9 @@ static void room(group_agg_t *g, uint32_t n) {
     g->cap = n;
     g->accs = xrealloc(g->accs, sizeof *g->accs * n);
     g->sel = xrealloc(g->sel, sizeof *g->sel * n);
-    g->groups = xrealloc(g->groups, sizeof *g->groups * n);
-    g->values = xrealloc(g->values, sizeof *g->values * n);
+    g->values = xrealloc(g->values, sizeof *g->values * ((size_t)n + 1));
+    g->row = xrealloc(g->row, sizeof *g->row * n);
+    g->had = xrealloc(g->had, n);
     g->before = xrealloc(g->before, sizeof *g->before * n);
 }
 
@@ -112,26 +108,40 @@ static bool is_orphan(const agg_head_t *h, row_kind_t kind) {
     return h->rows <= 0 && (kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE);
 }
 
-/* Finds the groups of the rows, into accs, and remembers which are touched. Nothing is updated yet: the results before the batch
- * are needed as columns first. */
+static inline int64_t rows_of(const group_agg_t *g, uint32_t group) { return ((const agg_head_t *)g->values[group])->rows; }
+static inline void *accs_of(const group_agg_t *g, uint32_t group) { return agg_accs(g->values[group]); }
+
+/* Rows are added, and that is all there is to tell of them. */
+static bool only_adds(const op_t *op, const batch_t *b) { return !b->kinds && op->env.op->state_ttl_ms <= 0; }
+
+/* Finds the groups of the rows, into accs, and remembers which are touched. No accumulator is updated yet: the results before the batch
+ * are needed as columns first. Rows that only add are counted at once, while their group is at hand. */
 static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
     uint32_t ngroups = 0;
+    bool adds = only_adds(op, b);
     ASSERT(b->n <= KSTATE_WORD_MAX >> 1);
     room(g, b->n);
     keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
     TRY(keyed_find(&g->keyed, &g->keys, NULL, NULL, b->n, g->accs));
+    void **accs = g->accs, **values = g->values;
+    values[0] = NULL;
     for (uint32_t i = 0; i < b->n; i++) {
-        agg_head_t *h = g->accs[i];
-        uint32_t at = kstate_word(h) >> 1; /* its place of the last batch that it was in, or anything */
-        if (at >= ngroups || g->groups[at].value != h) {
+        agg_head_t *h = accs[i];
+        uint32_t at = kstate_word(h) >> 1; /* its place of the last batch that it was in, or anything: not to be guessed by a branch */
+        if (values[MIN(at, ngroups)] != h) {
             TRY(expire(op, h));
             TRY(pages_need(&g->pages, h));
-            g->groups[ngroups] = (touched_t){h, i, h->rows > 0};
-            g->values[ngroups] = h;
+            g->row[ngroups] = i;
+            g->had[ngroups] = h->rows > 0;
+            values[ngroups] = h;
             kstate_word_set(h, ngroups++ << 1 | agg_absent(h));
+            values[ngroups] = NULL;
         }
+        if (!adds) continue;
+        h->rows++;
+        accs[i] = agg_accs(h);
     }
     *ret_groups = ngroups;
     return NULL;
@@ -141,8 +151,8 @@ static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
 static err_t *apply(op_t *op, const batch_t *b) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < b->n; i++) {
+    uint32_t kept = only_adds(op, b) ? b->n : 0;
+    for (uint32_t i = kept; i < b->n; i++) {
         agg_head_t *h = g->accs[i];
         row_kind_t kind = batch_kind(b, i);
         if (is_orphan(h, kind)) continue;
@@ -175,11 +185,11 @@ static void find_changed(const group_agg_t *g, const column_t *old, const column
     buf_t x = buf_make(BUF_MAX_DEFAULT), y = buf_make(BUF_MAX_DEFAULT);
     uint32_t left = 0;
     for (uint32_t i = 0; i < ngroups; i++) {
-        differs[i] = !(g->groups[i].before && g->groups[i].value->rows > 0);
+        differs[i] = !(g->had[i] && rows_of(g, i) > 0);
         left += !differs[i];
     }
     for (int c = 0; c < ncols && left; c++)
-        for (uint32_t i = 0, at = 0; i < ngroups; at += g->groups[i++].before)
+        for (uint32_t i = 0, at = 0; i < ngroups; at += g->had[i++])
             if (!differs[i] && !values_equal(&old[c], at, &now[c], i, &x, &y)) {
                 differs[i] = 1;
                 left--;
@@ -206,7 +216,7 @@ static void emit_row(emission_t *e, uint32_t from, row_kind_t kind) {
 static emission_t choose_rows(const group_agg_t *g, bool after_only, const uint8_t *differs, uint32_t ngroups, mem_t *m) {
     emission_t e = {mem_alloc(m, sizeof(uint32_t) * ngroups * 2), mem_alloc(m, (size_t)ngroups * 2), 0, true, true};
     for (uint32_t i = 0, at = 0; i < ngroups; i++) {
-        bool after = g->groups[i].value->rows > 0, before = g->groups[i].before;
+        bool after = rows_of(g, i) > 0, before = g->had[i];
         uint32_t prev = at;
         at += before;
         if (!differs[i]) continue;
@@ -221,14 +231,17 @@ static bool key_columns(const group_agg_t *g, const plan_op_t *p, const batch_t 
     bool plain = true;
     for (int c = 0; c < p->nkeys; c++) plain &= keys_plain(p->schema->fields[c].type);
     if (plain) {
-        uint32_t *rows = mem_alloc(now->mem, sizeof *rows * ngroups);
-        for (uint32_t i = 0; i < ngroups; i++) rows[i] = g->groups[i].row;
-        for (int c = 0; c < p->nkeys; c++) column_gather(&now->cols[c], &in->cols[p->keys[c]], rows, ngroups, now->mem);
+        bool same = ngroups == in->n; /* row i is of group i */
+        if (same) mem_link(now->mem, in->mem);
+        for (int c = 0; c < p->nkeys; c++) {
+            if (same) now->cols[c] = in->cols[p->keys[c]];
+            else column_gather(&now->cols[c], &in->cols[p->keys[c]], g->row, ngroups, now->mem);
+        }
         for (int c = 0; c < p->nkeys; c++) now->cols[c].type = p->schema->fields[c].type;
         return true;
     }
     slice_t *keys = mem_alloc(now->mem, sizeof *keys * ngroups);
-    for (uint32_t i = 0; i < ngroups; i++) keys[i] = kstate_key(g->ks, g->groups[i].value);
+    for (uint32_t i = 0; i < ngroups; i++) keys[i] = kstate_key(g->ks, g->values[i]);
     return keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols);
 }
 
@@ -242,12 +255,19 @@ static batch_t *gather_changes(const group_agg_t *g, const plan_op_t *p, const e
     uint32_t *group_of = mem_alloc(b->mem, sizeof *group_of * b->n);
     uint32_t *old_group = mem_alloc(b->mem, sizeof *old_group * ngroups);
     for (uint32_t i = 0, k = 0; i < ngroups; i++)
-        if (g->groups[i].before) old_group[k++] = i;
+        if (g->had[i]) old_group[k++] = i;
     for (uint32_t i = 0; i < b->n; i++) group_of[i] = e->from[i] < ngroups ? e->from[i] : old_group[e->from[i] - ngroups];
     for (int c = 0; c < p->nkeys; c++) column_gather(&b->cols[c], &now->cols[c], group_of, b->n, b->mem);
     for (int c = 0; c < p->naggs; c++)
         column_gather2(&b->cols[p->nkeys + c], &now->cols[p->nkeys + c], ngroups, old ? &old->cols[c] : NULL, e->from, b->n, b->mem);
     return b;
+}
+
+/* Rows were added, and each group is new or differs. */
+static void all_changed(const group_agg_t *g, batch_t *now) {
+    if (!memchr(g->had, true, now->n)) return;
+    now->kinds = mem_alloc(now->mem, now->n);
+    for (uint32_t i = 0; i < now->n; i++) now->kinds[i] = g->had[i] ? ROW_UPDATE_AFTER : ROW_INSERT;
 }
 
 /* Two result sets, one of groups that had a result (NULL: none had, or all differ and nobody asks what they were) and one of all
@@ -257,12 +277,17 @@ static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t n
     const plan_op_t *p = op->env.op;
     batch_t *now = batch_new(p->schema->n);
     now->n = ngroups;
-    void **accs = mem_alloc(now->mem, sizeof *accs * ngroups);
-    for (uint32_t i = 0; i < ngroups; i++) accs[i] = agg_accs(g->groups[i].value);
-    err_t *err = key_columns(g, p, in, ngroups, now) ? agg_set_emit(g->set, accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    for (uint32_t i = 0; i < ngroups; i++) g->accs[i] = accs_of(g, i);
+    err_t *err = key_columns(g, p, in, ngroups, now) ? agg_set_emit(g->set, g->accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
     if (err) {
         batch_free(now);
         return err;
+    }
+    for (int c = p->nkeys; c < p->schema->n; c++) now->cols[c].type = p->schema->fields[c].type;
+    if (!old && !in->kinds) {
+        all_changed(g, now);
+        out_batch(out, now);
+        return NULL;
     }
     uint8_t *differs = mem_alloc(now->mem, ngroups);
     if (old) find_changed(g, old->cols, now->cols + p->nkeys, p->naggs, ngroups, differs);
@@ -274,7 +299,6 @@ static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t n
         batch_free(now);
         if (!b) return NULL;
     }
-    for (int c = p->nkeys; c < p->schema->n; c++) b->cols[c].type = p->schema->fields[c].type;
     b->kinds = e.inserts ? NULL : e.kinds;
     out_batch(out, b);
     return NULL;
@@ -287,7 +311,7 @@ static err_t *results_before(op_t *op, const batch_t *in, uint32_t ngroups, batc
     uint32_t n = 0;
     if (p->after_only && g->grows && !in->kinds) return NULL;
     for (uint32_t i = 0; i < ngroups; i++)
-        if (g->groups[i].before) g->before[n++] = agg_accs(g->groups[i].value);
+        if (g->had[i]) g->before[n++] = accs_of(g, i);
     if (n == 0) return NULL;
     *ret = batch_new(p->naggs);
     (*ret)->n = n;
@@ -305,9 +329,9 @@ static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_
     kstate_changed(g->ks, g->values, ngroups);
     if (!g->batch && (*reterr = emit_changes(op, b, old, ngroups, out))) return OP_FAIL;
     for (uint32_t i = 0; b->kinds && i < ngroups; i++) {
-        if (g->groups[i].value->rows > 0) continue;
-        if ((*reterr = pages_delete(&g->pages, g->groups[i].value))) return OP_FAIL;
-        kstate_delete(g->ks, g->groups[i].value);
+        if (rows_of(g, i) > 0) continue;
+        if ((*reterr = pages_delete(&g->pages, g->values[i]))) return OP_FAIL;
+        kstate_delete(g->ks, g->values[i]);
     }
     return OP_DONE;
 }
@@ -430,8 +454,9 @@ static void group_agg_close(op_t *op) {
     keys_free(&g->keys);
     free(g->accs);
     free(g->sel);
-    free(g->groups);
     free(g->values);
+    free(g->row);
+    free(g->had);
     free(g->before);
 }
 
