@@ -36,16 +36,17 @@ static bool count_add(agg_slot_t *s, const agg_rows_t *r, int64_t delta) {
     int nn = 0;
     for (int i = 0; i < s->call->nargs; i++)
         if (r->in->cols[s->call->args[i]].nulls) nulls[nn++] = r->in->cols[s->call->args[i]].nulls;
-    uint32_t off = s->off;
+    uint32_t off = s->off, n = r->n;
+    void **accs = r->accs;
     if (nn == 0) {
-        for (uint32_t k = 0; k < r->n; k++) ((count_acc_t *)((uint8_t *)r->accs[k] + off))->n += delta;
+        for (uint32_t k = 0; k < n; k++) ((count_acc_t *)((uint8_t *)accs[k] + off))->n += delta;
         return true;
     }
-    for (uint32_t k = 0; k < r->n; k++) {
+    for (uint32_t k = 0; k < n; k++) {
         uint32_t row = agg_row(r, k);
         bool null = false;
         for (int i = 0; i < nn; i++) null |= nulls[i][row];
-        if (!null) ((count_acc_t *)((uint8_t *)r->accs[k] + off))->n += delta;
+        if (!null) ((count_acc_t *)((uint8_t *)accs[k] + off))->n += delta;
     }
     return true;
 }
@@ -57,12 +58,19 @@ static void count_merge(agg_slot_t *s, void *into, const void *from) {
 }
 
 static void count_partial(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
-    for (uint32_t i = 0; i < n; i++) out->i64[i] = ((count_acc_t *)slot_acc(s, accs[i]))->n;
+    uint32_t off = s->off;
+    int64_t *to = out->i64;
+    for (uint32_t i = 0; i < n; i++) to[i] = ((const count_acc_t *)((uint8_t *)accs[i] + off))->n;
 }
 
-/* A column of the number of values of each row that count: 1, or 0 where an argument is NULL. */
+/* A column of the number of values of each row that count: 1, or 0 where an argument is NULL. Where none is, all calls have the same one. */
 static void ones(const agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) {
-    *out = (column_t){.type = s->partial_types[0], .data = mem_alloc(m, sizeof *out->i64 * in->n)};
+    static const int64_t one[BATCH_ROWS_MAX] = {[0 ... BATCH_ROWS_MAX - 1] = 1};
+    bool nulls = false;
+    for (int a = 0; a < s->call->nargs; a++) nulls |= in->cols[s->call->args[a]].nulls != NULL;
+    *out = (column_t){.type = s->partial_types[0], .data = (void *)(uintptr_t)one};
+    if (!nulls && in->n <= BATCH_ROWS_MAX) return;
+    out->data = mem_alloc(m, sizeof *out->i64 * in->n);
     for (uint32_t i = 0; i < in->n; i++) out->i64[i] = 1;
     for (int a = 0; a < s->call->nargs; a++) {
         const uint8_t *nulls = in->cols[s->call->args[a]].nulls;
@@ -73,7 +81,11 @@ static void ones(const agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out
 static void count_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out) { ones(s, in, m, out); }
 
 static bool count_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t *r) {
-    for (uint32_t k = 0; k < r->n; k++) ((count_acc_t *)slot_acc(s, r->accs[k]))->n += c->i64[agg_row(r, k)];
+    const uint32_t *sel = r->sel;
+    const int64_t *from = c->i64;
+    void **accs = r->accs;
+    uint32_t off = s->off, n = r->n;
+    for (uint32_t k = 0; k < n; k++) ((count_acc_t *)((uint8_t *)accs[k] + off))->n += from[sel ? sel[k] : k];
     return true;
 }
 
@@ -110,10 +122,10 @@ typedef struct isum_acc {
 } isum_acc_t;
 
 #define ISUM_LOOP(field, OP)                                                                                                      \
-    for (uint32_t k = 0; k < r->n; k++) {                                                                                         \
+    for (uint32_t k = 0; k < n; k++) {                                                                                            \
         uint32_t row = sel ? sel[k] : k;                                                                                          \
         if (nulls && nulls[row]) continue;                                                                                        \
-        isum_acc_t *a = (isum_acc_t *)((uint8_t *)r->accs[k] + off);                                                              \
+        isum_acc_t *a = (isum_acc_t *)((uint8_t *)accs[k] + off);                                                                 \
         a->n OP 1;                                                                                                                \
         a->sum OP (uint64_t)(int64_t)c->field[row];                                                                               \
     }
@@ -121,7 +133,8 @@ typedef struct isum_acc {
     const column_t *c = &r->in->cols[s->call->args[0]];                                                                           \
     const uint8_t *nulls = c->nulls;                                                                                              \
     const uint32_t *sel = r->sel;                                                                                                 \
-    uint32_t off = s->off;                                                                                                        \
+    uint32_t off = s->off, n = r->n;                                                                                              \
+    void **accs = r->accs;                                                                                                        \
     switch (s->width) {                                                                                                           \
     case 1: ISUM_LOOP(i8, OP) break;                                                                                              \
     case 2: ISUM_LOOP(i16, OP) break;                                                                                             \
@@ -158,10 +171,15 @@ static void isum_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column
 }
 
 static bool isum_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t *r) {
-    for (uint32_t k = 0; k < r->n; k++) {
-        isum_acc_t *a = slot_acc(s, r->accs[k]);
-        a->n += c[0].i64[agg_row(r, k)];
-        a->sum += (uint64_t)c[1].i64[agg_row(r, k)];
+    const uint32_t *sel = r->sel;
+    const int64_t *counts = c[0].i64, *sums = c[1].i64;
+    void **accs = r->accs;
+    uint32_t off = s->off, n = r->n;
+    for (uint32_t k = 0; k < n; k++) {
+        isum_acc_t *a = (isum_acc_t *)((uint8_t *)accs[k] + off);
+        uint32_t row = sel ? sel[k] : k;
+        a->n += counts[row];
+        a->sum += (uint64_t)sums[row];
     }
     return true;
 }
@@ -169,10 +187,14 @@ static bool isum_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_
 static void isum_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
     column_init(out, s->call->type, m, n);
     int width = type_width(s->call->type);
+    bool sum = s->kind == SUM_SUM, wide = sum && width == sizeof *out->i64;
+    uint32_t off = s->off;
+    int64_t *to = out->i64;
     for (uint32_t i = 0; i < n; i++) {
-        const isum_acc_t *a = slot_acc(s, accs[i]);
-        if (a->n == 0) set_null(out, m, n, i);
-        else if (s->kind == SUM_SUM) int_store(out, width, i, (int64_t)a->sum);
+        const isum_acc_t *a = (const isum_acc_t *)((uint8_t *)accs[i] + off);
+        if (UNLIKELY(a->n == 0)) set_null(out, m, n, i);
+        else if (wide) to[i] = (int64_t)a->sum;
+        else if (sum) int_store(out, width, i, (int64_t)a->sum);
         else int_store(out, width, i, a->n == -1 ? (int64_t)-a->sum : (int64_t)a->sum / a->n);
     }
 }
@@ -212,10 +234,10 @@ typedef struct dsum_acc {
 } dsum_acc_t;
 
 #define DSUM_LOOP(field, OP, CUT)                                                                                                 \
-    for (uint32_t k = 0; k < r->n; k++) {                                                                                         \
+    for (uint32_t k = 0; k < n; k++) {                                                                                            \
         uint32_t row = sel ? sel[k] : k;                                                                                          \
         if (nulls && nulls[row]) continue;                                                                                        \
-        dsum_acc_t *a = (dsum_acc_t *)((uint8_t *)r->accs[k] + off);                                                              \
+        dsum_acc_t *a = (dsum_acc_t *)((uint8_t *)accs[k] + off);                                                                 \
         a->n = a->n OP 1;                                                                                                         \
         a->sum = (CUT)(a->sum OP c->field[row]);                                                                                  \
     }
@@ -223,7 +245,8 @@ typedef struct dsum_acc {
     const column_t *c = &r->in->cols[s->call->args[0]];                                                                           \
     const uint8_t *nulls = c->nulls;                                                                                              \
     const uint32_t *sel = r->sel;                                                                                                 \
-    uint32_t off = s->off;                                                                                                        \
+    uint32_t off = s->off, n = r->n;                                                                                              \
+    void **accs = r->accs;                                                                                                        \
     if (s->cls == CLASS_FLOAT) {                                                                                                  \
         DSUM_LOOP(f32, OP, CUT)                                                                                                   \
     } else {                                                                                                                      \
@@ -262,25 +285,36 @@ static void dsum_partial_rows(agg_slot_t *s, const batch_t *in, mem_t *m, column
 }
 
 static bool dsum_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_t *r) {
-    for (uint32_t k = 0; k < r->n; k++) {
-        dsum_acc_t from = {c[0].i64[agg_row(r, k)], c[1].f64[agg_row(r, k)]};
-        dsum_merge(s, slot_acc(s, r->accs[k]), &from);
+    const uint32_t *sel = r->sel;
+    const int64_t *counts = c[0].i64;
+    const double *sums = c[1].f64;
+    void **accs = r->accs;
+    uint32_t off = s->off, n = r->n;
+    bool single = s->impl == &agg_impl_sum_float;
+    for (uint32_t k = 0; k < n; k++) {
+        dsum_acc_t *a = (dsum_acc_t *)((uint8_t *)accs[k] + off);
+        uint32_t row = sel ? sel[k] : k;
+        a->n += counts[row];
+        a->sum += sums[row];
+        if (single) a->sum = (float)a->sum;
     }
     return true;
 }
 
 static void dsum_emit(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
     column_init(out, s->call->type, m, n);
-    bool single = s->call->type->kind == TYPE_FLOAT;
+    bool single = s->call->type->kind == TYPE_FLOAT, sum = s->kind == SUM_SUM;
+    uint32_t off = s->off;
+    column_t to = *out;
     for (uint32_t i = 0; i < n; i++) {
-        const dsum_acc_t *a = slot_acc(s, accs[i]);
-        if (a->n == 0) {
+        const dsum_acc_t *a = (const dsum_acc_t *)((uint8_t *)accs[i] + off);
+        if (UNLIKELY(a->n == 0)) {
             set_null(out, m, n, i);
             continue;
         }
-        double v = s->kind == SUM_SUM ? a->sum : a->sum / (double)a->n;
-        if (single) out->f32[i] = (float)v;
-        else out->f64[i] = v;
+        double v = sum ? a->sum : a->sum / (double)a->n;
+        if (single) to.f32[i] = (float)v;
+        else to.f64[i] = v;
     }
 }
 

@@ -66,6 +66,31 @@ START_TEST(gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone) {
 }
 END_TEST
 
+START_TEST(a_column_that_is_there_twice_is_gathered_once) {
+    field_t f[] = {{"a", &type_bigint}, {"b", &type_bigint}, {"c", &type_bigint}};
+    schema_t s = {3, f};
+    batch_t *b = batch_new_schema(&s, 10);
+    for (uint32_t i = 0; i < 10; i++) {
+        b->cols[0].i64[i] = i;
+        b->cols[2].i64[i] = 2 * i;
+    }
+    b->cols[1] = b->cols[0];
+    b->cols[1].nulls = mem_zalloc(b->mem, 10); /* the same data, but not the same column */
+    b->cols[1].nulls[4] = 1;
+    for (int twice = 0; twice < 2; twice++) {
+        if (twice) b->cols[2] = b->cols[0];
+        batch_t *g = batch_gather(b, (uint32_t[]){4, 7, 1}, 3);
+        ck_assert_int_eq(g->cols[2].data == g->cols[0].data, twice);
+        ck_assert(g->cols[1].nulls[0] && !g->cols[1].nulls[1] && !g->cols[0].nulls && !g->cols[2].nulls);
+        ck_assert_int_eq(g->cols[0].i64[1], 7);
+        ck_assert_int_eq(g->cols[1].i64[2], 1);
+        ck_assert_int_eq(g->cols[2].i64[1], twice ? 7 : 14);
+        batch_free(g);
+    }
+    batch_free(b);
+}
+END_TEST
+
 START_TEST(a_builder_copies_rows_of_nested_columns_deeply) {
     arena_t *a = arena_new();
     schema_t *s = sample_schema(a);
@@ -149,5 +174,5 @@ TESTS("engine/batch", a_linked_memory_lives_until_the_last_user_goes,
       a_chain_of_a_million_links_is_freed_without_recursion,
       memory_is_aligned_and_large_requests_do_not_waste_the_open_chunk,
       gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone,
-      a_builder_copies_rows_of_nested_columns_deeply, values_print_as_flink_casts_them_to_string,
+      a_column_that_is_there_twice_is_gathered_once, a_builder_copies_rows_of_nested_columns_deeply, values_print_as_flink_casts_them_to_string,
       validation_refuses_masks_spans_kinds_and_strings_that_lie)
