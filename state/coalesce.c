@@ -1,51 +1,51 @@
 /* coalesce.c: see coalesce.h. */
 #include "state/coalesce.h"
-#include "common/arena.h"
 #include <stdlib.h>
 
 #define MANY 4096u /* changes in one key group: they come of many epochs, and most are of keys that are met again */
+#define PLACE_BYTES (sizeof(place_t) + sizeof(uint16_t)) /* and as many again for a place while it is sorted */
 #define WRITE_BYTES ((size_t)32 << 20) /* a table file of the base */
 
-typedef struct item { /* PUT or DEL; bytes in the arena */
-    uint64_t prefix; /* of the key, big-endian: most comparisons look no further */
+/* A PUT or DEL: what a comparison reads. Little, for there are many of them, and most are of keys that are met again. */
+typedef struct place {
     int64_t ns;
-    const uint8_t *key, *value;
-    uint32_t key_len, value_len, seq;
-    uint16_t kg;
-    uint8_t kind;
-} item_t;
-typedef struct drop { change_t c; uint32_t seq; } drop_t;
+    uint64_t prefix;  /* of the key, big-endian: most comparisons look no further */
+    uint32_t at;      /* of the key among the bytes of its group, its value behind it */
+    uint32_t key_len : 31, put : 1;
+} place_t;
+typedef struct drop { change_t c; uint32_t at; /* among the bytes: it covers what lies before */ } drop_t;
 
 typedef struct group {
     uint64_t fingerprint;
     int slot;
-    item_t *items;
+    buf_t bytes; /* changes as they came */
+    place_t *places, *sorted; /* as they came; by key group, and as many again as the largest has */
+    uint16_t *kgs; /* theirs */
     drop_t *drops;
-    size_t n, cap, ndrops, drops_cap;
+    size_t n, cap, sorted_cap, ndrops, drops_cap;
     uint32_t seq;
 } group_t;
 
 struct coalesce {
-    arena_t *arena;
     group_t *groups;
     int ngroups;
     size_t bytes;
 };
 
-coalesce_t *coalesce_new(void) {
-    coalesce_t *c = xcalloc(1, sizeof *c);
-    c->arena = arena_new();
-    return c;
+coalesce_t *coalesce_new(void) { return xcalloc(1, sizeof(coalesce_t)); }
+
+static void group_free(group_t *g) {
+    buf_free(&g->bytes);
+    free(g->places);
+    free(g->sorted);
+    free(g->kgs);
+    free(g->drops);
 }
 
 void coalesce_free(coalesce_t *c) {
     if (!c) return;
-    for (int i = 0; i < c->ngroups; i++) {
-        free(c->groups[i].items);
-        free(c->groups[i].drops);
-    }
+    for (int i = 0; i < c->ngroups; i++) group_free(&c->groups[i]);
     free(c->groups);
-    arena_free(c->arena);
     free(c);
 }
 
@@ -53,13 +53,10 @@ void coalesce_clear(coalesce_t *c) {
     for (int i = 0; i < c->ngroups; i++) {
         group_t *g = &c->groups[i];
         g->n = g->ndrops = g->seq = 0;
-        if (c->ngroups == 1) break;
-        free(g->items);
-        free(g->drops);
+        buf_clear(&g->bytes);
+        if (c->ngroups > 1) group_free(g);
     }
     if (c->ngroups > 1) c->ngroups = 0; /* each of them may have filled a round: together they would take several */
-    arena_free(c->arena);
-    c->arena = arena_new();
     c->bytes = 0;
 }
 
@@ -70,13 +67,13 @@ static group_t *group_of(coalesce_t *c, uint64_t fingerprint, int slot) {
     for (int i = 0; i < c->ngroups; i++)
         if (c->groups[i].fingerprint == fingerprint && c->groups[i].slot == slot) return &c->groups[i];
     c->groups = xrealloc(c->groups, ((size_t)c->ngroups + 1) * sizeof *c->groups);
-    c->groups[c->ngroups] = (group_t){.fingerprint = fingerprint, .slot = slot};
+    c->groups[c->ngroups] = (group_t){.fingerprint = fingerprint, .slot = slot, .bytes = buf_make(UINT32_MAX)};
     return &c->groups[c->ngroups++];
 }
 
-static void push_drop(group_t *g, const change_t *c, uint32_t seq) {
+static void push_drop(group_t *g, const change_t *c, uint32_t at) {
     if (g->ndrops == g->drops_cap) g->drops = xrealloc(g->drops, (g->drops_cap = g->drops_cap ? 2 * g->drops_cap : 64) * sizeof *g->drops);
-    g->drops[g->ndrops++] = (drop_t){*c, seq};
+    g->drops[g->ndrops++] = (drop_t){*c, at};
 }
 
 static uint64_t prefix_of(slice_t key) {
@@ -89,35 +86,31 @@ static uint64_t prefix_of(slice_t key) {
     return x;
 }
 
-static void push_item(group_t *g, const change_t *c, uint32_t seq) {
-    if (g->n == g->cap) g->items = xrealloc(g->items, (g->cap = g->cap ? 2 * g->cap : 64) * sizeof *g->items);
-    g->items[g->n++] = (item_t){.prefix = prefix_of(c->key), .ns = c->ns, .key = c->key.p, .value = c->value.p,
-                                .key_len = (uint32_t)c->key.len, .value_len = (uint32_t)c->value.len, .seq = seq,
-                                .kg = (uint16_t)state_key_group(g->slot, c->key), .kind = (uint8_t)c->kind};
+static void push_place(group_t *g, const change_t *c, uint32_t at) {
+    if (g->n == g->cap) {
+        g->cap = g->cap ? 2 * g->cap : 64;
+        g->places = xrealloc(g->places, g->cap * sizeof *g->places);
+        g->kgs = xrealloc(g->kgs, g->cap * sizeof *g->kgs);
+    }
+    g->kgs[g->n] = (uint16_t)state_key_group(g->slot, c->key);
+    g->places[g->n++] = (place_t){c->ns, prefix_of(c->key), at, (uint32_t)c->key.len & INT32_MAX, c->kind == CHANGE_PUT};
 }
-
-/* Where in `to` lies what was copied from `from`. */
-static const uint8_t *moved(const uint8_t *p, const uint8_t *from, const uint8_t *to) { return p ? to + (p - from) : p; }
 
 err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t *r, size_t most) {
     group_t *g = group_of(c, fingerprint, slot);
     const uint8_t *from = r->p, *taken = from;
-    size_t first = g->n;
+    size_t base = g->bytes.len;
     change_t x;
     do { /* the bytes are copied in one piece when it is known how many there are */
         if (!change_next(r, &x)) break;
-        uint32_t seq = g->seq++;
-        c->bytes += (x.kind == CHANGE_DROP ? sizeof(drop_t) : sizeof(item_t)) + (size_t)(r->p - taken);
+        g->seq++;
+        c->bytes += (x.kind == CHANGE_DROP ? sizeof(drop_t) : PLACE_BYTES) + (size_t)(r->p - taken);
+        if (x.kind == CHANGE_DROP) push_drop(g, &x, (uint32_t)(base + (size_t)(taken - from)));
+        else push_place(g, &x, (uint32_t)(base + (size_t)(x.key.p - from)));
         taken = r->p;
-        if (x.kind == CHANGE_DROP) push_drop(g, &x, seq);
-        else push_item(g, &x, seq);
     } while (c->bytes < most);
-    size_t len = (size_t)(taken - from);
-    const uint8_t *to = len ? arena_memdup(c->arena, from, len) : NULL;
-    for (size_t i = first; i < g->n; i++) {
-        g->items[i].key = moved(g->items[i].key, from, to);
-        g->items[i].value = moved(g->items[i].value, from, to);
-    }
+    buf_put(&g->bytes, from, (size_t)(taken - from));
+    ASSERT(!g->bytes.overflow);
     return r->bad ? err_new(ERR_CORRUPT, "sealed state: malformed change %u of a part", g->seq) : NULL;
 }
 
@@ -130,53 +123,47 @@ err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t chang
 
 /* ---- the order of the base: key group, namespace, key; of equal ones the order in which they came. A round of small keys is sorted a
  * key group at a time, in the cache, and what is moved is the little that a comparison reads. */
-typedef struct place {
-    int64_t ns;
-    uint64_t prefix;
-    uint32_t at, key_len; /* at: among the items */
-} place_t;
-
 /* Of keys with the same prefix. */
-static int key_cmp(const item_t *items, const place_t *a, const place_t *b) {
+static int key_cmp(const uint8_t *bytes, const place_t *a, const place_t *b) {
     const size_t known = sizeof a->prefix;
-    uint32_t n = MIN(a->key_len, b->key_len);
-    int c = n > known ? memcmp(items[a->at].key + known, items[b->at].key + known, n - known) : 0;
+    uint32_t n = MIN((uint32_t)a->key_len, (uint32_t)b->key_len);
+    int c = n > known ? memcmp(bytes + a->at + known, bytes + b->at + known, n - known) : 0;
     return c ? c : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
-static inline bool comes_before(const item_t *items, const place_t *a, const place_t *b) {
+static inline bool comes_before(const uint8_t *bytes, const place_t *a, const place_t *b) {
     if (a->ns != b->ns) return a->ns < b->ns;
     if (a->prefix != b->prefix) return a->prefix < b->prefix;
-    return key_cmp(items, a, b) < 0;
+    return key_cmp(bytes, a, b) < 0;
 }
 
-static bool same_key(const item_t *items, const place_t *a, const place_t *b) {
-    return a->ns == b->ns && a->prefix == b->prefix && key_cmp(items, a, b) == 0;
+static bool same_key(const uint8_t *bytes, const place_t *a, const place_t *b) {
+    return a->ns == b->ns && a->prefix == b->prefix && key_cmp(bytes, a, b) == 0;
 }
 
 #define AHEAD 16
 /* Else than inlined at once, a function that only prefetches is one without effect to the compiler, whose calls it leaves out. */
-__attribute__((always_inline)) static inline void ask_for(const item_t *items, const place_t *p, uint32_t i, uint32_t n) {
-    if (i + 2 * AHEAD < n) __builtin_prefetch(&items[p[i + 2 * AHEAD].at]);
-    if (i + AHEAD < n) __builtin_prefetch(items[p[i + AHEAD].at].key);
+__attribute__((always_inline)) static inline void ask_for(const uint8_t *bytes, const place_t *p, uint32_t i, uint32_t n) {
+    if (i + AHEAD < n) __builtin_prefetch(bytes + p[i + AHEAD].at);
 }
 
 /* By all of the key: texts and composite keys of one table mostly begin alike. */
-static uint64_t place_hash(const item_t *items, const place_t *p) {
-    uint64_t key = p->key_len > sizeof p->prefix ? hash_bytes(items[p->at].key, p->key_len) : p->prefix;
+static uint64_t place_hash(const uint8_t *bytes, const place_t *p) {
+    uint64_t key = p->key_len > sizeof p->prefix ? hash_bytes(bytes + p->at, p->key_len) : p->prefix;
     return hash_mix(key ^ (uint64_t)p->ns << 1);
 }
 
 /* Of each key the last, where its first one was; returns how many there are. `index` has room for 2 n or more, a power of two. */
-static uint32_t last_words(const item_t *items, place_t *p, uint32_t n, uint32_t *index, size_t room) {
+static uint32_t last_words(const uint8_t *bytes, place_t *p, uint32_t n, uint32_t *index, size_t room) {
     uint32_t kept = 0;
     memset(index, 0, room * sizeof *index);
     for (uint32_t i = 0; i < n; i++) {
-        if (p[i].key_len > sizeof p->prefix) ask_for(items, p, i, n); /* else nothing is asked but the place */
-        size_t at = (place_hash(items, &p[i]) >> 32) & (room - 1);
-        while (index[at] && !same_key(items, &p[index[at] - 1], &p[i])) at = (at + 1) & (room - 1);
+        if (p[i].key_len > sizeof p->prefix) ask_for(bytes, p, i, n); /* else nothing is asked but the place */
+        size_t at = (place_hash(bytes, &p[i]) >> 32) & (room - 1);
+        while (index[at] && !same_key(bytes, &p[index[at] - 1], &p[i])) at = (at + 1) & (room - 1);
         if (index[at]) {
             p[index[at] - 1].at = p[i].at;
+            p[index[at] - 1].put = p[i].put;
             continue;
         }
         p[kept++] = p[i];
@@ -196,7 +183,7 @@ static bool can_be_dealt(const place_t *p, size_t n, uint64_t *ret_differ, bool 
         differ |= p[i].prefix ^ p[0].prefix;
         ns |= (uint64_t)p[i].ns ^ (uint64_t)p[0].ns;
         lengths |= p[i].key_len ^ p[0].key_len;
-        most = MAX(most, p[i].key_len);
+        most = MAX(most, (uint32_t)p[i].key_len);
     }
     *ret_differ = differ;
     *ret_lengths = lengths != 0;
@@ -229,7 +216,7 @@ static place_t *deal_all(place_t *p, place_t *other, size_t n, uint64_t differ, 
 
 #define RUN 12
 /* Stable; the result is in p or in `other`, which has as much room. */
-static place_t *sort_places(const item_t *items, place_t *p, place_t *other, size_t n) {
+static place_t *sort_places(const uint8_t *bytes, place_t *p, place_t *other, size_t n) {
     uint64_t differ;
     bool lengths;
     if (can_be_dealt(p, n, &differ, &lengths)) return deal_all(p, other, n, differ, lengths);
@@ -238,14 +225,14 @@ static place_t *sort_places(const item_t *items, place_t *p, place_t *other, siz
         for (size_t i = from + 1; i < to; i++) {
             place_t x = p[i];
             size_t k = i;
-            for (; k > from && comes_before(items, &x, &p[k - 1]); k--) p[k] = p[k - 1];
+            for (; k > from && comes_before(bytes, &x, &p[k - 1]); k--) p[k] = p[k - 1];
             p[k] = x;
         }
     }
     for (size_t width = RUN; width < n; width *= 2) {
         for (size_t from = 0; from < n; from += 2 * width) {
             size_t a = from, mid = MIN(from + width, n), b = mid, to = MIN(from + 2 * width, n), at = from;
-            while (a < mid && b < to) other[at++] = comes_before(items, &p[b], &p[a]) ? p[b++] : p[a++];
+            while (a < mid && b < to) other[at++] = comes_before(bytes, &p[b], &p[a]) ? p[b++] : p[a++];
             while (a < mid) other[at++] = p[a++];
             while (b < to) other[at++] = p[b++];
         }
@@ -259,11 +246,11 @@ static place_t *sort_places(const item_t *items, place_t *p, place_t *other, siz
 static int drop_cmp(const void *x, const void *y) {
     const drop_t *a = x, *b = y;
     if (a->c.ns != b->c.ns) return a->c.ns < b->c.ns ? -1 : 1;
-    return (a->seq > b->seq) - (a->seq < b->seq);
+    return (a->at > b->at) - (a->at < b->at);
 }
 
 /* Is a change made before some drop of its namespace and key group? drops are sorted by namespace. */
-static bool dropped(const group_t *g, const item_t *x) {
+static bool dropped(const group_t *g, const place_t *x, int kg) {
     size_t lo = 0, hi = g->ndrops;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
@@ -272,7 +259,7 @@ static bool dropped(const group_t *g, const item_t *x) {
     }
     for (; lo < g->ndrops && g->drops[lo].c.ns == x->ns; lo++) {
         const drop_t *d = &g->drops[lo];
-        if (d->seq > x->seq && x->kg >= d->c.kg_lo && x->kg < d->c.kg_hi) return true;
+        if (d->at > x->at && kg >= d->c.kg_lo && kg < d->c.kg_hi) return true;
     }
     return false;
 }
@@ -290,42 +277,51 @@ static err_t *flush(writing_t *w) {
     return e;
 }
 
-static err_t *write_item(writing_t *w, const item_t *x) {
-    slice_t key = slice_of(x->key, x->key_len);
-    if (dropped(w->g, x)) return NULL;
+static err_t *write_place(writing_t *w, const place_t *x, int kg) {
+    const buf_t *bytes = &w->g->bytes;
+    slice_t key = slice_of(bytes->data + x->at, x->key_len);
+    if (w->g->ndrops && dropped(w->g, x, kg)) return NULL;
     if (w->buf.len == 0) change_header(&w->buf);
-    if (x->kind == CHANGE_PUT) change_put(&w->buf, x->ns, key, slice_of(x->value, x->value_len));
-    else change_del(&w->buf, x->ns, key);
+    if (x->put) {
+        reader_t r = reader_of(slice_of(key.p + key.len, bytes->len - x->at - key.len));
+        change_put(&w->buf, x->ns, key, read_bytes(&r));
+    } else {
+        change_del(&w->buf, x->ns, key);
+    }
     return w->buf.len >= WRITE_BYTES ? flush(w) : NULL;
 }
 
-static err_t *write_items(writing_t *w, const item_t *items, size_t n) {
+static err_t *write_places(writing_t *w, group_t *g) {
     uint32_t start[KEY_GROUPS + 1] = {0}, most = 0;
-    ASSERT(n <= UINT32_MAX);
-    for (size_t i = 0; i < n; i++) start[items[i].kg + 1]++;
-    for (int g = 0; g < KEY_GROUPS; g++) {
-        most = MAX(most, start[g + 1]);
-        start[g + 1] += start[g];
+    for (size_t i = 0; i < g->n; i++) start[g->kgs[i] + 1]++;
+    for (int k = 0; k < KEY_GROUPS; k++) {
+        most = MAX(most, start[k + 1]);
+        start[k + 1] += start[k];
     }
-    place_t *all = xmalloc(((size_t)n + most) * sizeof *all), *scratch = all + n;
+    if (g->n + most > g->sorted_cap) {
+        free(g->sorted);
+        g->sorted_cap = g->n + most + g->n / 8;
+        g->sorted = xmalloc(g->sorted_cap * sizeof *g->sorted);
+    }
+    place_t *all = g->sorted, *scratch = all + g->n;
     uint32_t next[KEY_GROUPS];
     memcpy(next, start, sizeof next);
-    for (size_t i = 0; i < n; i++) all[next[items[i].kg]++] = (place_t){items[i].ns, items[i].prefix, (uint32_t)i, items[i].key_len};
+    for (size_t i = 0; i < g->n; i++) all[next[g->kgs[i]]++] = g->places[i];
     size_t room = 1;
     uint32_t *index = NULL;
     while (most >= MANY && room < 2 * (size_t)most) room *= 2;
     if (most >= MANY) index = xmalloc(room * sizeof *index);
+    const uint8_t *bytes = g->bytes.data;
     err_t *e = NULL;
-    for (int g = 0; g < KEY_GROUPS && !e; g++) {
-        uint32_t count = start[g + 1] - start[g];
-        if (count >= MANY) count = last_words(items, all + start[g], count, index, room);
-        const place_t *p = sort_places(items, all + start[g], scratch, count);
+    for (int k = 0; k < KEY_GROUPS && !e; k++) {
+        uint32_t count = start[k + 1] - start[k];
+        if (count >= MANY) count = last_words(bytes, all + start[k], count, index, room);
+        const place_t *p = sort_places(bytes, all + start[k], scratch, count);
         for (uint32_t i = 0; i < count && !e; i++) {
-            ask_for(items, p, i, count);
-            if (i + 1 == count || !same_key(items, &p[i], &p[i + 1])) e = write_item(w, &items[p[i].at]); /* else a later one follows */
+            ask_for(bytes, p, i, count);
+            if (i + 1 == count || !same_key(bytes, &p[i], &p[i + 1])) e = write_place(w, &p[i], k); /* else a later one follows */
         }
     }
-    free(all);
     free(index);
     return e;
 }
@@ -341,7 +337,7 @@ static err_t *write_group(writing_t *w, group_t *g) {
         if (w->buf.len == 0) change_header(&w->buf);
         change_drop_range(&w->buf, d->ns, d->kg_lo, d->kg_hi);
     }
-    TRY(write_items(w, g->items, g->n));
+    TRY(write_places(w, g));
     return flush(w);
 }
 
