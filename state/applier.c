@@ -11,6 +11,7 @@
 
 #define ROUND_BYTES ((size_t)64 << 20) /* changes coalesced in memory at once */
 #define FILE_BYTES ((size_t)32 << 20)  /* what is coalesced is joined to table files of this size, where a round is not smaller */
+#define JOIN_MIN ((size_t)1 << 20)     /* less begins no table file */
 #define LOOSE_SHARE 8                  /* of a round: changes of a large application that lie in no part */
 
 typedef struct item {
@@ -156,6 +157,7 @@ typedef struct round {
     uint64_t fingerprint;
     int slot;
     buf_t joined;
+    uint64_t read, taken; /* by parts: bytes of changes, and what they took until they were written */
 } round_t;
 
 void applier_cancel(applier_t *a) { __atomic_store_n(&a->cancelled, true, __ATOMIC_RELEASE); }
@@ -180,7 +182,7 @@ static err_t *join(round_t *r, uint64_t fingerprint, int slot, slice_t changes) 
     bool begun = change_begin(&in);
     slice_t body = slice_of(in.p, reader_left(&in));
     bool drops = !begun || !change_next(&in, &first) || first.kind == CHANGE_DROP;
-    bool fits = r->joined.len + changes.len <= MIN(FILE_BYTES, r->a->conf.round_bytes / 2);
+    bool fits = r->joined.len + changes.len <= MIN(FILE_BYTES, MAX(JOIN_MIN, r->a->conf.round_bytes / 2));
     if (drops || !fits || fingerprint != r->fingerprint || slot != r->slot) TRY(write_joined(r));
     r->fingerprint = fingerprint;
     r->slot = slot;
@@ -215,7 +217,9 @@ static err_t *collect_some(void *arg, uint64_t fingerprint, int slot, reader_t *
             if (!r->refused) r->refused = write_joined(r); /* what follows may be of the same keys: of a file of its own */
         }
         if (r->refused) return err_new(ERR_CANCELLED, "the base takes no more");
+        size_t had = coalesce_bytes(r->c);
         TRY(coalesce_add_some(r->c, fingerprint, slot, in, r->a->conf.round_bytes));
+        r->taken += coalesce_bytes(r->c) - had;
     }
     return NULL;
 }
@@ -319,13 +323,28 @@ static err_t *see_items(applier_t *a, parts_t *p, epoch_t upto, epoch_t *ret_las
     return NULL;
 }
 
+/* A part that is larger than a round comes a few of its key groups at a time: no more rounds than else, but none has keys of another's range, and
+ * what is written ascends over all of them. */
+static err_t *write_part(round_t *r, parts_t *p, int op, int part) {
+    uint64_t bytes = parts_bytes(p, op, part), round = r->a->conf.round_bytes;
+    uint64_t needs = bytes * 3; /* small changes do; .. */
+    if (r->read) needs = (uint64_t)((double)bytes * (double)r->taken / (double)r->read * 1.125); /* .. as those before did, and some are larger */
+    int passes = (int)MIN((uint64_t)CHANGE_PART_GROUPS, needs / round + 1);
+    for (int i = 0; i < passes; i++) {
+        if (i > 0 || coalesce_bytes(r->c) + needs > round) TRY(write_out(r));
+        TRY(go_on(r->a));
+        TRY(own_error(r, parts_read(p, op, part, i, passes, collect_some, r)));
+    }
+    r->read += bytes;
+    return NULL;
+}
+
 static err_t *write_parts(applier_t *a, parts_t *p, epoch_t last) {
     round_t r = {.a = a, .c = coalesce_new(), .last = last, .joins = true, .joined = buf_make(SIZE_MAX / 2)};
     err_t *e = NULL;
-    for (int i = 0; i <= CHANGE_PARTS && !e; i++) {
-        if (!(e = go_on(a))) e = own_error(&r, parts_read(p, i, collect_some, &r));
-        if (!e && (i >= CHANGE_PARTS - 1 || coalesce_bytes(r.c) >= a->conf.round_bytes / 2)) e = write_out(&r);
-    }
+    for (int op = 0; op < parts_ops(p); op++)
+        for (int i = 0; i < (parts_parted(p, op) ? CHANGE_PARTS : 1) && !e; i++) e = write_part(&r, p, op, i);
+    if (!e) e = write_out(&r);
     if (!e) e = write_joined(&r);
     base_db_t *b = kstate_env_base(a->conf.env);
     if (!e && b) e = b->settle(b);

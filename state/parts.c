@@ -24,12 +24,12 @@ struct parts {
     uint32_t seq;          /* of states with changes, in order of epochs */
     const uint8_t *stored; /* payload of the segment that is looked at; NULL: compressed */
     uint64_t stored_at;    /* its first byte */
-    buf_t buf;
+    buf_t buf, some;       /* a piece; what was asked for of it */
 };
 
 parts_t *parts_new(disk_t *disk, disk_t *kept, job_id_t job, size_t loose_max) {
     parts_t *p = xcalloc(1, sizeof *p);
-    *p = (parts_t){.disk = disk, .kept = kept, .job = job, .loose_max = loose_max, .buf = buf_make(SIZE_MAX / 2)};
+    *p = (parts_t){.disk = disk, .kept = kept, .job = job, .loose_max = loose_max, .buf = buf_make(SIZE_MAX / 2), .some = buf_make(SIZE_MAX / 2)};
     return p;
 }
 
@@ -41,6 +41,7 @@ void parts_free(parts_t *p) {
     free(p->sources);
     free(p->ops);
     buf_free(&p->buf);
+    buf_free(&p->some);
     free(p);
 }
 
@@ -98,6 +99,16 @@ err_t *parts_add(parts_t *p, const extent_t *x, slice_t segment, bool *ret_fit) 
     return e;
 }
 
+int parts_ops(const parts_t *p) { return p->nops; }
+bool parts_parted(const parts_t *p, int op) { return p->ops[op].parted; }
+
+uint64_t parts_bytes(const parts_t *p, int op, int part) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < p->of[part].n; i++)
+        if (p->of[part].items[i].op == op) sum += p->of[part].items[i].is.len;
+    return sum;
+}
+
 /* ---------------------------------------------------------------- read */
 static err_t *fetch(parts_t *p, disk_t *d, const piece_t *x) {
     const char *path = p->sources[x->source].x->path;
@@ -122,56 +133,57 @@ static err_t *read_piece(parts_t *p, const piece_t *x, slice_t *ret) {
     return NULL;
 }
 
-/* What it says of one part, into p->buf. */
-static slice_t filtered(parts_t *p, const loose_t *l, int part) {
-    reader_t r = reader_of(buf_slice(&l->bytes));
-    int lo = part * CHANGE_PART_GROUPS, hi = lo + CHANGE_PART_GROUPS;
-    change_t c;
-    buf_clear(&p->buf);
-    while (change_next(&r, &c)) {
-        if (c.kind == CHANGE_DROP) {
-            if (c.kg_lo < hi && c.kg_hi > lo) change_drop_range(&p->buf, c.ns, MAX(c.kg_lo, lo), MIN(c.kg_hi, hi));
-        } else if (change_part_of(state_hash(p->ops[l->op].slot, c.key)) == part) {
-            if (c.kind == CHANGE_PUT) change_put(&p->buf, c.ns, c.key, c.value);
-            else change_del(&p->buf, c.ns, c.key);
-        }
-    }
-    if (r.bad) buf_put_u8(&p->buf, 0); /* no change begins so: the reader says that it is malformed */
-    return buf_slice(&p->buf);
-}
-
 typedef struct taking {
-    int part;
+    int op, lo, hi; /* key groups */
+    bool whole; /* all of a part's */
     err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, reader_t *r);
     void *arg;
 } taking_t;
 
-static err_t *give(const parts_t *p, int op, slice_t bytes, const taking_t *t) {
-    reader_t r = reader_of(bytes);
-    return bytes.len ? t->fn(t->arg, p->ops[op].fingerprint, p->ops[op].slot, &r) : NULL;
+/* What changes say of the key groups asked for, into p->some. */
+static slice_t filtered(parts_t *p, slice_t changes, const taking_t *t) {
+    reader_t r = reader_of(changes);
+    change_t c;
+    buf_clear(&p->some);
+    for (const uint8_t *at = r.p; change_next(&r, &c); at = r.p) {
+        if (c.kind == CHANGE_DROP) {
+            if (c.kg_lo < t->hi && c.kg_hi > t->lo) change_drop_range(&p->some, c.ns, MAX(c.kg_lo, t->lo), MIN(c.kg_hi, t->hi));
+            continue;
+        }
+        int kg = state_key_group(p->ops[t->op].slot, c.key);
+        if (kg >= t->lo && kg < t->hi) buf_put(&p->some, at, (size_t)(r.p - at));
+    }
+    if (r.bad) buf_put_u8(&p->some, 0); /* no change begins so: the reader says that it is malformed */
+    return buf_slice(&p->some);
 }
 
-static err_t *give_loose(parts_t *p, const loose_t *l, const taking_t *t) {
-    if (p->ops[l->op].parted != (t->part < CHANGE_PARTS)) return NULL;
-    return give(p, l->op, t->part < CHANGE_PARTS ? filtered(p, l, t->part) : buf_slice(&l->bytes), t);
+static err_t *give(parts_t *p, slice_t bytes, bool whole, const taking_t *t) {
+    if (!whole) bytes = filtered(p, bytes, t);
+    reader_t r = reader_of(bytes);
+    return bytes.len ? t->fn(t->arg, p->ops[t->op].fingerprint, p->ops[t->op].slot, &r) : NULL;
 }
 
 static err_t *give_piece(parts_t *p, const piece_t *x, const taking_t *t) {
     slice_t bytes;
     TRY(read_piece(p, x, &bytes));
-    return give(p, x->op, bytes, t);
+    return give(p, bytes, t->whole, t);
 }
 
 /* The pieces of a seal come before its loose rest. */
-err_t *parts_read(parts_t *p, int part, err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, reader_t *r), void *arg) {
+err_t *parts_read(parts_t *p, int op, int part, int pass, int passes, err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, reader_t *r), void *arg) {
     static const pieces_t none;
-    const pieces_t *l = part < CHANGE_PARTS ? &p->of[part] : &none;
-    taking_t t = {part, fn, arg};
+    bool parted = p->ops[op].parted;
+    const pieces_t *l = parted ? &p->of[part] : &none;
+    int lo = part * CHANGE_PART_GROUPS;
+    taking_t t = {op, lo + pass * CHANGE_PART_GROUPS / passes, lo + (pass + 1) * CHANGE_PART_GROUPS / passes, passes == 1, fn, arg};
     for (size_t i = 0, k = 0; i < l->n || k < p->nloose;) {
-        bool loose = i == l->n || (k < p->nloose && p->loose[k].seq < l->items[i].seq);
-        TRY(loose ? give_loose(p, &p->loose[k], &t) : give_piece(p, &l->items[i], &t));
-        if (loose) k++;
-        else i++;
+        if (i == l->n || (k < p->nloose && p->loose[k].seq < l->items[i].seq)) {
+            const loose_t *loose = &p->loose[k++];
+            if (loose->op == op) TRY(give(p, buf_slice(&loose->bytes), !parted, &t));
+        } else {
+            const piece_t *piece = &l->items[i++];
+            if (piece->op == op) TRY(give_piece(p, piece, &t));
+        }
     }
     return NULL;
 }
