@@ -236,7 +236,7 @@ static void make(base_worker_t *b, based_job_t *j) {
 
 uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot, uint64_t evicted) {
     if (!least) least = BASE_CHANGELOG_MAX;
-    return MAX(least, MIN(most, hot)) + MIN(evicted, BASE_CHANGELOG_EVICTED);
+    return MAX(least, MIN(most, hot + hot / 2)) + MIN(evicted, BASE_CHANGELOG_EVICTED);
 }
 
 /* Between bases the local base follows in large steps when hot tables will soon have to evict what it has, and at once when they find nothing to evict. */

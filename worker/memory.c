@@ -33,7 +33,7 @@ memory_shares_t memory_shares(uint64_t budget) {
         .output = output_share(budget),
         .transaction = clamp(budget / 32, MB, LANE_TXN_BYTES),
         .changelog = clamp(budget / 4, 4 * MB, 256 * MB),
-        .changelog_most = MAX(budget / 4, 4 * MB),
+        .changelog_most = MAX(budget * 3 / 8, 4 * MB),
     };
 }
 
