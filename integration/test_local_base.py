@@ -133,6 +133,71 @@ def test_a_full_disk_below_data_is_waited_for_and_said():
             subprocess.run(['umount', '-l', data], check=True)
 
 
+def test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larger():
+    """`run` evicts groups into files without a name beside its base; there is no more room for either of them once some have left memory."""
+    keys, rows, width = 300000, 700000, 400
+    with Cluster('smalldata') as t:
+        data = t.path('data')
+        os.mkdir(data)
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', data], check=True)
+        try:
+            with open(t.path('small.sql'), 'w') as f:
+                f.write(f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '60000', 'number-of-rows' = '{rows}', "
+                        f"'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}');\n"
+                        "SELECT COUNT(*) AS n, SUM(c) AS r, SUM(s) AS total, SUM(len) AS lens FROM (SELECT k, COUNT(*) AS c, SUM(id) AS s, CHAR_LENGTH(MAX(w)) AS len "
+                        f"FROM (SELECT MOD(id, {keys}) AS k, id, LPAD(CAST(MOD(id, {keys}) AS STRING), {width}, 'x') AS w FROM i) GROUP BY k);")
+            p = t.start('run', [TIDEGATE, 'run', '--slots', '2', '--memory', '96M', '--data', data, t.path('small.sql')])
+
+            def links(fd):
+                try:
+                    return os.readlink(fd)
+                except OSError:  # closed meanwhile
+                    return ''
+
+            def nameless():
+                return sum(x.startswith(data) and '/scratch-' in x for x in map(links, glob.glob(f'/proc/{p.p.pid}/fd/*')))
+
+            def said():
+                if not p.alive():
+                    raise Failure('it ended: ' + p.tail(20))
+                return [x for x in open(p.log) if 'No space left on device' in x]
+
+            def shrunk():
+                used = os.statvfs(data)
+                size = (used.f_blocks - used.f_bfree) * used.f_frsize + (64 << 10)
+                return subprocess.run(['mount', '-o', f'remount,size={size}', data], capture_output=True).returncode == 0
+            wait_for('groups to be evicted into files', lambda: not p.alive() or nameless(), 60, 0.2)
+            wait_for('a full file system', shrunk, 10, 0.1)
+            line = wait_for('it to be told', said, 60, 0.2)[0]
+            if data not in line:
+                raise Failure(f'it does not say where: {line}')
+            files = nameless()
+
+            def last():
+                found = re.findall(r'\+[IU] ?\W *(\d+)\W+(\d+)\W+(\d+)\W+(\d+)', p.tail(2000))
+                return [int(x) for x in found[-1]] if found else None
+
+            def held():
+                before = last()
+                time.sleep(3)
+                return last() == before
+            wait_for('sources that wait', held, 40)
+            until = last()
+            if not until or until[1] >= rows:
+                raise Failure(f'it had read {until} by then')
+            subprocess.run(['mount', '-o', 'remount,size=600m', data], check=True)
+            status = p.p.wait(150)
+            p.expected_death = True
+            want = [keys, rows, rows * (rows - 1) // 2, keys * width]
+            if status or last() != want:
+                raise Failure(f'exit status {status}, {last()} instead of {want}\n' + p.tail(10))
+            print(f'  full at {until[1]} of {rows} rows, {files} files without a name: {line.strip()[:230]}')
+        finally:
+            for p in t.procs.values():
+                p.kill()
+            subprocess.run(['umount', '-l', data], check=True)
+
+
 def test_a_worker_that_can_make_nothing_below_data_loses_its_tasks_to_others():
     c = broker()
     with Cluster('nodata', broker=c) as t:
