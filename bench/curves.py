@@ -408,7 +408,7 @@ def recovery(b, o):
             epoch = b.job(job)['job']['epoch']
             wait_for('an epoch after it', lambda: b.job(job)['job']['epoch'] > epoch, 120)
             b.cluster(workers=2, memory='8G')
-            wait_for('both workers in use', lambda: len({t['worker'] for t in tasks(b, job)}) == 2, 60)
+            wait_for('both workers in use', lambda: len({t['worker'] for t in tasks(b, job)}) == 2, 300)
             time.sleep(1)
         rows.append({'work': 'recovery', 'variant': f'{size:,} keys', 'text': f'{median(outages):.0f} ms, {min(outages):.0f} to {max(outages):.0f}; state {state / 1e6:.0f} MB',
                      'median_ms': median(outages), 'state_bytes': state, 'samples': outages})
