@@ -149,7 +149,7 @@ static inline bool entry_is(const ks_ns_t *n, const entry_t *e, uint64_t hash, s
 /* All that a look at an entry takes, of the usual ones. */
 static inline void entry_ask(const ks_ns_t *n, const entry_t *e) {
     __builtin_prefetch(e, 1);
-    __builtin_prefetch((const uint8_t *)e + n->key_at, 1); /* mostly the same line */
+    __builtin_prefetch((const void *)((uintptr_t)e + n->key_at), 1); /* mostly the same line; e may be NULL */
 }
 
 typedef struct chunk {

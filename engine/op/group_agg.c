@@ -122,7 +122,7 @@ static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
     uint32_t ngroups = 0;
     bool adds = only_adds(op, b);
     ASSERT(b->n <= KSTATE_WORD_MAX >> 1);
-    room(g, b->n);
+    room(g, MAX(b->n, 1u));
     keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
     TRY(keyed_find(&g->keyed, &g->keys, NULL, NULL, b->n, g->accs));
     void **accs = g->accs, **values = g->values;

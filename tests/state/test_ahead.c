@@ -79,6 +79,26 @@ START_TEST(what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nobody_
 }
 END_TEST
 
+/* First hashes of pages are what grows with what is evicted: a fifty times of what is in memory still finds room for them. */
+START_TEST(a_state_of_fifty_times_its_memory_goes_on_in_its_files) {
+    enum { N = 300000, EACH = 1000, MEMORY = 256 << 10 };
+    story_t s = begin(false, MEMORY);
+    for (uint64_t i = 0; i < N; i += EACH) {
+        for (uint64_t k = i; k < i + EACH; k++) ((val_t *)number_of(s.ks, k, true))->number = k;
+        seal(&s);
+        ck_ok(kstate_evict(s.ks));
+    }
+    ck_assert_uint_gt(kstate_evicted(s.ks), N - N / 50);
+    ck_assert(!kstate_env_follows(s.w->env)); /* it would, with files that take no more */
+    for (uint64_t k = 0; k < N; k += 97) {
+        const val_t *v = number_of(s.ks, k, false);
+        ck_assert(v && v->number == k);
+    }
+    ck_assert_uint_eq(asked, 0);
+    end(&s);
+}
+END_TEST
+
 START_TEST(a_state_that_is_scanned_waits_for_the_base) {
     enum { N = 5000 };
     story_t s = begin(false, 64 << 20);
@@ -420,7 +440,8 @@ START_TEST(a_table_that_evicts_ahead_of_the_base_equals_one_that_evicts_nothing)
 END_TEST
 
 TESTS("ahead", what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nobody_asks_the_base_to_follow,
-      a_state_that_is_scanned_waits_for_the_base, a_weak_scan_meets_what_is_evicted_ahead_as_it_is_and_never_as_the_base_has_it,
+      a_state_that_is_scanned_waits_for_the_base, a_state_of_fifty_times_its_memory_goes_on_in_its_files,
+      a_weak_scan_meets_what_is_evicted_ahead_as_it_is_and_never_as_the_base_has_it,
       a_weak_scan_during_which_the_base_gets_what_was_ahead_of_it_does_not_meet_what_the_base_had_before,
       where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base,
       the_last_evicted_key_comes_back_beside_one_that_is_gone_and_that_the_base_still_has,
