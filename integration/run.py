@@ -21,6 +21,8 @@ LONG = {'cluster.test_six_kills_in_a_minute': 95, 'bad_input': 50, 'kafka_cluste
         'memory.test_kills_while_groups_are_evicted_ahead_of_the_base_lose_and_double_none': 40,
         'recovery.test_a_step_that_never_returns_ends_its_process': 27, 'cluster.test_stateless_and_upsert_jobs_beside_each_other': 25,
         'cluster.test_stop_and_go_on_from_the_savepoint': 25,
+        'savepoints.test_long_lists_go_on_from_a_savepoint_with_another_parallelism': 30,
+        'local_base.test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larger': 30,
         'savepoints.test_stop_and_savepoint_at_full_rate_and_on_from_there_with_two_sinks': 35, 'bad_days.test_disk_full_during_checkpoints': 23,
         'cluster.test_job_runs_on_with_the_workers_that_are_left': 21, 'cluster.test_windows_reach_kafka_exactly_once': 20,
         'run.test_the_demo_shows_results_at_once_and_ends_by_itself_with_every_order_counted': 20, 'kafka.test_certificates': 19,

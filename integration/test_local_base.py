@@ -1,8 +1,10 @@
 """What becomes of a job when a worker's own disk fails it: the base below --data. All of it lies in checkpoint storage, too."""
 import collections, glob, json, os, re, signal, subprocess, time
-from harness import TIDEGATE, Cluster, Failure, wait_for
+from harness import SLOW, TIDEGATE, Cluster, Failure, wait_for
 from test_bad_days import Feeder, broker, copy_job, count, doc, exactly_once, finish, waits
+from test_run import Terminal
 
+FULL = re.compile(r'RUNNING +\d+ events/s +(\d+) events .* waits: (.*No space left on device.*) \((\d+) tr')
 KEYS, TIMES, WIDTH = 200000, 3, 400  # more than --memory 96M has room for
 
 
@@ -133,11 +135,14 @@ def test_a_full_disk_below_data_is_waited_for_and_said():
             subprocess.run(['umount', '-l', data], check=True)
 
 
+test_a_full_disk_below_data_is_waited_for_and_said.limit = 400
+
+
 def test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larger():
     """`run` evicts groups into files without a name beside its base; there is no more room for either of them once some have left memory."""
     keys, rows, width = 300000, 700000, 400
     with Cluster('smalldata') as t:
-        data = t.path('data')
+        data, p = t.path('data'), None
         os.mkdir(data)
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', data], check=True)
         try:
@@ -146,7 +151,7 @@ def test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larg
                         f"'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{rows - 1}');\n"
                         "SELECT COUNT(*) AS n, SUM(c) AS r, SUM(s) AS total, SUM(len) AS lens FROM (SELECT k, COUNT(*) AS c, SUM(id) AS s, CHAR_LENGTH(MAX(w)) AS len "
                         f"FROM (SELECT MOD(id, {keys}) AS k, id, LPAD(CAST(MOD(id, {keys}) AS STRING), {width}, 'x') AS w FROM i) GROUP BY k);")
-            p = t.start('run', [TIDEGATE, 'run', '--slots', '2', '--memory', '96M', '--data', data, t.path('small.sql')])
+            p = Terminal(TIDEGATE, 'run', '--slots', '2', '--memory', '96M', '--data', data, t.path('small.sql'))
 
             def links(fd):
                 try:
@@ -157,45 +162,46 @@ def test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larg
             def nameless():
                 return sum(x.startswith(data) and '/scratch-' in x for x in map(links, glob.glob(f'/proc/{p.p.pid}/fd/*')))
 
-            def said():
-                if not p.alive():
-                    raise Failure('it ended: ' + p.tail(20))
-                return [x for x in open(p.log) if 'No space left on device' in x]
+            def alive():
+                if p.p.poll() is not None:
+                    raise Failure('it ended: ' + p.text()[-2000:])
+                return True
 
             def shrunk():
                 used = os.statvfs(data)
                 size = (used.f_blocks - used.f_bfree) * used.f_frsize + (64 << 10)
                 return subprocess.run(['mount', '-o', f'remount,size={size}', data], capture_output=True).returncode == 0
-            wait_for('groups to be evicted into files', lambda: not p.alive() or nameless(), 60, 0.2)
-            wait_for('a full file system', shrunk, 10, 0.1)
-            line = wait_for('it to be told', said, 60, 0.2)[0]
-            if data not in line:
-                raise Failure(f'it does not say where: {line}')
-            files = nameless()
-
-            def last():
-                found = re.findall(r'\+[IU] ?\W *(\d+)\W+(\d+)\W+(\d+)\W+(\d+)', p.tail(2000))
-                return [int(x) for x in found[-1]] if found else None
 
             def held():
-                before = last()
-                time.sleep(3)
-                return last() == before
-            wait_for('sources that wait', held, 40)
-            until = last()
-            if not until or until[1] >= rows:
-                raise Failure(f'it had read {until} by then')
+                """It says which file has no space and that it tries again and again, and has read nothing for three seconds meanwhile: it does not lack the CPU."""
+                alive()
+                told = [(at, int(m.group(1)), int(m.group(3)), m.group(2)) for at, line in p.lines if (m := FULL.search(line)) and data in m.group(2)]
+                if not told:
+                    return False
+                at, read, tries, text = told[-1]
+                since = next(x for x in told if x[1] == read)
+                return at - since[0] >= 3 and tries >= since[2] + 2 and (read, tries, text)
+            wait_for('groups to be evicted into files', lambda: alive() and nameless(), 60, 0.2)
+            wait_for('a full file system', shrunk, 10, 0.1)
+            until, tries, text = wait_for('sources that wait', held, 100, 0.2)
+            files = nameless()
+            if until >= rows or not files:
+                raise Failure(f'it had read {until} rows by then, and has {files} files of evicted groups')
             subprocess.run(['mount', '-o', 'remount,size=600m', data], check=True)
-            status = p.p.wait(150)
-            p.expected_death = True
+            status = p.end(150 * SLOW)
+            found = re.findall(r'\+[IU] ?\W *(\d+)\W+(\d+)\W+(\d+)\W+(\d+)', p.text())
             want = [keys, rows, rows * (rows - 1) // 2, keys * width]
-            if status or last() != want:
-                raise Failure(f'exit status {status}, {last()} instead of {want}\n' + p.tail(10))
-            print(f'  full at {until[1]} of {rows} rows, {files} files without a name: {line.strip()[:230]}')
+            if status or not found or [int(x) for x in found[-1]] != want:
+                raise Failure(f'exit status {status}, {found[-1:]} instead of {want}\n' + p.text()[-2000:])
+            print(f'  held at {until} of {rows} rows, {files} files without a name, {tries} tries: {text[:230]}')
         finally:
-            for p in t.procs.values():
-                p.kill()
+            if p and p.p.poll() is None:
+                p.p.kill()
+                p.p.wait()
             subprocess.run(['umount', '-l', data], check=True)
+
+
+test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larger.limit = 400
 
 
 def test_a_worker_that_can_make_nothing_below_data_loses_its_tasks_to_others():

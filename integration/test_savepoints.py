@@ -439,12 +439,10 @@ def test_a_fresh_run_forgets_its_own_job_only():
 
 def test_long_lists_go_on_from_a_savepoint_with_another_parallelism():
     """Windows of lists and sets that lie in pages, and a session of them: stopped in the middle of a window, where two tasks have them, and gone on with by one."""
-    rows, size = 45000, 15000
+    rows, size = 60000, 15000
     c = broker()
     with Cluster('lists', broker=c) as t:
-        one_worker(t, 6)
-        for x in 'w', 's':
-            t.topic('li-' + x, 2)
+        one_worker(t, 6, 'li', 'w', 's')
         kafka = f"'connector' = 'kafka', 'properties.bootstrap.servers' = '{t.bootstrap}', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once'"
         values = "COUNT(*) AS n, LISTAGG(CAST(id AS STRING)) AS l, ARRAY_AGG(DISTINCT MOD(id, 4001)) AS d, MIN(id) AS f"
         columns = '(g BIGINT, n BIGINT, l STRING, d ARRAY<BIGINT>, f BIGINT)'
@@ -462,7 +460,9 @@ def test_long_lists_go_on_from_a_savepoint_with_another_parallelism():
         at = doc(t, job)['rows_in']
         if not size < at < rows:
             raise Failure(f'stopped at row {at}: not in the middle')
-        check('windows until then', count(t, 'li-w'), 2 * (at // size))
+        fired = count(t, 'li-w')
+        if fired not in [2 * (passed // size) for passed in (at - size // 2, at)]:  # one of the two tasks may be seconds behind the other
+            raise Failure(f'stopped at row {at}: {fired} results of windows')
         job = t.submit(sql, 'lists', 1, ['--from', target])
         wait_for('FINISHED', lambda: (d := doc(t, job))['state'] in ('FINISHED', 'FAILED') and d, 90, 0.5)
         check('state', doc(t, job)['state'], 'FINISHED')
@@ -472,4 +472,4 @@ def test_long_lists_go_on_from_a_savepoint_with_another_parallelism():
                           for g in (0, 1) for begin in range(0, rows, each) for ids in [list(range(begin + (g + begin) % 2, begin + each, 2))])
             if got != want:
                 raise Failure(f'{topic}: {[r[:3] for r in got]} instead of {[r[:3] for r in want]}, or their values')
-        print(f'  stopped after {at} of {rows} rows; each window and session once, with all of its values')
+        print(f'  stopped after {at} of {rows} rows and {fired} results; each window and session once, with all of its values')
