@@ -486,6 +486,20 @@ static void rig_run(rig_t *r, int rounds, int every) {
     }
 }
 
+/* Until all wait for rows that are to come. */
+static void rig_settle(rig_t *r) {
+    int i = 0;
+    for (; i < 10 || (i < 1000000 && rig_round(r, NULL)); i++) rig_round(r, NULL);
+    ck_assert_int_lt(i, 1000000);
+}
+
+/* One more epoch, to its end. */
+static void rig_epoch(rig_t *r) {
+    rig_inject(r, 0);
+    for (int i = 0; i < 1000000 && r->complete < r->injected; i++) rig_round(r, NULL);
+    ck_assert_uint_eq(r->complete, r->injected);
+}
+
 /* So many lives, each ended by a kill after so many rounds. */
 static void rig_lives(rig_t *r, int lives, int rounds, int every) {
     for (int i = 0; i < lives; i++) {
@@ -499,9 +513,7 @@ static void rig_lives(rig_t *r, int lives, int rounds, int every) {
 static void rig_finish(rig_t *r, int every) {
     rig_run(r, 1000000, every);
     ck_assert(rig_all_ended(r));
-    rig_inject(r, 0);
-    for (int i = 0; i < 10000 && r->complete < r->injected; i++) rig_round(r, NULL);
-    ck_assert_uint_eq(r->complete, r->injected);
+    rig_epoch(r);
 }
 
 /* ---------------------------------------------------------------- results as sorted lines */

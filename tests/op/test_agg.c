@@ -208,11 +208,13 @@ END_TEST
 
 START_TEST(the_encoded_form_of_numbers_is_frozen) {
     static const char *const values[] = {"3", "-5"};
-    static const struct { const char *name; const type_t *type; int n; uint8_t len, want[26]; } of[] = {
+    static const struct { const char *name; const type_t *type; int n; uint8_t len, want[1 + VARINT_MAX + 1 + sizeof(i128)]; } of[] = {
         {"COUNT", NULL, 2, 2, {1, 4}},
         {"SUM", &type_bigint, 2, 3, {1, 4, 3}},
         {"AVG", &type_int, 1, 3, {1, 2, 6}},
         {"SUM", &type_double, 1, 10, {1, 2, 0, 0, 0, 0, 0, 0, 8, 0x40}},
+        {"SUM", &type_float, 2, 10, {1, 4, 0, 0, 0, 0, 0, 0, 0, 0xc0}},
+        {"SUM", &decimal_10_2, 2, 19, {1, 4, 0, 0x38, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
         {"VAR_POP", &type_double, 1, 18, {1, 2, 0, 0, 0, 0, 0, 0, 8, 0x40}},
         {"MIN", &type_bigint, 0, 2, {1, 0}},
         {"MAX", &type_int, 2, 10, {1, 1, 3}},

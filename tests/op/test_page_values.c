@@ -451,17 +451,15 @@ START_TEST(restored_slices_are_there_only_while_they_are_merged) {
     r->unbounded = true;
     r->memory = 1 << 30;
     rig_build(r);
-    for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
-    rig_inject(r, 0);
-    while (r->complete < r->injected) rig_round(r, NULL);
+    rig_settle(r);
+    rig_epoch(r);
     rig_kill(r);
     rig_build(r);
     size_t lines = strlen(rig_output(r)), restored = kstate_env_used(r->env);
     r->per_split = RESTORED + MORE; /* the window of both slices is due, of which one has another to come */
-    for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
+    rig_settle(r);
     size_t used = kstate_env_used(r->env);
-    rig_inject(r, 0);
-    while (r->complete < r->injected) rig_round(r, NULL);
+    rig_epoch(r);
     ck_assert_uint_gt(strlen(rig_output(r)), lines + RESTORED);
     ck_assert_uint_lt(used, restored + MORE * 1000);
     rig_free(r);
@@ -548,9 +546,8 @@ static size_t bytes_of_a_few_more(bool session, int64_t n) {
     r->poll_rows = 1000;
     rig_build(r);
     for (int more = 0; more < 2; more++) {
-        for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
-        rig_inject(r, 0);
-        while (r->complete < r->injected) rig_round(r, NULL);
+        rig_settle(r);
+        rig_epoch(r);
         r->per_split += 100;
     }
     size_t bytes = 0;

@@ -95,10 +95,6 @@ static size_t bytes_of(const rig_t *r, epoch_t e) {
     return n;
 }
 
-static void settle(rig_t *r) {
-    for (int i = 0; i < 10 || rig_round(r, NULL); i++) rig_round(r, NULL);
-}
-
 /* What one split has for a set of up to `n` values: then 200 more, and what their epoch takes. */
 static row_t always_new(int split, int64_t i) {
     static char text[64][24];
@@ -113,9 +109,8 @@ static size_t bytes_of_200_more(bool retracts, int64_t n) {
     r->poll_rows = 1000;
     rig_build(r);
     for (int more = 0; more < 2; more++) {
-        settle(r);
-        rig_inject(r, 0);
-        while (r->complete < r->injected) rig_round(r, NULL);
+        rig_settle(r);
+        rig_epoch(r);
         r->per_split += 200;
     }
     size_t bytes = bytes_of(r, 2);
@@ -141,18 +136,17 @@ START_TEST(a_large_set_holds_the_sources_when_much_of_it_changes_not_when_it_is_
         r->poll_rows = 1000;
         r->memory = SIZE_MAX;
         rig_build(r);
-        settle(r);
+        rig_settle(r);
         ck_assert_uint_gt(kstate_env_unsealed_bytes(r->env), 2 << 20); /* all is new */
         for (int more = 0; more < 4; more++) {
             bool much = more == 3;
-            rig_inject(r, 0);
-            while (r->complete < r->injected) rig_round(r, NULL);
+            rig_epoch(r);
             ck_assert_uint_eq(kstate_env_unsealed_bytes(r->env), 0);
             kstate_env_set_memory(r->env, kstate_env_used(r->env) + BOUND);
             kstate_env_set_unsealed_max(r->env, BOUND);
             r->per_split += much ? 30000 : 200;
             r->poll_rows = much ? 30000 : 20;
-            settle(r);
+            rig_settle(r);
             ck_assert_uint_gt(kstate_env_unsealed_bytes(r->env), 0);
             ck_assert_int_eq(kstate_env_unsealed_bytes(r->env) > BOUND, much);
             ck_assert_int_eq(kstate_env_hold(r->env), much);

@@ -236,9 +236,8 @@ START_TEST(sessions_of_builds_without_pages_are_read_with_sets_of_any_size) {
         rig_t *r = rig_new(p, one_session, 1, upto[i]);
         r->unbounded = true;
         rig_build(r);
-        for (int k = 0; k < 10 || rig_round(r, NULL); k++) rig_round(r, NULL);
-        rig_inject(r, 0);
-        while (r->complete < r->injected) rig_round(r, NULL);
+        rig_settle(r);
+        rig_epoch(r);
         rig_kill(r);
         bool differs = false;
         as_an_old_build_wrote_it(r, upto[i], &differs);
