@@ -89,7 +89,7 @@ typedef struct agg_impl {
     /* `partial` of a group for each row of `in`, from its columns alone; they may share what `in` holds. NULL: by update and partial */
     void (*partial_rows)(agg_slot_t *s, const batch_t *in, mem_t *m, column_t *out);
     void (*emit)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out); /* s->full: a result is too long, and NULL */
-    /* One of these: at p, where there is room for encode_most bytes, which is enough for any of them; returns the end. */
+    /* encode_at with encode_most, or encode: at p, where there is room for encode_most bytes, which is enough for any of them; returns the end. */
     uint8_t *(*encode_at)(const void *acc, uint8_t *p);
     uint32_t encode_most;
     void (*encode)(const agg_slot_t *s, const void *acc, buf_t *out);

@@ -1,7 +1,10 @@
 /* agg_num.c: COUNT, SUM, AVG, variances: accumulators that own nothing and all retract, merge and combine.
  *
  * SUM and AVG share accumulators: (number of values that are not NULL, sum). Sums of integers wrap around as Flink's do
- * (kept in 64 bits and cut to the result type); a DECIMAL sum that leaves 38 digits is NULL, as in Flink. */
+ * (kept in 64 bits and cut to the result type); a DECIMAL sum that leaves 38 digits is NULL, as in Flink.
+ *
+ * The loops over rows take accs, off, sel and n into variables of their own, and the accumulator from them instead of by slot_acc: without strict
+ * aliasing a store into an accumulator may be one into *s or *r, and each row would have them read again. */
 #include "engine/agg_int.h"
 #include "engine/decimal.h"
 #include <math.h>
@@ -259,12 +262,15 @@ static bool dsum_retract(agg_slot_t *s, const agg_rows_t *r) { DSUM(-, double) }
 static bool fsum_update(agg_slot_t *s, const agg_rows_t *r) { DSUM(+, float) }
 static bool fsum_retract(agg_slot_t *s, const agg_rows_t *r) { DSUM(-, float) }
 
+static inline void dsum_join(dsum_acc_t *a, int64_t n, double sum, bool single) {
+    a->n += n;
+    a->sum += sum;
+    if (single) a->sum = (float)a->sum;
+}
+
 static void dsum_merge(agg_slot_t *s, void *into, const void *from) {
-    dsum_acc_t *a = into;
     const dsum_acc_t *b = from;
-    a->n += b->n;
-    a->sum += b->sum;
-    if (s->impl == &agg_impl_sum_float) a->sum = (float)a->sum;
+    dsum_join(into, b->n, b->sum, s->impl == &agg_impl_sum_float);
 }
 
 static void dsum_partial(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out) {
@@ -292,11 +298,8 @@ static bool dsum_merge_partial(agg_slot_t *s, const column_t *c, const agg_rows_
     uint32_t off = s->off, n = r->n;
     bool single = s->impl == &agg_impl_sum_float;
     for (uint32_t k = 0; k < n; k++) {
-        dsum_acc_t *a = (dsum_acc_t *)((uint8_t *)accs[k] + off);
         uint32_t row = sel ? sel[k] : k;
-        a->n += counts[row];
-        a->sum += sums[row];
-        if (single) a->sum = (float)a->sum;
+        dsum_join((dsum_acc_t *)((uint8_t *)accs[k] + off), counts[row], sums[row], single);
     }
     return true;
 }

@@ -40,7 +40,7 @@ batch_t *batch_share(const batch_t *b) {
 }
 
 #define NEAR 4 /* columns looked back: the counts of calls side by side */
-static bool same_rows(const column_t *a, const column_t *b) {
+static bool same_values(const column_t *a, const column_t *b) {
     return a->data == b->data && a->nulls == b->nulls && a->child == b->child && column_width(a->type) == column_width(b->type);
 }
 
@@ -50,7 +50,7 @@ batch_t *batch_gather(const batch_t *b, const uint32_t *sel, uint32_t n) {
     mem_link(g->mem, b->mem);
     for (int i = 0; i < b->ncols; i++) {
         int same = MAX(i - NEAR, 0); /* a column that is there twice (counts of partial results) is gathered once */
-        while (!same_rows(&b->cols[same], &b->cols[i])) same++;
+        while (!same_values(&b->cols[same], &b->cols[i])) same++;
         if (same < i) g->cols[i] = g->cols[same];
         else column_gather(&g->cols[i], &b->cols[i], sel, n, g->mem);
         g->cols[i].type = b->cols[i].type;

@@ -264,7 +264,7 @@ static batch_t *gather_changes(const group_agg_t *g, const plan_op_t *p, const e
 }
 
 /* Rows were added, and each group is new or differs. */
-static void all_changed(const group_agg_t *g, batch_t *now) {
+static void set_kinds(const group_agg_t *g, batch_t *now) {
     if (!memchr(g->had, true, now->n)) return;
     now->kinds = mem_alloc(now->mem, now->n);
     for (uint32_t i = 0; i < now->n; i++) now->kinds[i] = g->had[i] ? ROW_UPDATE_AFTER : ROW_INSERT;
@@ -285,7 +285,7 @@ static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t n
     }
     for (int c = p->nkeys; c < p->schema->n; c++) now->cols[c].type = p->schema->fields[c].type;
     if (!old && !in->kinds) {
-        all_changed(g, now);
+        set_kinds(g, now);
         out_batch(out, now);
         return NULL;
     }

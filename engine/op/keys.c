@@ -102,6 +102,7 @@ static inline __attribute__((always_inline)) void encode_ints(keys_t *k, const c
     k->bytes.len = off[n];
 }
 
+/* The usual width, and hash_int, are functions of their own: inlined among the others such a loop kept its state on the stack. */
 static __attribute__((noinline)) void encode_i64(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) { encode_ints(k, c, 8, sel, n); }
 
 static void encode_int(keys_t *k, const column_t *c, const uint32_t *sel, uint32_t n) {

@@ -185,6 +185,7 @@ err_t *pages_turn(pages_t *p, pages_walk_t *w, void **groups, uint32_t *ret_n, b
 bool pages_emitted(pages_t *p, pages_walk_t *w);                                             /* follows pages_turn */
 err_t *pages_delete(pages_t *p, void *group); /* before the group is deleted or cleared */
 size_t pages_group_bytes(const pages_t *p);     /* about what the sets of a group take in memory once they are there */
+size_t portion_bytes(const kstate_env_t *state); /* what an operator merges or emits at once of its state may take; no bound: SIZE_MAX */
 /* Who emits groups otherwise takes no more of them at once when what he has of them (pages_held, each) is above this. */
 size_t pages_bound(const pages_t *p);
 size_t pages_held(const pages_t *p, const void *accs);

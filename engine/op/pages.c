@@ -169,10 +169,12 @@ size_t pages_group_bytes(const pages_t *p) {
     return pages * each * TIMES_ENCODED / groups;
 }
 
-size_t pages_bound(const pages_t *p) {
-    size_t memory = kstate_env_memory(p->env);
-    return p->emits && memory ? memory / 16 : SIZE_MAX;
+size_t portion_bytes(const kstate_env_t *state) {
+    size_t memory = kstate_env_memory(state);
+    return memory ? MAX(memory / 16, (size_t)1) : SIZE_MAX;
 }
+
+size_t pages_bound(const pages_t *p) { return p->emits ? portion_bytes(p->env) : SIZE_MAX; }
 
 size_t pages_held(const pages_t *p, const void *accs) { return p->emits ? agg_set_heap(p->set, accs) : 0; }
 

@@ -83,7 +83,6 @@ static session_t *session_at(const session_agg_t *w, const sessions_t *s, uint32
 /* ---------------------------------------------------------------- pages of a session */
 static session_pages_t *pages_of(const session_agg_t *w, const session_t *x) { return (session_pages_t *)(void *)((uint8_t *)(uintptr_t)x + w->pages_at); }
 
-/* A session that is updated or merged must be there, and one whose result is its pages when it fires. */
 static bool is_absent(const session_agg_t *w, const session_t *x) { return w->pages_at && pages_of(w, x)->absent; }
 
 static err_t *read_in(session_agg_t *w, sessions_t *s, session_t *x) {
@@ -91,6 +90,7 @@ static err_t *read_in(session_agg_t *w, sessions_t *s, session_t *x) {
     return pages_part_in(&w->pages, s, pages_of(w, x)->number, x->accs);
 }
 
+/* A session that is updated or merged must be there, and one whose result is its pages when it fires. */
 static err_t *need(session_agg_t *w, sessions_t *s, session_t *x) {
     if (!is_absent(w, x)) return NULL;
     TRY(read_in(w, s, x));

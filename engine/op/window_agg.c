@@ -225,12 +225,13 @@ static void clear_merged(window_agg_t *w) {
     w->merged_at = 0;
 }
 
-/* As many key groups as they are on the average, and no more when what is merged of them takes a sixteenth of the memory. */
+/* At most kg_step key groups: so many find room where all are as large as the average. Few of them may have most of the large sets, so where there are
+ * pages these are an eighth of that at a time, until what is merged takes the bound. Not one at a time: each time goes over all slots of the slices. */
 static err_t *merge_next(op_t *op) {
     window_agg_t *w = op->self;
-    size_t memory = kstate_env_memory(op->env.state), bound = memory ? memory / 16 : SIZE_MAX;
+    size_t bound = portion_bytes(op->env.state);
     bool large = w->pages.ks && kstate_entries(w->pages.ks) > 0;
-    int part = large && memory ? MAX(w->kg_step / 8, 1) : w->kg_step, most = MIN(w->kg_next + w->kg_step, w->kg_hi);
+    int part = large && bound < SIZE_MAX ? MAX(w->kg_step / 8, 1) : w->kg_step, most = MIN(w->kg_next + w->kg_step, w->kg_hi);
     clear_merged(w);
     do {
         uint32_t before = groups_count(w->merged);
@@ -248,17 +249,17 @@ static err_t *merge_next(op_t *op) {
     return NULL;
 }
 
-/* Key groups whose groups, merged, take a sixteenth of what all tables may have. */
+/* Key groups whose groups, merged, take a portion (portion_bytes). */
 static int merge_step(op_t *op) {
     window_agg_t *w = op->self;
     int all = w->kg_hi - w->kg_next;
-    size_t memory = kstate_env_memory(op->env.state);
+    size_t bound = portion_bytes(op->env.state);
     uint64_t entries = 0, live = kstate_entries(w->ks) - kstate_evicted(w->ks);
-    if (!memory) return all;
+    if (bound == SIZE_MAX) return all;
     for (int i = 0; i < w->nparts; i++) entries += kstate_ns_entries(w->ks, w->parts[i]);
     uint64_t each = live ? kstate_bytes(w->ks) / live : 2 * (AGG_HEAD + agg_set_size(w->set));
     each = MAX(each, pages_group_bytes(&w->pages)); /* sets may be absent yet */
-    uint64_t portions = entries * each / MAX(memory / 16, (size_t)1) + 1;
+    uint64_t portions = entries * each / bound + 1;
     return MAX((int)((uint64_t)all / portions), 1);
 }
 
