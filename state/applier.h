@@ -7,8 +7,8 @@
  *  2. kstate_env_applied(e) is set after everything of epochs <= e is in the base.
  *  3. A checkpoint is of exactly the epoch asked for: nothing is applied while it is made.
  *  4. Several epochs are coalesced: of a key only the last change is written; what a later DROP covers is not written at all. More than a round of
- *     them go a part of the key groups at a time, or a few groups of a large one, where they lie so (state/parts.h), else in
- *     rounds, which share no keys' changes.
+ *     them go a part of the key groups at a time, or a few groups of a large one, where they lie so (state/parts.h), else in rounds, which share
+ *     no keys' changes.
  * Pending segments are kept as they were written (compressed); applier_add_extent keeps only the pointer and reads again.
  *
  * Threads: add, complete and pending may be called from the worker's threads (one lock); apply and checkpoint by one thread, the

@@ -52,9 +52,12 @@ void coalesce_free(coalesce_t *c) {
 void coalesce_clear(coalesce_t *c) {
     for (int i = 0; i < c->ngroups; i++) {
         group_t *g = &c->groups[i];
-        g->n = g->ndrops = g->seq = 0;
-        buf_clear(&g->bytes);
-        if (c->ngroups > 1) group_free(g);
+        if (c->ngroups > 1) {
+            group_free(g);
+        } else {
+            g->n = g->ndrops = g->seq = 0;
+            buf_clear(&g->bytes);
+        }
     }
     if (c->ngroups > 1) c->ngroups = 0; /* each of them may have filled a round: together they would take several */
     c->bytes = 0;

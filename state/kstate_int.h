@@ -45,7 +45,7 @@ typedef struct entry {
 } entry_t;
 static_assert(sizeof(entry_t) == 24 && offsetof(entry_t, dirty_at) == 16, "kstate_word: its last three bytes before those");
 
-static inline void *entry_value(entry_t *e) { return e + 1; }
+static inline void *entry_value(const entry_t *e) { return (entry_t *)(uintptr_t)e + 1; }
 static inline entry_t *entry_of(const void *value) { return (entry_t *)(uintptr_t)value - 1; }
 
 #define CHUNKS_MAX (1u << 25)
@@ -298,7 +298,7 @@ static inline void ks_emit_put(kstate_t *ks, const entry_t *e, const put_head_t 
     memcpy(p, key, KEY_SHORT + 1);
     p += len;
     value = p + 1;
-    end = ks->codec.encode_at(ks->codec.ctx, e + 1, value);
+    end = ks->codec.encode_at(ks->codec.ctx, entry_value(e), value);
     if (UNLIKELY(end - value >= 128)) return ks_emit_any(ks, e, head, out);
     *p = (uint8_t)(end - value);
     buf_end(out, end);

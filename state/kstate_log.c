@@ -13,7 +13,7 @@
 #define TELLING 4096 /* changes from which on it can be said how often keys repeat */
 #define INDEXED ((size_t)16 << 10) /* bytes from which on a seal has an index of its parts */
 #define KEPT_ALWAYS ((size_t)64 << 10)
-#define PART_AHEAD 64 /* bytes: more parts than the processor follows by itself */
+#define PART_AHEAD 64 /* bytes, asked for behind the end of a part: there are more parts than the processor sees the ends of grow by itself */
 
 static bool is_generation(epoch_t changed) { return changed & KS_GENERATION; }
 
@@ -122,7 +122,7 @@ static void put_parts(kstate_t *ks, size_t bytes, buf_t *out) {
     }
     size_t end = out->len;
     out->len = begin;
-    if (indexed) change_header_parts(out, &x);
+    if (indexed) change_header_parts(out, &x); /* again, with the checksums */
     out->len = end;
     bool keep = l->accounted <= 4 * bytes + KEPT_ALWAYS;
     for (int i = 0; keep && i < CHANGE_PARTS; i++) buf_clear(&l->parts[i]);

@@ -255,7 +255,7 @@ static err_t *read_back(kstate_t *ks, const kstate_keys_t *k) {
 static inline bool used_before(const entry_t *e) { return e->changed || (e->flags & ENTRY_DIRTY); }
 
 /* entry_is of a short key, which is one word of the entry; the key has eight bytes to read. */
-static inline bool entry_has(const ks_ns_t *n, const entry_t *e, uint64_t hash, slice_t key) {
+static inline bool entry_is_short(const ks_ns_t *n, const entry_t *e, uint64_t hash, slice_t key) {
     uint64_t own, other;
     memcpy(&own, (const uint8_t *)e + n->key_at, sizeof own);
     memcpy(&other, key.p, sizeof other);
@@ -280,12 +280,12 @@ static void get_of_one(kstate_t *ks, const kstate_keys_t *k, void **ret) {
         for (uint32_t i = from; n->cap && i < to; i++) {
             if (i + SLOTS_AHEAD < k->n) __builtin_prefetch(&n->slots[hash[i + SLOTS_AHEAD] >> n->shift]);
             entry_t *e = hope[i - from] = ks_promised(n, hash[i]);
-            entry_ask(n, e); /* an address of nothing does no harm */
+            entry_ask(n, e);
         }
         for (uint32_t i = from; i < to; i++) {
             slice_t key = key_at(k, i);
             entry_t *e = hope[i - from];
-            bool here = e && (key.len - 1 < KEY_SHORT && end - k->off[i] >= 8 ? entry_has(n, e, hash[i], key) : entry_is(n, e, hash[i], key));
+            bool here = e && (key.len - 1 < KEY_SHORT && end - k->off[i] >= 8 ? entry_is_short(n, e, hash[i], key) : entry_is(n, e, hash[i], key));
             if (!here) e = ks_ns_lookup(n, hash[i], key);
             if (UNLIKELY(!e || (e->flags & ENTRY_DEAD))) e = k->there ? NULL : ks_make(ks, n, e, 0, hash[i], key);
             else if (!(e->flags & ENTRY_REF) && used_before(e)) e->flags |= ENTRY_REF;

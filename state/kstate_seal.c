@@ -28,7 +28,7 @@ void ks_emit_any(kstate_t *ks, const entry_t *e, const put_head_t *head, buf_t *
     size_t at = (size_t)(p - out->data);
     *p = 0;
     buf_end(out, p + 1);
-    ks->codec.encode(ks->codec.ctx, e + 1, out);
+    ks->codec.encode(ks->codec.ctx, entry_value(e), out);
     size_t len = out->len - at - 1;
     if (out->overflow) return;
     if (LIKELY(len < 128)) {

@@ -1,5 +1,5 @@
-/* parts.c: see parts.h. What lies in no part of an operator that has parts elsewhere ("loose": the seal of an epoch with few changes, what came
- * after a drop) is little, kept in memory and filtered for each part. */
+/* parts.c: see parts.h. Where an operator has parts, some of its changes lie in none (the seal of an epoch with few of them, what came after a
+ * drop): these are "loose", little, kept in memory and filtered for each part. */
 #include "state/parts.h"
 #include "state/segment.h"
 #include <stdlib.h>

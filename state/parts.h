@@ -1,7 +1,6 @@
 /* parts.h: the changes of many epochs, a part of the key groups at a time. A key that changed in ten epochs is met ten times within one part, whose
  * changes fit into memory, so that its last value is written once. Each segment is read twice: as a whole, when it is checked and seen where its
- * parts lie (changelog.h, version 2), then part by part,
- * a large part some times.
+ * parts lie (changelog.h, version 2), then part by part, a large part several times.
  * Thread: one; waits for disks. */
 #pragma once
 #include "state/changelog.h"
