@@ -108,7 +108,7 @@ err_t *rocks_each_family(const char *dir, const uint64_t *fingerprint,
                          err_t *(*fn)(void *arg, rocksdb_t *db, rocksdb_column_family_handle_t *cf, const char *dir,
                                       uint64_t fingerprint, int slot), void *arg) {
     rocksdb_options_t *o = rocksdb_options_create();
-    rocksdb_options_set_info_log_level(o, 3);
+    rocks_no_log(o);
     rocksdb_options_set_max_open_files(o, 128);
     char *text = NULL;
     size_t n = 0;

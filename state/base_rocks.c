@@ -596,7 +596,7 @@ static void set_options(rocks_t *r, size_t memory) {
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_keep_log_file_num(o, 1);
-    rocksdb_options_set_info_log_level(o, 3); /* errors */
+    rocks_no_log(o);
     /* Runs of like size are merged, many at a time: levels would rewrite the whole base for every few MB of keys from all over it, and
      * a checkpoint would upload that. */
     rocksdb_options_set_compaction_style(o, rocksdb_universal_compaction);

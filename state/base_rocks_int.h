@@ -9,6 +9,11 @@ err_t *rocks_live(base_db_t *b, err_t *e); /* it is of the live directory: notes
 bool rocks_family_parse(const char *name, uint64_t *ret_fingerprint, int *ret_slot);
 err_t *rocks_go_on(const atomic_bool *cancel); /* ERR_CANCELLED once it is true; NULL: never */
 
+/* RocksDB's own log lies beside the base, where the disk may be full: a line of it that was not written whole ends the process with the next one, in
+ * a library that has its assertions, as Debian's has. Whatever goes wrong comes as an error of the call, too. So nothing is written into it: this level
+ * is above that of its headers. (It cannot be left out: a base whose log cannot be made is not opened.) */
+static inline void rocks_no_log(rocksdb_options_t *o) { rocksdb_options_set_info_log_level(o, 6); }
+
 void rocks_make_key(buf_t *out, int kg, int64_t ns, slice_t key);
 
 /* base_rocks_ingest.c: a table file that is being written, by way of `path`, of changes that ascend strictly over the calls. Nobody reads it before
