@@ -11,7 +11,7 @@ err_t *coalesce_add(coalesce_t *c, uint64_t fingerprint, int slot, slice_t chang
 /* In parts: r is behind change_begin; takes changes (at least one) until coalesce_bytes is `most`. What r still has comes behind all of them:
  * into this one, or after coalesce_write into a new one. */
 err_t *coalesce_add_some(coalesce_t *c, uint64_t fingerprint, int slot, reader_t *r, size_t most);
-size_t coalesce_bytes(const coalesce_t *c); /* memory it takes */
+size_t coalesce_bytes(const coalesce_t *c); /* of changes; writing them takes half as much again */
 bool coalesce_empty(const coalesce_t *c);
 /* fn may be called several times per operator; in the order in which operators first came */
 err_t *coalesce_write(coalesce_t *c, err_t *(*fn)(void *arg, uint64_t fingerprint, int slot, slice_t changes), void *arg);

@@ -19,12 +19,12 @@
 
 typedef struct memory_shares {
     size_t base;         /* RocksDB of all jobs: a third memtables, the rest block cache */
-    size_t apply_round;  /* changes the applier sorts at once, with what sorting takes */
+    size_t apply_round;  /* changes the applier sorts at once; sorting takes half as much again */
     size_t unsealed;     /* changes of one epoch, when tables are not far from their share: sources wait for the barrier */
     size_t output;       /* of exactly-once sinks, not published yet: sources wait above it */
     size_t transaction;  /* what a lane gives the Kafka client at once, which holds some hundred bytes more for each record */
     uint64_t changelog;  /* bytes of changelog between two bases, per worker and job: a restore reads them into memory */
-    uint64_t changelog_most; /* of a state that is no smaller than this */
+    uint64_t changelog_most; /* of a state of two thirds of this or more */
 } memory_shares_t;
 memory_shares_t memory_shares(uint64_t budget);
 
