@@ -7,6 +7,7 @@ from works import BLACKHOLE, CLUSTER, modes
 from harness import Failure, wait_for
 
 SHIFT = {'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}
+UPDATED = 'made, 2 updates each at random'  # a work of budget
 
 
 def walk(b, o, work, points):
@@ -84,7 +85,6 @@ INSERT INTO dst SELECT k, COUNT(*), SUM(v) FROM (SELECT CONCAT('user-', LPAD(CAS
     if o.mode in ('run', 'both'):
         points['10^7 keys of text, --memory 8G'] = lambda: b.run(sql, memory='8G')
     if o.mode in ('cluster', 'both'):
-        b.end_cluster()
         b.cluster(memory='8G')
         points['10^7 keys of text, --memory 8G' + CLUSTER] = lambda: b.run_on_cluster(sql, n)
     return walk(b, o, 'keys', points)
@@ -115,13 +115,9 @@ def budget_from_kafka(b, o):
     return within_budget(b, o, 'Kafka, ', memory, n, {w: (rows, b.sql('keyed.sql', TOPIC=topic, END=end)) for w, (rows, end) in ends.items()})
 
 
-UPDATED = 'made, 2 updates each at random'
-
-
 def within_budget(b, o, source, memory, n, works):
     """works: {name: (rows, sql)} over n keys, first what makes them, last what updates them too. Each in 8G and in `memory`."""
     def on_cluster(memory, w):
-        b.end_cluster()  # --memory is a worker's
         b.cluster(memory=memory)
         return b.run_on_cluster(works[w][1], works[w][0])
     size = int(memory[:-1]) * SHIFT[memory[-1]] / 1e6

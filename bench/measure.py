@@ -124,7 +124,7 @@ class Bench(harness.Cluster):
 
     def __init__(self, options):
         super().__init__('bench')
-        self.options, self.serial, self.flink_pid, self.rest = options, 0, None, None
+        self.options, self.serial, self.flink_pid, self.rest, self.cluster_memory = options, 0, None, None, None
         self.base_counts = {}  # topic -> instructions per event of the bare client
 
     def path(self, name):
@@ -252,7 +252,10 @@ class Bench(harness.Cluster):
 
     # ---- a cluster
     def cluster(self, workers=1, slots=2, memory='512M', coordinator_args=()):
-        """Starts a coordinator and workers, or keeps those that are there."""
+        """Starts a coordinator and workers, or keeps those that are there, unless they have another budget: --memory is a worker's."""
+        if self.cluster_memory != memory:
+            self.end_cluster()
+            self.cluster_memory = memory
         if 'coordinator' not in self.procs:
             self.coordinator(etcd=False, args=('--log', 'warn', *coordinator_args))
         for i in range(1, workers + 1):

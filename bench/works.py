@@ -22,7 +22,7 @@ def modes(b, o, variants, events, flink=False, **how):
         if flink:
             out[name + FLINK] = lambda sql=sql: b.flink(sql, events)
     if o.mode in ('cluster', 'both'):
-        b.cluster(**{k: v for k, v in how.items() if k == 'memory'})
+        b.cluster(memory=how.get('memory', '512M'))
     return out
 
 
