@@ -59,6 +59,13 @@ static void wait_until_one_asks(void) {
 }
 
 #define ONE_COLUMN "CREATE TABLE g (id BIGINT) WITH ('connector' = 'datagen');\nCREATE TABLE o (id BIGINT) WITH ('connector' = 'kafka', 'format' = 'json',\n"
+#define BY_TURNS ONE_COLUMN "'sink.partitioner' = 'round-robin', " /* each partition has every other row */
+#define FULL 25 /* messages of a request */
+
+/* A broker refuses all of a partition that comes behind what it has refused, this one only as many requests as it is told to. So a second one may not be
+ * on its way, and librdkafka makes it while the first has fewer than five messages: where the rows of a batch are whole requests, a request waits for its
+ * last row however slow this thread is. */
+static int linger_ms(int batch) { return BATCH / 2 % batch ? 1 : (int)LIMIT_MS / 2; }
 
 static void fixture_open_with(fixture_t *f, int nbrokers, const char *tables, const char *connector, const char *more_servers, int batch, int in_flight) {
     char text[256];
@@ -70,9 +77,9 @@ static void fixture_open_with(fixture_t *f, int nbrokers, const char *tables, co
     for (int p = 0; p < 2; p++) ck_assert_int_eq(rd_kafka_mock_partition_set_leader(f->brokers, "out", p, MIN(p + 1, nbrokers)), 0);
     AUTO(auto_free) char *sql = xprintf(
         "%s'topic' = 'out', 'properties.bootstrap.servers' = '%s%s', 'properties.enable.sparse.connections' = '%s',\n"
-        "  'sink.delivery-guarantee' = 'at-least-once', 'properties.batch.num.messages' = '%d', 'properties.max.in.flight' = '%d');\n"
+        "  'sink.delivery-guarantee' = 'at-least-once', 'properties.batch.num.messages' = '%d', 'properties.linger.ms' = '%d', 'properties.max.in.flight' = '%d');\n"
         "INSERT INTO o SELECT * FROM g;",
-        tables, rd_kafka_mock_cluster_bootstraps(f->brokers), more_servers, *more_servers ? "false" : "true", batch, in_flight);
+        tables, rd_kafka_mock_cluster_bootstraps(f->brokers), more_servers, *more_servers ? "false" : "true", batch, linger_ms(batch), in_flight);
     sql_source_t src = {.text = sql, .len = strlen(sql), .file = "t.sql", .parallelism = 1};
     ck_ok(sql_compile(&src, &f->plan));
     const plan_op_t *op = NULL;
@@ -85,14 +92,13 @@ static void fixture_open_with(fixture_t *f, int nbrokers, const char *tables, co
     ck_ok(vt->open(&f->sink));
 }
 
-/* in_flight: requests on their way at once; batches are so small that there are as many. A broker refuses all that come behind one it has refused, this
- * one only those it is told to: no more may be on their way than that. */
-static void fixture_open(fixture_t *f, int in_flight) { fixture_open_with(f, 1, ONE_COLUMN, "kafka", "", 20, in_flight); }
+/* in_flight: requests on their way at once, of one partition no more than one. */
+static void fixture_open(fixture_t *f, int in_flight) { fixture_open_with(f, 1, BY_TURNS, "kafka", "", FULL, in_flight); }
 
-/* Broker 1 leads partition 0, broker 2 partition 1, and each has every other row. Broker 1 refuses its next request as out of turn, after so many
+/* Broker 1 leads partition 0, broker 2 partition 1. Broker 1 refuses its next request as out of turn, after so many
  * milliseconds. */
 static void fixture_open_two(fixture_t *f, int batch, int in_flight) {
-    fixture_open_with(f, 2, ONE_COLUMN "'sink.partitioner' = 'round-robin', ", "kafka", "", batch, in_flight);
+    fixture_open_with(f, 2, BY_TURNS, "kafka", "", batch, in_flight);
     f->looks_again = true;
 }
 static void break_producer(fixture_t *f, int after_ms) {
@@ -107,9 +113,8 @@ static void fixture_close(fixture_t *f) {
     rd_kafka_destroy(f->rk);
 }
 
-/* A task's wait: for a wake, and not for ever. */
-static void wait_for_wake(fixture_t *f, int64_t until) {
-    int seen = atomic_load(&wakes);
+/* A task's wait: for another wake than those it has seen, and not for ever. */
+static void wait_for_wake(fixture_t *f, int seen, int64_t until) {
     int64_t again = f->looks_again ? clock_mono_ms() + 250 : INT64_MAX;
     if (f->sink.waits_for[0]) snprintf(f->waited_for, sizeof f->waited_for, "%s", f->sink.waits_for);
     if (strstr(f->sink.waits_for, "has been refused for")) snprintf(f->refused, sizeof f->refused, "%s", f->sink.waits_for);
@@ -118,7 +123,7 @@ static void wait_for_wake(fixture_t *f, int64_t until) {
         ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(f->brokers, 2, 0), 0);
     }
     while (atomic_load(&wakes) == seen && clock_mono_ms() < MIN(until, again)) usleep(500);
-    ck_assert_msg(clock_mono_ms() < until, "nobody woke the task");
+    ck_assert_msg(clock_mono_ms() < until, "nobody woke the task, which last said '%s'", f->waited_for);
 }
 
 /* A batch, which goes, and a barrier behind it, settled; or what the sink failed with. */
@@ -130,13 +135,13 @@ static err_t *settle_batch(fixture_t *f, batch_t *b) {
     atomic_int *w = &wakes;
     int before = atomic_load(w);
     while ((st = f->sink.vt->write(&f->sink, b, &e)) == OP_MORE) {
-        if (atomic_load(w) == before) wait_for_wake(f, until);
+        wait_for_wake(f, before, until);
         before = atomic_load(w);
     }
     if (st == OP_DONE) st = f->sink.vt->seal(&f->sink, ++f->epoch, &bytes, &segment, &e);
     before = atomic_load(w);
     while (st != OP_FAIL && (st = f->sink.vt->settle(&f->sink, f->epoch, &e)) == OP_MORE) {
-        if (atomic_load(w) == before) wait_for_wake(f, until);
+        wait_for_wake(f, before, until);
         before = atomic_load(w);
     }
     batch_free(b);
@@ -239,7 +244,7 @@ static void check_last_rows(fixture_t *f, int64_t n) {
 static void goes_on_behind(int in_flight, const rd_kafka_resp_err_t *errors, size_t n) {
     fixture_t f;
     fixture_open(&f, in_flight);
-    f.looks_again = n > 2; /* a partition without a leader is with no thread */
+    f.looks_again = n > 1; /* a new producer's rows may be between two queues when it is asked for them, and a partition without a leader is with no thread */
     ck_ok(write_and_settle(&f));
     rd_kafka_mock_push_request_errors_array(f.brokers, PRODUCE, n, errors);
     ck_ok(write_and_settle(&f));
@@ -294,7 +299,7 @@ END_TEST
 /* Two partitions, two brokers: one refuses, the other has a request in hand, until the sink has said that it waits or for good. */
 static void goes_on_beside(rd_kafka_resp_err_t answer, bool for_good) {
     fixture_t f;
-    fixture_open_two(&f, 20, 1);
+    fixture_open_two(&f, FULL, 1);
     ck_ok(write_and_settle(&f));
     break_producer(&f, 300);
     ck_assert_int_eq(rd_kafka_mock_broker_push_request_error_rtts(f.brokers, 2, PRODUCE, 1, answer, for_good ? 45000 : 0), 0);
@@ -324,7 +329,7 @@ END_TEST
 /* The thread of broker 2, which has gone, asks for its address and hears nobody; it has rows of partition 1. */
 START_TEST(a_broken_producer_that_does_not_give_back_all_its_rows_is_an_error_that_counts_them) {
     fixture_t f;
-    fixture_open_two(&f, 20, 1);
+    fixture_open_two(&f, FULL, 1);
     ck_ok(write_and_settle(&f));
     AUTO(auto_free) char *servers = xstrdup(rd_kafka_mock_cluster_bootstraps(f.brokers));
     const char *second = strrchr(servers, ':') + 1;
@@ -404,7 +409,7 @@ END_TEST
 /* A minority that has a partition refuses its rows for as long as it is one; the others are taken. Nothing is lost, and the job says what it waits for. */
 START_TEST(a_partition_that_is_refused_again_and_again_is_named_with_the_brokers_reason) {
     fixture_t f;
-    fixture_open_two(&f, 100, 1);
+    fixture_open_two(&f, BATCH / 4, 1);
     ck_ok(write_and_settle(&f));
     rd_kafka_resp_err_t why = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
     for (int i = 0; i < 60; i++) /* a tenth of a second each */
@@ -422,7 +427,7 @@ END_TEST
 START_TEST(to_close_a_broken_producer_holds_nobody) {
     fixture_t f;
     atomic_store(&silent_port, "1");
-    fixture_open_with(&f, 1, ONE_COLUMN, "kafka", ",127.0.0.1:1", 20, 1);
+    fixture_open_with(&f, 1, BY_TURNS, "kafka", ",127.0.0.1:1", FULL, 1);
     ck_ok(write_and_settle(&f));
     wait_until_one_asks();
     int64_t begin = clock_mono_ms();
