@@ -88,8 +88,8 @@ static void distinct_merge(agg_slot_t *s, void *into, const void *from) {
         }
     }
     if (n) feed(s, into, values, n);
-    if (s->inner->impl != &agg_impl_list) return;
-    agg_list_merge_nulls(s->inner, inner_acc(into), inner_acc(from));
+    if (!s->inner->impl->merge_nulls) return;
+    s->inner->impl->merge_nulls(s->inner, inner_acc(into), inner_acc(from));
     if (s->inner->full) inner_failed(s);
 }
 

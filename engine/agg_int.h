@@ -82,6 +82,7 @@ typedef struct agg_impl {
     bool (*update)(agg_slot_t *s, const agg_rows_t *r);  /* false: s->full, or s->why */
     bool (*retract)(agg_slot_t *s, const agg_rows_t *r); /* NULL: cannot */
     void (*merge)(agg_slot_t *s, void *into, const void *from); /* what does not fit: s->full; what is wrong: s->why */
+    void (*merge_nulls)(agg_slot_t *s, void *into, const void *from); /* behind a DISTINCT, whose set does not know them; NULL: counts none */
     void (*clear)(const agg_slot_t *s, void *acc); /* NULL: owns nothing */
     int npartial;                                  /* 0: no combiner */
     void (*partial)(agg_slot_t *s, void **accs, uint32_t n, mem_t *m, column_t *out);
@@ -202,7 +203,6 @@ bool agg_mask_decode_1(const agg_slot_t *s, reader_t *r, void *block);
 
 /* ---- agg_list.c */
 #define AGG_TEXT_MAX ((uint64_t)512 << 20)
-void agg_list_merge_nulls(agg_slot_t *s, void *into, const void *from); /* of agg_impl_list behind a DISTINCT, whose set does not know them */
 void agg_put_text(agg_slot_t *s, colbuilder_t *b, const buf_t *text); /* NULL and s->full when it did not fit */
 
 /* kinds */

@@ -193,7 +193,7 @@ static void list_merge(agg_slot_t *s, void *into, const void *from) {
         if (!list_append(s, into, null, v)) slot_full(s);
 }
 
-void agg_list_merge_nulls(agg_slot_t *s, void *into, const void *from) {
+static void list_merge_nulls(agg_slot_t *s, void *into, const void *from) {
     list_acc_t *a = into;
     for (uint32_t more = ((const list_acc_t *)from)->nulls; more > 0 && !s->full && !(s->once && a->nulls); more--)
         if (!list_append(s, a, true, (slice_t){0})) slot_full(s);
@@ -435,6 +435,7 @@ const agg_impl_t agg_impl_list = {
     .update = list_update,
     .retract = list_retract,
     .merge = list_merge,
+    .merge_nulls = list_merge_nulls,
     .clear = list_clear,
     .emit = list_emit,
     .encode = list_encode,
