@@ -130,6 +130,7 @@ class Cluster:
         """broker: another Cluster whose Kafka broker this one uses"""
         self.dir = tempfile.mkdtemp(prefix=f'tidegate-{name}-')
         self.procs = {}
+        self.disks = []
         self.kafka_port = broker.kafka_port if broker else None
         self.etcd_port = None
         self.broker_pid = None
@@ -155,6 +156,8 @@ class Cluster:
                 os.killpg(os.getpgid(self.broker_pid), signal.SIGKILL)
             except OSError:
                 pass
+        for disk in self.disks:  # nobody writes into what lies below the mount any more
+            subprocess.run(['umount', '-l', disk], check=True)
         if kind and os.environ.get('KEEP'):
             print(f'  kept: {self.dir}')
         else:
@@ -165,6 +168,14 @@ class Cluster:
 
     def path(self, name):
         return os.path.join(self.dir, name)
+
+    def small_disk(self, name, size):
+        """A directory that is a file system of its own, of so many bytes ('32m'), until the end of the test."""
+        disk = self.path(name)
+        os.mkdir(disk)
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', disk], check=True)
+        self.disks.append(disk)
+        return disk
 
     def start(self, name, argv, env=None):
         self.procs[name] = Process(name, argv, self.dir, env)

@@ -184,51 +184,44 @@ def test_disk_full_during_checkpoints():
     """Checkpoint storage is a small tmpfs, filled up by a file beside ours."""
     c = broker()
     with Cluster('diskfull', broker=c) as t:
-        store = t.path('checkpoints')
-        os.mkdir(store)
-        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', store], check=True)
+        store = t.small_disk('checkpoints', '32m')
+        start(t, etcd=True, args=PATIENT)
+        for x in 'in', 'out':
+            t.topic('df-' + x, 2)
+        job = t.submit(copy_job(t, 'df'), 'diskfull', 2)
+        feed = Feeder(t, 'df-in', rate=2000, pad=400)
+        wait_for('rows', lambda: count(t, 'df-out') > 500)
+        other = os.open(os.path.join(store, 'somebody-elses-file'), os.O_WRONLY | os.O_CREAT)
         try:
-            start(t, etcd=True, args=PATIENT)
-            for x in 'in', 'out':
-                t.topic('df-' + x, 2)
-            job = t.submit(copy_job(t, 'df'), 'diskfull', 2)
-            feed = Feeder(t, 'df-in', rate=2000, pad=400)
-            wait_for('rows', lambda: count(t, 'df-out') > 500)
-            other = os.open(os.path.join(store, 'somebody-elses-file'), os.O_WRONLY | os.O_CREAT)
-            try:
-                while os.write(other, b'\0' * 4096):
-                    pass
-            except OSError:
-                os.close(other)
-            full = time.monotonic()
-            said = waits(t, job, 'No space left on device')
-            noticed = time.monotonic() - full
-            first = doc(t, job)['rows_in']
-            wait_for('rows that flow although the disk is full, up to the bound', lambda: (d := doc(t, job))['rows_in'] > first and d['epochs_in_flight'] == 4, 20)
-            flowed = doc(t, job)['rows_in'] - first
-            time.sleep(6)
-            now = doc(t, job)
-            stuck = count(t, 'df-out')
-            time.sleep(2)
-            later = doc(t, job)
-            if later['rows_in'] != now['rows_in'] or later['epochs_in_flight'] != 4:
-                raise Failure(f'sources are not held at the bound: {later["rows_in"] - now["rows_in"]} rows read, {later["epochs_in_flight"]} epochs in flight')
-            if now['state'] != 'RUNNING' or now['restarts'] or count(t, 'df-out') != stuck:
-                raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {count(t, "df-out") - stuck} rows published without a checkpoint')
-            os.remove(os.path.join(store, 'somebody-elses-file'))
-            space = time.monotonic()
-            wait_for('rows after space came back', lambda: count(t, 'df-out') > stuck, 20, 0.1)
-            resumed = time.monotonic() - space
-            n = feed.stop()
-            exactly_once(t, 'df-out', n)
-            now = doc(t, job)
-            if now['restarts'] or now.get('waiting'):
-                raise Failure(f'{now["restarts"]} restarts, waits for {now.get("waiting")}')
-            print(f'  full disk told after {noticed:.1f} s ({said.strip()[:150]}); {flowed} rows more until four epochs held the sources; epochs again {resumed:.1f} s after there was space; {n} rows once, no restart')
-        finally:
-            for p in t.procs.values():
-                p.kill()
-            subprocess.run(['umount', '-l', store], check=True)
+            while os.write(other, b'\0' * 4096):
+                pass
+        except OSError:
+            os.close(other)
+        full = time.monotonic()
+        said = waits(t, job, 'No space left on device')
+        noticed = time.monotonic() - full
+        first = doc(t, job)['rows_in']
+        wait_for('rows that flow although the disk is full, up to the bound', lambda: (d := doc(t, job))['rows_in'] > first and d['epochs_in_flight'] == 4, 20)
+        flowed = doc(t, job)['rows_in'] - first
+        time.sleep(6)
+        now = doc(t, job)
+        stuck = count(t, 'df-out')
+        time.sleep(2)
+        later = doc(t, job)
+        if later['rows_in'] != now['rows_in'] or later['epochs_in_flight'] != 4:
+            raise Failure(f'sources are not held at the bound: {later["rows_in"] - now["rows_in"]} rows read, {later["epochs_in_flight"]} epochs in flight')
+        if now['state'] != 'RUNNING' or now['restarts'] or count(t, 'df-out') != stuck:
+            raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {count(t, "df-out") - stuck} rows published without a checkpoint')
+        os.remove(os.path.join(store, 'somebody-elses-file'))
+        space = time.monotonic()
+        wait_for('rows after space came back', lambda: count(t, 'df-out') > stuck, 20, 0.1)
+        resumed = time.monotonic() - space
+        n = feed.stop()
+        exactly_once(t, 'df-out', n)
+        now = doc(t, job)
+        if now['restarts'] or now.get('waiting'):
+            raise Failure(f'{now["restarts"]} restarts, waits for {now.get("waiting")}')
+        print(f'  full disk told after {noticed:.1f} s ({said.strip()[:150]}); {flowed} rows more until four epochs held the sources; epochs again {resumed:.1f} s after there was space; {n} rows once, no restart')
 
 
 def corrupt(path):

@@ -65,57 +65,49 @@ def files_below(path):
 
 def test_a_stop_that_can_copy_its_savepoint_nowhere_keeps_the_state():
     with Cluster('stranded') as c:
-        full = c.path('full')
-        os.mkdir(full)
-        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=8k', 'tmpfs', full], check=True)
-        try:
-            small(c, kafka=True)
-            for topic in 't', 'o':
-                c.topic(topic, 1)
+        full = c.small_disk('full', '8k')
+        small(c, kafka=True)
+        for topic in 't', 'o':
+            c.topic(topic, 1)
 
-            def rows(first, end):
-                put(c, 't', 0, *ids(first, end))
-                wait_for(f'{end} rows', lambda: len(c.dump('o')) >= end, 40)
-                check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter(range(end)))
+        def rows(first, end):
+            put(c, 't', 0, *ids(first, end))
+            wait_for(f'{end} rows', lambda: len(c.dump('o')) >= end, 40)
+            check('rows', collections.Counter(v['id'] for v in values(c, 'o')), collections.Counter(range(end)))
 
-            job = c.submit(copy_job(c), parallelism=1)
-            rows(0, 10)
-            below = c.path('checkpoints/savepoints')
-            open(below, 'w').close()  # in the way
-            fails(c, 3, 'stop', job, '--to', f'file://{full}/one', says=(f'job {job} is STOPPED, but: savepoint savepoints/', 'its state is kept', 'tidegate resume'))
-            check('holds state', c.job(job)['job']['holds_state'], True)
-            contains('its job', c.cli('job', job).stdout.decode(), 'holds the only copy of its state', 'No space left on device')
-            c.procs['coordinator'].kill()
-            c.coordinator(etcd=False)
-            wait_for('the coordinator leads', lambda: c.job(job)['job']['holds_state'])
-            fails(c, 3, 'savepoint', job, says=('savepoints/',))
-            wait_for('the worker', lambda: any(w['state'] == 'live' for w in c.json('workers')['workers']))
-            c.cli('resume', job)
-            rows(10, 20)  # behind what it had read, and none of that again
-            os.remove(below)
-            fails(c, 1, 'stop', job, '--to', f'file://{full}/two', says=('No space left on device',))  # found out beforehand now
-            check('state', c.job(job)['job']['state'], 'RUNNING')
-            shutil.rmtree(f'{full}/one')
-            r = c.cli('stop', job, '--to', f'file://{full}/two')
-            contains('stop', r.stderr.decode(), 'is not where it was to go', 'No space left on device')
-            where = r.stdout.decode().strip()
-            contains('the savepoint', where, 'savepoints/' + job)
-            job = c.submit(copy_job(c), 'again', 1, ['--from', where])
-            rows(20, 30)
-            os.rename(c.path('checkpoints/savepoints'), c.path('old'))
-            open(below, 'w').close()
-            fails(c, 3, 'stop', job, says=('its state is kept',))
-            os.remove(below)
-            where = c.cli('savepoint', job).stdout.decode().strip()  # of the job that is over
-            check('holds state', c.job(job)['job'].get('holds_state', False), False)
-            job = c.submit(copy_job(c), 'once-more', 1, ['--from', where])
-            rows(30, 40)
-            c.cli('cancel', job)
-        finally:
-            for p in c.procs.values():
-                if p.name != 'kafka':
-                    p.kill()
-            subprocess.run(['umount', '-l', full], check=True)
+        job = c.submit(copy_job(c), parallelism=1)
+        rows(0, 10)
+        below = c.path('checkpoints/savepoints')
+        open(below, 'w').close()  # in the way
+        fails(c, 3, 'stop', job, '--to', f'file://{full}/one', says=(f'job {job} is STOPPED, but: savepoint savepoints/', 'its state is kept', 'tidegate resume'))
+        check('holds state', c.job(job)['job']['holds_state'], True)
+        contains('its job', c.cli('job', job).stdout.decode(), 'holds the only copy of its state', 'No space left on device')
+        c.procs['coordinator'].kill()
+        c.coordinator(etcd=False)
+        wait_for('the coordinator leads', lambda: c.job(job)['job']['holds_state'])
+        fails(c, 3, 'savepoint', job, says=('savepoints/',))
+        wait_for('the worker', lambda: any(w['state'] == 'live' for w in c.json('workers')['workers']))
+        c.cli('resume', job)
+        rows(10, 20)  # behind what it had read, and none of that again
+        os.remove(below)
+        fails(c, 1, 'stop', job, '--to', f'file://{full}/two', says=('No space left on device',))  # found out beforehand now
+        check('state', c.job(job)['job']['state'], 'RUNNING')
+        shutil.rmtree(f'{full}/one')
+        r = c.cli('stop', job, '--to', f'file://{full}/two')
+        contains('stop', r.stderr.decode(), 'is not where it was to go', 'No space left on device')
+        where = r.stdout.decode().strip()
+        contains('the savepoint', where, 'savepoints/' + job)
+        job = c.submit(copy_job(c), 'again', 1, ['--from', where])
+        rows(20, 30)
+        os.rename(c.path('checkpoints/savepoints'), c.path('old'))
+        open(below, 'w').close()
+        fails(c, 3, 'stop', job, says=('its state is kept',))
+        os.remove(below)
+        where = c.cli('savepoint', job).stdout.decode().strip()  # of the job that is over
+        check('holds state', c.job(job)['job'].get('holds_state', False), False)
+        job = c.submit(copy_job(c), 'once-more', 1, ['--from', where])
+        rows(30, 40)
+        c.cli('cancel', job)
 
 
 def test_the_target_of_a_stop_survives_the_coordinator():

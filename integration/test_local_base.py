@@ -86,53 +86,46 @@ def test_a_full_disk_below_data_is_waited_for_and_said():
     """Sources wait where memory ends; when there is space all goes on in the same attempt."""
     c = broker()
     with Cluster('fulldata', broker=c) as t:
-        data = t.path('w1')
-        os.mkdir(data)
-        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', data], check=True)
-        try:
-            t.coordinator(etcd=False)
-            t.worker(1, memory='96M')
-            t.workers_ready(1)
-            t.topic('fd-out', 2)
-            job = t.submit(wide_job(t, 'fd-out'), 'fulldata', 2)
-            wait_for('table files', lambda: tables(t, 'w1'), 60)
-            other = open(os.path.join(data, 'somebody-elses-file'), 'wb', buffering=0)
+        data = t.small_disk('w1', '96m')
+        t.coordinator(etcd=False)
+        t.worker(1, memory='96M')
+        t.workers_ready(1)
+        t.topic('fd-out', 2)
+        job = t.submit(wide_job(t, 'fd-out'), 'fulldata', 2)
+        wait_for('table files', lambda: tables(t, 'w1'), 60)
+        other = open(os.path.join(data, 'somebody-elses-file'), 'wb', buffering=0)
 
-            def fill():  # also what a merge of the base has given back meanwhile
-                try:
-                    while other.write(b'\0' * 4096):
-                        pass
-                except OSError:
+        def fill():  # also what a merge of the base has given back meanwhile
+            try:
+                while other.write(b'\0' * 4096):
                     pass
-                return True
-            full = time.monotonic()
-            wait_for('the job to say it', lambda: fill() and 'No space left on device' in doc(t, job).get('waiting', ''), 40, 0.1)
-            said = waits(t, job, 'local base: ', data, 'No space left on device', seconds=40)
-            noticed = time.monotonic() - full
+            except OSError:
+                pass
+            return True
+        full = time.monotonic()
+        wait_for('the job to say it', lambda: fill() and 'No space left on device' in doc(t, job).get('waiting', ''), 40, 0.1)
+        said = waits(t, job, 'local base: ', data, 'No space left on device', seconds=40)
+        noticed = time.monotonic() - full
 
-            def held():
-                fill()
-                before = doc(t, job)['rows_in']
-                time.sleep(3)
-                return doc(t, job)['rows_in'] == before
-            wait_for('sources that wait', held, 60)
-            now = doc(t, job)
-            if now['state'] != 'RUNNING' or now['restarts'] or now['rows_in'] >= KEYS * TIMES:
-                raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {now["rows_in"]} rows read')
-            other.close()
-            os.remove(os.path.join(data, 'somebody-elses-file'))
-            wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
-            counted(t, 'fd-out')
-            lines = open(t.procs['w1'].log).read().count('the local base does not follow')
-            if not 1 <= lines <= 6:
-                raise Failure(f'{lines} log lines say that the disk is full')
-            if doc(t, job)['restarts']:
-                raise Failure(f'{doc(t, job)["restarts"]} restarts: {doc(t, job)["last_error"]}')
-            print(f'  full disk told after {noticed:.1f} s ({said.strip()[:260]}); held at {now["rows_in"]} rows; {KEYS * TIMES} rows counted once, no restart')
-        finally:
-            for p in t.procs.values():
-                p.kill()
-            subprocess.run(['umount', '-l', data], check=True)
+        def held():
+            fill()
+            before = doc(t, job)['rows_in']
+            time.sleep(3)
+            return doc(t, job)['rows_in'] == before
+        wait_for('sources that wait', held, 60)
+        now = doc(t, job)
+        if now['state'] != 'RUNNING' or now['restarts'] or now['rows_in'] >= KEYS * TIMES:
+            raise Failure(f'{now["state"]}, {now["restarts"]} restarts, {now["rows_in"]} rows read')
+        other.close()
+        os.remove(os.path.join(data, 'somebody-elses-file'))
+        wait_for('FINISHED', lambda: doc(t, job)['state'] == 'FINISHED', 120, 0.5)
+        counted(t, 'fd-out')
+        lines = open(t.procs['w1'].log).read().count('the local base does not follow')
+        if not 1 <= lines <= 6:
+            raise Failure(f'{lines} log lines say that the disk is full')
+        if doc(t, job)['restarts']:
+            raise Failure(f'{doc(t, job)["restarts"]} restarts: {doc(t, job)["last_error"]}')
+        print(f'  full disk told after {noticed:.1f} s ({said.strip()[:260]}); held at {now["rows_in"]} rows; {KEYS * TIMES} rows counted once, no restart')
 
 
 test_a_full_disk_below_data_is_waited_for_and_said.limit = 400
@@ -142,9 +135,7 @@ def test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larg
     """`run` evicts groups into files without a name beside its base; there is no more room for either of them once some have left memory."""
     keys, rows, width = 300000, 700000, 400
     with Cluster('smalldata') as t:
-        data, p = t.path('data'), None
-        os.mkdir(data)
-        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', data], check=True)
+        data, p = t.small_disk('data', '600m'), None
         try:
             with open(t.path('small.sql'), 'w') as f:
                 f.write(f"CREATE TABLE i (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '60000', 'number-of-rows' = '{rows}', "
@@ -194,7 +185,6 @@ def test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larg
             if p and p.p.poll() is None:
                 p.p.kill()
                 p.p.wait()
-            subprocess.run(['umount', '-l', data], check=True)
 
 
 test_a_small_file_system_below_data_holds_evicted_groups_up_until_it_is_larger.limit = 400
