@@ -239,6 +239,13 @@ uint64_t base_bound(uint64_t least, uint64_t most, uint64_t hot, uint64_t evicte
     return MAX(least, MIN(most, hot + hot / 2)) + MIN(evicted, BASE_CHANGELOG_EVICTED);
 }
 
+/* What a restore brought along for the base counts as used until it is there; it is no state that changes. */
+static uint64_t bound_of(const base_worker_t *b, const based_job_t *j) {
+    size_t used = kstate_env_used(j->j.env), hot = used - MIN(used, applier_held(j->j.applier)), memory = kstate_env_memory(j->j.env);
+    uint64_t left = memory ? memory - MIN(memory, hot) : UINT64_MAX;
+    return base_bound(b->conf.changelog_max, MIN(b->conf.changelog_most, left), hot, kstate_env_spilled(j->j.env));
+}
+
 /* Between bases the local base follows in large steps when hot tables will soon have to evict what it has, and at once when they find nothing to evict. */
 static void follow(base_worker_t *b, based_job_t *j) {
     size_t pending = applier_pending(j->j.applier);
@@ -317,8 +324,7 @@ static void obey(base_worker_t *b, order_t *o) {
 static void make_if_due(base_worker_t *b, based_job_t *j) {
     if (!j->over) follow(b, j);
     if (j->over || j->complete <= j->based || j->complete <= j->j.restored) return;
-    uint64_t bound = base_bound(b->conf.changelog_max, b->conf.changelog_most, kstate_env_used(j->j.env), kstate_env_spilled(j->j.env));
-    base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound, clock_mono_ms() - j->tried_ms};
+    base_need_t n = {j->asked, j->unaccepted != 0, j->bytes, bound_of(b, j), clock_mono_ms() - j->tried_ms};
     bool again = j->making.tries && n.since_ms < b->conf.interval_ms; /* a failed one is not tried in a loop */
     if (!again && base_due(&n, b->conf.interval_ms)) make(b, j);
 }

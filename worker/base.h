@@ -39,7 +39,8 @@ typedef struct base_need {
     int64_t since_ms;      /* since the last base, or the last try */
 } base_need_t;
 bool base_due(const base_need_t *n, int64_t interval_ms);
-/* The bound of the changelog between two bases: half as many bytes again as the hot tables hold, within what the conf allows, and as many as the
+/* The bound of the changelog between two bases: half as many bytes again as the hot tables hold, within what the conf allows and what they leave of their
+ * share of memory (`most`: a restore has the changes beside the tables, or all go into the base round by round first), and as many as the
  * files of what they evicted have, for what a restore reads of such a state goes into the base, not into memory. These are some six changes a key in
  * memory where keys and values are small, and one or two of an evicted one, whose replay takes half of what the keys of the base take a restore
  * (bench/state_bench.c). */

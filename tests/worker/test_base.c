@@ -47,7 +47,7 @@ static story_t *begin_with(int64_t interval_ms, uint64_t changelog_max) {
     pthread_mutex_init(&s->lock, NULL);
     s->applier = applier_make(s->w);
     base_conf_t conf = {.worker = "w", .data_dir = s->w->tmp.path, .storage = s->w->disk, .interval_ms = interval_ms, .changelog_max = changelog_max,
-                        .done = on_done, .gone = on_gone,
+                        .changelog_most = (uint64_t)60 << 20, .done = on_done, .gone = on_gone,
                         .failed = on_failed, .arg = s};
     ck_ok(base_worker_new(&conf, &s->b));
     return s;
@@ -197,7 +197,41 @@ START_TEST(a_base_that_storage_does_not_take_waits_for_its_interval_although_the
 }
 END_TEST
 
+/* 30 MB of changelog: less than half as much again as the tables have, and less than the conf allows. A restore would have them beside the tables. */
+START_TEST(a_base_is_due_before_its_changelog_is_more_than_the_tables_leave_of_memory) {
+    for (int fits = 0; fits < 2; fits++) {
+        story_t *s = begin_with(/* interval_ms= */ 3600000, /* changelog_max= */ BASE_CHANGELOG_MIN);
+        kstate_env_set_memory(s->w->env, (size_t)(fits ? 71 : 64) << 20);
+        kstate_env_hold_bytes(s->w->env, 40 << 20);
+        add_job(s, (uint64_t)30 << 20);
+        complete(s, 1);
+        if (!fits) until(atomic_load(&s->done) == 1);
+        for (int64_t enough = clock_mono_ms() + 500 * fits; clock_mono_ms() < enough; usleep(5000)) base_look(s->b);
+        ck_assert_int_eq(atomic_load(&s->done), !fits);
+        kstate_env_hold_bytes(s->w->env, -(40 << 20));
+        end(s);
+    }
+}
+END_TEST
+
+START_TEST(changes_that_a_restore_brought_for_the_base_are_no_state_that_makes_it_come_later) {
+    story_t *s = begin_with(/* interval_ms= */ 3600000, /* changelog_max= */ BASE_CHANGELOG_MIN);
+    kstate_env_set_memory(s->w->env, (size_t)256 << 20);
+    AUTO(auto_free) char *large = xcalloc(1, 8 << 20);
+    AUTO(buf_free) buf_t b = buf_make(64 << 20);
+    change_header(&b);
+    for (uint64_t k = 0; k < 2; k++) change_put(&b, 0, slice_of(&k, sizeof k), slice_of(large, 8 << 20));
+    applier_add_changes(s->applier, 1, FP, 0, buf_slice(&b));
+    ck_assert_uint_ge(kstate_env_used(s->w->env), 16 << 20);
+    add_job(s, 16 << 20);
+    base_complete(s->b, 1, 1, 1, false);
+    until(atomic_load(&s->done) == 1);
+    end(s);
+}
+END_TEST
+
 TESTS("worker/base", a_full_disk_is_waited_for_another_error_has_a_minute_and_a_lost_base_ends_the_attempt,
       a_local_base_that_fails_is_tried_again_and_the_job_says_how_often, a_local_base_that_is_lost_ends_its_attempt_once_and_is_left_alone,
       a_base_that_storage_does_not_take_ends_nothing_and_is_made_later,
-      a_base_that_storage_does_not_take_waits_for_its_interval_although_the_local_one_follows)
+      a_base_that_storage_does_not_take_waits_for_its_interval_although_the_local_one_follows,
+      a_base_is_due_before_its_changelog_is_more_than_the_tables_leave_of_memory, changes_that_a_restore_brought_for_the_base_are_no_state_that_makes_it_come_later)
