@@ -234,4 +234,5 @@ TESTS("worker/base", a_full_disk_is_waited_for_another_error_has_a_minute_and_a_
       a_local_base_that_fails_is_tried_again_and_the_job_says_how_often, a_local_base_that_is_lost_ends_its_attempt_once_and_is_left_alone,
       a_base_that_storage_does_not_take_ends_nothing_and_is_made_later,
       a_base_that_storage_does_not_take_waits_for_its_interval_although_the_local_one_follows,
-      a_base_is_due_before_its_changelog_is_more_than_the_tables_leave_of_memory, changes_that_a_restore_brought_for_the_base_are_no_state_that_makes_it_come_later)
+      a_base_is_due_before_its_changelog_is_more_than_the_tables_leave_of_memory,
+      changes_that_a_restore_brought_for_the_base_are_no_state_that_makes_it_come_later)
