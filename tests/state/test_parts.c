@@ -138,6 +138,73 @@ END_TEST
 START_TEST(what_mostly_lies_in_no_part_goes_in_rounds) { story(false, true, EACH); }
 END_TEST
 
+/* One operator in two tables, whose groups meet within a part. */
+enum { MEET = 32 * CHANGE_PART_GROUPS + 5 };
+typedef struct halves { kstate_t *ks[2]; table_t all; } halves_t;
+static int half_of(uint64_t k) { return state_key_group(0, slice_of(&k, sizeof k)) >= MEET; }
+static void change_halves(halves_t *h, rng_t *rng, uint32_t n) {
+    uint64_t first = rng_below(rng, KEYS);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t k = (first + i) % KEYS;
+        h->all.ks = h->ks[half_of(k)];
+        void *v = number_of(h->all.ks, k, true);
+        *(uint64_t *)v = h->all.want[k] = rng_next(rng) | 1;
+        kstate_changed(h->all.ks, &v, 1);
+    }
+}
+static void drop_half(halves_t *h, int half) {
+    kstate_drop_ns(h->ks[half], 0);
+    for (uint64_t k = 0; k < KEYS; k++)
+        if (half_of(k) == half) h->all.want[k] = 0;
+}
+static void seal_halves(halves_t *h, applier_t *a, epoch_t epoch) {
+    task_seal_t *s[2];
+    for (int i = 0; i < 2; i++) {
+        s[i] = seal_new(epoch, 0, i);
+        kstate_seal(h->ks[i], epoch, seal_state(s[i], FP, 0, 0));
+    }
+    changelog_id_t id = {1, 1, 1, 1, "w"};
+    buf_t segment = buf_make(1 << 26);
+    ck_ok(segment_build(&id, epoch, s, 2, false, &segment));
+    applier_add(a, epoch, buf_slice(&segment));
+    buf_free(&segment);
+    for (int i = 0; i < 2; i++) task_seal_free(s[i]);
+}
+
+/* Each pass over a part meets what is dropped of its own key groups alone, in its place among the part's changes. */
+START_TEST(a_part_that_is_read_in_passes_has_drops_of_some_of_its_groups_before_and_behind_it) {
+    for (int rocks = 0; rocks < 2; rocks++) {
+        world_t *w = world_new(rocks, 0);
+        w->round_bytes = 100 << 10; /* less than a part */
+        applier_t *a = applier_make(w);
+        halves_t *h = xcalloc(1, sizeof *h);
+        for (int i = 0; i < 2; i++) ck_ok(kstate_open(w->env, FP, 0, i ? MEET : 0, i ? KEY_GROUPS : MEET, &flat_codec, &h->ks[i]));
+        base_db_t *base;
+        ck_ok(kstate_env_need_base(w->env, &base));
+        real_apply = base->apply;
+        base->apply = base->apply_some = counting_apply;
+        written = 0;
+        rng_t rng;
+        rng_seed(&rng, 13);
+        for (epoch_t e = 1; e <= EPOCHS; e++) {
+            if (e == EPOCHS - 2 || e == EPOCHS) drop_half(h, e == EPOCHS); /* little follows: what comes behind a drop lies in no part */
+            change_halves(h, &rng, e == EPOCHS - 2 || e == EPOCHS ? 60 : EACH);
+            seal_halves(h, a, e);
+        }
+        applier_complete(a, EPOCHS);
+        ck_ok(applier_apply(a, EPOCHS));
+        base->apply = real_apply;
+        ck_assert_uint_gt(written, KEYS / 4);
+        ck_assert_uint_le(written, KEYS); /* each key once: it was not in rounds, and no pass had more than one */
+        check_base(w, &h->all, FP);
+        for (int i = 0; i < 2; i++) kstate_close(h->ks[i]);
+        free(h);
+        applier_free(a);
+        world_free(w);
+    }
+}
+END_TEST
+
 /* Each table file is a run that RocksDB merges with others: round after round of many parts, or of a few key groups of one; of one operator or of two. */
 static void becomes_files(size_t round_bytes, int ops) {
     world_t *w = world_new(true, 0);
@@ -336,6 +403,7 @@ START_TEST(keys_that_begin_alike_cost_what_others_cost) {
 END_TEST
 
 TESTS("parts", many_epochs_go_into_the_base_with_the_last_word_of_each_key_alone, a_drop_between_them_and_what_follows_it_keep_their_place,
+      a_part_that_is_read_in_passes_has_drops_of_some_of_its_groups_before_and_behind_it,
       what_mostly_lies_in_no_part_goes_in_rounds, what_is_sorted_a_piece_at_a_time_becomes_one_table_file,
       a_part_that_changed_on_disk_since_it_was_checked_is_refused,
       an_index_that_does_not_hold_together_is_refused, keys_that_begin_alike_cost_what_others_cost,
