@@ -14,23 +14,55 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 static inline void pause_ms(int ms) { nanosleep(&(struct timespec){ms / 1000, (ms % 1000) * 1000000L}, NULL); }
 
-static inline int listen_free(int *ret_port) {
+/* A socket bound to a port of 127.0.0.1, 0: any; -1 when somebody has it. */
+static inline int bind_port(int port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0) return fd;
+    close(fd);
+    return -1;
+}
+static inline int listen_free(int *ret_port) {
+    int fd = bind_port(0);
+    struct sockaddr_in a;
     socklen_t n = sizeof a;
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(listen(fd, 64), 0);
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &n), 0);
     *ret_port = ntohs(a.sin_port);
     return fd;
+}
+/* A port that nobody listens on and that no other test gets until this process ends, also while the server that has it is down: by the locks of
+ * free_port in integration/harness.py. It lies below those that the system gives to outgoing connections. */
+static inline int free_port(void) {
+    char path[64];
+    rng_t r;
+    rng_seed(&r, (uint64_t)clock_mono_ns() ^ (uint64_t)getpid());
+    snprintf(path, sizeof path, "/tmp/tidegate-ports-%u", getuid());
+    mkdir(path, 0777);
+    for (int i = 0; i < 2000; i++) {
+        int port = 11000 + (int)rng_below(&r, 8990);
+        snprintf(path, sizeof path, "/tmp/tidegate-ports-%u/%d", getuid(), port);
+        int lock = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666), fd = -1; /* open until the process ends */
+        ck_assert_msg(lock >= 0, "%s: cannot be opened", path);
+        if (flock(lock, LOCK_EX | LOCK_NB) == 0 && (fd = bind_port(port)) >= 0) {
+            close(fd);
+            return port;
+        }
+        close(lock);
+    }
+    ck_abort_msg("no free port in 2000 tries between 11000 and 20000");
+    return -1;
 }
 
 /* ---- etcd */
@@ -58,6 +90,8 @@ static inline void rig_start(etcd_rig_t *r) {
     }
     int64_t until = clock_mono_ms() + 20000;
     for (bool up = false; !up;) {
+        int status;
+        ck_assert_msg(waitpid(r->pid, &status, WNOHANG) == 0, "etcd ended with %d; see %s/log", status, r->dir);
         ck_assert_msg(clock_mono_ms() < until, "etcd does not answer; see %s/log", r->dir);
         AUTO(auto_free) char *url = xprintf("%s/v3/kv/range", r->url);
         http_response_t a;
@@ -72,11 +106,9 @@ static inline void rig_new(etcd_rig_t *r) {
     *r = (etcd_rig_t){0};
     snprintf(r->dir, sizeof r->dir, "/tmp/tidegate-etcd-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(r->dir));
-    int peer, a = listen_free(&r->port), b = listen_free(&peer);
-    close(a);
-    close(b);
+    r->port = free_port();
     snprintf(r->url, sizeof r->url, "http://127.0.0.1:%d", r->port);
-    snprintf(r->peer, sizeof r->peer, "http://127.0.0.1:%d", peer);
+    snprintf(r->peer, sizeof r->peer, "http://127.0.0.1:%d", free_port());
     rig_start(r);
 }
 static inline void rig_kill(etcd_rig_t *r) {
