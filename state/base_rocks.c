@@ -530,6 +530,12 @@ static err_t *rocks_load_op(base_db_t *b, const char *dir, uint64_t fingerprint,
     return rocks_each_family(dir, &fingerprint, load_family, &l);
 }
 
+/* The room is taken at once: who asks next, of whatever base, does not take it for free. A file system that cannot do it says so; then it is free until
+ * it is written. */
+static bool take_room(int fd, uint64_t bytes) {
+    return bytes == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 || errno == EOPNOTSUPP || errno == ENOSYS;
+}
+
 /* What can be done without gives way before others meet the end of the disk or of descriptors: the lowest free number tells how many are taken. */
 static int rocks_scratch(base_db_t *b, uint64_t bytes) {
     const char *dir = self_of(b)->dir;
@@ -541,7 +547,8 @@ static int rocks_scratch(base_db_t *b, uint64_t bytes) {
     AUTO(auto_free) char *path = xprintf("%s/scratch-XXXXXX", dir);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0) unlink(path);
-    if (fd < 0 || getrlimit(RLIMIT_NOFILE, &files) != 0 || (rlim_t)fd < files.rlim_cur / 2) return fd;
+    bool spare = getrlimit(RLIMIT_NOFILE, &files) != 0 || (rlim_t)fd < files.rlim_cur / 2;
+    if (fd < 0 || (spare && take_room(fd, bytes))) return fd;
     close(fd);
     return -1;
 }

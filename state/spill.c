@@ -211,7 +211,7 @@ static void writer_add(writer_t *w, uint32_t tag, const uint8_t *entry) {
 static bool writer_end(writer_t *w, run_t *ret) {
     page_end(w);
     write_full(w);
-    bool ok = !w->bad;
+    bool ok = !w->bad && ftruncate(w->run.fd, (off_t)w->run.npages * SPILL_PAGE) == 0; /* what keys that are there twice did not need is free again */
     if (ok) {
         *ret = w->run;
         if (ret->npages) ret->first = xrealloc(ret->first, ret->npages * sizeof *ret->first);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,7 +19,9 @@ static int new_file(void *arg, uint64_t bytes) {
     f->asked = MAX(f->asked, bytes);
     f->made++;
     if (f->readonly) return f->last = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    return f->last = memfd_create("spill", MFD_CLOEXEC);
+    f->last = memfd_create("spill", MFD_CLOEXEC);
+    ck_assert(bytes == 0 || fallocate(f->last, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0);
+    return f->last;
 }
 
 typedef struct words { spill_t *s; files_t files; uint64_t hash[KEYS]; uint64_t number[KEYS]; bool known[KEYS]; bool narrow, fitting; } words_t;
@@ -148,6 +151,31 @@ START_TEST(a_merge_that_the_disk_has_no_room_for_is_not_begun_and_what_was_put_i
     ck_assert_uint_gt(spill_file_bytes(w->s), w->files.room); /* single runs had room */
     for (uint64_t k = 0; k < KEYS; k++) words_check(w, k);
     words_free(w);
+}
+END_TEST
+
+/* Several merges at once, of tables and jobs that know nothing of each other, must not all count on the same room. */
+START_TEST(room_that_a_file_was_given_is_its_own_until_it_is_written_and_then_no_more_than_it_needs) {
+    world_t *w = world_new(true, 0);
+    base_db_t *b;
+    ck_ok(kstate_env_need_base(w->env, &b));
+    int fd = b->scratch(b, (uint64_t)8 << 20);
+    struct stat st;
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    ck_assert_int_ge(st.st_blocks * 512, 8 << 20);
+    close(fd);
+    world_free(w);
+    words_t *words = words_new();
+    for (uint64_t round = 0; round < 20; round++) {
+        spill_begin(words->s, &(spill_room_t){(size_t)1 << 20, SIZE_MAX / 2, SIZE_MAX / 2});
+        for (uint64_t k = 0; k < KEYS; k++) word_put(words, k, k + round + 1);
+        spill_end(words->s);
+        ck_assert_int_eq(fstat(words->files.last, &st), 0);
+        ck_assert_int_le(st.st_blocks * 512, st.st_size + 4096);
+    }
+    ck_assert_int_ge(words->files.asked, st.st_size * 3 / 2); /* merges of the same keys */
+    words_free(words);
 }
 END_TEST
 
@@ -468,6 +496,7 @@ END_TEST
 
 TESTS("spill", of_each_key_the_last_word_is_told_or_none, keys_of_the_same_hash_are_told_apart_over_many_pages,
       it_takes_little_memory_however_often_keys_come_again, a_merge_that_the_disk_has_no_room_for_is_not_begun_and_what_was_put_is_told,
+      room_that_a_file_was_given_is_its_own_until_it_is_written_and_then_no_more_than_it_needs,
       no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it, an_index_that_has_no_room_in_memory_takes_no_more_and_tells_all_that_was_put,
       a_page_that_changed_on_the_disk_loses_all_and_nothing_stale_is_told,
       where_no_file_can_be_made_or_written_it_takes_no_more_and_tells_all_that_was_put, as_long_as_all_that_was_put_fits_it_knows_what_there_is_not,
