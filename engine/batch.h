@@ -63,7 +63,8 @@ uint8_t *column_need_nulls(column_t *c, mem_t *m, uint32_t n); /* the mask, made
 void column_gather(column_t *dst, const column_t *src, const uint32_t *sel, uint32_t n, mem_t *m);
 /* Of two columns of one type: numbers below na are rows of a, the others of b (NULL: there are none) behind it. */
 void column_gather2(column_t *dst, const column_t *a, uint32_t na, const column_t *b, const uint32_t *sel, uint32_t n, mem_t *m);
-/* Appends row i of src as row `at` of dst, whose arrays have room; copies strings' bytes into m, deep. */
+/* Rows 0..n of src are rows `at` and on of dst, a column of `rows`; of types without children. Strings are shared. */
+void column_put(column_t *dst, uint32_t at, const column_t *src, uint32_t n, uint32_t rows, mem_t *m);
 typedef struct colbuilder colbuilder_t; /* growing column of any type, deep-copying; for nested values */
 colbuilder_t *colbuilder_new(const type_t *t, mem_t *m);
 void colbuilder_room(colbuilder_t *b, uint32_t rows); /* so many in all, without growing by and by */

@@ -108,6 +108,13 @@ void column_gather2(column_t *dst, const column_t *a, uint32_t na, const column_
     *dst = d;
 }
 
+void column_put(column_t *dst, uint32_t at, const column_t *src, uint32_t n, uint32_t rows, mem_t *m) {
+    size_t w = column_width(src->type);
+    ASSERT(column_nchild(src->type) == 0 && at <= rows && n <= rows - at);
+    memcpy((uint8_t *)dst->data + w * at, src->data, w * n);
+    if (src->nulls) memcpy(column_need_nulls(dst, m, rows) + at, src->nulls, n);
+}
+
 void column_slice(column_t *dst, const column_t *src, uint32_t from, uint32_t n, mem_t *m) {
     column_t d = *src;
     size_t w = column_width(src->type);

@@ -8,10 +8,17 @@
  * Batch mode: nothing is emitted before the end, then +I for every group. A global aggregate (no keys) over no rows
  * gives one row there, and none in streaming mode until rows come, as in Flink.
  *
+ * Where the table is larger than the processor's cache and a batch's rows are of as many groups, a batch is applied a portion at a time: what one
+ * pass over it leaves in the nearest cache, and of its pages in that of translations, is there for the next pass.
+ *
  * State: one block per key (rows, last access, accumulators). With a TTL a group untouched for that long is
  * forgotten when it is met again, and by a sweep that walks over the table a part at a time. */
 #include "engine/op/op_int.h"
 #include <stdlib.h>
+
+#define PORTION 256u             /* rows: their entries, slots and records are a quarter of the nearest two caches, and as many translations */
+#define PORTIONS_FROM (4u << 20) /* bytes of a table that no such cache holds */
+#define PORTIONS_TIMES 31        /* batches between two that are applied as a whole */
 
 typedef struct group_agg {
     agg_set_t *set;
@@ -21,6 +28,8 @@ typedef struct group_agg {
     keys_t keys;
     bool partial, retracting, batch;
     bool grows; /* each added row changes its group's result */
+    bool flat;  /* results own no rows of child columns */
+    uint32_t portions; /* so many batches more are applied by portions, before one as a whole says whether its groups repeat */
     void **accs;
     uint32_t *sel;
     void **values;     /* of the groups of the batch at hand, in order of appearance: agg_head_t, as kstate gave them */
@@ -46,6 +55,8 @@ static err_t *group_agg_open(op_t *op) {
     g->batch = op->env.plan->batch;
     g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
     g->grows = agg_set_grows(g->set);
+    g->flat = true;
+    for (int i = 0; i < p->naggs; i++) g->flat &= column_nchild(p->aggs[i].type) == 0;
     pages_keep(&g->pages, g->set);
     kstate_codec_t codec = agg_codec(g->set, p->state_ttl_ms > 0);
     codec.flat = true;
@@ -114,27 +125,31 @@ static inline void *accs_of(const group_agg_t *g, uint32_t group) { return agg_a
 /* Rows are added, and that is all there is to tell of them. */
 static bool only_adds(const op_t *op, const batch_t *b) { return !b->kinds && op->env.op->state_ttl_ms <= 0; }
 
+/* Rows of a batch, and of its groups those that they touch. */
+typedef struct portion { uint32_t from, n, at, ngroups; } portion_t;
+
 /* Finds the groups of the rows, into accs, and remembers which are touched. No accumulator is updated yet: the results before the batch
  * are needed as columns first. Rows that only add are counted at once, while their group is at hand. */
-static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
+static err_t *find_groups(op_t *op, const batch_t *b, portion_t *of) {
     group_agg_t *g = op->self;
-    const plan_op_t *p = op->env.op;
     uint32_t ngroups = 0;
     bool adds = only_adds(op, b);
-    ASSERT(b->n <= KSTATE_WORD_MAX >> 1);
-    room(g, MAX(b->n, 1u));
-    keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
-    TRY(keyed_find(&g->keyed, &g->keys, NULL, NULL, b->n, g->accs));
-    void **accs = g->accs, **values = g->values;
+    keys_t keys = g->keys;
+    keys.hash += of->from;
+    keys.off += of->from;
+    TRY(keyed_find(&g->keyed, &keys, NULL, NULL, of->n, g->accs));
+    void **accs = g->accs, **values = g->values + of->at;
+    uint32_t *row = g->row + of->at;
+    uint8_t *had = g->had + of->at;
     values[0] = NULL;
-    for (uint32_t i = 0; i < b->n; i++) {
+    for (uint32_t i = 0; i < of->n; i++) {
         agg_head_t *h = accs[i];
         uint32_t at = kstate_word(h) >> 1; /* its place of the last batch that it was in, or anything: not to be guessed by a branch */
         if (values[MIN(at, ngroups)] != h) {
             TRY(expire(op, h));
             TRY(pages_need(&g->pages, h));
-            g->row[ngroups] = i;
-            g->had[ngroups] = h->rows > 0;
+            row[ngroups] = of->from + i;
+            had[ngroups] = h->rows > 0;
             values[ngroups] = h;
             kstate_word_set(h, ngroups++ << 1 | agg_absent(h));
             values[ngroups] = NULL;
@@ -143,22 +158,24 @@ static err_t *find_groups(op_t *op, const batch_t *b, uint32_t *ret_groups) {
         h->rows++;
         accs[i] = agg_accs(h);
     }
-    *ret_groups = ngroups;
+    of->ngroups = ngroups;
     return NULL;
 }
 
 /* Rows that count go to sel / accs. */
-static err_t *apply(op_t *op, const batch_t *b) {
+static err_t *apply(op_t *op, const batch_t *b, const portion_t *of) {
     group_agg_t *g = op->self;
     const plan_op_t *p = op->env.op;
-    uint32_t kept = only_adds(op, b) ? b->n : 0;
-    for (uint32_t i = kept; i < b->n; i++) {
+    bool adds = only_adds(op, b);
+    uint32_t kept = adds ? of->n : 0;
+    for (uint32_t i = 0; adds && of->n < b->n && i < of->n; i++) g->sel[i] = of->from + i;
+    for (uint32_t i = kept; i < of->n; i++) {
         agg_head_t *h = g->accs[i];
-        row_kind_t kind = batch_kind(b, i);
+        row_kind_t kind = batch_kind(b, of->from + i);
         if (is_orphan(h, kind)) continue;
         h->rows += kind == ROW_DELETE || kind == ROW_UPDATE_BEFORE ? -1 : 1;
         if (p->state_ttl_ms > 0) agg_touch(g->set, h, op->env.eval->now_ms);
-        g->sel[kept] = i;
+        g->sel[kept] = of->from + i;
         g->accs[kept++] = agg_accs(h);
     }
     const uint32_t *sel = kept == b->n ? NULL : g->sel;
@@ -227,8 +244,9 @@ static emission_t choose_rows(const group_agg_t *g, bool after_only, const uint8
 }
 
 /* Integers and times are what the rows have; of all else the state holds the canonical value, in memory of its own. */
-static bool key_columns(const group_agg_t *g, const plan_op_t *p, const batch_t *in, uint32_t ngroups, batch_t *now) {
+static err_t *key_columns(const group_agg_t *g, const plan_op_t *p, const batch_t *in, batch_t *now) {
     bool plain = true;
+    uint32_t ngroups = now->n;
     for (int c = 0; c < p->nkeys; c++) plain &= keys_plain(p->schema->fields[c].type);
     if (plain) {
         bool same = ngroups == in->n; /* row i is of group i */
@@ -238,11 +256,11 @@ static bool key_columns(const group_agg_t *g, const plan_op_t *p, const batch_t 
             else column_gather(&now->cols[c], &in->cols[p->keys[c]], g->row, ngroups, now->mem);
         }
         for (int c = 0; c < p->nkeys; c++) now->cols[c].type = p->schema->fields[c].type;
-        return true;
+        return NULL;
     }
     slice_t *keys = mem_alloc(now->mem, sizeof *keys * ngroups);
     for (uint32_t i = 0; i < ngroups; i++) keys[i] = kstate_key(g->ks, g->values[i]);
-    return keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols);
+    return keys_decode(keys, ngroups, p->schema, p->nkeys, now->mem, now->cols) ? NULL : err_new(ERR_CORRUPT, "a key of the state is malformed");
 }
 
 /* The chosen rows of both result sets. The key columns of an old row are the group's. */
@@ -270,6 +288,15 @@ static void set_kinds(const group_agg_t *g, batch_t *now) {
     for (uint32_t i = 0; i < now->n; i++) now->kinds[i] = g->had[i] ? ROW_UPDATE_AFTER : ROW_INSERT;
 }
 
+/* The results of the groups of a portion, as rows of `now`. */
+static err_t *put_results(group_agg_t *g, const plan_op_t *p, const portion_t *of, uint32_t rows, batch_t *now) {
+    column_t *results = mem_alloc(now->mem, sizeof *results * (size_t)p->naggs);
+    for (uint32_t i = 0; i < of->ngroups; i++) g->accs[i] = accs_of(g, of->at + i);
+    TRY(agg_set_emit(g->set, g->accs, of->ngroups, now->mem, results));
+    for (int c = 0; c < p->naggs; c++) column_put(&now->cols[p->nkeys + c], of->at, &results[c], of->ngroups, rows, now->mem);
+    return NULL;
+}
+
 /* Two result sets, one of groups that had a result (NULL: none had, or all differ and nobody asks what they were) and one of all
  * touched groups, become change rows. */
 static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t ngroups, out_t *out) {
@@ -278,7 +305,8 @@ static err_t *emit_changes(op_t *op, const batch_t *in, batch_t *old, uint32_t n
     batch_t *now = batch_new(p->schema->n);
     now->n = ngroups;
     for (uint32_t i = 0; i < ngroups; i++) g->accs[i] = accs_of(g, i);
-    err_t *err = key_columns(g, p, in, ngroups, now) ? agg_set_emit(g->set, g->accs, ngroups, now->mem, now->cols + p->nkeys) : err_new(ERR_CORRUPT, "a key of the state is malformed");
+    err_t *err = key_columns(g, p, in, now);
+    if (!err) err = agg_set_emit(g->set, g->accs, ngroups, now->mem, now->cols + p->nkeys);
     if (err) {
         batch_free(now);
         return err;
@@ -318,22 +346,57 @@ static err_t *results_before(op_t *op, const batch_t *in, uint32_t ngroups, batc
     return agg_set_emit(g->set, g->before, n, (*ret)->mem, (*ret)->cols);
 }
 
-static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {
+/* Rows that were added, whose results before them nobody asks for. */
+static err_t *apply_portions(op_t *op, const batch_t *b, out_t *out) {
     group_agg_t *g = op->self;
-    uint32_t ngroups;
+    const plan_op_t *p = op->env.op;
+    AUTO(batch_freep) batch_t *now = batch_new(p->schema->n);
+    portion_t of = {0};
+    for (int c = p->nkeys; c < p->schema->n && !g->batch; c++) column_init(&now->cols[c], p->schema->fields[c].type, now->mem, b->n);
+    for (; of.from < b->n; of.from += of.n, of.at += of.ngroups) {
+        of.n = MIN(PORTION, b->n - of.from);
+        TRY(find_groups(op, b, &of));
+        TRY(apply(op, b, &of));
+        kstate_changed(g->ks, g->values + of.at, of.ngroups);
+        if (!g->batch) TRY(put_results(g, p, &of, b->n, now));
+    }
+    if (g->batch) return NULL;
+    now->n = of.at;
+    TRY(key_columns(g, p, b, now));
+    set_kinds(g, now);
+    out_batch(out, TAKE(now));
+    return NULL;
+}
+
+static err_t *apply_whole(op_t *op, const batch_t *b, out_t *out) {
+    group_agg_t *g = op->self;
     AUTO(batch_freep) batch_t *old = NULL;
-    if (out_full(out)) return OP_MORE;
-    if ((*reterr = find_groups(op, b, &ngroups))) return OP_FAIL;
-    if (!g->batch && (*reterr = results_before(op, b, ngroups, &old))) return OP_FAIL;
-    if ((*reterr = apply(op, b))) return OP_FAIL;
-    kstate_changed(g->ks, g->values, ngroups);
-    if (!g->batch && (*reterr = emit_changes(op, b, old, ngroups, out))) return OP_FAIL;
-    for (uint32_t i = 0; b->kinds && i < ngroups; i++) {
+    portion_t all = {.n = b->n};
+    TRY(find_groups(op, b, &all));
+    if (!g->batch) TRY(results_before(op, b, all.ngroups, &old));
+    TRY(apply(op, b, &all));
+    kstate_changed(g->ks, g->values, all.ngroups);
+    if (!g->batch) TRY(emit_changes(op, b, old, all.ngroups, out));
+    for (uint32_t i = 0; b->kinds && i < all.ngroups; i++) {
         if (rows_of(g, i) > 0) continue;
-        if ((*reterr = pages_delete(&g->pages, g->values[i]))) return OP_FAIL;
+        TRY(pages_delete(&g->pages, g->values[i]));
         kstate_delete(g->ks, g->values[i]);
     }
-    return OP_DONE;
+    if (all.ngroups * UINT64_C(4) >= b->n * UINT64_C(3)) g->portions = PORTIONS_TIMES;
+    return NULL;
+}
+
+static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_t *out, err_t **reterr) {
+    group_agg_t *g = op->self;
+    const plan_op_t *p = op->env.op;
+    if (out_full(out)) return OP_MORE;
+    ASSERT(b->n <= KSTATE_WORD_MAX >> 1);
+    room(g, MAX(b->n, 1u));
+    keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
+    bool portions = b->n > PORTION && g->portions && kstate_bytes(g->ks) > PORTIONS_FROM && !b->kinds && g->flat && (g->batch || (p->after_only && g->grows));
+    g->portions -= portions;
+    *reterr = portions ? apply_portions(op, b, out) : apply_whole(op, b, out);
+    return *reterr ? OP_FAIL : OP_DONE;
 }
 
 /* ---------------------------------------------------------------- end of a batch job */

@@ -66,6 +66,25 @@ START_TEST(gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone) {
 }
 END_TEST
 
+START_TEST(a_column_is_put_together_of_parts_with_and_without_nulls) {
+    batch_t *b = batch_new(3);
+    column_init(&b->cols[0], &type_bigint, b->mem, 6);
+    for (uint32_t part = 0; part < 3; part++) {
+        column_t *c = &b->cols[1];
+        column_init(c, &type_bigint, b->mem, 2);
+        c->i64[0] = part;
+        c->i64[1] = 10 + part;
+        if (part == 1) column_need_nulls(c, b->mem, 2)[1] = 1;
+        ck_assert(part < 2 ? b->cols[0].nulls == NULL : b->cols[0].nulls != NULL);
+        column_put(&b->cols[0], 2 * part, c, 2, 6, b->mem);
+    }
+    static const int64_t want[] = {0, 10, 1, 11, 2, 12};
+    ck_assert_mem_eq(b->cols[0].i64, want, sizeof want);
+    for (uint32_t i = 0; i < 6; i++) ck_assert(column_null(&b->cols[0], i) == (i == 3));
+    batch_free(b);
+}
+END_TEST
+
 START_TEST(a_column_that_is_there_twice_is_gathered_once) {
     field_t f[] = {{"a", &type_bigint}, {"b", &type_bigint}, {"c", &type_bigint}};
     schema_t s = {3, f};
@@ -173,6 +192,6 @@ END_TEST
 TESTS("engine/batch", a_linked_memory_lives_until_the_last_user_goes,
       a_chain_of_a_million_links_is_freed_without_recursion,
       memory_is_aligned_and_large_requests_do_not_waste_the_open_chunk,
-      gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone,
+      a_column_is_put_together_of_parts_with_and_without_nulls, gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone,
       a_column_that_is_there_twice_is_gathered_once, a_builder_copies_rows_of_nested_columns_deeply, values_print_as_flink_casts_them_to_string,
       validation_refuses_masks_spans_kinds_and_strings_that_lie)

@@ -475,7 +475,58 @@ START_TEST(a_combiner_that_combines_nothing_steps_aside_also_when_memory_is_scar
 }
 END_TEST
 
-TESTS("group_agg", evicted_groups_are_forgotten_after_their_time_to_live_too,
+/* More groups than the cache holds, then batches of rows of nearly as many: a key at both ends of each, some side by side, and one that is NULL. */
+#define WIDE 60000
+#define WIDE_ROWS (WIDE + 40000)
+static row_t wide(int split, int64_t i) {
+    static char text[16];
+    int64_t in = i % 1000, k = i < WIDE ? i : (in % 50 < 2 ? i - in % 2 : i) * 7919 % WIDE;
+    bool end = i >= WIDE && (in == 0 || in == 999);
+    snprintf(text, sizeof text, "%d", end ? -1 : (int)k);
+    return (row_t){k == 77 && !end ? NULL : text, i % 101, i, ROW_INSERT};
+}
+
+typedef struct wide_group { int64_t n, sum, max; } wide_group_t;
+static wide_group_t *wide_of(wide_group_t *groups, const char *key) { return &groups[*key == 'N' ? 77 : atoi(key) + 1 + (*key != '-') * 100]; }
+
+/* Each change of a group follows from the one before, and the last is the result. */
+START_TEST(a_batch_of_many_groups_is_applied_by_portions_and_loses_nothing) {
+    for (int variant = 0; variant < 3; variant++) {
+        bool local = variant == 1, kills = variant == 2;
+        plan_t *p = group_plan(1, local, false, false);
+        p->stages[1]->ops[1]->after_only = true;
+        rig_t *r = rig_new(p, wide, 1, WIDE_ROWS);
+        r->poll_rows = 1000;
+        rig_lives(r, kills ? 3 : 0, 30, 4);
+        rig_build(r);
+        rig_finish(r, 4);
+        wide_group_t *want = calloc(WIDE + 200, sizeof *want), *got = calloc(WIDE + 200, sizeof *got);
+        for (int64_t i = 0; i < WIDE_ROWS; i++) {
+            row_t row = wide(0, i);
+            wide_group_t *g = wide_of(want, row.k ? row.k : "N");
+            *g = (wide_group_t){g->n + 1, g->sum + row.v, MAX(g->max, row.v)};
+        }
+        int ends = 0;
+        char *text = strdup(rig_output(r)), *save = NULL;
+        for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+            wide_group_t *g = wide_of(got, l + 3), now;
+            ck_assert_int_eq(sscanf(strchr(l, '|'), "|%" SCNd64 "|%" SCNd64 "|%" SCNd64, &now.n, &now.sum, &now.max), 3);
+            ck_assert_msg(strncmp(l, g->n ? "+U" : "+I", 2) == 0 && now.n > g->n, "'%s' after %" PRId64 " rows", l, g->n);
+            *g = now;
+            ends += strncmp(l + 3, "-1|", 3) == 0;
+        }
+        ck_assert_mem_eq(got, want, sizeof *got * (WIDE + 200));
+        if (!local && !kills) ck_assert_int_gt(ends, 60); /* twice in each of 40 batches, but where one was tried as a whole */
+        free(text);
+        free(got);
+        free(want);
+        rig_free(r);
+    }
+}
+END_TEST
+
+TESTS("group_agg", a_batch_of_many_groups_is_applied_by_portions_and_loses_nothing,
+      evicted_groups_are_forgotten_after_their_time_to_live_too,
       a_combiner_that_combines_nothing_steps_aside_also_when_memory_is_scarce, keys_that_do_not_repeat_pass_the_combiner_and_lose_nothing,
       a_short_epoch_does_not_keep_the_combiner_from_long_ones,
       the_changelog_adds_up_to_the_result, an_unchanged_result_is_not_emitted, a_group_is_born_changes_and_dies,
