@@ -127,7 +127,7 @@ void kstate_env_account_spilled(kstate_env_t *e, int64_t delta) { __atomic_fetch
 size_t kstate_env_spilled(const kstate_env_t *e) { return __atomic_load_n(&e->spilled, __ATOMIC_RELAXED); }
 void kstate_env_follow(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->followers, delta, __ATOMIC_RELAXED); }
 void kstate_env_full(kstate_env_t *e, int delta) { __atomic_fetch_add(&e->full, delta, __ATOMIC_RELAXED); }
-bool kstate_env_spill_full(const kstate_env_t *e) { return __atomic_load_n(&e->full, __ATOMIC_RELAXED) > 0; }
+int kstate_env_spill_full(const kstate_env_t *e) { return __atomic_load_n(&e->full, __ATOMIC_RELAXED); }
 bool kstate_env_follows(const kstate_env_t *e) { return __atomic_load_n(&e->followers, __ATOMIC_RELAXED) > 0; }
 
 bool kstate_env_over(const kstate_env_t *e) {

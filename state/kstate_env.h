@@ -115,7 +115,7 @@ bool kstate_env_scarce(const kstate_env_t *e);
 /* Eviction found too little since the last epoch was applied: the rest is of epochs that the base does not hold yet. */
 bool kstate_env_short(const kstate_env_t *e);
 bool kstate_env_follows(const kstate_env_t *e);        /* some state can evict only what the base has */
-bool kstate_env_spill_full(const kstate_env_t *e);     /* .. because its files take no more: there is no room on the disk, or no descriptor */
+int kstate_env_spill_full(const kstate_env_t *e);      /* how many: their files take no more, as there is no room on the disk, or no descriptor */
 /* Sources must not poll. One reason: tables are over budget by more than an eighth, or more is unsealed than the bound and its copies on the way
  * (seal, segment, sorting) would not fit beside the tables; and an epoch that becomes complete and is applied will free memory. Never
  * true when nothing is on its way into the base: then waiting would not help, and a budget too small makes a job slow, not dead.

@@ -10,7 +10,8 @@
  *  1. It stays whole: what it cannot keep (a value of more than a page) stays in the table. Where that is an eighth of the table nothing goes ahead any
  *     more, so that the base has it, until nothing of namespace 0 is evicted.
  *  2. Where it takes no more (there is no room on the disk) nothing of namespace 0 is evicted. The base follows then, as that is what eviction waits
- *     for; then it is given up, and what is evicted is asked of the base.
+ *     for; then it is given up, and what is evicted is asked of the base. After some epochs it is tried again, as a shadow; after twice as many each
+ *     time that is in vain.
  *  3. What cannot be read of it is an error: the attempt is restored from the base and the changelog.
  * Later, or where it is scanned, it is a shadow of the base, which may be lost at any time. */
 #include "state/kstate_int.h"
@@ -20,6 +21,8 @@
 #define FILTERS_PART 3
 #define INDEX_PART 4 /* where it ends all reads go to the base, ten times as dear: rather fewer keys in memory */
 #define BULK_SHARE 8 /* of the table's bytes */
+#define AGAIN_LEAST 16u /* epochs in the base */
+#define AGAIN_MOST 256u
 #define INDEX_LEAST ((size_t)16 << 10) /* of four megabytes: enough for tables that are small themselves */
 
 static int scratch(void *arg, uint64_t bytes) {
@@ -46,7 +49,7 @@ void ks_near_lean(kstate_t *ks) {
     bool now = !ks_near_ahead(ks);
     if (now != ks->follower) kstate_env_follow(ks->env, now ? 1 : -1);
     ks->follower = now;
-    bool full = ks->spill && !spill_open(ks->spill) && !spill_lost(ks->spill);
+    bool full = ks->spill && !spill_open(ks->spill) && (spill_refused(ks->spill) || !spill_lost(ks->spill));
     if (full != ks->full) kstate_env_full(ks->env, full ? 1 : -1);
     ks->full = full;
 }
@@ -57,6 +60,19 @@ err_t *ks_near_lost(const kstate_t *ks) {
                             ks->fingerprint));
 }
 
+/* Nothing that is evicted is ahead of the base by now, nor ever will be: a shadow may begin with any key. */
+static void try_again(kstate_t *ks) {
+    if (!ks->spill || !spill_lost(ks->spill) || !spill_refused(ks->spill) || ks_near_needed(ks)) return;
+    epoch_t applied = kstate_env_applied(ks->env);
+    if (!ks->again_at) {
+        ks->again_after = MIN(MAX(2 * ks->again_after, AGAIN_LEAST), AGAIN_MOST);
+        ks->again_at = applied + ks->again_after;
+    }
+    if (applied < ks->again_at) return;
+    ks->again_at = 0;
+    spill_again(ks->spill);
+}
+
 void ks_near_begin(kstate_t *ks) {
     ks->bulk = 0;
     bool closed = ks->spill && !spill_open(ks->spill);
@@ -65,6 +81,7 @@ void ks_near_begin(kstate_t *ks) {
         spill_give_up(ks->spill);
         account(ks);
     }
+    try_again(ks);
     ks_near_lean(ks);
 }
 
@@ -136,6 +153,7 @@ void ks_near_sealed(kstate_t *ks, epoch_t epoch) {
 
 void ks_near_free(kstate_t *ks) {
     spill_free(TAKE(ks->spill));
+    ks->again_at = ks->again_after = 0;
     ks->spilling = ks->bulky = false;
     account(ks);
 }

@@ -77,6 +77,7 @@ struct spill {
     put_t *puts;
     size_t nputs, puts_cap;
     bool broken, closed, partial; /* partial: something put was too long */
+    bool refused; /* it is closed because a file was not given, or not written */
     bool kept; /* the last run could not be written: `puts` stay, in order */
 };
 
@@ -397,6 +398,7 @@ static void work(spill_t *s, uint64_t n) {
     }
     size_t index = o == DONE && s->merge ? s->merge->out->run.npages * sizeof(uint32_t) : 0;
     for (int i = 0; i < s->nruns; i++) index += s->runs[i].npages * sizeof *s->runs[i].first;
+    s->refused = o == SHUT;
     if (o == LOST) lose(s);
     else if (o == SHUT || s->nruns == RUNS_MAX || index > s->room.index) close_up(s);
 }
@@ -467,7 +469,7 @@ static void write_run(spill_t *s) {
         if (i == 0 || p->tag != p[-1].tag || !slice_eq(entry_key(p->entry), entry_key(p[-1].entry))) writer_add(w, p->tag, p->entry);
     }
     if (!writer_end(w, &s->runs[s->nruns])) {
-        s->kept = true;
+        s->kept = s->refused = true;
         close_up(s);
         return;
     }
@@ -509,6 +511,14 @@ void spill_end(spill_t *s) {
 }
 
 void spill_give_up(spill_t *s) { lose(s); }
+
+bool spill_refused(const spill_t *s) { return s->refused; }
+
+void spill_again(spill_t *s) {
+    ASSERT(s->broken && s->refused);
+    s->broken = s->closed = s->refused = false;
+    s->partial = true;
+}
 
 /* ---------------------------------------------------------------- looks */
 void spill_prefetch(const spill_t *s, uint64_t hash) {

@@ -7,8 +7,8 @@
  * it has no value to tell of.
  * Invariants
  *  1. A value it gives is the last that was put for the key. So who evicts a key puts it each time, or a marker; and who forgets one puts a marker.
- *  2. Where there is no room (on the disk, or in memory for the index; or merging does not keep up) it is closed for good: it takes no more, and tells
- *     all that was put. What could not be written stays in memory: a buffer at most.
+ *  2. Where there is no room (on the disk, or in memory for the index; or merging does not keep up) it is closed: it takes no more, and tells
+ *     all that was put. What could not be written stays in memory: a buffer at most. For good, but for a disk without room (spill_again).
  *  3. A page that cannot be read, or is not as it was written, loses all of it, for good: everything is unknown, and spill_lost says so.
  *  4. Keys that were put between spill_begin and spill_end are not asked for before spill_end.
  * Memory: four bytes for a page of 1 kB, filters as far as they are allowed, and in an eviction its buffer. Thread: the owning task's. */
@@ -34,6 +34,8 @@ void spill_end(spill_t *s);
 bool spill_open(const spill_t *s); /* neither closed nor lost */
 bool spill_lost(const spill_t *s);
 void spill_give_up(spill_t *s);    /* it is lost */
+bool spill_refused(const spill_t *s); /* it was closed since there was no file for it, or no room in one */
+void spill_again(spill_t *s);      /* a lost one that was refused: it is open, and knows of nothing that was put before; never whole */
 void spill_prefetch(const spill_t *s, uint64_t hash); /* before spill_get; s may be NULL */
 /* false: unknown. The value lies in `page`, the caller's. s may be NULL. */
 bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE], slice_t *ret);

@@ -173,6 +173,7 @@ static void status_job(json_writer_t *j, worker_t *w, const job_report_t *r) {
     jw_kv_u64(j, "attempt", r->attempt);
     jw_kv_bool(j, "busy", r->busy);
     jw_kv_str(j, "waiting", r->waiting);
+    jw_kv_i64(j, "tables_without_files", rt && rt->state ? kstate_env_spill_full(rt->state) : 0);
     jw_name(j, "tasks");
     jw_array(j);
     for (int i = 0; i < r->ntasks; i++) status_task(j, &r->tasks[i]);

@@ -24,6 +24,9 @@ static void shuffle_metrics(metrics_t *m, const char *worker, const json_t *s) {
 
 static void job_metrics(metrics_t *m, int64_t wall_ms, const char *worker, const json_t *j) {
     metric_owner_t o = {"tidegate_worker_", metrics_text(j, "job"), metrics_text(j, "name"), worker, wall_ms};
+    const char *const labels[] = {"job", o.job, "name", o.name, "worker", worker, NULL};
+    metrics_number(m, METRIC_GAUGE, "tidegate_worker_tables_without_files", "Tables whose evicted values are RocksDB's to answer: there was no room for files of them below --data.",
+                   j, "tables_without_files", 1, labels);
     const json_t *tasks = json_get(j, "tasks"), *lanes = json_get(j, "lanes");
     for (int i = 0; tasks && tasks->kind == JSON_ARRAY && i < tasks->n; i++) metrics_task(m, &o, metrics_text(tasks->items[i], "stage"), tasks->items[i]);
     for (int i = 0; lanes && lanes->kind == JSON_ARRAY && i < lanes->n; i++) metrics_lane(m, &o, lanes->items[i]);

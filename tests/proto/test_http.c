@@ -504,7 +504,8 @@ START_TEST(a_workers_status_becomes_metrics) {
     static const char text[] =
         "{\"worker\":\"w1\",\"address\":\"127.0.0.1:1\",\"coordinator\":\"c:1\",\"leader\":5,\"slots\":2,\"memory\":536870912,\"rss\":1048576,"
         "\"shuffle\":{\"frames_in\":1,\"frames_out\":2,\"bytes_in\":3,\"bytes_out\":4,\"fenced_frames\":5,\"rejected_connections\":6,\"connections\":7},"
-        "\"jobs\":[{\"job\":17,\"name\":\"orders\",\"attempt\":3,\"busy\":true,\"waiting\":null,\"tasks\":[{\"stage\":0,\"subtask\":1,\"rows_in\":5,\"watermark\":null}],"
+        "\"jobs\":[{\"job\":17,\"name\":\"orders\",\"attempt\":3,\"busy\":true,\"waiting\":null,\"tables_without_files\":2,"
+        "\"tasks\":[{\"stage\":0,\"subtask\":1,\"rows_in\":5,\"watermark\":null}],"
         "\"lanes\":[{\"sink\":\"a\",\"lane\":0,\"state\":\"open\",\"published\":9,\"pending_bytes\":77,\"waits_for\":null},"
         "{\"sink\":\"b\",\"lane\":0,\"state\":\"open\",\"published\":9,\"pending_bytes\":78,\"waits_for\":null}]}]}";
     buf_t out = buf_make(1 << 20);
@@ -515,6 +516,7 @@ START_TEST(a_workers_status_becomes_metrics) {
     ck_assert_double_eq(value_of(&s, "tidegate_worker_process_rss_bytes{worker=\"w1\"}"), 1048576);
     ck_assert_double_eq(value_of(&s, "tidegate_worker_shuffle_fenced_frames_total{worker=\"w1\"}"), 5);
     ck_assert_double_eq(value_of(&s, "tidegate_worker_task_rows_in_total{job=\"17\",name=\"orders\",stage=\"0\",subtask=\"1\",worker=\"w1\"}"), 5);
+    ck_assert_double_eq(value_of(&s, "tidegate_worker_tables_without_files{job=\"17\",name=\"orders\",worker=\"w1\"}"), 2);
     ck_assert_double_eq(value_of(&s, "tidegate_worker_lane_unpublished_bytes{job=\"17\",name=\"orders\",sink=\"a\",lane=\"0\"}"), 77);
     ck_assert_double_eq(value_of(&s, "tidegate_worker_lane_unpublished_bytes{job=\"17\",name=\"orders\",sink=\"b\",lane=\"0\"}"), 78);
     samples_free(&s);

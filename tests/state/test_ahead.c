@@ -11,7 +11,11 @@ static err_t *counting_get(base_db_t *b, uint64_t fingerprint, int slot, int kg,
     asked++;
     return real_get(b, fingerprint, slot, kg, ns, key, ret, ret_found);
 }
-static int some_scratch(base_db_t *b, uint64_t bytes) { return no_room ? -1 : (fd_last = memfd_create("spill", MFD_CLOEXEC)); }
+static int refused;
+static int some_scratch(base_db_t *b, uint64_t bytes) {
+    refused += no_room;
+    return no_room ? -1 : (fd_last = memfd_create("spill", MFD_CLOEXEC));
+}
 
 /* Epochs that are sealed and complete, and not in the base. */
 typedef struct story { world_t *w; applier_t *a; kstate_t *ks; epoch_t sealed; } story_t;
@@ -209,9 +213,61 @@ START_TEST(where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_th
     ck_ok(applier_apply(s.a, s.sealed));
     for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s.ks));
     ck_assert_uint_gt(kstate_evicted(s.ks), N * 8 / 10); /* the old way */
-    ck_assert(!kstate_env_spill_full(s.w->env));
+    ck_assert_int_eq(kstate_env_spill_full(s.w->env), 1);
     all_there(&s, N);
     ck_assert_uint_gt(asked, N / 2);
+    no_room = false;
+    for (uint64_t i = 0; i < N; i++) kstate_delete(s.ks, number_of(s.ks, i, false));
+    seal(&s);
+    ck_ok(applier_apply(s.a, s.sealed));
+    for (uint64_t i = 0; i < N; i++) ck_assert_ptr_null(number_of(s.ks, i, false));
+    end(&s);
+}
+END_TEST
+
+/* Each epoch a third of the keys come, change and are evicted again, the others stay where they are; the base follows.
+ * *ret_full: of how many epochs there were no files. */
+static void epochs(story_t *s, uint64_t n, int count, uint64_t *number, int *ret_full) {
+    *ret_full = 0;
+    for (int e = 0; e < count; e++) {
+        for (uint64_t i = 0; i < n; i++) {
+            if ((i + (uint64_t)e) % 3) continue;
+            val_t *v = number_of(s->ks, i, false);
+            ck_assert_msg(v && v->number == number[i], "%d is %s", (int)i, v ? "another" : "lost");
+            kstate_dirty(s->ks, v);
+            v->number = ++number[i];
+        }
+        seal(s);
+        ck_ok(applier_apply(s->a, s->sealed));
+        for (int i = 0; i < 4; i++) ck_ok(kstate_evict(s->ks));
+        *ret_full += kstate_env_spill_full(s->w->env);
+    }
+}
+
+START_TEST(files_are_tried_again_ever_more_seldom_while_there_is_no_room_and_then_the_base_is_not_asked) {
+    enum { N = 600 };
+    story_t s = evicted(N);
+    uint64_t number[N];
+    int full;
+    for (uint64_t i = 0; i < N; i++) number[i] = i;
+    no_room = true;
+    refused = 0;
+    epochs(&s, N, 1200, number, &full);
+    ck_assert_int_ge(full, 1100);
+    ck_assert_msg(refused > 4 && refused < 12, "%d tries", refused);
+    uint64_t before = asked;
+    ck_assert_uint_gt(before, 100 * N);
+    no_room = false;
+    epochs(&s, N, 300, number, &full);
+    ck_assert_int_lt(full, 257);
+    ck_assert_int_eq(kstate_env_spill_full(s.w->env), 0);
+    before = asked;
+    epochs(&s, N, 10, number, &full);
+    ck_assert_uint_eq(asked, before); /* each was evicted, so put, since */
+    ck_assert(!kstate_env_short(s.w->env));
+    no_room = true;
+    epochs(&s, N, 40, number, &full);
+    ck_assert_int_gt(full, 30);
     no_room = false;
     for (uint64_t i = 0; i < N; i++) kstate_delete(s.ks, number_of(s.ks, i, false));
     seal(&s);
@@ -444,6 +500,7 @@ TESTS("ahead", what_the_base_does_not_have_yet_is_evicted_and_comes_back_and_nob
       a_weak_scan_meets_what_is_evicted_ahead_as_it_is_and_never_as_the_base_has_it,
       a_weak_scan_during_which_the_base_gets_what_was_ahead_of_it_does_not_meet_what_the_base_had_before,
       where_the_disk_is_full_what_was_put_is_told_and_the_rest_waits_for_the_base,
+      files_are_tried_again_ever_more_seldom_while_there_is_no_room_and_then_the_base_is_not_asked,
       the_last_evicted_key_comes_back_beside_one_that_is_gone_and_that_the_base_still_has,
       what_cannot_be_read_back_is_an_error_until_the_base_has_it, a_value_that_fits_no_page_stays_and_where_there_are_many_they_wait_for_the_base,
       what_was_written_down_already_is_evicted_within_its_epoch_and_the_seal_has_it,
