@@ -1,5 +1,4 @@
 /* The JSON decoder: what Flink's json format reads, what it refuses, and that the fast path is the same parser. */
-#include "common/clock.h"
 #include "engine/connector/json_int.h"
 #include "tests/connector/support.h"
 
@@ -414,7 +413,7 @@ START_TEST(alike_records_are_read_fast) {
                    i % 1000, i % 100);
     }
     at[N] = (uint32_t)all.len;
-    int64_t from = clock_mono_ns();
+    int64_t from = cpu_ns();
     for (int r = 0; r < ROUNDS; r++)
         for (int i = 0; i < N; i++) {
             ck_ok(decoder_message(d, slice_of(all.data + at[i], at[i + 1] - at[i])));
@@ -423,7 +422,7 @@ START_TEST(alike_records_are_read_fast) {
             decoder_take(d, &b);
             batch_free(b);
         }
-    double s = (double)(clock_mono_ns() - from) / 1e9;
+    double s = (double)(cpu_ns() - from) / 1e9;
     printf("json template path: %.1f M records/s of %.0f bytes\n", N * (double)ROUNDS / s / 1e6, (double)all.len / N);
     ck_assert_double_gt(N * (double)ROUNDS / s, 100e3);
     decoder_free(d);

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Checks are for the test's own thread. A check that holds writes where the test has come to; in a callback's thread it may do so when its message has
@@ -52,6 +53,13 @@ static inline int test_main(const char *suite_name, const TTest *const list[], s
         const TTest *const list[] = {__VA_ARGS__};                                                 \
         return test_main(suite_name, list, sizeof list / sizeof *list);                            \
     }
+
+/* What this thread has worked: how long something takes is no matter of who else runs. */
+static inline int64_t cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
 
 /* The call succeeds; prints the error's text when it does not. */
 #define ck_ok(call)                                                                                \

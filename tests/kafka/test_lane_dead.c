@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/mailbox.h"
 #include "engine/connector/kafka_ledger.h"
+#include "tests/helpers/running.h"
 #include "tests/helpers/test.h"
 #include "worker/lane_kafka.h"
 #include <arpa/inet.h>
@@ -30,7 +31,7 @@ static void on_answer(void *arg, lane_answer_t a) {
     ASSERT(mailbox_send(arg, copy));
 }
 static lane_answer_kind_t answer_within(mailbox_t *m, int64_t ms) {
-    for (int64_t until = clock_mono_ms() + ms; clock_mono_ms() < until; mailbox_wait(m, 50)) {
+    for (int64_t until = running_ms() + ms; running_ms() < until; mailbox_wait(m, 50)) {
         lane_answer_t *p = mailbox_receive(m);
         if (!p) continue;
         lane_answer_kind_t kind = p->kind;

@@ -278,8 +278,7 @@ static int64_t cpu_of_queue(const char *name, int n) {
     for (int i = 0; i < ROUNDS; i++) {
         int at = n / 2 - EACH * (ROUNDS - i);
         lab_feed(&one, 1, values + at, EACH - 1, ROW_DELETE);
-        struct timespec from, to;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        int64_t from = cpu_ns();
         for (int k = 0; k < 20; k++) {
             mem_t *m = mem_new();
             column_t out = {0};
@@ -287,8 +286,7 @@ static int64_t cpu_of_queue(const char *name, int n) {
             ck_assert_int_eq(out.i64[0], name[0] == 'F' ? values[at + EACH - 1] : n);
             mem_unref(m);
         }
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-        best = MIN(best, (to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec);
+        best = MIN(best, cpu_ns() - from);
         lab_feed(&one, 1, values + at + EACH - 1, 1, ROW_DELETE);
     }
     free(values);

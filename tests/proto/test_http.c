@@ -173,11 +173,15 @@ START_TEST(every_request_ends) {
     site_open(&s);
     ck_ok(http_client_new(&c));
     AUTO(auto_free) char *hanging = xprintf("%s/late", s.base), *url = xprintf("%s/echo", s.base);
-    int64_t t0 = running_ms();
-    http_response_t r = take(begin(c, "GET", hanging, NULL, 500, 1000)); /* its deadline */
-    ck_assert_int_eq(err_code(r.error), ERR_TIMEOUT);
+    http_response_t r = {0};
+    for (int64_t until = clock_mono_ms() + 20000; !r.reached && clock_mono_ms() < until;) { /* its deadline, which may be over before it is sent */
+        http_response_done(&r);
+        int64_t t0 = running_ms();
+        r = take(begin(c, "GET", hanging, NULL, 500, 1000));
+        ck_assert_int_eq(err_code(r.error), ERR_TIMEOUT);
+        ck_assert_int_lt(running_ms() - t0, 2000);
+    }
     ck_assert(r.reached);
-    ck_assert_int_lt(running_ms() - t0, 2000);
     http_response_done(&r);
     sem_wait(&s.arrived);
     buf_t b = buf_make(10);
@@ -251,7 +255,10 @@ static void *closer_main(void *arg) {
             size_t n = 0;
             while (!memmem(in, n, "the body", 8)) {
                 struct pollfd q = {fd, POLLIN, 0};
-                if (poll(&q, 1, 3000) <= 0) break;
+                if (poll(&q, 1, 20) <= 0) {
+                    if (atomic_load(&k->stop)) break;
+                    continue;
+                }
                 ssize_t got = recv(fd, in + n, sizeof in - n, 0);
                 if (got <= 0) break;
                 n += (size_t)got;

@@ -2,6 +2,7 @@
 #include "common/clock.h"
 #include "common/mailbox.h"
 #include "proto/link.h"
+#include "tests/helpers/running.h"
 #include "tests/helpers/test.h"
 #include <pthread.h>
 #include <signal.h>
@@ -176,11 +177,12 @@ START_TEST(a_peer_that_vanishes_is_an_event_at_once) {
     note_t *n = next(h.box);
     ctl_free(n->msg);
     free(n);
-    int64_t start = clock_mono_ms();
+    int64_t start = running_ms();
     rpc_server_free(s); /* closes links: the client hears it */
     n = next(mine);
     ck_assert_int_eq(n->kind, CLOSED);
-    ck_assert_msg(clock_mono_ms() - start < 5000, "heard after %d ms", (int)(clock_mono_ms() - start));
+    int took = (int)(running_ms() - start);
+    ck_assert_msg(took < 5000, "heard after %d ms", took);
     err_free(n->why);
     free(n);
     l->free(l);
@@ -222,10 +224,11 @@ START_TEST(a_peer_that_freezes_is_noticed) {
     usleep(6000000); /* a quiet link to a healthy peer is left alone */
     ck_assert_ptr_null(mailbox_receive(mine));
     kill(child, SIGSTOP);
-    int64_t start = clock_mono_ms();
+    int64_t start = running_ms();
     n = next(mine);
     ck_assert_int_eq(n->kind, CLOSED);
-    ck_assert_msg(clock_mono_ms() - start < 10000, "noticed after %d ms", (int)(clock_mono_ms() - start));
+    int took = (int)(running_ms() - start);
+    ck_assert_msg(took < 10000, "noticed after %d ms", took);
     err_free(n->why);
     free(n);
     l->free(l);
@@ -240,12 +243,13 @@ END_TEST
 START_TEST(nobody_there_is_said_soon) {
     mailbox_t *mine = mailbox_new(10, NULL);
     link_t *l;
-    int64_t start = clock_mono_ms();
+    int64_t start = running_ms();
     ck_ok(rpc_connect("127.0.0.1:1", 1000, &(link_handler_t){on_message, on_closed, mine}, &l));
     note_t *n = next(mine);
     ck_assert_int_eq(n->kind, CLOSED);
     ck_assert_int_eq(err_code(n->why), ERR_UNAVAILABLE);
-    ck_assert(clock_mono_ms() - start < 5000);
+    int took = (int)(running_ms() - start);
+    ck_assert_msg(took < 5000, "said after %d ms", took);
     err_free(n->why);
     free(n);
     l->free(l);

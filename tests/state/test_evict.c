@@ -1,6 +1,5 @@
 /* What stays in memory of what was evicted: a filter of the keys that are still there, next to nothing of small namespaces, no memory for
  * values that are gone. */
-#include "common/clock.h"
 #include "tests/state/world.h"
 
 /* Counts what the table asks of the base. */
@@ -155,9 +154,10 @@ START_TEST(small_namespaces_leave_little_behind_when_evicted_and_nothing_when_dr
         for (uint64_t i = 0; i < n; i += 1000) ck_assert_uint_eq(((val_t *)in_ns(ks, i, false))->number, i);
         for (uint64_t i = 0; i < n; i++) kstate_drop_ns(ks, (int64_t)i * 7);
         ((val_t *)in_ns(ks, 4711, true))->number = 1;
-        int64_t began = clock_mono_ms();
+        int64_t from = cpu_ns();
         seal_and_apply(ks, a, 2); /* a look into each of 1024 key groups for each would take minutes */
-        ck_assert_msg(clock_mono_ms() - began < 10000, "the base took %d ms", (int)(clock_mono_ms() - began));
+        int ms = (int)((cpu_ns() - from) / 1000000);
+        ck_assert_msg(ms < 10000, "the base took %d ms", ms);
         ck_assert_uint_eq(kstate_entries(ks), 1);
         ck_assert_uint_lt(kstate_bytes(ks), empty + (300 << 10)); /* one chunk, for one entry */
         kstate_close(ks);
