@@ -53,17 +53,26 @@ static inline void mask_of(uint64_t hash, uint32_t *ret) {
     for (int i = 0; i < 8; i++) ret[i] = 1u << (h * salt[i] >> 27);
 }
 
-bool filter_has(const filter_t *f, uint64_t hash) {
-    if (!f) return false;
-    uint32_t mask[8];
-    mask_of(hash, mask);
-    for (int k = f->nlayers - 1; k >= 0; k--) {
-        const block_t *b = block_of(&f->layers[k], hash);
+filter_key_t filter_key(uint64_t hash) {
+    filter_key_t k = {.hash = hash};
+    mask_of(hash, k.mask);
+    return k;
+}
+
+bool filter_has_key(const filter_t *f, const filter_key_t *key) {
+    for (int k = f ? f->nlayers - 1 : -1; k >= 0; k--) {
+        const block_t *b = block_of(&f->layers[k], key->hash);
         uint32_t missing = 0;
-        for (int i = 0; i < 8; i++) missing |= mask[i] & ~b->lane[i];
+        for (int i = 0; i < 8; i++) missing |= key->mask[i] & ~b->lane[i];
         if (!missing) return true;
     }
     return false;
+}
+
+bool filter_has(const filter_t *f, uint64_t hash) {
+    if (!f) return false;
+    filter_key_t k = filter_key(hash);
+    return filter_has_key(f, &k);
 }
 
 void filter_prefetch(const filter_t *f, uint64_t hash) {
@@ -71,7 +80,8 @@ void filter_prefetch(const filter_t *f, uint64_t hash) {
 }
 
 void filter_add(filter_t *f, uint64_t hash, size_t most) {
-    if (filter_has(f, hash)) return;
+    filter_key_t k = filter_key(hash);
+    if (filter_has_key(f, &k)) return;
     layer_t *l = &f->layers[f->nlayers - 1];
     if (l->room == 0 && f->nlayers < LAYERS_MAX) {
         uint64_t left = most > f->bytes ? (most - f->bytes) / sizeof(block_t) : 0, next = MIN(MIN(2 * l->nblocks, left), BLOCKS_MAX);
@@ -81,8 +91,6 @@ void filter_add(filter_t *f, uint64_t hash, size_t most) {
     if (l->room) l->room--;
     else f->full = true;
     f->count++;
-    uint32_t mask[8];
-    mask_of(hash, mask);
     block_t *b = block_of(l, hash);
-    for (int i = 0; i < 8; i++) b->lane[i] |= mask[i];
+    for (int i = 0; i < 8; i++) b->lane[i] |= k.mask[i];
 }

@@ -19,6 +19,10 @@ uint64_t filter_keys(size_t bytes);   /* what so many bytes of blocks are made f
 void filter_free(filter_t *f);
 void filter_add(filter_t *f, uint64_t hash, size_t most /* bytes it may take in all */);
 bool filter_has(const filter_t *f, uint64_t hash); /* f may be NULL: nothing was added */
+/* One hash that is looked for in several filters: its bits are told once. */
+typedef struct filter_key { uint32_t mask[8]; uint64_t hash; } __attribute__((aligned(16))) filter_key_t;
+filter_key_t filter_key(uint64_t hash);
+bool filter_has_key(const filter_t *f, const filter_key_t *k);
 void filter_prefetch(const filter_t *f, uint64_t hash);
 size_t filter_bytes(const filter_t *f);
 uint64_t filter_count(const filter_t *f); /* keys added; one that was found already is not counted */

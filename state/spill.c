@@ -87,16 +87,29 @@ static inline uint32_t load32(const uint8_t *p) {
     memcpy(&x, p, sizeof x);
     return x;
 }
+static inline uint64_t load64(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
 static inline uint32_t load16(const uint8_t *p) {
     uint16_t x;
     memcpy(&x, p, sizeof x);
     return x;
 }
 
-/* Two halves, so that the processor works on both at once; and whose page it is, and which. */
+/* In four lanes, so that the processor works on all at once; and whose page it is, and which. */
 static uint32_t page_check(const uint8_t *p, uint32_t serial, uint32_t page) {
-    uint64_t a = hash_bytes(p + 4, SPILL_PAGE / 2 - 4), b = hash_bytes(p + SPILL_PAGE / 2, SPILL_PAGE / 2);
-    return (uint32_t)(a ^ b << 1 ^ b >> 40 ^ (((uint64_t)serial << 32 | page) * 0x9e3779b97f4a7c15ULL >> 32));
+    uint64_t a = ((uint64_t)serial << 32 | page) ^ HASH_K0, b = HASH_K0, c = HASH_K1, d = HASH_K2;
+    for (const uint8_t *q = p; q < p + SPILL_PAGE; q += 64) {
+        uint64_t first = q == p ? load32(p + 4) : load64(q);
+        a = hash_fold(first ^ HASH_K1, load64(q + 8) ^ a);
+        b = hash_fold(load64(q + 16) ^ HASH_K1, load64(q + 24) ^ b);
+        c = hash_fold(load64(q + 32) ^ HASH_K1, load64(q + 40) ^ c);
+        d = hash_fold(load64(q + 48) ^ HASH_K1, load64(q + 56) ^ d);
+    }
+    uint64_t sum = hash_fold(a ^ HASH_K1, b ^ HASH_K2) ^ hash_fold(c ^ HASH_K1, d ^ HASH_K2);
+    return (uint32_t)(sum ^ sum >> 32);
 }
 
 static inline uint32_t page_count(const uint8_t *p) { return load16(p + 4); }
@@ -521,14 +534,21 @@ void spill_again(spill_t *s) {
 }
 
 /* ---------------------------------------------------------------- looks */
+static inline uint32_t page_guess(const run_t *r, uint32_t tag) { return (uint32_t)((uint64_t)tag * r->npages >> 32); }
+
 void spill_prefetch(const spill_t *s, uint64_t hash) {
     for (int i = 0; s && i < s->nruns; i++) filter_prefetch(s->runs[i].filter, hash);
+    if (s && s->nruns && s->runs[0].npages) __builtin_prefetch(&s->runs[0].first[page_guess(&s->runs[0], (uint32_t)(hash >> 32))]);
 }
 
-/* The first page that begins at or behind a tag. Hashes are even, so its place is nearly known. */
+/* The first page that begins at or behind a tag. Hashes are even, so its place is nearly known, and better once one near it was seen. */
 static uint32_t page_behind(const run_t *r, uint32_t tag) {
-    uint32_t n = r->npages, guess = (uint32_t)((uint64_t)tag * n >> 32);
-    for (uint32_t off = 32;; off *= 4) {
+    uint32_t n = r->npages, guess = page_guess(r, tag);
+    if (guess < n) {
+        int64_t at = guess + (((int64_t)tag - r->first[guess]) * n >> 32) + 1;
+        guess = (uint32_t)MIN(MAX(at, 0), (int64_t)n);
+    }
+    for (uint32_t off = 4;; off *= 4) {
         uint32_t lo = guess > off ? guess - off : 0, hi = n - guess > off ? guess + off : n; /* among [lo, hi] */
         if ((lo > 0 && r->first[lo - 1] >= tag) || (hi < n && r->first[hi] < tag)) continue;
         while (lo < hi) {
@@ -582,9 +602,10 @@ bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE],
     uint32_t tag = (uint32_t)(hash >> 32);
     const uint8_t *kept = s->kept ? find_kept(s, tag, key) : NULL;
     if (kept) return tell(memcpy(page, kept, entry_len(kept)), ret);
+    filter_key_t looked = filter_key(hash);
     for (int i = s->nruns - 1; i >= 0; i--) {
         const run_t *r = &s->runs[i];
-        if (r->filter && !filter_has(r->filter, hash)) continue;
+        if (r->filter && !filter_has_key(r->filter, &looked)) continue;
         uint32_t behind = page_behind(r, tag);
         for (uint32_t p = behind ? behind - 1 : 0; p < r->npages && r->first[p] <= tag; p++) {
             if (!read_pages(r, page, p, 1)) {
