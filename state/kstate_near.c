@@ -18,7 +18,7 @@
 
 #define BUFFER_MOST ((size_t)1 << 20)
 #define BUFFER_SHARE 32 /* of the budget at most */
-#define FILTERS_PART 3
+#define FILTERS_PART 2 /* what they spare of reads, no entries in their place would */
 #define INDEX_PART 4 /* where it ends all reads go to the base, ten times as dear: rather fewer keys in memory */
 #define BULK_SHARE 8 /* of the table's bytes */
 #define AGAIN_LEAST 16u /* epochs in the base */

@@ -22,6 +22,8 @@
 #define WORK_EACH 16      /* entries merged for one that was put: more than it takes to keep up */
 #define WORK_MOST ((uint64_t)2 << 20) /* .. for one run: a tenth of a second; a task that evicts must get on */
 #define AT_ONCE ((uint64_t)128 << 10) /* a merge of so few is done at once, also beside a large one: small runs do not pile up behind that */
+#define LOOKS ((uint64_t)1 << 18) /* what is known of the last so many, and as many before these by half, .. */
+#define STRANGE_SHARE 16          /* .. tells whether keys come that were never put */
 
 typedef struct run {
     int fd;
@@ -79,6 +81,7 @@ struct spill {
     bool broken, closed, partial; /* partial: something put was too long */
     bool refused; /* it is closed because a file was not given, or not written */
     bool kept; /* the last run could not be written: `puts` stay, in order */
+    uint64_t looks, strange; /* keys asked for lately, and those of them that no run has */
 };
 
 /* ---------------------------------------------------------------- pages */
@@ -154,10 +157,11 @@ static size_t young_filters(const spill_t *s) {
     return n;
 }
 
-/* `most`: entries at the most, in `bytes`; of a large merge many are there twice. A third of the room is the oldest run's: whatever key is asked of it
- * is there, but one that never was. All the others are asked for nearly each key, so each has a filter: a large one of three quarters of what it takes,
- * or less where there is no room, and then it is wrong more often; a small one always, up to twice the room. `leaving`: bytes of filters that go when this
- * one is there. */
+static bool strangers_come(const spill_t *s) { return s->looks < LOOKS / 4 || s->strange > s->looks / STRANGE_SHARE; }
+
+/* `most`: entries at the most, in `bytes`. Whatever key is asked of the oldest run is there, but one that never was: where such come, a third of the room is
+ * its. All the others are asked for nearly each key, so each has a filter: a large one as far as there is room, and then it is wrong more often; a small
+ * one always, up to twice the room. `leaving`: bytes of filters that go when this one is there. */
 static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool oldest, size_t leaving) {
     writer_t *w = xcalloc(1, sizeof *w);
     w->slot = s->slot;
@@ -166,10 +170,9 @@ static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool olde
     w->bad = w->run.fd < 0;
     w->room = s->io;
     w->out = xmalloc((size_t)w->room * SPILL_PAGE);
-    size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = s->room.filters / 3;
-    bool small = most <= AT_ONCE;
-    size_t may = oldest ? third : small ? 4 * third : 2 * third;
-    uint64_t keys = MIN(small ? most : most - most / 4, may > have ? filter_keys(may - have) : 0);
+    size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = strangers_come(s) ? s->room.filters / 3 : 0;
+    size_t young = s->room.filters - third, may = oldest ? third : most <= AT_ONCE ? 2 * young : young;
+    uint64_t keys = MIN(most, may > have ? filter_keys(may - have) : 0);
     if (keys > 0 && keys >= most / 4) w->run.filter = filter_new(keys);
     return w;
 }
@@ -436,6 +439,10 @@ void spill_begin(spill_t *s, const spill_room_t *room) {
     s->room = *room;
     s->room.buffer = MAX(room->buffer, (size_t)4 * SPILL_PAGE);
     s->io = (uint32_t)MIN(MAX(s->room.buffer / SPILL_PAGE / 32, (size_t)IO_LEAST), (size_t)IO_MOST);
+    if (s->nruns && !strangers_come(s)) filter_free(TAKE(s->runs[0].filter));
+    if (s->looks < LOOKS) return;
+    s->looks /= 2;
+    s->strange /= 2;
 }
 
 static int put_cmp(const void *x, const void *y) {
@@ -600,6 +607,7 @@ static bool tell(const uint8_t *e, slice_t *ret) {
 bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE], slice_t *ret) {
     if (!s || key.len > ROOM) return false;
     uint32_t tag = (uint32_t)(hash >> 32);
+    s->looks++;
     const uint8_t *kept = s->kept ? find_kept(s, tag, key) : NULL;
     if (kept) return tell(memcpy(page, kept, entry_len(kept)), ret);
     filter_key_t looked = filter_key(hash);
@@ -616,6 +624,7 @@ bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE],
             if (e) return tell(e, ret);
         }
     }
+    s->strange++;
     return false;
 }
 

@@ -11,7 +11,8 @@
  *     all that was put. What could not be written stays in memory: a buffer at most. For good, but for a disk without room (spill_again).
  *  3. A page that cannot be read, or is not as it was written, loses all of it, for good: everything is unknown, and spill_lost says so.
  *  4. Keys that were put between spill_begin and spill_end are not asked for before spill_end.
- * Memory: four bytes for a page of 1 kB, filters as far as they are allowed, and in an eviction its buffer. Thread: the owning task's. */
+ * Memory: four bytes for a page of 1 kB, filters as far as they are allowed (the oldest run's only where keys come that were never put), and in an
+ * eviction its buffer. Thread: the owning task's. */
 #pragma once
 #include "common/base.h"
 

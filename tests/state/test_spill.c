@@ -137,6 +137,44 @@ START_TEST(it_takes_little_memory_however_often_keys_come_again) {
 }
 END_TEST
 
+/* ---- the filter of the oldest run */
+#define MANY_KEYS 100000u
+static void many_put(spill_t *s, uint64_t from, size_t filters) {
+    spill_begin(s, &(spill_room_t){(size_t)16 << 20, filters, SIZE_MAX / 2});
+    for (uint64_t k = from; k < from + MANY_KEYS; k++) spill_put(s, hash_bytes(&k, sizeof k), slice_of(&k, sizeof k), slice_of(&k, sizeof k));
+    spill_end(s);
+}
+
+static void many_look(spill_t *s, uint64_t from, bool known) {
+    uint8_t page[SPILL_PAGE];
+    slice_t got;
+    for (uint64_t k = from; k < from + MANY_KEYS; k++) {
+        ck_assert(spill_get(s, hash_bytes(&k, sizeof k), slice_of(&k, sizeof k), page, &got) == known);
+        if (known) ck_assert(got.len == sizeof k && memcmp(got.p, &k, sizeof k) == 0);
+    }
+}
+
+START_TEST(the_oldest_run_has_a_filter_where_keys_are_asked_for_that_were_never_put) {
+    size_t room = (size_t)1 << 20, of_oldest = MANY_KEYS * 10 / 8;
+    files_t files = {.open_until = INT_MAX, .room = UINT64_MAX};
+    spill_t *s = spill_new(0, new_file, &files);
+    many_put(s, 0, room); /* nobody has asked yet */
+    size_t with = spill_bytes(s);
+    many_look(s, 0, true);
+    spill_begin(s, &(spill_room_t){(size_t)16 << 20, room, SIZE_MAX / 2});
+    ck_assert_uint_lt(spill_bytes(s), with - of_oldest); /* all was there: the room is the others' */
+    spill_end(s);
+    many_look(s, 0, true);
+    many_look(s, MANY_KEYS, false);
+    many_put(s, MANY_KEYS, room); /* merged into the oldest */
+    ck_assert_int_eq(spill_runs(s), 1);
+    ck_assert_uint_gt(spill_bytes(s), 2 * of_oldest);
+    many_look(s, 0, true);
+    many_look(s, MANY_KEYS, true);
+    spill_free(s);
+}
+END_TEST
+
 START_TEST(a_merge_that_the_disk_has_no_room_for_is_not_begun_and_what_was_put_is_told) {
     words_t *w = words_new();
     w->files.room = (uint64_t)100 << 10;
@@ -491,7 +529,8 @@ START_TEST(a_spill_that_breaks_is_as_if_there_was_none) {
 }
 END_TEST
 
-TESTS("spill", of_each_key_the_last_word_is_told_or_none, keys_of_the_same_hash_are_told_apart_over_many_pages,
+TESTS("spill", of_each_key_the_last_word_is_told_or_none, the_oldest_run_has_a_filter_where_keys_are_asked_for_that_were_never_put,
+      keys_of_the_same_hash_are_told_apart_over_many_pages,
       it_takes_little_memory_however_often_keys_come_again, a_merge_that_the_disk_has_no_room_for_is_not_begun_and_what_was_put_is_told,
       room_that_a_file_was_given_is_its_own_until_it_is_written_and_then_no_more_than_it_needs,
       no_eviction_waits_for_a_large_merge_and_small_runs_do_not_pile_up_behind_it, an_index_that_has_no_room_in_memory_takes_no_more_and_tells_all_that_was_put,
