@@ -14,8 +14,9 @@
 #define NONE UINT16_MAX
 #define ENTRY_HEAD 4u
 #define ROOM (SPILL_PAGE - HEAD - EACH - ENTRY_HEAD) /* for key and value */
-#define IO_LEAST 2u       /* pages written, or read for a merge, at once: a thirty-second of the buffer of puts, .. */
+#define IO_LEAST 2u       /* pages read for a merge at once: a thirty-second of the buffer of puts, .. */
 #define IO_MOST 32u       /* .. within these */
+#define WRITE_MOST 256u   /* pages written at once, half of that buffer at most: what comes in one piece the system may keep as one, and finds sooner */
 #define RUNS_MAX 24       /* merging keeps them far below; where it does not, nothing more is taken */
 #define MERGE_LEAST 4     /* runs; fewer only into the oldest, .. */
 #define OLDEST_SHARE 2    /* .. when all others have the half of it */
@@ -74,7 +75,7 @@ struct spill {
     uint8_t *bytes; /* of puts */
     size_t used;
     spill_room_t room;
-    uint32_t io; /* pages */
+    uint32_t io, write; /* pages; write: a power of two, so that pieces lie at multiples of their size */
     uint32_t serial; /* of runs */
     put_t *puts;
     size_t nputs, puts_cap;
@@ -168,7 +169,7 @@ static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool olde
     w->run.fd = s->file(s->arg, bytes);
     w->run.serial = ++s->serial;
     w->bad = w->run.fd < 0;
-    w->room = s->io;
+    w->room = s->write;
     w->out = xmalloc((size_t)w->room * SPILL_PAGE);
     size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = strangers_come(s) ? s->room.filters / 3 : 0;
     size_t young = s->room.filters - third, may = oldest ? third : most <= AT_ONCE ? 2 * young : young;
@@ -439,6 +440,7 @@ void spill_begin(spill_t *s, const spill_room_t *room) {
     s->room = *room;
     s->room.buffer = MAX(room->buffer, (size_t)4 * SPILL_PAGE);
     s->io = (uint32_t)MIN(MAX(s->room.buffer / SPILL_PAGE / 32, (size_t)IO_LEAST), (size_t)IO_MOST);
+    for (s->write = IO_LEAST; s->write < WRITE_MOST && (size_t)s->write * 4 * SPILL_PAGE <= s->room.buffer;) s->write *= 2;
     if (s->nruns && !strangers_come(s)) filter_free(TAKE(s->runs[0].filter));
     if (s->looks < LOOKS) return;
     s->looks /= 2;
