@@ -1,7 +1,7 @@
 """What Flink's Kafka tables can say beyond rows: headers, metadata in other types, partitioners, topics by pattern."""
 import signal
 from harness import Cluster, wait_for
-from test_kafka import BOUNDED, EVENTS, background, check, contains, expect_once, ids, interrupt, put, run, select, table, values
+from test_kafka import BOUNDED, EVENTS, background, check, contains, expect_once, ids, interrupt, put, run, select, settled, table, values
 
 HEADERS = "id BIGINT, h MAP<STRING, BYTES> METADATA FROM 'headers'"
 
@@ -16,6 +16,7 @@ def test_headers_are_written_and_read_by_both_ways_of_writing():
                 + "INSERT INTO snk VALUES (1, MAP['a', CAST('x' AS BYTES), 'b', CAST('' AS BYTES)], TIMESTAMP '2024-01-02 03:04:05.678'),\n"
                 "  (2, CAST(NULL AS MAP<STRING, BYTES>), TIMESTAMP '2024-01-02 03:04:06'),\n"
                 "  (3, MAP['k', CAST('€' AS BYTES)], TIMESTAMP '2024-01-02 03:04:07');", name='write-' + guarantee)
+            settled(c, topic)
             rows = select(c, table(c, 'src', HEADERS + " VIRTUAL, ts TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL", topic, **BOUNDED),
                           'id BIGINT, n INT, a STRING, b STRING, k STRING, ts TIMESTAMP(3)',
                           "SELECT id, CARDINALITY(h), CAST(h['a'] AS STRING), CAST(h['b'] AS STRING), CAST(h['k'] AS STRING), ts FROM src", name='read-' + guarantee)
