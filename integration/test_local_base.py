@@ -82,6 +82,9 @@ def test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_at
               f'{doc(t, job)["restarts"]} restarts, {keys * TIMES} rows counted once')
 
 
+test_a_local_base_that_is_damaged_and_a_data_directory_that_vanishes_cost_attempts_and_no_row.limit = 400  # its waits, each of which says what it waits for
+
+
 def test_a_full_disk_below_data_is_waited_for_and_said():
     """Sources wait where memory ends; when there is space all goes on in the same attempt."""
     c = broker()

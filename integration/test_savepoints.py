@@ -149,6 +149,9 @@ def test_a_savepoint_older_than_what_was_published_is_refused_unless_duplicates_
         print(f'  {n} rows; {twice} of them twice, as was asked for')
 
 
+test_a_savepoint_older_than_what_was_published_is_refused_unless_duplicates_are_accepted.limit = 400  # its waits, each of which says what it waits for
+
+
 def ten_rows_kept(c):
     """A job that copies has published ten rows, and a savepoint has them."""
     for topic in 't', 'o':
