@@ -72,6 +72,28 @@ batch_t *batch_slice(const batch_t *b, uint32_t from, uint32_t n) {
     return s;
 }
 
+batch_t *batch_copy(const batch_t *b) {
+    batch_t *c = batch_new(b->ncols);
+    c->n = b->n;
+    for (int i = 0; i < b->ncols; i++) {
+        colbuilder_t *to = colbuilder_new(b->cols[i].type, c->mem);
+        colbuilder_room(to, b->n);
+        for (uint32_t k = 0; k < b->n; k++) colbuilder_row(to, &b->cols[i], k);
+        colbuilder_finish(to, &c->cols[i]);
+        colbuilder_free(to);
+    }
+    if (b->kinds) c->kinds = memcpy(mem_alloc(c->mem, b->n), b->kinds, b->n);
+    return c;
+}
+
+#define PINS_LEAST ((size_t)128 << 10)
+#define PINS_SHARE 8
+#define PINS_DEPTH 3 /* rows of a filter over a projection of what was read */
+bool batch_pins(const batch_t *b) {
+    size_t held = mem_held(b->mem, PINS_DEPTH);
+    return held > PINS_LEAST && held / PINS_SHARE > batch_bytes(b);
+}
+
 size_t batch_bytes(const batch_t *b) {
     size_t sum = sizeof *b + (b->kinds ? b->n : 0);
     for (int i = 0; i < b->ncols; i++) sum += column_bytes(&b->cols[i], b->n);

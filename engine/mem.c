@@ -103,3 +103,9 @@ void mem_link(mem_t *m, mem_t *other) {
 }
 
 size_t mem_used(const mem_t *m) { return m->used + sizeof *m; }
+
+size_t mem_held(const mem_t *m, int depth) {
+    size_t sum = mem_used(m);
+    for (uint32_t i = 0; depth > 0 && i < m->nlinks; i++) sum += mem_held(m->links[i], depth - 1);
+    return sum;
+}

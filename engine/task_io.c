@@ -34,7 +34,7 @@ static void send_to(node_t *n, int target, batch_t *b) {
     n->outs[target]->send(n->outs[target], (element_t){.kind = ELEMENT_BATCH, .batch = b});
 }
 
-err_t *node_exchange_out(node_t *n, const batch_t *b) {
+static err_t *send_out(node_t *n, const batch_t *b) {
     n->idle = false;
     int targets = n->nchannels;
     n->t->stats.rows_out += b->n;
@@ -64,6 +64,15 @@ err_t *node_exchange_out(node_t *n, const batch_t *b) {
         return NULL;
     }
     return err_new(ERR_INTERNAL, "unknown kind of exchange");
+}
+
+/* Where the consumer is slow a batch lies in its queue for long, and counts there as its own bytes. */
+err_t *node_exchange_out(node_t *n, const batch_t *b) {
+    if (LIKELY(!batch_pins(b))) return send_out(n, b);
+    batch_t *few = batch_copy(b);
+    err_t *e = send_out(n, few);
+    batch_free(few);
+    return e;
 }
 
 /* ---------------------------------------------------------------- sources */

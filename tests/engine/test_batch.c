@@ -66,6 +66,42 @@ START_TEST(gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone) {
 }
 END_TEST
 
+/* Of rows that wait for a slow consumer. */
+START_TEST(a_few_rows_of_many_keep_them_all_until_they_are_copied) {
+    enum { MANY = 10000, FEW = 5 };
+    field_t f[] = {{"a", &type_bigint}, {"w", &type_string}};
+    schema_t s = {2, f};
+    batch_t *b = batch_new_schema(&s, MANY);
+    b->kinds = mem_alloc(b->mem, MANY);
+    for (uint32_t i = 0; i < MANY; i++) {
+        b->cols[0].i64[i] = i;
+        b->kinds[i] = i % 4;
+        char *text = mem_alloc(b->mem, 100);
+        memset(text, 'a' + (int)(i % 26), 100);
+        b->cols[1].str[i] = (str_t){text, 100, 0};
+    }
+    column_need_nulls(&b->cols[0], b->mem, MANY)[2000] = 1;
+    static uint32_t sel[MANY];
+    for (uint32_t i = 0; i < MANY; i++) sel[i] = i < FEW ? i * 1000 : i;
+    batch_t *half = batch_gather(b, sel, MANY / 2), *few = batch_gather(b, sel, FEW), *slice = batch_slice(few, 1, FEW - 1);
+    ck_assert(!batch_pins(b) && !batch_pins(half) && batch_pins(few) && batch_pins(slice));
+    batch_t *own = batch_copy(few);
+    ck_assert(!batch_pins(own));
+    ck_assert_uint_lt(mem_held(own->mem, 9), 20000);
+    buf_t want = buf_make(1 << 16), got = buf_make(1 << 16);
+    batch_print(&want, few, &s);
+    batch_free(b);
+    batch_free(half);
+    batch_free(slice);
+    batch_free(few);
+    batch_print(&got, own, &s);
+    ck_assert_str_eq(buf_cstr(&got), buf_cstr(&want));
+    buf_free(&want);
+    buf_free(&got);
+    batch_free(own);
+}
+END_TEST
+
 START_TEST(a_column_is_put_together_of_parts_with_and_without_nulls) {
     batch_t *b = batch_new(3);
     column_init(&b->cols[0], &type_bigint, b->mem, 6);
@@ -192,6 +228,7 @@ END_TEST
 TESTS("engine/batch", a_linked_memory_lives_until_the_last_user_goes,
       a_chain_of_a_million_links_is_freed_without_recursion,
       memory_is_aligned_and_large_requests_do_not_waste_the_open_chunk,
+      a_few_rows_of_many_keep_them_all_until_they_are_copied,
       a_column_is_put_together_of_parts_with_and_without_nulls, gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone,
       a_column_that_is_there_twice_is_gathered_once, a_builder_copies_rows_of_nested_columns_deeply, values_print_as_flink_casts_them_to_string,
       validation_refuses_masks_spans_kinds_and_strings_that_lie)
