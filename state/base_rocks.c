@@ -531,9 +531,9 @@ static err_t *rocks_load_op(base_db_t *b, const char *dir, uint64_t fingerprint,
 }
 
 /* The room is taken at once: who asks next, of whatever base, does not take it for free. A file system that cannot do it says so; then it is free until
- * it is written. */
+ * it is written. The file has its size at once, too: XFS writes all out before it cuts off room behind an end that the disk does not know yet. */
 static bool take_room(int fd, uint64_t bytes) {
-    return bytes == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 || errno == EOPNOTSUPP || errno == ENOSYS;
+    return bytes == 0 || fallocate(fd, 0, 0, (off_t)bytes) == 0 || errno == EOPNOTSUPP || errno == ENOSYS;
 }
 
 /* What can be done without gives way before others meet the end of the disk or of descriptors: the lowest free number tells how many are taken. */

@@ -48,7 +48,7 @@ struct base_db {
      * Nothing is held between the calls. */
     err_t *(*walk)(base_db_t *b, uint64_t fingerprint, int slot, int64_t ns, int *kg, int kg_hi, buf_t *from,
                    err_t *(*fn)(void *arg, slice_t key, slice_t value, bool *ret_more), void *arg);
-    /* A new empty file where the base has its own, which nobody else can open and which is gone when it is closed, with room for so many bytes beside
+    /* A new file of zeros where the base has its own, which nobody else can open and which is gone when it is closed, with room for so many bytes beside
      * what the base itself may need; the room is the file's from now on (ftruncate gives back what it did not need). -1: there is none. Any thread. */
     int (*scratch)(base_db_t *b, uint64_t bytes);
     /* apply, but what it was given may not be there before settle; after an error of either nothing may be of what came since the last one. */

@@ -223,6 +223,7 @@ struct kstate {
     size_t bulk;         /* .. of what an eviction met */
     bool spill_full;     /* within an eviction: it takes nothing more, and cannot be given up */
     epoch_t again_at, again_after; /* of one that was refused and given up: when it is tried again, by epochs in the base; 0: not known yet */
+    epoch_t again_tried;           /* .. and was */
     bool follower, full; /* as the env has counted it */
     epoch_t ahead;       /* youngest change that left for the spill, before the base had it; UINT64_MAX: not sealed yet */
     entry_t **loose;     /* decoded for the portion of a scan at hand */

@@ -62,14 +62,16 @@ err_t *ks_near_lost(const kstate_t *ks) {
 
 /* Nothing that is evicted is ahead of the base by now, nor ever will be: a shadow may begin with any key. */
 static void try_again(kstate_t *ks) {
-    if (!ks->spill || !spill_lost(ks->spill) || !spill_refused(ks->spill) || ks_near_needed(ks)) return;
     epoch_t applied = kstate_env_applied(ks->env);
+    if (ks->spill && spill_open(ks->spill) && applied > ks->again_tried + AGAIN_MOST) ks->again_after = 0; /* all has been well */
+    if (!ks->spill || !spill_lost(ks->spill) || !spill_refused(ks->spill) || ks_near_needed(ks)) return;
     if (!ks->again_at) {
         ks->again_after = MIN(MAX(2 * ks->again_after, AGAIN_LEAST), AGAIN_MOST);
         ks->again_at = applied + ks->again_after;
     }
     if (applied < ks->again_at) return;
     ks->again_at = 0;
+    ks->again_tried = applied;
     spill_again(ks->spill);
 }
 
@@ -156,4 +158,5 @@ void ks_near_free(kstate_t *ks) {
     ks->again_at = ks->again_after = 0;
     ks->spilling = ks->bulky = false;
     account(ks);
+    ks_near_lean(ks);
 }

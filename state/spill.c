@@ -43,6 +43,7 @@ typedef struct writer {
     uint16_t places[SPILL_PAGE / EACH];
     uint8_t data[SPILL_PAGE];
     bool bad;
+    uint64_t given; /* bytes of its file that are its own before they are written */
     int slot; /* of the state */
 } writer_t;
 
@@ -166,13 +167,14 @@ static bool strangers_come(const spill_t *s) { return s->looks < LOOKS / 4 || s-
 static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool oldest, size_t leaving) {
     writer_t *w = xcalloc(1, sizeof *w);
     w->slot = s->slot;
-    w->run.fd = s->file(s->arg, bytes);
+    w->run.fd = s->file(s->arg, w->given = bytes);
     w->run.serial = ++s->serial;
     w->bad = w->run.fd < 0;
     w->room = s->write;
     w->out = xmalloc((size_t)w->room * SPILL_PAGE);
     size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = strangers_come(s) ? s->room.filters / 3 : 0;
     size_t young = s->room.filters - third, may = oldest ? third : most <= AT_ONCE ? 2 * young : young;
+    if (!oldest && most > AT_ONCE) may = MIN(may, s->room.filters + s->room.filters / 2 - MIN(leaving, s->room.filters)); /* both are there until then */
     uint64_t keys = MIN(most, may > have ? filter_keys(may - have) : 0);
     if (keys > 0 && keys >= most / 4) w->run.filter = filter_new(keys);
     return w;
@@ -229,7 +231,9 @@ static void writer_add(writer_t *w, uint32_t tag, const uint8_t *entry) {
 static bool writer_end(writer_t *w, run_t *ret) {
     page_end(w);
     write_full(w);
-    bool ok = !w->bad && ftruncate(w->run.fd, (off_t)w->run.npages * SPILL_PAGE) == 0; /* what keys that are there twice did not need is free again */
+    uint64_t size = (uint64_t)w->run.npages * SPILL_PAGE;
+    bool spare = size < w->given; /* keys that were there twice */
+    bool ok = !w->bad && (!spare || ftruncate(w->run.fd, (off_t)size) == 0);
     if (ok) {
         *ret = w->run;
         if (ret->npages) ret->first = xrealloc(ret->first, ret->npages * sizeof *ret->first);
@@ -539,6 +543,7 @@ bool spill_refused(const spill_t *s) { return s->refused; }
 void spill_again(spill_t *s) {
     ASSERT(s->broken && s->refused);
     s->broken = s->closed = s->refused = false;
+    s->looks = s->strange = 0;
     s->partial = true;
 }
 
@@ -619,6 +624,7 @@ bool spill_get(spill_t *s, uint64_t hash, slice_t key, uint8_t page[SPILL_PAGE],
         uint32_t behind = page_behind(r, tag);
         for (uint32_t p = behind ? behind - 1 : 0; p < r->npages && r->first[p] <= tag; p++) {
             if (!read_pages(r, page, p, 1)) {
+                s->refused = false;
                 lose(s);
                 return false;
             }

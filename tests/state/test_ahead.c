@@ -273,6 +273,8 @@ START_TEST(files_are_tried_again_ever_more_seldom_while_there_is_no_room_and_the
     seal(&s);
     ck_ok(applier_apply(s.a, s.sealed));
     for (uint64_t i = 0; i < N; i++) ck_assert_ptr_null(number_of(s.ks, i, false));
+    ck_assert_uint_eq(kstate_evicted(s.ks), 0);
+    ck_assert_int_eq(kstate_env_spill_full(s.w->env), 0); /* nothing needs a file */
     end(&s);
 }
 END_TEST
