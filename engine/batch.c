@@ -76,7 +76,13 @@ batch_t *batch_copy(const batch_t *b) {
     batch_t *c = batch_new(b->ncols);
     c->n = b->n;
     for (int i = 0; i < b->ncols; i++) {
-        colbuilder_t *to = colbuilder_new(b->cols[i].type, c->mem);
+        const type_t *t = b->cols[i].type;
+        if (t->kind < TYPE_ARRAY && !type_is_strlike(t)) {
+            column_init(&c->cols[i], t, c->mem, b->n);
+            column_put(&c->cols[i], 0, &b->cols[i], b->n, b->n, c->mem);
+            continue;
+        }
+        colbuilder_t *to = colbuilder_new(t, c->mem);
         colbuilder_room(to, b->n);
         for (uint32_t k = 0; k < b->n; k++) colbuilder_row(to, &b->cols[i], k);
         colbuilder_finish(to, &c->cols[i]);

@@ -1,6 +1,6 @@
 /* group_agg.c: GROUP BY without a window. SELECT DISTINCT is one without aggregates.
  *
- * Streaming: a batch is applied as a whole. For every group it touches, the result before and after are compared:
+ * Streaming: a batch is applied as a whole (but see below). For every group it touches, the result before and after are compared:
  *   no rows before, some after: +I | some before, none after: -D | both, and the result differs: -U, +U | else nothing.
  * Where nobody behind it needs -U (plan op after_only) it is left out, and what a result was is not even computed when each row changes it.
  * So the changelog is that of Flink's mini-batch mode: its result is the same, intermediate results within a batch
@@ -8,8 +8,9 @@
  * Batch mode: nothing is emitted before the end, then +I for every group. A global aggregate (no keys) over no rows
  * gives one row there, and none in streaming mode until rows come, as in Flink.
  *
- * Where the table is larger than the processor's cache and a batch's rows are of as many groups, a batch is applied a portion at a time: what one
- * pass over it leaves in the nearest cache, and of its pages in that of translations, is there for the next pass.
+ * Where the table is larger than the processor's cache, its groups are small, and a batch's rows are of as many groups, a batch is applied a portion at
+ * a time: what one pass over it leaves in the nearest cache, and of its pages in that of translations, is there for the next pass. The few groups that
+ * are in several portions of a batch have a result in each.
  *
  * State: one block per key (rows, last access, accumulators). With a TTL a group untouched for that long is
  * forgotten when it is met again, and by a sweep that walks over the table a part at a time. */
@@ -28,7 +29,7 @@ typedef struct group_agg {
     keys_t keys;
     bool partial, retracting, batch;
     bool grows; /* each added row changes its group's result */
-    bool flat;  /* results own no rows of child columns */
+    bool small; /* no group owns anything but its block: the table is large by its groups, and a result costs as little as a row */
     uint32_t portions; /* so many batches more are applied by portions, before one as a whole says whether its groups repeat */
     void **accs;
     uint32_t *sel;
@@ -55,8 +56,7 @@ static err_t *group_agg_open(op_t *op) {
     g->batch = op->env.plan->batch;
     g->set = agg_set_new(p->aggs, p->naggs, g->retracting);
     g->grows = agg_set_grows(g->set);
-    g->flat = true;
-    for (int i = 0; i < p->naggs; i++) g->flat &= column_nchild(p->aggs[i].type) == 0;
+    g->small = !agg_set_owns(g->set);
     pages_keep(&g->pages, g->set);
     kstate_codec_t codec = agg_codec(g->set, p->state_ttl_ms > 0);
     codec.flat = true;
@@ -346,6 +346,8 @@ static err_t *results_before(op_t *op, const batch_t *in, uint32_t ngroups, batc
     return agg_set_emit(g->set, g->before, n, (*ret)->mem, (*ret)->cols);
 }
 
+static bool repeats(uint32_t ngroups, const batch_t *b) { return ngroups * UINT64_C(4) < b->n * UINT64_C(3); }
+
 /* Rows that were added, whose results before them nobody asks for. */
 static err_t *apply_portions(op_t *op, const batch_t *b, out_t *out) {
     group_agg_t *g = op->self;
@@ -360,6 +362,7 @@ static err_t *apply_portions(op_t *op, const batch_t *b, out_t *out) {
         kstate_changed(g->ks, g->values + of.at, of.ngroups);
         if (!g->batch) TRY(put_results(g, p, &of, b->n, now));
     }
+    if (repeats(of.at, b)) g->portions = 0;
     if (g->batch) return NULL;
     now->n = of.at;
     TRY(key_columns(g, p, b, now));
@@ -382,7 +385,7 @@ static err_t *apply_whole(op_t *op, const batch_t *b, out_t *out) {
         TRY(pages_delete(&g->pages, g->values[i]));
         kstate_delete(g->ks, g->values[i]);
     }
-    if (all.ngroups * UINT64_C(4) >= b->n * UINT64_C(3)) g->portions = PORTIONS_TIMES;
+    if (b->n > PORTION) g->portions = repeats(all.ngroups, b) ? 0 : PORTIONS_TIMES; /* a few rows tell nothing */
     return NULL;
 }
 
@@ -393,7 +396,7 @@ static op_status_t group_agg_process(op_t *op, int input, const batch_t *b, out_
     ASSERT(b->n <= KSTATE_WORD_MAX >> 1);
     room(g, MAX(b->n, 1u));
     keys_encode(&g->keys, b, p->keys, p->nkeys, NULL, b->n);
-    bool portions = b->n > PORTION && g->portions && kstate_bytes(g->ks) > PORTIONS_FROM && !b->kinds && g->flat && (g->batch || (p->after_only && g->grows));
+    bool portions = b->n > PORTION && g->portions && kstate_bytes(g->ks) > PORTIONS_FROM && !b->kinds && g->small && (g->batch || (p->after_only && g->grows));
     g->portions -= portions;
     *reterr = portions ? apply_portions(op, b, out) : apply_whole(op, b, out);
     return *reterr ? OP_FAIL : OP_DONE;

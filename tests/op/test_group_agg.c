@@ -475,13 +475,16 @@ START_TEST(a_combiner_that_combines_nothing_steps_aside_also_when_memory_is_scar
 }
 END_TEST
 
-/* More groups than the cache holds, then batches of rows of nearly as many: a key at both ends of each, some side by side, and one that is NULL. */
+/* More groups than the cache holds, then batches of rows of nearly as many: a key at both ends of each, some side by side, and one that is NULL; at the end
+ * rows of ten. */
 #define WIDE 60000
-#define WIDE_ROWS (WIDE + 40000)
+#define WIDE_MANY (WIDE + 40000)
+#define WIDE_ROWS (WIDE_MANY + 10000)
 static row_t wide(int split, int64_t i) {
     static char text[16];
     int64_t in = i % 1000, k = i < WIDE ? i : (in % 50 < 2 ? i - in % 2 : i) * 7919 % WIDE;
-    bool end = i >= WIDE && (in == 0 || in == 999);
+    bool end = i >= WIDE && i < WIDE_MANY && (in == 0 || in == 999);
+    if (i >= WIDE_MANY) k = i % 10;
     snprintf(text, sizeof text, "%d", end ? -1 : (int)k);
     return (row_t){k == 77 && !end ? NULL : text, i % 101, i, ROW_INSERT};
 }
@@ -506,7 +509,7 @@ START_TEST(a_batch_of_many_groups_is_applied_by_portions_and_loses_nothing) {
             wide_group_t *g = wide_of(want, row.k ? row.k : "N");
             *g = (wide_group_t){g->n + 1, g->sum + row.v, MAX(g->max, row.v)};
         }
-        int ends = 0;
+        int ends = 0, ten = 0;
         char *text = strdup(rig_output(r)), *save = NULL;
         for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
             wide_group_t *g = wide_of(got, l + 3), now;
@@ -514,9 +517,11 @@ START_TEST(a_batch_of_many_groups_is_applied_by_portions_and_loses_nothing) {
             ck_assert_msg(strncmp(l, g->n ? "+U" : "+I", 2) == 0 && now.n > g->n, "'%s' after %" PRId64 " rows", l, g->n);
             *g = now;
             ends += strncmp(l + 3, "-1|", 3) == 0;
+            ten += l[4] == '|'; /* a key of one digit */
         }
         ck_assert_mem_eq(got, want, sizeof *got * (WIDE + 200));
         if (!local && !kills) ck_assert_int_gt(ends, 60); /* twice in each of 40 batches, but where one was tried as a whole */
+        if (!local && !kills) ck_assert_msg(ten < 200, "%d changes of ten groups in 10 batches, where one batch at most went by portions", ten);
         free(text);
         free(got);
         free(want);
