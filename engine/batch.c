@@ -95,9 +95,21 @@ batch_t *batch_copy(const batch_t *b) {
 #define PINS_LEAST ((size_t)128 << 10)
 #define PINS_SHARE 8
 #define PINS_DEPTH 3 /* rows of a filter over a projection of what was read */
+
+/* Several rows may share the elements that they have: a copy, which has them once for each, may be larger than all that is kept. */
+static bool shares_elements(const column_t *c) {
+    if (c->type->kind == TYPE_ROW)
+        for (int i = 0; i < c->type->nchild; i++)
+            if (shares_elements(&c->child[i])) return true;
+    return c->type->kind == TYPE_ARRAY || c->type->kind == TYPE_MAP || c->type->kind == TYPE_MULTISET;
+}
+
 bool batch_pins(const batch_t *b) {
     size_t held = mem_held(b->mem, PINS_DEPTH);
-    return held > PINS_LEAST && held / PINS_SHARE > batch_bytes(b);
+    if (held <= PINS_LEAST || held / PINS_SHARE <= batch_bytes(b)) return false;
+    for (int i = 0; i < b->ncols; i++)
+        if (shares_elements(&b->cols[i])) return false;
+    return true;
 }
 
 size_t batch_bytes(const batch_t *b) {

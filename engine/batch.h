@@ -23,7 +23,8 @@ void *mem_alloc(mem_t *m, size_t size); /* 16-byte aligned, not cleared */
 void *mem_zalloc(mem_t *m, size_t size);
 void mem_link(mem_t *m, mem_t *other);  /* `other` lives at least as long as m; NULL, m itself are no-ops */
 size_t mem_used(const mem_t *m);        /* own bytes, without links */
-size_t mem_held(const mem_t *m, int depth); /* and those of its links, and of theirs, so deep; what is linked twice counts twice */
+/* And those of its links, and of theirs, so deep; what is linked twice counts twice. None of them grows any more: a batch that was sent is const. */
+size_t mem_held(const mem_t *m, int depth);
 
 /* ---- columns */
 typedef struct str {
@@ -104,7 +105,7 @@ batch_t *batch_share(const batch_t *b); /* another header over the same columns 
 batch_t *batch_gather(const batch_t *b, const uint32_t *sel, uint32_t n);
 batch_t *batch_slice(const batch_t *b, uint32_t from, uint32_t n);
 batch_t *batch_copy(const batch_t *b);  /* in memory of its own: nothing else stays for its sake */
-bool batch_pins(const batch_t *b);      /* it keeps much more than itself: a filter's few rows all that they were chosen from */
+bool batch_pins(const batch_t *b);      /* it keeps much more than itself, and a copy would not: a filter's few rows all that they were chosen from */
 static inline row_kind_t batch_kind(const batch_t *b, uint32_t i) {
     return b->kinds ? (row_kind_t)b->kinds[i] : ROW_INSERT;
 }

@@ -66,7 +66,8 @@ static err_t *send_out(node_t *n, const batch_t *b) {
     return err_new(ERR_INTERNAL, "unknown kind of exchange");
 }
 
-/* Where the consumer is slow a batch lies in its queue for long, and counts there as its own bytes. */
+/* Where the consumer is slow a batch lies in its queue for long, and counts there as its own bytes. Of an exchange by hash each target's part links the
+ * whole batch: together they keep what this keeps. */
 err_t *node_exchange_out(node_t *n, const batch_t *b) {
     if (LIKELY(!batch_pins(b))) return send_out(n, b);
     batch_t *few = batch_copy(b);

@@ -174,7 +174,8 @@ static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool olde
     w->out = xmalloc((size_t)w->room * SPILL_PAGE);
     size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = strangers_come(s) ? s->room.filters / 3 : 0;
     size_t young = s->room.filters - third, may = oldest ? third : most <= AT_ONCE ? 2 * young : young;
-    if (!oldest && most > AT_ONCE) may = MIN(may, s->room.filters + s->room.filters / 2 - MIN(leaving, s->room.filters)); /* both are there until then */
+    size_t stay = leaving + (s->nruns ? filter_bytes(s->runs[0].filter) : 0);
+    if (!oldest && most > AT_ONCE) may = MIN(may, s->room.filters + s->room.filters / 2 - MIN(stay, s->room.filters)); /* all are there until then */
     uint64_t keys = MIN(most, may > have ? filter_keys(may - have) : 0);
     if (keys > 0 && keys >= most / 4) w->run.filter = filter_new(keys);
     return w;

@@ -102,6 +102,31 @@ START_TEST(a_few_rows_of_many_keep_them_all_until_they_are_copied) {
 }
 END_TEST
 
+/* As a window that hops gives each row to thousands of windows. */
+START_TEST(rows_that_share_elements_are_not_copied_for_what_they_keep) {
+    enum { LONG = 100000, ROWS = 1000 };
+    arena_t *a = arena_new();
+    field_t f[] = {{"e", type_array(a, &type_bigint, true)}};
+    schema_t s = {1, f};
+    batch_t *b = batch_new(1);
+    b->n = 1;
+    colbuilder_t *e = colbuilder_new(s.fields[0].type, b->mem);
+    colbuilder_begin(e);
+    for (int i = 0; i < LONG; i++) colbuilder_i64(colbuilder_child(e, 0), i);
+    colbuilder_end(e);
+    colbuilder_finish(e, &b->cols[0]);
+    colbuilder_free(e);
+    mem_alloc(b->mem, 16 << 20); /* a column that only the filter read */
+    static const uint32_t sel[ROWS];
+    batch_t *rows = batch_gather(b, sel, ROWS);
+    batch_free(b);
+    ck_assert_uint_gt(mem_held(rows->mem, 3) / 8, batch_bytes(rows));
+    ck_assert(!batch_pins(rows));
+    batch_free(rows);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(a_column_is_put_together_of_parts_with_and_without_nulls) {
     batch_t *b = batch_new(3);
     column_init(&b->cols[0], &type_bigint, b->mem, 6);
@@ -228,7 +253,7 @@ END_TEST
 TESTS("engine/batch", a_linked_memory_lives_until_the_last_user_goes,
       a_chain_of_a_million_links_is_freed_without_recursion,
       memory_is_aligned_and_large_requests_do_not_waste_the_open_chunk,
-      a_few_rows_of_many_keep_them_all_until_they_are_copied,
+      a_few_rows_of_many_keep_them_all_until_they_are_copied, rows_that_share_elements_are_not_copied_for_what_they_keep,
       a_column_is_put_together_of_parts_with_and_without_nulls, gather_and_slice_show_the_chosen_rows_after_the_origin_is_gone,
       a_column_that_is_there_twice_is_gathered_once, a_builder_copies_rows_of_nested_columns_deeply, values_print_as_flink_casts_them_to_string,
       validation_refuses_masks_spans_kinds_and_strings_that_lie)
