@@ -146,7 +146,6 @@ static void do_forget(worker_t *w, job_id_t job) {
 
 static void do_write(worker_t *w, runtime_t *rt, agent_action_t *x) {
     changelog_id_t id = {rt->job, rt->incarnation, rt->leader, rt->attempt, w->conf.name};
-    if (x->flags & BARRIER_BASE) rt->base_asked = x->epoch;
     checkpoint_write(w->checkpoint, &id, x->epoch, TAKE(x->seals), x->n);
     x->n = 0;
 }

@@ -81,6 +81,7 @@ void runtime_sealed(runtime_t *rt, const task_seal_t *seal) {
 void runtime_inject(runtime_t *rt, epoch_t epoch, uint32_t flags) {
     if (rt->tearing) return;
     begun_ms(rt, epoch);
+    if (flags & BARRIER_BASE) rt->base_asked = epoch; /* here: an epoch without changes is not written */
     atomic_store(&rt->busy_reported, false);
     rt->progress_injected = runtime_progress(rt);
     rt->owed_ms = 0;
