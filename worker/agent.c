@@ -245,7 +245,6 @@ static void run_write(agent_t *a, run_t *r, int64_t now_ms, agent_actions_t *out
         f->writing = true;
         agent_action_t *x = act_run(out, AGENT_DO_WRITE, r);
         x->epoch = f->epoch;
-        x->flags = f->flags;
         x->n = f->nseals;
         x->seals = TAKE(f->seals);
         f->nseals = f->cap = 0;

@@ -288,7 +288,6 @@ static void do_write(srt_t *rt, agent_action_t *x, bool again) {
         x->n = 0;
         qsort(rt->seals, (size_t)rt->nseals, sizeof *rt->seals, by_place);
         segment_free(&rt->segment);
-        if (x->flags & BARRIER_BASE) rt->asked_epoch = x->epoch;
     }
     note_t *n = note_new(rt);
     n->epoch = x->epoch;
@@ -444,6 +443,7 @@ static void do_send(sim_worker_t *w, ctl_msg_t *m) {
 }
 static void do_inject(srt_t *rt, const agent_action_t *x) {
     if (rt->tearing) return;
+    if (x->flags & BARRIER_BASE) rt->asked_epoch = x->epoch;
     rt->progress_injected = progress(rt);
     rt->busy_reported = false;
     for (int i = 0; i < rt->ntasks; i++) {
