@@ -161,9 +161,22 @@ static size_t young_filters(const spill_t *s) {
 
 static bool strangers_come(const spill_t *s) { return s->looks < LOOKS / 4 || s->strange > s->looks / STRANGE_SHARE; }
 
-/* `most`: entries at the most, in `bytes`. Whatever key is asked of the oldest run is there, but one that never was: where such come, a third of the room is
- * its. All the others are asked for nearly each key, so each has a filter: a large one as far as there is room, and then it is wrong more often; a small
- * one always, up to twice the room. `leaving`: bytes of filters that go when this one is there. */
+/* Bytes for the filter of a run of so many entries at the most. Whatever key is asked of the oldest run is there, but one that never was: where such come, a
+ * third of the room is its. All the others are asked for nearly each key, so each has a filter: a large one as far as there is room, and then it is wrong
+ * more often; a small one always, up to twice the room. `leaving`: bytes of filters that go when this one is there. */
+static size_t filter_room(const spill_t *s, uint64_t most, bool oldest, size_t leaving) {
+    size_t all = s->room.filters, third = strangers_come(s) ? all / 3 : 0, may = all - third, have = filter_least();
+    if (oldest) {
+        may = third;
+    } else {
+        have += young_filters(s) - leaving;
+        size_t stay = leaving + (s->nruns ? filter_bytes(s->runs[0].filter) : 0); /* are there until then, too */
+        may = most <= AT_ONCE ? 2 * may : MIN(may, all + all / 2 - MIN(stay, all));
+    }
+    return may > have ? may - have : 0;
+}
+
+/* Of `most` entries at the most, in `bytes`. */
 static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool oldest, size_t leaving) {
     writer_t *w = xcalloc(1, sizeof *w);
     w->slot = s->slot;
@@ -172,11 +185,8 @@ static writer_t *writer_new(spill_t *s, uint64_t most, uint64_t bytes, bool olde
     w->bad = w->run.fd < 0;
     w->room = s->write;
     w->out = xmalloc((size_t)w->room * SPILL_PAGE);
-    size_t have = (oldest ? 0 : young_filters(s) - leaving) + filter_least(), third = strangers_come(s) ? s->room.filters / 3 : 0;
-    size_t young = s->room.filters - third, may = oldest ? third : most <= AT_ONCE ? 2 * young : young;
-    size_t stay = leaving + (s->nruns ? filter_bytes(s->runs[0].filter) : 0);
-    if (!oldest && most > AT_ONCE) may = MIN(may, s->room.filters + s->room.filters / 2 - MIN(stay, s->room.filters)); /* all are there until then */
-    uint64_t keys = MIN(most, may > have ? filter_keys(may - have) : 0);
+    size_t room = filter_room(s, most, oldest, leaving);
+    uint64_t keys = MIN(most, room ? filter_keys(room) : 0);
     if (keys > 0 && keys >= most / 4) w->run.filter = filter_new(keys);
     return w;
 }

@@ -18,8 +18,8 @@
 
 #define SPILL_PAGE 1024u
 typedef struct spill spill_t;
-/* file(arg, bytes) is a new file that nobody else has, open for reading and writing, with room for so many, which may be its own beyond its end (what is
- * not needed is given back); -1: there is none. arg outlives the spill. */
+/* file(arg, bytes) is a new file that nobody else has, open for reading and writing, with room for so many (it may be as large already: what is not needed
+ * is given back); -1: there is none. arg outlives the spill. */
 spill_t *spill_new(int slot /* of the state, for its hashes */, int (*file)(void *arg, uint64_t bytes), void *arg);
 void spill_free(spill_t *s);
 typedef struct spill_room { /* bytes */

@@ -63,6 +63,15 @@ static err_t *counting_apply(base_db_t *b, uint64_t fingerprint, int slot, slice
     while (fingerprint == FP && change_next(&r, &c)) written += c.kind != CHANGE_DROP;
     return real_apply(b, fingerprint, slot, changes);
 }
+/* From here on, until the base has its `real_apply` again. */
+static base_db_t *count_applied(world_t *w) {
+    base_db_t *base;
+    ck_ok(kstate_env_need_base(w->env, &base));
+    real_apply = base->apply;
+    base->apply = base->apply_some = counting_apply;
+    written = 0;
+    return base;
+}
 
 static void seal_epoch(world_t *w, table_t *const *t, changelog_t *log, applier_t *a, epoch_t epoch) {
     task_seal_t *s = seal_new(epoch, 0, 0);
@@ -89,11 +98,7 @@ static void story(bool rocks, bool stored, uint32_t drop_rest) {
     changelog_t *log = stored ? changelog_new(w->disk, &id) : NULL;
     if (log) changelog_set_file_bytes(log, 3 << 20);
     table_t *t[2] = {flat_open(w, FP), flat_open(w, FP + 1)};
-    base_db_t *base;
-    ck_ok(kstate_env_need_base(w->env, &base));
-    real_apply = base->apply;
-    base->apply = base->apply_some = counting_apply;
-    written = 0;
+    base_db_t *base = count_applied(w);
     rng_t rng;
     rng_seed(&rng, 3);
     for (epoch_t e = 1; e <= EPOCHS; e++) {
@@ -178,11 +183,7 @@ START_TEST(a_part_that_is_read_in_passes_has_drops_of_some_of_its_groups_before_
         applier_t *a = applier_make(w);
         halves_t *h = xcalloc(1, sizeof *h);
         for (int i = 0; i < 2; i++) ck_ok(kstate_open(w->env, FP, 0, i ? MEET : 0, i ? KEY_GROUPS : MEET, &flat_codec, &h->ks[i]));
-        base_db_t *base;
-        ck_ok(kstate_env_need_base(w->env, &base));
-        real_apply = base->apply;
-        base->apply = base->apply_some = counting_apply;
-        written = 0;
+        base_db_t *base = count_applied(w);
         rng_t rng;
         rng_seed(&rng, 13);
         for (epoch_t e = 1; e <= EPOCHS; e++) {
